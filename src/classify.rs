@@ -1,0 +1,241 @@
+//! What a segment is to us: the one place that decides it. Doubt counts as in
+//! use.
+
+use crate::error::{Incompatible, OpenError};
+use crate::layout::{Geometry, Header, MIN_RING_OFFSET, ring_offset};
+use crate::peer::{Liveness, Process, Watch, effective_uid};
+use crate::region::shm;
+use crate::roles::Holder;
+use crate::state::{Kind, Life, Role, State, Tenure};
+use crate::sync::Ordering;
+use crate::sysv::{
+    self, Attachment, FileIdentity, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
+};
+
+/// What is required of a segment before it is looked into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    /// It may be open to nobody beyond this.
+    pub(crate) mode: Mode,
+    /// The user that must own it and have made it.
+    pub(crate) owner: u32,
+    /// The file whose ring it must be.
+    pub(crate) file: Option<FileIdentity>,
+    /// Whether it may be marked for removal and yet be used, as what is
+    /// looked for by id may.
+    pub(crate) marked: bool,
+}
+
+impl Expected {
+    /// What a caller that asks for `mode` may trust when it looks by key.
+    pub(crate) fn by_key(mode: Mode, owner: Option<u32>, file: Option<FileIdentity>) -> Expected {
+        Expected {
+            mode,
+            owner: owner.unwrap_or_else(effective_uid),
+            file,
+            marked: false,
+        }
+    }
+
+    /// The same when it looks by id.
+    pub(crate) fn by_id(mode: Mode, owner: Option<u32>) -> Expected {
+        Expected {
+            marked: true,
+            ..Expected::by_key(mode, owner, None)
+        }
+    }
+}
+
+/// What a segment is.
+#[derive(Debug)]
+pub(crate) enum Class {
+    /// There is none, or it is marked for removal.
+    Absent,
+    /// Another user's, or open to more users than expected. Not looked into.
+    Untrusted { uid: u32, mode: u32 },
+    /// Not a ring that this build can use.
+    Foreign(Incompatible),
+    /// The ring of another file.
+    Collision {
+        owner: (u64, u64),
+        asked: (u64, u64),
+    },
+    /// Being made by a process that may live.
+    Newborn,
+    /// Half made by a process that is proven dead.
+    Stillborn,
+    /// A named ring that nobody joined and whose holders are dead.
+    Orphan(Geometry),
+    /// A named ring that the next one to look should remove: paired, replaced
+    /// or given up.
+    Spent,
+    /// In use, or to be used.
+    Live(Geometry),
+}
+
+/// A segment and what it is. The attachment keeps its id from being reused
+/// while the class is acted upon.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) class: Class,
+    _looked: Option<Attachment>,
+}
+
+impl From<Class> for Found {
+    fn from(class: Class) -> Found {
+        Found {
+            class,
+            _looked: None,
+        }
+    }
+}
+
+/// Says what the segment `id` is.
+pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, SysvError> {
+    // The attach count is read before we add to it.
+    let stat = match sysv::stat(id) {
+        Ok(stat) => stat,
+        Err(error) => return absent_or(error),
+    };
+    if let Some(class) = class_by_stat(&stat, expected) {
+        return Ok(class.into());
+    }
+    let looked = match sysv::attach_read_only(id) {
+        Ok(looked) => looked,
+        Err(error) => return absent_or(error),
+    };
+    let class = match shm::header_of(&looked) {
+        Ok(header) => class_by_header(header, &stat, looked.len(), expected),
+        Err(reason) => Class::Foreign(reason),
+    };
+    Ok(Found {
+        class,
+        _looked: Some(looked),
+    })
+}
+
+fn absent_or(error: SysvError) -> Result<Found, SysvError> {
+    match error.kind() {
+        SysvErrorKind::Removed | SysvErrorKind::NotFound => Ok(Class::Absent.into()),
+        SysvErrorKind::PermissionDenied => Ok(Class::Untrusted {
+            uid: u32::MAX,
+            mode: 0,
+        }
+        .into()),
+        _ => Err(error),
+    }
+}
+
+/// What the kernel alone says, before a byte is believed.
+fn class_by_stat(stat: &Stat, expected: &Expected) -> Option<Class> {
+    let excess = stat.mode.bits() & !expected.mode.bits();
+    if stat.uid != expected.owner || stat.creator_uid != expected.owner || excess != 0 {
+        return Some(Class::Untrusted {
+            uid: if stat.uid == expected.owner {
+                stat.creator_uid
+            } else {
+                stat.uid
+            },
+            mode: u32::from(stat.mode.bits()),
+        });
+    }
+    if stat.marked_for_removal && !expected.marked {
+        return Some(Class::Absent);
+    }
+    None
+}
+
+fn class_by_header(header: &Header, stat: &Stat, len: usize, expected: &Expected) -> Class {
+    let state = shm::load_state(header);
+    let image = header.identity.load();
+    if image.magic == 0 {
+        let shape = len.checked_sub(ring_offset());
+        let ours = shape.is_some_and(|ring| ring.is_power_of_two() && ring >= MIN_RING_OFFSET);
+        return if !ours || !is_zero(header) {
+            Class::Foreign(Incompatible::NoMagic)
+        } else if is_stillborn(stat) {
+            Class::Stillborn
+        } else {
+            Class::Newborn
+        };
+    }
+    let geometry = match Geometry::parse(&image, len) {
+        Ok(geometry) => geometry,
+        Err(reason) => return Class::Foreign(reason),
+    };
+    if let Some(file) = expected.file {
+        let owner = (geometry.device, geometry.inode);
+        let asked = (file.dev, file.ino);
+        if owner != asked || geometry.project != u32::from(file.project.get()) {
+            return Class::Collision { owner, asked };
+        }
+    }
+    match (geometry.kind, state.life()) {
+        (_, Some(Life::Unborn)) if is_stillborn(stat) => Class::Stillborn,
+        (_, Some(Life::Unborn)) => Class::Newborn,
+        (_, Some(Life::Removed)) => Class::Spent,
+        (Kind::Named, Some(Life::Paired | Life::Replaced)) => Class::Spent,
+        (Kind::Named, Some(Life::Open)) if is_orphan(header, state, stat) => {
+            Class::Orphan(geometry)
+        }
+        (_, Some(Life::Open | Life::Paired)) => Class::Live(geometry),
+        (_, Some(Life::Replaced) | None) => {
+            Class::Foreign(Incompatible::Kind { found: image.kind })
+        }
+    }
+}
+
+/// Whether a half-made segment's creator is proven dead. One that was never
+/// attached and whose creator lives is a newborn, however old.
+fn is_stillborn(stat: &Stat) -> bool {
+    let creator = Process {
+        pid: u32::try_from(stat.creator_pid).unwrap_or(0), // 0: not in our pid namespace
+        start: 0,
+        ..Process::current()
+    };
+    stat.attached == 0 && Watch::new(creator).check() == Liveness::Gone
+}
+
+/// Whether nobody is left of those who might pair an open named ring.
+fn is_orphan(header: &Header, state: State, stat: &Stat) -> bool {
+    if stat.attached == 0 {
+        return true; // it was attached once, since somebody wrote its header
+    }
+    let held = |role| state.tenure(role) == Some(Tenure::Held);
+    let dead = |role| {
+        Holder::read(header.record(role)).is_some_and(|holder| holder.liveness() == Liveness::Gone)
+    };
+    let held: Vec<Role> = [Role::Producer, Role::Consumer]
+        .into_iter()
+        .filter(|&r| held(r))
+        .collect();
+    !held.is_empty() && held.into_iter().all(dead)
+}
+
+/// Whether every word of the header is as the kernel made it.
+fn is_zero(header: &Header) -> bool {
+    let sides = [Role::Producer, Role::Consumer].map(|role| {
+        let side = header.side(role);
+        // Relaxed: a segment that anybody writes to is no longer all zero,
+        // whenever that is seen.
+        side.position.load(Ordering::Relaxed) == 0 // as above
+            && side.closed.load(Ordering::Relaxed) == 0 // as above
+            && header.record(role).owner.load(Ordering::Relaxed) == 0 // as above
+    });
+    header.identity.load() == Default::default()
+        && header.state.word.load(Ordering::Relaxed) == 0 // as above
+        && sides == [true, true]
+}
+
+impl Class {
+    /// The error for a caller that can do nothing with a segment of this
+    /// class; `None` where it can.
+    pub(crate) fn refusal(&self, id: SegmentId) -> Option<OpenError> {
+        Some(match *self {
+            Class::Untrusted { uid, mode } => OpenError::Untrusted { id, uid, mode },
+            Class::Foreign(reason) => OpenError::NotARing { id, reason },
+            Class::Collision { owner, asked } => OpenError::KeyCollision { id, owner, asked },
+            _ => return None,
+        })
+    }
+}

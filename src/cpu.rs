@@ -1,0 +1,44 @@
+//! Whether spinning can help: not where the peer needs the very processor
+//! that the spinner occupies.
+#![allow(unsafe_code)] // the only caller of sched_getaffinity
+
+/// Whether this process and the process `peer` may use one processor only,
+/// the same one. Unknown counts as no.
+///
+/// A process that is pinned to one processor, with its peer on another, does
+/// well to spin; so the caller's own affinity alone does not decide.
+/// <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
+pub(crate) fn share_one(peer: Option<u32>) -> bool {
+    if std::thread::available_parallelism().is_ok_and(|usable| usable.get() > 1) {
+        return false;
+    }
+    let Some(own) = affinity(0) else {
+        return false;
+    };
+    match peer {
+        Some(pid) => affinity(pid) == Some(own),
+        None => false,
+    }
+}
+
+/// The processors that `pid` may use; 0 is the caller.
+fn affinity(pid: u32) -> Option<[u64; 16]> {
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    let mut set = [0u64; 16];
+    // SAFETY: `set` is plain integers and as long as the size says; the kernel
+    // writes no more than that.
+    let done = unsafe { libc::sched_getaffinity(pid, size_of_val(&set), set.as_mut_ptr().cast()) };
+    (done == 0).then_some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_shares_its_affinity_with_itself() {
+        assert_eq!(affinity(0), affinity(std::process::id()));
+        assert!(affinity(0).is_some_and(|set| set.iter().any(|&word| word != 0)));
+        assert_eq!(affinity(u32::MAX), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! How long a caller is prepared to wait, by the monotonic clock, and the flag
+//! by which it changes its mind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::OpenError;
+
+/// A limit on one operation.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline {
+    started: Instant,
+    at: Option<Instant>,
+    cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Deadline {
+    /// Starts now. A limit too far away for the clock is none.
+    pub(crate) fn new(limit: Option<Duration>, cancel: Option<&Arc<AtomicBool>>) -> Deadline {
+        let started = Instant::now();
+        Deadline {
+            started,
+            at: limit.and_then(|limit| started.checked_add(limit)),
+            cancel: cancel.cloned(),
+        }
+    }
+
+    pub(crate) fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Fails once the time is over or the caller has changed its mind; `what`
+    /// says what is being waited for.
+    pub(crate) fn check(&self, what: &'static str) -> Result<(), OpenError> {
+        if is_set(self.cancel.as_ref()) {
+            return Err(OpenError::Cancelled);
+        }
+        if self.at.is_some_and(|at| Instant::now() >= at) {
+            return Err(self.timed_out(what));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn timed_out(&self, what: &'static str) -> OpenError {
+        OpenError::TimedOut {
+            after: self.started.elapsed(),
+            what,
+        }
+    }
+
+    /// Sleeps a moment between two tries.
+    pub(crate) fn pause(&self, what: &'static str) -> Result<(), OpenError> {
+        self.check(what)?;
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Whether a cancel flag is there and set.
+pub(crate) fn is_set(flag: Option<&Arc<AtomicBool>>) -> bool {
+    // Relaxed: the flag stands for itself.
+    flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
+}

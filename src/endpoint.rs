@@ -1,0 +1,246 @@
+//! What the two handles have in common: whose they are, waiting for the peer,
+//! and leaving.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::cpu;
+use crate::deadline;
+use crate::error::{Broken, Corruption};
+use crate::fork::Epoch;
+use crate::layout::Side;
+use crate::lifecycle;
+use crate::options::Options;
+use crate::region::Region;
+use crate::region::shm::ShmRegion;
+use crate::ring::Departure;
+use crate::roles::{self, Claim, Holder, PeerWatch, Verdict};
+use crate::state::{Kind, Life};
+use crate::sync::Ordering;
+use crate::wait::{self, Stats, Waited};
+
+/// One side of a ring, held by one process.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    region: ShmRegion,
+    claim: Claim,
+    epoch: Epoch,
+    watch: PeerWatch,
+    /// Why the handle is of no further use, once it is.
+    latched: Option<Broken>,
+    /// Whether the id was given to a process that may come at any time.
+    handed_over: bool,
+    timeout: Option<Duration>,
+    cancel: Option<Arc<AtomicBool>>,
+    stats: Stats,
+    /// Whether spinning can help, and the peer for which that was found out.
+    spins: Option<(u64, bool)>,
+}
+
+/// Why a blocking call gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    TimedOut,
+    Broken(Broken),
+}
+
+impl From<Broken> for Blocked {
+    fn from(broken: Broken) -> Blocked {
+        Blocked::Broken(broken)
+    }
+}
+
+impl From<Corruption> for Blocked {
+    fn from(corruption: Corruption) -> Blocked {
+        Blocked::Broken(corruption.into())
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn new(
+        region: ShmRegion,
+        claim: Claim,
+        options: &Options,
+        handed_over: bool,
+    ) -> Endpoint {
+        Endpoint {
+            region,
+            claim,
+            epoch: Epoch::current(),
+            watch: PeerWatch::default(),
+            latched: None,
+            handed_over,
+            timeout: options.timeout,
+            cancel: options.cancel.clone(),
+            stats: Stats::default(),
+            spins: None,
+        }
+    }
+
+    pub(crate) fn region(&self) -> &ShmRegion {
+        &self.region
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(crate) fn set_timeout(&mut self, limit: Option<Duration>) {
+        self.timeout = limit;
+    }
+
+    /// When a blocking call that starts now gives up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timeout
+            .and_then(|limit| Instant::now().checked_add(limit))
+    }
+
+    /// Whether the handle can be used, by this process.
+    #[inline]
+    pub(crate) fn usable(&self) -> Result<(), Broken> {
+        if !self.epoch.is_current() {
+            return Err(Broken::Inherited);
+        }
+        match &self.latched {
+            None => Ok(()),
+            Some(broken) => Err(broken.clone()),
+        }
+    }
+
+    /// Makes what cannot be undone the answer to every later call.
+    #[cold]
+    pub(crate) fn latch(&mut self, broken: Broken) -> Broken {
+        let persistent = self.region.geometry().kind == Kind::Persistent;
+        let is_final = match broken {
+            Broken::Corrupted(_) | Broken::Closed => true,
+            // With a persistent ring somebody may come and take over.
+            Broken::Died { .. } | Broken::NeverCame { .. } => !persistent,
+            _ => false,
+        };
+        if is_final {
+            self.latched = Some(broken.clone());
+        }
+        broken
+    }
+
+    fn own_side(&self) -> &Side {
+        self.region.header().side(self.claim.role)
+    }
+
+    fn peer_side(&self) -> &Side {
+        self.region.header().side(self.claim.role.peer())
+    }
+
+    /// Wakes the peer if it sleeps and wants no more than `position`.
+    #[inline]
+    pub(crate) fn wake(&mut self, position: u64) {
+        if wait::wake(self.peer_side(), position) {
+            self.stats.wakes += 1;
+        }
+    }
+
+    /// Waits until `ready` gives a value. `wanted` is the position of the peer
+    /// that is worth a wake.
+    pub(crate) fn wait<T>(
+        &mut self,
+        wanted: u64,
+        deadline: Option<Instant>,
+        ready: impl FnMut() -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        // The peer may be asleep until more has happened than now ever will.
+        if wait::wake_always(self.peer_side()) {
+            self.stats.wakes += 1;
+        }
+        let spins = self.spins();
+        let mut stats = self.stats;
+        let mut watch = std::mem::take(&mut self.watch);
+        let waited = wait::wait(
+            self.own_side(),
+            wanted,
+            spins,
+            deadline,
+            &mut stats,
+            ready,
+            || self.slice(&mut watch),
+        );
+        self.watch = watch;
+        self.stats = stats;
+        match waited {
+            Ok(Waited::Ready(value)) => Ok(value),
+            Ok(Waited::TimedOut) => Err(Blocked::TimedOut),
+            Err(Blocked::Broken(broken)) => Err(Blocked::Broken(self.latch(broken))),
+            Err(blocked) => Err(blocked),
+        }
+    }
+
+    /// Between two sleeps: is there still a reason to wait?
+    fn slice(&self, watch: &mut PeerWatch) -> Result<(), Blocked> {
+        if deadline::is_set(self.cancel.as_ref()) {
+            return Err(Broken::Cancelled.into());
+        }
+        self.peer(watch).map_err(Blocked::Broken)
+    }
+
+    /// Asks the kernel whether the peer lives; an error says that it does not.
+    pub(crate) fn peer_verdict(&mut self) -> Result<(), Broken> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let verdict = self.peer(&mut watch);
+        self.watch = watch;
+        verdict.map_err(|broken| self.latch(broken))
+    }
+
+    fn peer(&self, watch: &mut PeerWatch) -> Result<(), Broken> {
+        let role = self.claim.role.peer();
+        match watch.check(&self.region, &self.claim, self.handed_over)? {
+            Verdict::Present | Verdict::Absent => Ok(()),
+            Verdict::Dead { pid } => Err(Broken::Died { role, pid }),
+            Verdict::NeverCame => Err(Broken::NeverCame { role }),
+        }
+    }
+
+    /// Whether spinning can help, found out once for each peer.
+    fn spins(&mut self) -> bool {
+        let record = self.region.header().record(self.claim.role.peer());
+        let owner = record.owner.load(Ordering::Relaxed); // compared only
+        match self.spins {
+            Some((known, spins)) if known == owner => spins,
+            _ => {
+                let peer = Holder::read(record).map(|holder| holder.process.pid);
+                let spins = !cpu::share_one(peer);
+                self.spins = Some((owner, spins));
+                spins
+            }
+        }
+    }
+
+    /// Whether anybody has ever had the peer's role.
+    pub(crate) fn peer_came(&self) -> bool {
+        let state = roles::state(self.region.header());
+        state.generation(self.claim.role.peer()) != 0
+    }
+
+    /// Leaves the ring. Nothing happens the second time, or in a process that
+    /// only inherited the handle.
+    pub(crate) fn leave(&mut self, departure: Departure) {
+        if !self.epoch.is_current() || self.latched == Some(Broken::Closed) {
+            return;
+        }
+        self.latched = Some(Broken::Closed);
+        if roles::leave(&self.region, &self.claim, departure) {
+            // Nobody is there to tell of a failure; the last to detach, or the
+            // next to open, sees the state word and removes it.
+            let _ = lifecycle::remove_if_there(self.region.id());
+        }
+    }
+
+    /// Whether the ring is not yet paired; such a ring goes with this handle.
+    pub(crate) fn is_unpaired(&self) -> bool {
+        roles::state(self.region.header()).life() == Some(Life::Open)
+            && self.region.geometry().kind == Kind::Named
+    }
+}

@@ -1,0 +1,164 @@
+//! The file that names a ring: its key, its lock, and the mark by which two
+//! IPC namespaces notice that they cannot meet.
+//!
+//! 1. Creating, judging and reclaiming the segment of a path happen under a
+//!    `flock` of its file, so that two openers never both create, and nobody
+//!    removes what another is about to use. The kernel drops the lock when its
+//!    holder dies.
+//! 2. A side that waits for its peer holds a read lock (an open file
+//!    description lock) on one byte of the file. The offset tells the project
+//!    id and the waiter's IPC namespace. An opener that finds no segment, but
+//!    such a lock from another namespace, knows why they do not meet.
+//!
+//! <https://man7.org/linux/man-pages/man2/flock.2.html>
+//! <https://man7.org/linux/man-pages/man2/fcntl_locking.2.html>
+#![allow(unsafe_code)] // the only caller of fcntl
+
+use std::fs::{File, TryLockError};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::deadline::Deadline;
+use crate::error::OpenError;
+use crate::sysv::{FileIdentity, Key, Project};
+
+/// An open file that names a ring.
+#[derive(Debug)]
+pub(crate) struct KeyFile {
+    path: PathBuf,
+    file: File,
+    identity: FileIdentity,
+    key: Key,
+}
+
+/// The lock of a path; let go when dropped.
+#[derive(Debug)]
+pub(crate) struct PathLock<'a>(&'a KeyFile);
+
+impl Drop for PathLock<'_> {
+    fn drop(&mut self) {
+        // A failure would leave the lock until the file is closed, soon after.
+        let _ = self.0.file.unlock();
+    }
+}
+
+impl KeyFile {
+    pub(crate) fn open(path: &Path, project: Project) -> Result<KeyFile, OpenError> {
+        let unusable = |source| OpenError::Path {
+            path: path.to_owned(),
+            source,
+        };
+        // Non-blocking: a FIFO that nobody writes to must not hold us up.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(unusable)?;
+        if file.metadata().map_err(unusable)?.is_dir() {
+            return Err(OpenError::Directory {
+                path: path.to_owned(),
+            });
+        }
+        let identity = FileIdentity::of(&file, project)?;
+        Ok(KeyFile {
+            path: path.to_owned(),
+            file,
+            identity,
+            key: identity.key()?,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Whether the path still leads to this file.
+    pub(crate) fn is_current(&self) -> bool {
+        std::fs::metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.identity.dev, self.identity.ino))
+    }
+
+    /// Takes the lock of the path.
+    pub(crate) fn lock(&self, deadline: &Deadline) -> Result<PathLock<'_>, OpenError> {
+        loop {
+            match self.file.try_lock() {
+                Ok(()) => return Ok(PathLock(self)),
+                Err(TryLockError::WouldBlock) => {
+                    deadline.pause("the lock of the path's file is held by another process")?;
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(OpenError::Path {
+                        path: self.path.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Marks that this process waits here for its peer, until the file is
+    /// closed. A file system without such locks goes without the mark.
+    pub(crate) fn mark_waiting(&self) {
+        let mut lock = self.mark(own_namespace(), 1);
+        lock.l_type = libc::F_RDLCK as _;
+        // SAFETY: F_OFD_SETLK reads a `flock`, which outlives the call.
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    }
+
+    /// Takes the mark back.
+    pub(crate) fn unmark(&self) {
+        let mut lock = self.mark(own_namespace(), 1);
+        lock.l_type = libc::F_UNLCK as _;
+        // SAFETY: as in `mark_waiting`.
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    }
+
+    /// Whether a process of another IPC namespace waits here.
+    pub(crate) fn waited_for_elsewhere(&self) -> bool {
+        let own = own_namespace();
+        own != 0 && (self.is_marked(0, own) || self.is_marked(own + 1, u64::from(u32::MAX) - own))
+    }
+
+    /// Whether there is a mark of the namespaces from `first`, `count` of
+    /// them.
+    fn is_marked(&self, first: u64, count: u64) -> bool {
+        if count == 0 {
+            return false;
+        }
+        let mut lock = self.mark(first, count);
+        lock.l_type = libc::F_WRLCK as _; // would conflict with any mark
+        // SAFETY: F_OFD_GETLK reads and writes a `flock`, which outlives the
+        // call.
+        let asked = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+        asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
+    }
+
+    /// The bytes that stand for `count` namespaces from `first`, of our
+    /// project id.
+    fn mark(&self, first: u64, count: u64) -> libc::flock {
+        // SAFETY: `flock` is plain integers, for which zero is valid.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_whence = libc::SEEK_SET as _;
+        // At most 2^40: fits in the signed offset.
+        lock.l_start = (u64::from(self.identity.project.get()) << 32 | first) as _;
+        lock.l_len = count as _;
+        lock
+    }
+}
+
+/// The inode number of this process's IPC namespace; 0 when unknown.
+fn own_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/ipc")
+        .ok()
+        .and_then(|found| u32::try_from(found.ino()).ok())
+        .map_or(0, u64::from)
+}

@@ -1,0 +1,397 @@
+//! The bytes of a segment: every offset, and how a header is checked.
+//!
+//! ```text
+//! 0                      ring_offset               ring_offset + capacity
+//! | header | unused      | ring: capacity bytes    |
+//!
+//! header, in lines of 128 bytes (x86-64 and aarch64):
+//!    0  identity   magic, version, byte order, line size, kind, capacity, ...
+//!  128  state      life-cycle word; who holds each role
+//!  256  producer   tail, closed, sleeping, wanted
+//!  384  consumer   head, closed, sleeping, wanted, acknowledged
+//!  512  reserved   two lines
+//! ```
+//!
+//! | words | written by | read by | order |
+//! |---|---|---|---|
+//! | identity | creator, before the state leaves `Unborn` | openers, once, copied out | P3 |
+//! | state | whoever wins its compare-and-swap | everybody | P3, P6 |
+//! | a role's `owner` | the claimer's compare-and-swap | everybody | P6 |
+//! | a role's other words | the owner | everybody, if `complete == owner` | P6 |
+//! | `tail`, `head` | producer, consumer | the other | P1, P2 |
+//! | `closed` | own side | the other | P4 |
+//! | `sleeping`, `wanted` | own side sets, the other clears `sleeping` | both | P5 |
+//! | `acknowledged` | consumer, when it leaves | the next consumer | P6 |
+//!
+//! The pairs P1 to P5 are explained in `ring.rs` and `wait.rs`, P6 in
+//! `roles.rs`. Only integers of fixed width lie in a segment. What is read
+//! here was written by a stranger: it is loaded once, checked, and the local
+//! copy is used.
+
+use crossbeam_utils::CachePadded;
+
+use crate::error::Incompatible;
+use crate::state::{Kind, Role};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sysv::FileIdentity;
+
+/// The first eight bytes of every segment of ours.
+pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"shmpipe\0");
+/// The version of this layout; any change to an offset or a meaning adds one.
+pub(crate) const VERSION: u32 = 1;
+/// Reads differently on a machine of the other byte order.
+pub(crate) const BYTE_ORDER: u32 = 0x0102_0304;
+/// The distance that keeps two hot words from sharing a cache line or the
+/// line that the prefetcher fetches with it.
+pub(crate) const LINE: usize = size_of::<CachePadded<u8>>();
+/// The least distance from the start of the segment to the ring.
+pub(crate) const MIN_RING_OFFSET: usize = 4096;
+
+/// Set in [`Identity::flags`] when the creator was asked for this capacity.
+pub(crate) const EXPLICIT_CAPACITY: u32 = 1;
+/// Set in [`Identity::flags`] when the creator does not wait for its peer, so
+/// that bytes may be in the ring at any time.
+pub(crate) const UNWAITED: u32 = 2;
+
+/// What the segment is. Written once.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    magic: AtomicU64,
+    version: AtomicU32,
+    byte_order: AtomicU32,
+    line: AtomicU32,
+    kind: AtomicU32,
+    capacity: AtomicU64,
+    ring_offset: AtomicU64,
+    nonce: AtomicU64,
+    device: AtomicU64,
+    inode: AtomicU64,
+    project: AtomicU32,
+    flags: AtomicU32,
+}
+
+/// Who holds a role.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Process id, generation and start time of the holder, packed; zero when
+    /// free. The compare-and-swap of this word is the claim.
+    pub(crate) owner: AtomicU64,
+    /// Equals `owner` once the words below are the owner's.
+    pub(crate) complete: AtomicU64,
+    /// Start time of the holder in clock ticks since boot; 0 when unknown.
+    pub(crate) start: AtomicU64,
+    /// Inode number of the holder's pid namespace; 0 when unknown.
+    pub(crate) pid_namespace: AtomicU32,
+    /// Inode number of the holder's time namespace; 0 when unknown.
+    pub(crate) time_namespace: AtomicU32,
+    /// What the claim adds to the attach count of the segment.
+    pub(crate) views: AtomicU32,
+    reserved: AtomicU32,
+}
+
+/// The life-cycle word and the holders.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct StateLine {
+    pub(crate) word: AtomicU64,
+    producer: Record,
+    consumer: Record,
+}
+
+/// One side's line: written by that side, but for `sleeping`, which the other
+/// side clears.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    /// The producer's tail or the consumer's head: bytes since the ring was
+    /// made.
+    pub(crate) position: AtomicU64,
+    /// How the side has left; see `Departure`.
+    pub(crate) closed: AtomicU32,
+    /// The word that the side sleeps on.
+    pub(crate) sleeping: AtomicU32,
+    /// The position of the other side that the sleeper waits for.
+    pub(crate) wanted: AtomicU64,
+    /// The producer's `closed` word whose end of stream was delivered.
+    pub(crate) acknowledged: AtomicU32,
+    reserved: AtomicU32,
+}
+
+/// The start of every segment.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Header {
+    pub(crate) identity: CachePadded<Identity>,
+    pub(crate) state: CachePadded<StateLine>,
+    producer: CachePadded<Side>,
+    consumer: CachePadded<Side>,
+    reserved: [CachePadded<AtomicU64>; 2],
+}
+
+#[cfg(not(loom))]
+mod pinned {
+    use super::*;
+    use memoffset::offset_of;
+
+    const _: () = assert!(size_of::<Header>() <= MIN_RING_OFFSET);
+    const _: () = assert!(offset_of!(Header, state) % LINE == 0);
+    const _: () = assert!(offset_of!(Header, producer) % LINE == 0);
+    const _: () = assert!(offset_of!(Header, consumer) % LINE == 0);
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    mod lines_of_128_bytes {
+        use super::*;
+
+        const _: () = assert!(LINE == 128);
+        const _: () = assert!(offset_of!(Header, identity) == 0);
+        const _: () = assert!(offset_of!(Header, state) == 128);
+        const _: () = assert!(offset_of!(Header, producer) == 256);
+        const _: () = assert!(offset_of!(Header, consumer) == 384);
+        const _: () = assert!(offset_of!(Header, reserved) == 512);
+        const _: () = assert!(size_of::<Header>() == 768);
+    }
+
+    const _: () = assert!(offset_of!(Identity, magic) == 0);
+    const _: () = assert!(offset_of!(Identity, version) == 8);
+    const _: () = assert!(offset_of!(Identity, byte_order) == 12);
+    const _: () = assert!(offset_of!(Identity, line) == 16);
+    const _: () = assert!(offset_of!(Identity, kind) == 20);
+    const _: () = assert!(offset_of!(Identity, capacity) == 24);
+    const _: () = assert!(offset_of!(Identity, ring_offset) == 32);
+    const _: () = assert!(offset_of!(Identity, nonce) == 40);
+    const _: () = assert!(offset_of!(Identity, device) == 48);
+    const _: () = assert!(offset_of!(Identity, inode) == 56);
+    const _: () = assert!(offset_of!(Identity, project) == 64);
+    const _: () = assert!(offset_of!(Identity, flags) == 68);
+
+    const _: () = assert!(offset_of!(StateLine, word) == 0);
+    const _: () = assert!(offset_of!(StateLine, producer) == 8);
+    const _: () = assert!(offset_of!(StateLine, consumer) == 48);
+    const _: () = assert!(offset_of!(Record, owner) == 0);
+    const _: () = assert!(offset_of!(Record, complete) == 8);
+    const _: () = assert!(offset_of!(Record, start) == 16);
+    const _: () = assert!(offset_of!(Record, pid_namespace) == 24);
+    const _: () = assert!(offset_of!(Record, time_namespace) == 28);
+    const _: () = assert!(offset_of!(Record, views) == 32);
+    const _: () = assert!(size_of::<Record>() == 40);
+
+    const _: () = assert!(offset_of!(Side, position) == 0);
+    const _: () = assert!(offset_of!(Side, closed) == 8);
+    const _: () = assert!(offset_of!(Side, sleeping) == 12);
+    const _: () = assert!(offset_of!(Side, wanted) == 16);
+    const _: () = assert!(offset_of!(Side, acknowledged) == 24);
+    const _: () = assert!(size_of::<Side>() == 32);
+}
+
+impl Header {
+    /// The line that `role` writes.
+    #[inline]
+    pub(crate) fn side(&self, role: Role) -> &Side {
+        match role {
+            Role::Producer => &self.producer,
+            Role::Consumer => &self.consumer,
+        }
+    }
+
+    /// Who holds `role`.
+    pub(crate) fn record(&self, role: Role) -> &Record {
+        match role {
+            Role::Producer => &self.state.producer,
+            Role::Consumer => &self.state.consumer,
+        }
+    }
+}
+
+/// The identity line, copied out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdentityImage {
+    pub(crate) magic: u64,
+    pub(crate) version: u32,
+    pub(crate) byte_order: u32,
+    pub(crate) line: u32,
+    pub(crate) kind: u32,
+    pub(crate) capacity: u64,
+    pub(crate) ring_offset: u64,
+    pub(crate) nonce: u64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) project: u32,
+    pub(crate) flags: u32,
+}
+
+impl Identity {
+    /// Copies the line out, each word once.
+    ///
+    /// The caller has loaded the life-cycle word with Acquire (P3) when it
+    /// means to believe what it reads.
+    pub(crate) fn load(&self) -> IdentityImage {
+        // Relaxed throughout: ordered by the state word, P3.
+        IdentityImage {
+            magic: self.magic.load(Ordering::Relaxed),             // P3
+            version: self.version.load(Ordering::Relaxed),         // P3
+            byte_order: self.byte_order.load(Ordering::Relaxed),   // P3
+            line: self.line.load(Ordering::Relaxed),               // P3
+            kind: self.kind.load(Ordering::Relaxed),               // P3
+            capacity: self.capacity.load(Ordering::Relaxed),       // P3
+            ring_offset: self.ring_offset.load(Ordering::Relaxed), // P3
+            nonce: self.nonce.load(Ordering::Relaxed),             // P3
+            device: self.device.load(Ordering::Relaxed),           // P3
+            inode: self.inode.load(Ordering::Relaxed),             // P3
+            project: self.project.load(Ordering::Relaxed),         // P3
+            flags: self.flags.load(Ordering::Relaxed),             // P3
+        }
+    }
+
+    /// Fills the line of a segment that nobody believes yet: the life-cycle
+    /// word is still `Unborn`. The magic comes last, so that a creator that
+    /// dies here leaves a segment that is either all zero in its first word
+    /// or complete in this line.
+    pub(crate) fn store(&self, image: &IdentityImage) {
+        // Relaxed: published by the state word, P3. The magic is Release so
+        // that it does not overtake the rest of the line.
+        self.version.store(image.version, Ordering::Relaxed); // P3
+        self.byte_order.store(image.byte_order, Ordering::Relaxed); // P3
+        self.line.store(image.line, Ordering::Relaxed); // P3
+        self.kind.store(image.kind, Ordering::Relaxed); // P3
+        self.capacity.store(image.capacity, Ordering::Relaxed); // P3
+        self.ring_offset.store(image.ring_offset, Ordering::Relaxed); // P3
+        self.nonce.store(image.nonce, Ordering::Relaxed); // P3
+        self.device.store(image.device, Ordering::Relaxed); // P3
+        self.inode.store(image.inode, Ordering::Relaxed); // P3
+        self.project.store(image.project, Ordering::Relaxed); // P3
+        self.flags.store(image.flags, Ordering::Relaxed); // P3
+        self.magic.store(image.magic, Ordering::Release); // P3
+    }
+}
+
+/// What is believed of a segment: derived from its identity line, checked
+/// against the size the kernel reports, and kept in private memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Bytes of the ring: a power of two.
+    pub(crate) capacity: u64,
+    /// Bytes from the start of the segment to the ring.
+    pub(crate) ring_offset: usize,
+    /// How the segment comes and goes.
+    pub(crate) kind: Kind,
+    /// Tells this ring from every other one.
+    pub(crate) nonce: u64,
+    /// The file the ring is found by, as recorded by its creator.
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) project: u32,
+    /// Whether the creator was asked for this capacity.
+    pub(crate) explicit_capacity: bool,
+    /// Whether the creator went on without waiting for its peer.
+    pub(crate) unwaited: bool,
+}
+
+impl Geometry {
+    /// The geometry of a ring to be made.
+    pub(crate) fn new(
+        capacity: u64,
+        kind: Kind,
+        nonce: u64,
+        file: Option<FileIdentity>,
+        flags: u32,
+    ) -> Geometry {
+        Geometry {
+            capacity,
+            ring_offset: ring_offset(),
+            kind,
+            nonce,
+            device: file.map_or(0, |file| file.dev),
+            inode: file.map_or(0, |file| file.ino),
+            project: file.map_or(0, |file| u32::from(file.project.get())),
+            explicit_capacity: flags & EXPLICIT_CAPACITY != 0,
+            unwaited: flags & UNWAITED != 0,
+        }
+    }
+
+    /// Believes `image` if it describes a segment of `segment_len` bytes that
+    /// this build can use.
+    pub(crate) fn parse(
+        image: &IdentityImage,
+        segment_len: usize,
+    ) -> Result<Geometry, Incompatible> {
+        if image.magic != MAGIC {
+            return Err(Incompatible::NoMagic);
+        }
+        if image.byte_order != BYTE_ORDER {
+            return Err(Incompatible::ByteOrder);
+        }
+        if image.version != VERSION {
+            return Err(Incompatible::Version {
+                found: image.version,
+                supported: VERSION,
+            });
+        }
+        if image.line as usize != LINE {
+            return Err(Incompatible::LineSize {
+                found: image.line,
+                supported: LINE as u32,
+            });
+        }
+        let Some(kind) = Kind::from_bits(image.kind) else {
+            return Err(Incompatible::Kind { found: image.kind });
+        };
+        let incompatible = Incompatible::Size {
+            capacity: image.capacity,
+            ring_offset: image.ring_offset,
+            segment: segment_len,
+        };
+        if image.ring_offset != ring_offset() as u64
+            || !image.capacity.is_power_of_two()
+            || image.capacity < MIN_RING_OFFSET as u64
+            || image.ring_offset.checked_add(image.capacity) != Some(segment_len as u64)
+        {
+            return Err(incompatible);
+        }
+        Ok(Geometry {
+            capacity: image.capacity,
+            ring_offset: ring_offset(),
+            kind,
+            nonce: image.nonce,
+            device: image.device,
+            inode: image.inode,
+            project: image.project,
+            explicit_capacity: image.flags & EXPLICIT_CAPACITY != 0,
+            unwaited: image.flags & UNWAITED != 0,
+        })
+    }
+
+    /// The identity line that says this.
+    pub(crate) fn to_image(self) -> IdentityImage {
+        IdentityImage {
+            magic: MAGIC,
+            version: VERSION,
+            byte_order: BYTE_ORDER,
+            line: LINE as u32,
+            kind: self.kind.to_bits(),
+            capacity: self.capacity,
+            ring_offset: self.ring_offset as u64,
+            nonce: self.nonce,
+            device: self.device,
+            inode: self.inode,
+            project: self.project,
+            flags: if self.explicit_capacity {
+                EXPLICIT_CAPACITY
+            } else {
+                0
+            } | if self.unwaited { UNWAITED } else { 0 },
+        }
+    }
+
+    /// Bytes of the whole segment.
+    pub(crate) fn segment_len(&self) -> usize {
+        self.ring_offset + self.capacity as usize
+    }
+}
+
+/// Where the ring begins: a page of its own for the header, so that the ring
+/// can be mapped twice.
+pub(crate) fn ring_offset() -> usize {
+    crate::sysv::page_size().max(MIN_RING_OFFSET)
+}

@@ -1,0 +1,117 @@
+//! A pipe made of System V shared memory: a lock-free ring of bytes with one
+//! producer and one consumer, which two processes on one Linux host stream
+//! bytes through, with no system call while both are busy.
+//!
+//! It does not carry messages, only bytes; it has no second producer and no
+//! second consumer; it reaches no other host; and what was not published when
+//! a process died is gone with it.
+//!
+//! # Examples
+//!
+//! Two processes that know one path, in either order:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! # let path = std::env::temp_dir().join(format!("shmpipe-doc-lib-{}", std::process::id()));
+//! # std::fs::write(&path, "")?;
+//! # let other = path.clone();
+//!
+//! # let sender = std::thread::spawn(move || -> std::io::Result<()> { let path = other;
+//! // one of them
+//! let mut producer = shmpipe::Producer::open(&path)?;
+//! producer.write_all(b"hello")?;
+//! drop(producer); // finishes the stream
+//! # Ok(()) });
+//!
+//! // the other one
+//! let mut consumer = shmpipe::Consumer::open(&path)?;
+//! let mut text = String::new();
+//! consumer.read_to_string(&mut text)?; // to the end of the stream
+//! assert_eq!(text, "hello");
+//! # sender.join().unwrap()?;
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | a ring between unrelated processes | [`Options::producer`], [`Options::consumer`] |
+//! | a ring over a fork, an exec, or between threads | [`Ring`], [`pair()`] |
+//! | a segment that outlives its writer | [`Options::persistent`] |
+//! | what happens when the peer dies | [`Broken`] |
+//! | what is there, and removing it | [`Snapshot`], [`remove`], [`remove_stale`] |
+//! | System V shared memory itself | [`sysv`] |
+//!
+//! # Trust
+//!
+//! The peer is a stranger. Nothing that it writes to the segment can make a
+//! handle here read or write outside the ring, panic, or wait past its
+//! timeout: a handle that finds the protocol broken says so, with
+//! [`Broken::Corrupted`], and is of no further use. What the peer *sends* is
+//! its own business, and it can write to the ring's bytes at any time; so
+//! bytes are copied out before anybody looks at them. A segment that belongs
+//! to another user, or is open to others, is not looked into.
+//!
+//! # Features
+//!
+//! - `cli`: the `shmpipe` command.
+//! - `kill-points`: for this crate's own tests.
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_has_atomic = "64",
+    target_pointer_width = "64"
+)))]
+compile_error!(
+    "shmpipe needs Linux, whose System V shared memory and futexes it is made of, on a 64-bit \
+     target with 64-bit atomics, in which it counts positions"
+);
+
+mod classify;
+mod consumer;
+mod copy;
+mod cpu;
+mod deadline;
+mod endpoint;
+mod error;
+mod fork;
+mod futex;
+mod keyfile;
+mod layout;
+mod lifecycle;
+mod monitor;
+mod options;
+mod pair;
+mod peer;
+mod position;
+mod producer;
+mod region;
+mod ring;
+mod roles;
+mod state;
+#[cfg(feature = "kill-points")]
+#[doc(hidden)]
+pub mod steps;
+#[cfg(not(feature = "kill-points"))]
+mod steps;
+mod sync;
+pub mod sysv;
+mod wait;
+
+pub use consumer::Consumer;
+pub use error::{
+    Broken, CloseError, Corruption, Incompatible, OpenError, Rule, TryReadError, TryWriteError,
+};
+pub use monitor::{LifeCycle, Occupant, RemoveError, Snapshot, remove, remove_path, remove_stale};
+pub use options::{DEFAULT_CAPACITY, Options};
+pub use pair::{Ring, pair};
+pub use producer::Producer;
+pub use state::Role;
+pub use wait::Stats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

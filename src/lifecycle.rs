@@ -1,0 +1,413 @@
+//! How a ring is made, found, paired and removed.
+//!
+//! | kind | found by | removed |
+//! |---|---|---|
+//! | anonymous | fork; id | at birth: `IPC_RMID` right after the first attach |
+//! | named | key, until paired | when both roles are claimed; else by the last handle's drop |
+//! | persistent | key | on purpose only |
+//!
+//! On Linux a segment marked for removal can still be attached by id while
+//! somebody has it attached, and its key is free at once. So nothing here
+//! resolves a key twice: what is held is the id, kept alive by an attachment.
+//!
+//! A segment is removed only by a process that has it attached and has won,
+//! or has seen somebody win, the swap of the life-cycle word that says so. A
+//! winner may die before it removes: whoever sees the word next does it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::classify::{Class, Expected, classify};
+use crate::deadline::{self, Deadline};
+use crate::error::{Incompatible, OpenError};
+use crate::keyfile::KeyFile;
+use crate::layout::{EXPLICIT_CAPACITY, Geometry, UNWAITED, ring_offset};
+use crate::options::Options;
+use crate::region::Region;
+use crate::region::shm::ShmRegion;
+use crate::roles::{self, Claim, Denied};
+use crate::state::{Kind, Life, Role, State};
+use crate::steps::step;
+use crate::sysv::{self, DoubleView, Key, SegmentId, SysvErrorKind};
+use crate::wait::{self, Stats, Waited};
+
+/// How long a segment that is being made may take before it is somebody
+/// else's.
+const BIRTH: Duration = Duration::from_secs(1);
+/// How long an opener looks before it says that the other side is in another
+/// IPC namespace.
+const ELSEWHERE: Duration = Duration::from_millis(200);
+
+/// What leads to a ring.
+#[derive(Debug)]
+pub(crate) enum Name {
+    File(KeyFile),
+    Key(Key),
+}
+
+impl Name {
+    fn key(&self) -> Key {
+        match self {
+            Name::File(file) => file.key(),
+            Name::Key(key) => *key,
+        }
+    }
+
+    pub(crate) fn file(&self) -> Option<&KeyFile> {
+        match self {
+            Name::File(file) => Some(file),
+            Name::Key(_) => None,
+        }
+    }
+
+    fn expected(&self, options: &Options) -> Expected {
+        let file = self.file().map(KeyFile::identity);
+        Expected::by_key(options.mode, options.owner, file)
+    }
+}
+
+/// A ring and a role in it.
+pub(crate) type Joined = (ShmRegion, Claim);
+
+/// Makes an anonymous ring.
+pub(crate) fn create_anonymous(options: &Options) -> Result<ShmRegion, OpenError> {
+    let geometry = Geometry::new(options.ring_bytes()?, Kind::Anonymous, nonce(), None, 0);
+    let id = sysv::create(None, geometry.segment_len(), options.mode)?;
+    step!(Created);
+    let view = sysv::attach_double(id, ring_offset());
+    step!(Attached);
+    // Removed in either case: attached, it lives on until the last detaches.
+    let removed = sysv::remove(id);
+    step!(Unkeyed);
+    let region = ShmRegion::format(view?, geometry);
+    removed?;
+    publish(&region);
+    Ok(region)
+}
+
+/// Attaches the ring whose segment is `id`.
+pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<ShmRegion, OpenError> {
+    let deadline = Deadline::new(Some(BIRTH), options.cancel.as_ref());
+    let expected = Expected::by_id(options.mode, options.owner);
+    loop {
+        let found = classify(id, &expected)?;
+        match found.class {
+            Class::Absent => return Err(OpenError::Removed { id }),
+            Class::Newborn => {
+                if deadline.pause("the ring is being made").is_err() {
+                    return Err(half_made(id));
+                }
+            }
+            Class::Stillborn => return Err(half_made(id)),
+            Class::Live(geometry) | Class::Orphan(geometry) => return attach_live(id, &geometry),
+            Class::Spent => {
+                // Paired: by id a role can still be asked for, and refused.
+                let view = sysv::attach_double(id, ring_offset())?;
+                return ShmRegion::open(view).map_err(|reason| OpenError::NotARing { id, reason });
+            }
+            class => return Err(class.refusal(id).unwrap_or(OpenError::Removed { id })),
+        }
+    }
+}
+
+fn half_made(id: SegmentId) -> OpenError {
+    OpenError::NotARing {
+        id,
+        reason: Incompatible::HalfMade,
+    }
+}
+
+/// Attaches a segment that was classified as live, and makes sure that it is
+/// still the same one.
+fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<ShmRegion, OpenError> {
+    let removed = |error: sysv::SysvError| match error.kind() {
+        SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::Removed { id },
+        _ => OpenError::System(error),
+    };
+    let view = sysv::attach_double(id, geometry.ring_offset).map_err(removed)?;
+    let region = ShmRegion::open(view).map_err(|reason| OpenError::NotARing { id, reason })?;
+    if region.geometry().nonce != geometry.nonce {
+        return Err(OpenError::Removed { id });
+    }
+    Ok(region)
+}
+
+/// Makes or finds the ring that `name` leads to, and claims `role` in it.
+/// Waits for the peer where the options say so.
+pub(crate) fn open(name: &Name, role: Role, options: &Options) -> Result<Joined, OpenError> {
+    if options.persistent && forced_removal() {
+        return Err(OpenError::CannotPersist);
+    }
+    let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
+    loop {
+        let joined = join(name, role, options, &deadline)?;
+        if options.persistent || options.unwaited {
+            return Ok(joined);
+        }
+        match await_peer(name, joined, options, &deadline)? {
+            Some(joined) => return Ok(joined),
+            None => continue, // the ring was given up for another one
+        }
+    }
+}
+
+/// One pass: makes the ring or joins the one that is there.
+fn join(
+    name: &Name,
+    role: Role,
+    options: &Options,
+    deadline: &Deadline,
+) -> Result<Joined, OpenError> {
+    let expected = name.expected(options);
+    let mut absent_since = None;
+    loop {
+        deadline.check("the ring is being made or removed")?;
+        let lock = name.file().map(|file| file.lock(deadline)).transpose()?;
+        let id = match sysv::open(name.key()) {
+            Ok(id) => Some(id),
+            Err(error) if error.kind() == SysvErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        let class = match id {
+            Some(id) => classify(id, &expected)?,
+            None => Class::Absent.into(),
+        };
+        match (&class.class, id) {
+            (Class::Absent, _) => {
+                if let Some(file) = name.file()
+                    && file.waited_for_elsewhere()
+                {
+                    let since = *absent_since.get_or_insert_with(std::time::Instant::now);
+                    if since.elapsed() >= ELSEWHERE {
+                        return Err(OpenError::OtherNamespace {
+                            path: file.path().to_owned(),
+                        });
+                    }
+                    drop(lock);
+                    deadline.pause("a process waits in another IPC namespace")?;
+                    continue;
+                }
+                match create_named(name, role, options) {
+                    Err(OpenError::System(error)) if is_race(error.kind()) => continue,
+                    created => return created,
+                }
+            }
+            (Class::Live(geometry), Some(id)) => {
+                let region = match attach_live(id, geometry) {
+                    Err(OpenError::Removed { .. }) => continue,
+                    attached => attached?,
+                };
+                if give_way(&region, options)? {
+                    continue;
+                }
+                match claim(&region, role, DoubleView::VIEWS as u32) {
+                    Err(OpenError::Removed { .. }) => continue,
+                    claimed => return Ok((region, claimed?)),
+                }
+            }
+            (Class::Newborn, Some(id)) => {
+                if deadline.elapsed() >= BIRTH {
+                    return Err(half_made(id));
+                }
+                drop(lock);
+                deadline.pause("the ring is being made")?;
+            }
+            (Class::Stillborn, Some(id)) if lock.is_none() => return Err(half_made(id)),
+            // Found and removed by id, which the attachment in `class` pins.
+            (Class::Stillborn | Class::Spent, Some(id)) => remove_if_there(id)?,
+            (Class::Orphan(geometry), Some(id)) => retire(id, geometry)?,
+            (class, Some(id)) => {
+                return Err(class.refusal(id).unwrap_or(OpenError::Removed { id }));
+            }
+            (_, None) => unreachable!("what has no id is absent"),
+        }
+    }
+}
+
+/// What a race with another opener, or with a remover, ends in.
+fn is_race(kind: SysvErrorKind) -> bool {
+    matches!(
+        kind,
+        SysvErrorKind::AlreadyExists | SysvErrorKind::Removed | SysvErrorKind::NotFound
+    )
+}
+
+fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, OpenError> {
+    let kind = if options.persistent {
+        Kind::Persistent
+    } else {
+        Kind::Named
+    };
+    let flags = if options.capacity.is_some() {
+        EXPLICIT_CAPACITY
+    } else {
+        0
+    } | if options.unwaited { UNWAITED } else { 0 };
+    let file = name.file().map(KeyFile::identity);
+    let geometry = Geometry::new(options.ring_bytes()?, kind, nonce(), file, flags);
+    let id = sysv::create(Some(name.key()), geometry.segment_len(), options.mode)?;
+    step!(Created);
+    let view = match sysv::attach_double(id, geometry.ring_offset) {
+        Ok(view) => view,
+        Err(error) => {
+            if !is_race(error.kind()) {
+                remove_if_there(id)?;
+            }
+            return Err(error.into());
+        }
+    };
+    step!(Attached);
+    let region = ShmRegion::format(view, geometry);
+    publish(&region);
+    let claim = claim(&region, role, DoubleView::VIEWS as u32)?;
+    Ok((region, claim))
+}
+
+/// Lets the others believe a formatted segment.
+fn publish(region: &ShmRegion) {
+    step!(Formatted);
+    let word = &region.header().state.word;
+    word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
+    step!(Published);
+}
+
+/// Claims `role`; a ring that is thereby paired is removed from its key, and
+/// its other side told.
+pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim, OpenError> {
+    let claim = roles::claim(region, role, views).map_err(|denied| match denied {
+        Denied::Taken { pid } => OpenError::RoleTaken { role, pid },
+        Denied::Gone => OpenError::Removed { id: region.id() },
+    })?;
+    if roles::state(region.header()).life() == Some(Life::Paired) {
+        if region.geometry().kind == Kind::Named {
+            remove_if_there(region.id())?;
+        }
+        step!(KeyRemoved);
+        wait::wake_always(region.header().side(role.peer()));
+    }
+    Ok(claim)
+}
+
+/// Compares what the caller wants with the ring that is there. `true` when
+/// that ring was given up for one of the capacity asked for.
+fn give_way(region: &ShmRegion, options: &Options) -> Result<bool, OpenError> {
+    let geometry = region.geometry();
+    let persistent = geometry.kind == Kind::Persistent;
+    if persistent != options.persistent {
+        return Err(OpenError::LifeCycleMismatch { persistent });
+    }
+    let asked = options.ring_bytes()?;
+    if options.capacity.is_none() || asked == geometry.capacity {
+        return Ok(false);
+    }
+    let mismatch = OpenError::CapacityMismatch {
+        asked,
+        found: geometry.capacity,
+    };
+    if persistent || geometry.explicit_capacity || geometry.unwaited {
+        return Err(mismatch);
+    }
+    if roles::transition(region.header(), |state| state.replace().ok_or(())).is_err() {
+        return Err(mismatch);
+    }
+    for role in [Role::Producer, Role::Consumer] {
+        wait::wake_always(region.header().side(role));
+    }
+    remove_if_there(region.id())?;
+    Ok(true)
+}
+
+/// Takes an orphan away, unless somebody joins it first.
+fn retire(id: SegmentId, geometry: &Geometry) -> Result<(), OpenError> {
+    let region = match attach_live(id, geometry) {
+        Err(OpenError::Removed { .. }) => return Ok(()),
+        attached => attached?,
+    };
+    if roles::leave_unpaired(&region) {
+        step!(OrphanTaken);
+        remove_if_there(id)?;
+    }
+    Ok(())
+}
+
+/// Removes a segment; that somebody else was faster is as good.
+pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), OpenError> {
+    match sysv::remove(id) {
+        Err(error) if error.kind() != SysvErrorKind::Removed => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Why waiting for the peer ends early.
+enum Stop {
+    Cancelled,
+    /// The key or the path no longer leads here.
+    Unfindable,
+}
+
+/// Waits until both roles are claimed. `None` when the ring was replaced or
+/// removed and another one is to be made.
+fn await_peer(
+    name: &Name,
+    (region, claim): Joined,
+    options: &Options,
+    deadline: &Deadline,
+) -> Result<Option<Joined>, OpenError> {
+    let header = region.header();
+    let life = || roles::state(header).life();
+    let file = name.file();
+    let on_path = || file.is_none_or(KeyFile::is_current);
+    let waited = if life() == Some(Life::Open) {
+        file.inspect(|file| file.mark_waiting());
+        step!(Announced);
+        let waited = wait::wait(
+            header.side(claim.role),
+            u64::MAX, // no position ends this wait
+            false,
+            deadline.at(),
+            &mut Stats::default(),
+            || Ok(life().filter(|&life| life != Life::Open)),
+            || {
+                if deadline::is_set(options.cancel.as_ref()) {
+                    Err(Stop::Cancelled)
+                } else if on_path()
+                    && sysv::stat(region.id()).is_ok_and(|stat| !stat.marked_for_removal)
+                {
+                    Ok(())
+                } else {
+                    Err(Stop::Unfindable)
+                }
+            },
+        );
+        file.inspect(|file| file.unmark());
+        waited
+    } else {
+        Ok(Waited::Ready(Life::Paired))
+    };
+    // Unless somebody joined at the last moment, which counts.
+    if !matches!(waited, Ok(Waited::Ready(_))) && roles::leave_unpaired(&region) {
+        remove_if_there(region.id())?;
+        return match waited {
+            Err(Stop::Cancelled) => Err(OpenError::Cancelled),
+            Err(Stop::Unfindable) if on_path() => Ok(None),
+            Err(Stop::Unfindable) => Err(OpenError::Removed { id: region.id() }),
+            Ok(_) => Err(deadline.timed_out("nobody opened the other end")),
+        };
+    }
+    // Whoever sees the end of this wait removes the key: the one that made it
+    // so may have died before it could.
+    remove_if_there(region.id())?;
+    Ok((life() == Some(Life::Paired)).then_some((region, claim)))
+}
+
+/// A number that tells this ring from every other one.
+fn nonce() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// Whether the kernel removes what nobody has attached.
+/// <https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html>
+fn forced_removal() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced")
+        .is_ok_and(|value| value.trim() == "1")
+}

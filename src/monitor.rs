@@ -1,0 +1,307 @@
+//! Looking at rings without touching them, and removing them on purpose.
+
+use std::path::Path;
+
+use crate::classify::{Class, Expected, classify};
+use crate::deadline::Deadline;
+use crate::error::{Incompatible, OpenError};
+use crate::keyfile::KeyFile;
+use crate::layout::{Geometry, Header};
+use crate::lifecycle;
+use crate::peer::Liveness;
+use crate::position;
+use crate::region::shm;
+use crate::roles::{Holder, pid_of};
+use crate::state::{Kind, Life, Role, State, Tenure};
+use crate::sync::{Ordering, fence};
+use crate::sysv::{self, Mode, Project, SegmentId, SysvErrorKind};
+
+/// How a ring comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LifeCycle {
+    /// No key leads to it; it goes with its last process.
+    Anonymous,
+    /// A key leads to it until both ends are open.
+    Named,
+    /// A key leads to it until it is removed.
+    Persistent,
+}
+
+/// Who has a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Occupant {
+    /// Nobody has had it yet, or it is free again.
+    Nobody,
+    /// This process, in its own pid namespace. It lives, or nothing proves
+    /// that it does not.
+    Process(u32),
+    /// This process had it and is dead.
+    Dead(u32),
+    /// Whoever had it has left.
+    Left,
+}
+
+/// A ring at one moment.
+///
+/// The words are those of running processes: by the time they are read they
+/// may have changed. They agree with one another as far as `fill` is never
+/// more than `capacity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The segment.
+    pub id: SegmentId,
+    /// Its key; 0 once no key leads to it.
+    pub key: i32,
+    /// Its bytes, as the kernel says.
+    pub size: usize,
+    /// How often it was attached before this look. A handle counts two.
+    pub attached: u64,
+    /// Bytes of the ring.
+    pub capacity: u64,
+    /// Bytes written and not yet read.
+    pub fill: u64,
+    /// Bytes written since the ring was made.
+    pub written: u64,
+    /// How it comes and goes.
+    pub life_cycle: LifeCycle,
+    /// Who writes.
+    pub producer: Occupant,
+    /// Who reads.
+    pub consumer: Occupant,
+}
+
+/// How often the positions are read again to find them standing still.
+const LOOKS: usize = 8;
+
+impl Snapshot {
+    /// Looks at the ring whose segment is `id`, through a read-only
+    /// attachment that is gone when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Removed`], [`OpenError::NotARing`],
+    /// [`OpenError::System`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"12345").unwrap();
+    /// let ring = shmpipe::Snapshot::of(producer.id())?;
+    /// assert_eq!((ring.fill, ring.written), (5, 5));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn of(id: SegmentId) -> Result<Snapshot, OpenError> {
+        let removed_or = |error: sysv::SysvError| match error.kind() {
+            SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::Removed { id },
+            _ => OpenError::System(error),
+        };
+        let stat = sysv::stat(id).map_err(removed_or)?;
+        let looked = sysv::attach_read_only(id).map_err(removed_or)?;
+        let not_a_ring = |reason| OpenError::NotARing { id, reason };
+        let header = shm::header_of(&looked).map_err(not_a_ring)?;
+        let state = shm::load_state(header);
+        let image = header.identity.load();
+        let geometry = Geometry::parse(&image, looked.len()).map_err(not_a_ring)?;
+        if state.life() == Some(Life::Unborn) {
+            return Err(not_a_ring(Incompatible::HalfMade));
+        }
+        let (fill, written) = positions(header, geometry.capacity);
+        Ok(Snapshot {
+            id,
+            key: stat.key_raw,
+            size: looked.len(),
+            attached: stat.attached,
+            capacity: geometry.capacity,
+            fill,
+            written,
+            life_cycle: match geometry.kind {
+                Kind::Anonymous => LifeCycle::Anonymous,
+                Kind::Named => LifeCycle::Named,
+                Kind::Persistent => LifeCycle::Persistent,
+            },
+            producer: occupant(header, state, Role::Producer),
+            consumer: occupant(header, state, Role::Consumer),
+        })
+    }
+
+    /// Every ring on this host (in this IPC namespace) that this process may
+    /// read. Other programs' segments are looked at, never written to.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not list its segments.
+    pub fn all() -> Result<Vec<Snapshot>, OpenError> {
+        let segments = sysv::list()?;
+        Ok(segments
+            .iter()
+            .filter_map(|stat| Snapshot::of(stat.id).ok())
+            .collect())
+    }
+}
+
+/// Fill and tail, read until both stood still in between, or often enough.
+fn positions(header: &Header, capacity: u64) -> (u64, u64) {
+    let load = |role| {
+        let word = header.side(role).position.load(Ordering::Relaxed); // with the fence: P1, P2
+        fence(Ordering::Acquire); // P1, P2
+        word
+    };
+    let mut tail = load(Role::Producer);
+    for _ in 0..LOOKS {
+        let head = load(Role::Consumer);
+        let again = load(Role::Producer);
+        if again == tail {
+            let fill = position::readable(head, head, tail, capacity).unwrap_or(capacity);
+            return (fill, tail);
+        }
+        tail = again;
+    }
+    let head = load(Role::Consumer);
+    (tail.saturating_sub(head).min(capacity), tail)
+}
+
+fn occupant(header: &Header, state: State, role: Role) -> Occupant {
+    let record = header.record(role);
+    let pid = pid_of(record.owner.load(Ordering::Relaxed)); // shown only
+    match state.tenure(role) {
+        Some(Tenure::Held) => {
+            let gone =
+                Holder::read(record).is_some_and(|holder| holder.liveness() == Liveness::Gone);
+            if gone {
+                Occupant::Dead(pid)
+            } else {
+                Occupant::Process(pid)
+            }
+        }
+        Some(Tenure::Lost) => Occupant::Dead(pid),
+        Some(Tenure::Left) => Occupant::Left,
+        Some(Tenure::Free) | None => Occupant::Nobody,
+    }
+}
+
+/// Why a ring was not removed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// Somebody has it attached, or may want it again.
+    InUse {
+        /// The segment.
+        id: SegmentId,
+    },
+    /// There is none, or it cannot be told what it is.
+    Open(OpenError),
+}
+
+impl std::fmt::Display for RemoveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RemoveError::InUse { id } => write!(f, "segment {id} is in use"),
+            RemoveError::Open(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RemoveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RemoveError::InUse { .. } => None,
+            RemoveError::Open(error) => Some(error),
+        }
+    }
+}
+
+impl From<OpenError> for RemoveError {
+    fn from(error: OpenError) -> RemoveError {
+        RemoveError::Open(error)
+    }
+}
+
+impl From<sysv::SysvError> for RemoveError {
+    fn from(error: sysv::SysvError) -> RemoveError {
+        RemoveError::Open(error.into())
+    }
+}
+
+/// Removes the ring whose segment is `id`, and nothing but a ring. Those that
+/// have it attached go on; nobody can find it any more.
+///
+/// # Errors
+///
+/// [`RemoveError::InUse`] when somebody has it attached, unless `force`;
+/// [`RemoveError::Open`] when it is no ring of ours.
+pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
+    let expected = Expected::by_id(any_mode(), None);
+    remove_classified(id, &expected, force)
+}
+
+/// Removes the ring that the file `path` leads to, as [`remove`] does.
+///
+/// # Errors
+///
+/// As [`remove`]; also when there is none.
+pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<(), RemoveError> {
+    let project = Project::new(project).map_err(OpenError::from)?;
+    let file = KeyFile::open(path.as_ref(), project)?;
+    let limit = std::time::Duration::from_secs(5);
+    let _lock = file.lock(&Deadline::new(Some(limit), None))?;
+    let id = sysv::open(file.key())?;
+    let expected = Expected::by_key(any_mode(), None, Some(file.identity()));
+    remove_classified(id, &expected, force)
+}
+
+fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<(), RemoveError> {
+    let attached = sysv::stat(id)?.attached;
+    let found = classify(id, expected)?;
+    match found.class {
+        Class::Absent => return Err(OpenError::Removed { id }.into()),
+        Class::Newborn if !force => return Err(RemoveError::InUse { id }),
+        Class::Live(_) if !force && attached > 0 => return Err(RemoveError::InUse { id }),
+        _ => {}
+    }
+    if let Some(refusal) = found.class.refusal(id) {
+        return Err(refusal.into());
+    }
+    // `found` keeps the segment attached, so the id is still its.
+    lifecycle::remove_if_there(id)?;
+    Ok(())
+}
+
+/// Removes every segment that a dead process has left behind: rings that
+/// nobody joined, and half-made ones. A persistent ring is never among them.
+/// Returns what was removed.
+///
+/// # Errors
+///
+/// When the kernel does not list its segments.
+pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
+    let expected = Expected::by_id(any_mode(), None);
+    let mut removed = Vec::new();
+    for stat in sysv::list()? {
+        if stat.marked_for_removal {
+            continue;
+        }
+        let Ok(found) = classify(stat.id, &expected) else {
+            continue; // gone, or not ours to judge
+        };
+        let stale = match found.class {
+            Class::Stillborn => true,
+            Class::Orphan(_) | Class::Spent => true,
+            // An anonymous ring whose maker died before it could remove it.
+            Class::Live(geometry) => geometry.kind == Kind::Anonymous && stat.attached == 0,
+            _ => false,
+        };
+        if stale && lifecycle::remove_if_there(stat.id).is_ok() {
+            removed.push(stat.id);
+        }
+    }
+    Ok(removed)
+}
+
+/// For removing one's own: how open a ring is does not matter.
+fn any_mode() -> Mode {
+    Mode::new(0o777).unwrap_or_default()
+}

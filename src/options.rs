@@ -1,0 +1,260 @@
+//! What can be chosen when a ring is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::consumer::Consumer;
+use crate::error::OpenError;
+use crate::keyfile::KeyFile;
+use crate::layout::MIN_RING_OFFSET;
+use crate::lifecycle::{self, Joined, Name};
+use crate::pair::Ring;
+use crate::producer::Producer;
+use crate::state::Role;
+use crate::sysv::{Key, Mode, Project, SegmentId};
+
+/// The capacity of a ring when none is asked for, in bytes.
+pub const DEFAULT_CAPACITY: usize = 4 << 20;
+
+/// The largest ring: header and two views of it must fit an address space.
+const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
+
+/// How to open a ring: a builder, ended by one of the calls that open.
+///
+/// | ends with | gives | found by |
+/// |---|---|---|
+/// | [`producer`](Options::producer), [`consumer`](Options::consumer) | a role | a path |
+/// | [`producer_by_key`](Options::producer_by_key), [`consumer_by_key`](Options::consumer_by_key) | a role | a key |
+/// | [`anonymous`](Options::anonymous) | a [`Ring`] without roles | fork, or its id |
+/// | [`attach`](Options::attach) | a [`Ring`] without roles | an id |
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::time::Duration;
+///
+/// let path = std::env::temp_dir().join(format!("shmpipe-doc-options-{}", std::process::id()));
+/// std::fs::write(&path, "")?;
+///
+/// let mut options = shmpipe::Options::new();
+/// options.capacity(64 << 10).timeout(Duration::from_secs(10));
+///
+/// let (sending, file) = (options.clone(), path.clone());
+/// let sender = std::thread::spawn(move || -> std::io::Result<()> {
+///     let mut producer = sending.producer(file)?;
+///     producer.write_all(b"hello")
+/// });
+/// let mut text = String::new();
+/// options.consumer(&path)?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// sender.join().unwrap()?;
+/// std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) capacity: Option<usize>,
+    pub(crate) mode: Mode,
+    pub(crate) owner: Option<u32>,
+    pub(crate) persistent: bool,
+    pub(crate) unwaited: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cancel: Option<Arc<AtomicBool>>,
+    project: u32,
+    asked_mode: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults: [`DEFAULT_CAPACITY`], mode 0600, project id 1, not
+    /// persistent, no time limit.
+    #[must_use]
+    pub fn new() -> Options {
+        Options {
+            capacity: None,
+            mode: Mode::OWNER_ONLY,
+            owner: None,
+            persistent: false,
+            unwaited: false,
+            timeout: None,
+            cancel: None,
+            project: 1,
+            asked_mode: None,
+        }
+    }
+
+    /// Bytes of the ring, rounded up to a power of two of at least a page.
+    ///
+    /// A ring that is there keeps its capacity. A capacity asked for here
+    /// replaces one that nobody asked for, as long as nobody has joined that
+    /// ring; against another one that was asked for, opening fails with
+    /// [`OpenError::CapacityMismatch`].
+    pub fn capacity(&mut self, bytes: usize) -> &mut Options {
+        self.capacity = Some(bytes);
+        self
+    }
+
+    /// Permission bits of a segment that is made here, such as `0o660`, and
+    /// the most that one found may have. The umask has no effect on them.
+    pub fn mode(&mut self, bits: u32) -> &mut Options {
+        self.asked_mode = Some(bits);
+        self
+    }
+
+    /// Trusts the segments of this user, in place of those of the effective
+    /// user.
+    pub fn owner(&mut self, uid: u32) -> &mut Options {
+        self.owner = Some(uid);
+        self
+    }
+
+    /// The project id, 1 to 255: one path can name as many rings.
+    pub fn project(&mut self, id: u32) -> &mut Options {
+        self.project = id;
+        self
+    }
+
+    /// Keeps the segment until it is removed on purpose, so that a reader can
+    /// come long after the writer has gone. Opening waits for nobody.
+    pub fn persistent(&mut self, persistent: bool) -> &mut Options {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Opens at once, whether the other side is there or not. Should it never
+    /// come, [`Producer::close`] says how many bytes nobody will read.
+    pub fn no_wait(&mut self, no_wait: bool) -> &mut Options {
+        self.unwaited = no_wait;
+        self
+    }
+
+    /// How long opening may take, and then every blocking call: the limit is
+    /// [`Producer::set_timeout`] of the handle. Without one they wait for as
+    /// long as it takes.
+    pub fn timeout(&mut self, limit: Duration) -> &mut Options {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// A flag that ends waiting: once it is `true`, an open or a blocking call
+    /// that would wait fails within about ten milliseconds, with
+    /// [`OpenError::Cancelled`] or [`Broken::Cancelled`](crate::Broken).
+    /// A signal handler can set it.
+    pub fn cancel_on(&mut self, flag: Arc<AtomicBool>) -> &mut Options {
+        self.cancel = Some(flag);
+        self
+    }
+
+    /// Opens the ring of the file `path` for writing.
+    ///
+    /// Makes the ring if it is not there, then waits for the consumer, as
+    /// opening a FIFO does. The file must exist; its contents do not matter
+    /// and are not touched.
+    ///
+    /// # Errors
+    ///
+    /// Every [`OpenError`].
+    pub fn producer(&self, path: impl AsRef<Path>) -> Result<Producer, OpenError> {
+        let (region, claim) = self.open_path(path.as_ref(), Role::Producer)?;
+        Producer::new(region, claim, self)
+    }
+
+    /// Opens the ring of the file `path` for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Options::producer).
+    pub fn consumer(&self, path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
+        let (region, claim) = self.open_path(path.as_ref(), Role::Consumer)?;
+        Consumer::new(region, claim, self)
+    }
+
+    /// Opens the ring of a raw key for writing.
+    ///
+    /// Without a file there is no lock that two openers could take turns by,
+    /// so what a creator left half made stays: remove it by hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`producer`](Options::producer).
+    pub fn producer_by_key(&self, key: Key) -> Result<Producer, OpenError> {
+        let (region, claim) = self.open(&Name::Key(key), Role::Producer)?;
+        Producer::new(region, claim, self)
+    }
+
+    /// Opens the ring of a raw key for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`producer_by_key`](Options::producer_by_key).
+    pub fn consumer_by_key(&self, key: Key) -> Result<Consumer, OpenError> {
+        let (region, claim) = self.open(&Name::Key(key), Role::Consumer)?;
+        Consumer::new(region, claim, self)
+    }
+
+    /// Makes a ring that no key leads to. Its segment is removed at birth, so
+    /// it goes with the last process that has it, however that ends.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Capacity`], [`OpenError::Mode`], [`OpenError::System`].
+    pub fn anonymous(&self) -> Result<Ring, OpenError> {
+        let options = self.checked()?;
+        Ok(Ring::new(
+            lifecycle::create_anonymous(&options)?,
+            options,
+            false,
+        ))
+    }
+
+    /// Attaches the ring whose segment has this id, such as one that a parent
+    /// process has handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Removed`], [`OpenError::NotARing`],
+    /// [`OpenError::Untrusted`], [`OpenError::System`].
+    pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
+        let options = self.checked()?;
+        Ok(Ring::new(lifecycle::attach(id, &options)?, options, true))
+    }
+
+    fn open_path(&self, path: &Path, role: Role) -> Result<Joined, OpenError> {
+        let project = Project::new(self.project)?;
+        self.open(&Name::File(KeyFile::open(path, project)?), role)
+    }
+
+    fn open(&self, name: &Name, role: Role) -> Result<Joined, OpenError> {
+        lifecycle::open(name, role, &self.checked()?)
+    }
+
+    /// The options, once nothing in them is impossible.
+    fn checked(&self) -> Result<Options, OpenError> {
+        let mut options = self.clone();
+        if let Some(asked) = self.asked_mode {
+            options.mode = Mode::new(asked)
+                .filter(|mode| mode.bits() & 0o600 == 0o600)
+                .ok_or(OpenError::Mode { asked })?;
+        }
+        self.ring_bytes()?;
+        Ok(options)
+    }
+
+    /// The capacity that a ring made with these options has.
+    pub(crate) fn ring_bytes(&self) -> Result<u64, OpenError> {
+        let asked = self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        if asked == 0 || asked > MAX_CAPACITY / 2 {
+            return Err(OpenError::Capacity { asked });
+        }
+        let least = crate::sysv::page_size().max(MIN_RING_OFFSET);
+        Ok(asked.next_power_of_two().max(least) as u64)
+    }
+}

@@ -1,0 +1,148 @@
+//! A ring whose roles nobody has taken yet, to be split between threads or
+//! shared out over a fork or an exec.
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::consumer::Consumer;
+use crate::error::OpenError;
+use crate::lifecycle;
+use crate::options::Options;
+use crate::producer::Producer;
+use crate::region::Region;
+use crate::region::shm::ShmRegion;
+use crate::state::Role;
+use crate::sysv::{DoubleView, SegmentId};
+
+/// A ring and no role in it.
+///
+/// - Threads: [`split`](Ring::split) it.
+/// - Parent and child: make it, fork, and let each process turn its own copy
+///   into its end.
+/// - Across exec: hand [`id`](Ring::id) to the child, which calls
+///   [`Options::attach`].
+///
+/// Dropping it detaches the segment and touches nothing else.
+///
+/// # Examples
+///
+/// Parent and child:
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let ring = shmpipe::Options::new().anonymous()?;
+/// // SAFETY: this process has one thread.
+/// match unsafe { libc::fork() } {
+///     0 => {
+///         let done = ring.into_producer().map(|mut producer| producer.write_all(b"from the child"));
+///         // SAFETY: ends the child without running what belongs to the parent.
+///         unsafe { libc::_exit(if matches!(done, Ok(Ok(()))) { 0 } else { 1 }) }
+///     }
+///     child => {
+///         let mut consumer = ring.into_consumer()?;
+///         let mut bytes = [0; 14];
+///         consumer.read_exact(&mut bytes)?;
+///         assert_eq!(&bytes, b"from the child");
+///         // SAFETY: waits for a child of ours, whose status is not wanted.
+///         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Ring {
+    region: ShmRegion,
+    options: Options,
+    handed_over: Cell<bool>,
+}
+
+/// Makes an anonymous ring of the default capacity and splits it, as
+/// [`std::io::pipe`] does.
+///
+/// # Errors
+///
+/// As [`Options::anonymous`].
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// let writer = std::thread::spawn(move || producer.write_all(&[7; 10_000_000]));
+/// let mut bytes = Vec::new();
+/// consumer.read_to_end(&mut bytes)?;
+/// assert_eq!(bytes, [7; 10_000_000]);
+/// writer.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn pair() -> Result<(Producer, Consumer), OpenError> {
+    Options::new().anonymous()?.split()
+}
+
+impl Ring {
+    pub(crate) fn new(region: ShmRegion, options: Options, handed_over: bool) -> Ring {
+        Ring {
+            region,
+            options,
+            handed_over: Cell::new(handed_over),
+        }
+    }
+
+    /// The segment that the ring lies in. Another process can attach it by
+    /// this number for as long as somebody has it attached.
+    #[must_use]
+    pub fn id(&self) -> SegmentId {
+        self.handed_over.set(true);
+        self.region.id()
+    }
+
+    /// Bytes of the ring.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.region.capacity() as usize
+    }
+
+    /// Takes the role of the producer.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::RoleTaken`] when somebody has it, or had it.
+    pub fn into_producer(self) -> Result<Producer, OpenError> {
+        let claim = lifecycle::claim(&self.region, Role::Producer, DoubleView::VIEWS as u32)?;
+        Producer::with(self.region, claim, &self.options, self.handed_over.get())
+    }
+
+    /// Takes the role of the consumer.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_producer`](Ring::into_producer).
+    pub fn into_consumer(self) -> Result<Consumer, OpenError> {
+        let claim = lifecycle::claim(&self.region, Role::Consumer, DoubleView::VIEWS as u32)?;
+        Consumer::with(self.region, claim, &self.options, self.handed_over.get())
+    }
+
+    /// Takes both roles, for two threads of this process.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_producer`](Ring::into_producer).
+    pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
+        let producing = lifecycle::claim(&self.region, Role::Producer, DoubleView::VIEWS as u32)?;
+        let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
+        // The second role lives in the mapping that the first one counted.
+        let consuming = lifecycle::claim(&self.region, Role::Consumer, 0)?;
+        let consumer = Consumer::with(self.region, consuming, &self.options, true)?;
+        Ok((producer, consumer))
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("id", &self.region.id())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Arithmetic on positions: how much is readable, how much is writable, and
+//! whether the other side's word can be true.
+//!
+//! A *position* counts bytes since the ring was made; it only grows, and it
+//! wraps at the width of its word (2^64 in the segment). An *index* is a
+//! position reduced to the ring. Empty is `head == tail`; full is
+//! `tail - head == capacity`; the two never look alike because a position
+//! carries more bits than an index.
+//!
+//! Everything here is pure, and generic over the width of the word so that
+//! the tests can try every combination at eight bits.
+//!
+//! Invariants of the functions, given that `capacity` is a power of two no
+//! larger than half the width's range, and that what the caller holds itself
+//! (its own position and the last good word of the peer) is consistent:
+//!
+//! 1. The result is at most `capacity`, whatever the peer wrote.
+//! 2. A word that the protocol cannot produce is refused, never adjusted.
+//! 3. Nothing overflows or panics.
+
+/// An unsigned word that positions are counted in.
+pub(crate) trait Width: Copy + Ord {
+    /// `self - earlier`, modulo the width.
+    fn since(self, earlier: Self) -> Self;
+    /// `self & mask`.
+    fn masked(self, mask: Self) -> Self;
+    /// `self - 1`, for a `self` of at least one.
+    fn minus_one(self) -> Self;
+}
+
+macro_rules! width {
+    ($($word:ty),*) => {$(
+        impl Width for $word {
+            #[inline]
+            fn since(self, earlier: Self) -> Self {
+                self.wrapping_sub(earlier)
+            }
+
+            #[inline]
+            fn masked(self, mask: Self) -> Self {
+                self & mask
+            }
+
+            #[inline]
+            fn minus_one(self) -> Self {
+                self.wrapping_sub(1)
+            }
+        }
+    )*};
+}
+
+width!(u64);
+#[cfg(test)]
+width!(u8, u32);
+
+/// How a position loaded from the segment contradicts the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is more than the capacity away from our own position.
+    OutOfRange,
+    /// It went back behind a value that was seen before.
+    MovedBack,
+}
+
+/// The bytes that the consumer may read, from a freshly loaded `tail`.
+///
+/// `head` is the consumer's own position and `known_tail` the last tail it
+/// accepted.
+#[inline]
+pub(crate) fn readable<W: Width>(head: W, known_tail: W, tail: W, capacity: W) -> Result<W, Fault> {
+    let readable = tail.since(head);
+    if readable > capacity {
+        return Err(Fault::OutOfRange);
+    }
+    if readable < known_tail.since(head) {
+        return Err(Fault::MovedBack);
+    }
+    Ok(readable)
+}
+
+/// The bytes that the producer may not yet overwrite, from a freshly loaded
+/// `head`; the room is the capacity less this.
+///
+/// `tail` is the producer's own position and `known_head` the last head it
+/// accepted.
+#[inline]
+pub(crate) fn occupied<W: Width>(tail: W, known_head: W, head: W, capacity: W) -> Result<W, Fault> {
+    let occupied = tail.since(head);
+    if occupied > capacity {
+        return Err(Fault::OutOfRange);
+    }
+    if occupied > tail.since(known_head) {
+        return Err(Fault::MovedBack);
+    }
+    Ok(occupied)
+}
+
+/// Where in the ring the byte at `position` lies.
+#[inline]
+pub(crate) fn index<W: Width>(position: W, capacity: W) -> W {
+    position.masked(capacity.minus_one())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every own position, every accepted word, every word a peer can write
+    /// and every capacity, at eight bits, against plain integers.
+    #[test]
+    fn every_combination_at_eight_bits_agrees_with_unbounded_integers() {
+        for capacity in [1u8, 2, 4, 8, 16, 32, 64, 128] {
+            for known in 0..=capacity {
+                for own in 0..=u8::MAX {
+                    for word in 0..=u8::MAX {
+                        check(own, known, word, capacity);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(own: u8, known: u8, word: u8, capacity: u8) {
+        // The consumer at `own`, which knew of `known` readable bytes.
+        let claimed = (i32::from(word) - i32::from(own)).rem_euclid(256);
+        let expected = if claimed > i32::from(capacity) {
+            Err(Fault::OutOfRange)
+        } else if claimed < i32::from(known) {
+            Err(Fault::MovedBack)
+        } else {
+            Ok(claimed as u8)
+        };
+        let known_tail = own.wrapping_add(known);
+        assert_eq!(readable(own, known_tail, word, capacity), expected);
+
+        // The producer at `own`, which knew of `known` bytes not yet released.
+        let claimed = (i32::from(own) - i32::from(word)).rem_euclid(256);
+        let expected = if claimed > i32::from(capacity) {
+            Err(Fault::OutOfRange)
+        } else if claimed > i32::from(known) {
+            Err(Fault::MovedBack)
+        } else {
+            Ok(claimed as u8)
+        };
+        let known_head = own.wrapping_sub(known);
+        assert_eq!(occupied(own, known_head, word, capacity), expected);
+
+        assert_eq!(index(word, capacity), word % capacity);
+    }
+
+    #[test]
+    fn full_and_empty_differ_around_each_wrap() {
+        for edge in [0u64, 1 << 32, 1 << 63] {
+            for capacity in [1u64, 2, 4096, 1 << 22] {
+                for back in 0..=2 * capacity.min(64) {
+                    let head = edge.wrapping_sub(back);
+                    let full = head.wrapping_add(capacity);
+                    assert_eq!(readable(head, head, head, capacity), Ok(0));
+                    assert_eq!(readable(head, head, full, capacity), Ok(capacity));
+                    assert_eq!(
+                        readable(head, head, full.wrapping_add(1), capacity),
+                        Err(Fault::OutOfRange)
+                    );
+                    assert_eq!(occupied(head, head, head, capacity), Ok(0));
+                    assert_eq!(occupied(full, head, head, capacity), Ok(capacity));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn thirty_two_bit_positions_wrap_too() {
+        let head = u32::MAX - 3;
+        assert_eq!(readable(head, head, 4, 8), Ok(8));
+        assert_eq!(readable(head, head, 5, 8), Err(Fault::OutOfRange));
+        assert_eq!(index(4u32, 8), 4);
+    }
+}

@@ -1,0 +1,42 @@
+//! The memory a ring lives in: the words of its header, and copies of payload
+//! bytes.
+//!
+//! The ring is generic over this trait, so the same algorithm runs over a
+//! System V segment, over the heap in tests, and under the model checker.
+//!
+//! 1. Nobody gets a `&[u8]` or `&mut [u8]` into a region: the peer may write
+//!    at any time, and a reference promises that nobody does. The words of the
+//!    header are atomics, which make no such promise.
+//! 2. A copy names a position, and the region finds the place. A span of up to
+//!    the capacity is one copy; wrapping round is the region's business.
+//! 3. Bounds are checked here again, against the capacity that was verified
+//!    when the region was made, whatever the caller has checked.
+
+use crate::layout::Header;
+
+#[cfg(any(test, loom))]
+pub(crate) mod heap;
+pub(crate) mod shm;
+
+/// Memory that holds a header and a ring.
+pub(crate) trait Region {
+    /// The header.
+    fn header(&self) -> &Header;
+
+    /// Bytes of the ring: a power of two, the same at every call.
+    fn capacity(&self) -> u64;
+
+    /// Copies `bytes` into the ring, the first one to `position`.
+    ///
+    /// # Panics
+    ///
+    /// When `bytes` is longer than the ring.
+    fn copy_in(&self, position: u64, bytes: &[u8]);
+
+    /// Copies out of the ring into `bytes`, the first one from `position`.
+    ///
+    /// # Panics
+    ///
+    /// When `bytes` is longer than the ring.
+    fn copy_out(&self, position: u64, bytes: &mut [u8]);
+}

@@ -1,0 +1,322 @@
+//! The algorithm: one writer, one reader, two positions.
+//!
+//! # Who owns what
+//!
+//! - `tail` is written by the writer alone, `head` by the reader alone. Each
+//!   keeps its own in private memory and never reads it back.
+//! - The bytes from `head` to `tail` belong to the reader; the others to the
+//!   writer. Neither touches the other's.
+//! - Each side also keeps the last word of the other that it accepted, and
+//!   loads a new one only when that one does not do.
+//!
+//! # Ordering
+//!
+//! | pair | store | load | what it carries |
+//! |---|---|---|---|
+//! | P1 | `tail`, Release | `tail`, Acquire | the bytes before `tail` |
+//! | P2 | `head`, Release | `head`, Acquire | the reader has done with the bytes before `head` |
+//! | P3 | state word, Release | state word, Acquire | the identity line |
+//! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
+//! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
+//! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
+//!
+//! A reader that finds the ring empty and `closed` set loads `tail` once more
+//! before it believes in the end: by P4 that load sees the last one.
+//!
+//! # A peer that lies
+//!
+//! Every word of the peer is loaded once into a local and checked by
+//! `position.rs`; what fails the check is an error, and the caller gives the
+//! ring up. A lie that passes can do no more than a slow or a wrong peer: the
+//! spans that are copied are bounded by the capacity and by what this side
+//! holds in private memory.
+
+use crate::error::{Corruption, Rule};
+use crate::position::{self, Fault};
+use crate::region::Region;
+use crate::state::Role;
+use crate::steps::step;
+use crate::sync::Ordering;
+
+/// The most that a write publishes at once, so that the reader copies out
+/// while the writer copies in.
+pub(crate) const PUBLICATION: usize = 16 << 10;
+
+/// How a side has left the ring, as its `closed` word says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It has not.
+    Open,
+    /// It has done: the stream is whole.
+    Finished,
+    /// It broke off.
+    Aborted,
+}
+
+impl Departure {
+    /// The word of a side of this generation; zero while it is open.
+    pub(crate) fn to_word(self, generation: u16) -> u32 {
+        let how = match self {
+            Departure::Open => return 0,
+            Departure::Finished => 1,
+            Departure::Aborted => 2,
+        };
+        u32::from(generation) << 8 | how
+    }
+
+    fn from_word(word: u32) -> Result<Departure, Corruption> {
+        match word & 0xff {
+            0 if word == 0 => Ok(Departure::Open),
+            1 => Ok(Departure::Finished),
+            2 => Ok(Departure::Aborted),
+            _ => Err(Corruption::new(Rule::ClosedWord, u64::from(word), 2)),
+        }
+    }
+}
+
+/// How the peer has left, past a word that no longer counts.
+///
+/// `forgotten` is a `closed` word of the past: with a persistent ring, that of
+/// a holder before this side came. Zero forgets nothing.
+fn departure<R: Region>(region: &R, role: Role, forgotten: u32) -> Result<Departure, Corruption> {
+    let word = region.header().side(role).closed.load(Ordering::Acquire); // P4
+    if word == forgotten {
+        return Ok(Departure::Open);
+    }
+    Departure::from_word(word)
+}
+
+/// The positions that a side finds when it takes its role: own, then peer.
+fn adopt<R: Region>(region: &R, role: Role) -> (u64, u64) {
+    let header = region.header();
+    // Acquire on both: a later holder goes on where a dead or departed one
+    // stopped, so its own word is another process's store too.
+    let own = header.side(role).position.load(Ordering::Acquire); // P1, P2
+    let peer = header.side(role.peer()).position.load(Ordering::Acquire); // P1, P2
+    (own, peer)
+}
+
+fn corrupt(fault: Fault, role: Role, own: u64, known: u64, found: u64) -> Corruption {
+    match (fault, role) {
+        (Fault::OutOfRange, Role::Producer) => Corruption::new(Rule::TailOutOfRange, found, own),
+        (Fault::OutOfRange, Role::Consumer) => Corruption::new(Rule::HeadOutOfRange, found, own),
+        (Fault::MovedBack, Role::Producer) => Corruption::new(Rule::TailMovedBack, found, known),
+        (Fault::MovedBack, Role::Consumer) => Corruption::new(Rule::HeadMovedBack, found, known),
+    }
+}
+
+/// The writing side.
+#[derive(Debug)]
+pub(crate) struct Writer<R> {
+    region: R,
+    capacity: u64,
+    /// Own position: bytes written so far.
+    tail: u64,
+    /// The last head accepted.
+    known_head: u64,
+    /// See [`departure`].
+    forgotten: u32,
+}
+
+impl<R: Region> Writer<R> {
+    /// Takes up writing where the segment says that it stopped.
+    pub(crate) fn new(region: R, forgotten: u32) -> Result<Writer<R>, Corruption> {
+        let capacity = region.capacity();
+        let (tail, head) = adopt(&region, Role::Producer);
+        position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
+            .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
+        Ok(Writer {
+            region,
+            capacity,
+            tail,
+            known_head: head,
+            forgotten,
+        })
+    }
+
+    pub(crate) fn region(&self) -> &R {
+        &self.region
+    }
+
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Bytes that can be written now; looks at `head` only if fewer than
+    /// `wanted` are known to be free.
+    #[inline]
+    pub(crate) fn room(&mut self, wanted: u64) -> Result<u64, Corruption> {
+        let known = self.capacity - self.tail.wrapping_sub(self.known_head);
+        if known >= wanted {
+            return Ok(known);
+        }
+        // Possibly full: refresh.
+        let side = self.region.header().side(Role::Consumer);
+        let head = side.position.load(Ordering::Acquire); // P2
+        let occupied = position::occupied(self.tail, self.known_head, head, self.capacity)
+            .map_err(|fault| corrupt(fault, Role::Consumer, self.tail, self.known_head, head))?;
+        self.known_head = head;
+        Ok(self.capacity - occupied)
+    }
+
+    /// Copies as much of `bytes` as one publication carries and there is room
+    /// for, and publishes it.
+    #[inline]
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
+        let bytes = &bytes[..bytes.len().min(PUBLICATION)];
+        let room = self.room(bytes.len() as u64)?;
+        // No loss: what is taken is at most `bytes.len()`.
+        let len = room.min(bytes.len() as u64) as usize;
+        if len > 0 {
+            self.region.copy_in(self.tail, &bytes[..len]);
+            step!(CopiedIn);
+            self.publish(len as u64);
+        }
+        Ok(len)
+    }
+
+    #[inline]
+    fn publish(&mut self, len: u64) {
+        self.tail = self.tail.wrapping_add(len);
+        let side = self.region.header().side(Role::Producer);
+        side.position.store(self.tail, Ordering::Release); // P1
+        step!(TailStored);
+    }
+
+    /// How the reader has left.
+    #[inline]
+    pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
+        departure(&self.region, Role::Consumer, self.forgotten)
+    }
+
+    /// Bytes written and not yet released by the reader.
+    pub(crate) fn unread(&mut self) -> Result<u64, Corruption> {
+        Ok(self.capacity - self.room(self.capacity)?)
+    }
+}
+
+/// What a reader finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// So many bytes, at least one.
+    Ready(u64),
+    /// Nothing yet.
+    Empty,
+    /// Nothing, and nothing will come: the writer finished.
+    Finished,
+    /// Nothing, and nothing will come: the writer broke off.
+    Aborted,
+}
+
+/// The reading side.
+#[derive(Debug)]
+pub(crate) struct Reader<R> {
+    region: R,
+    capacity: u64,
+    /// Own position: bytes released so far.
+    head: u64,
+    /// The last tail accepted.
+    known_tail: u64,
+    /// See [`departure`].
+    forgotten: u32,
+}
+
+impl<R: Region> Reader<R> {
+    /// Takes up reading where the segment says that it stopped.
+    pub(crate) fn new(region: R, forgotten: u32) -> Result<Reader<R>, Corruption> {
+        let capacity = region.capacity();
+        let (head, tail) = adopt(&region, Role::Consumer);
+        position::readable(head, head, tail, capacity)
+            .map_err(|fault| corrupt(fault, Role::Producer, head, tail, tail))?;
+        Ok(Reader {
+            region,
+            capacity,
+            head,
+            known_tail: tail,
+            forgotten,
+        })
+    }
+
+    pub(crate) fn region(&self) -> &R {
+        &self.region
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Bytes that can be read now; looks at `tail` only if fewer than
+    /// `wanted` are known to be there.
+    #[inline]
+    pub(crate) fn available(&mut self, wanted: u64) -> Result<u64, Corruption> {
+        let known = self.known_tail.wrapping_sub(self.head);
+        if known >= wanted {
+            return Ok(known);
+        }
+        // Possibly empty: refresh.
+        let side = self.region.header().side(Role::Producer);
+        let tail = side.position.load(Ordering::Acquire); // P1
+        let readable = position::readable(self.head, self.known_tail, tail, self.capacity)
+            .map_err(|fault| corrupt(fault, Role::Producer, self.head, self.known_tail, tail))?;
+        self.known_tail = tail;
+        Ok(readable)
+    }
+
+    /// Copies what is there, as much as `bytes` holds, and releases it.
+    #[inline]
+    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
+        let available = self.available(bytes.len() as u64)?;
+        // No loss: what is taken is at most `bytes.len()`.
+        let len = available.min(bytes.len() as u64) as usize;
+        if len > 0 {
+            self.region.copy_out(self.head, &mut bytes[..len]);
+            step!(CopiedOut);
+            self.release(len as u64);
+        }
+        Ok(len)
+    }
+
+    #[inline]
+    fn release(&mut self, len: u64) {
+        self.head = self.head.wrapping_add(len);
+        let side = self.region.header().side(Role::Consumer);
+        side.position.store(self.head, Ordering::Release); // P2
+        step!(HeadStored);
+    }
+
+    /// What there is to read, and whether more can come.
+    pub(crate) fn readiness(&mut self) -> Result<Readiness, Corruption> {
+        let available = self.available(1)?;
+        if available > 0 {
+            return Ok(Readiness::Ready(available));
+        }
+        let departure = self.peer_departure()?;
+        if departure == Departure::Open {
+            return Ok(Readiness::Empty);
+        }
+        // It has left: its last bytes are visible by P4. Look once more.
+        let available = self.available(1)?;
+        Ok(match departure {
+            _ if available > 0 => Readiness::Ready(available),
+            Departure::Aborted => Readiness::Aborted,
+            Departure::Finished | Departure::Open => Readiness::Finished,
+        })
+    }
+
+    /// Records that the end of the writer's stream was delivered, for the
+    /// consumer that comes after this one.
+    pub(crate) fn acknowledge_end(&self) {
+        let header = self.region.header();
+        let closed = header.side(Role::Producer).closed.load(Ordering::Acquire); // P4
+        let own = header.side(Role::Consumer);
+        own.acknowledged.store(closed, Ordering::Release); // P6
+    }
+
+    /// How the writer has left. Bytes may still be there to read.
+    pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
+        departure(&self.region, Role::Producer, self.forgotten)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

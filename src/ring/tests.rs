@@ -1,0 +1,208 @@
+//! The algorithm over the heap, against a `VecDeque`.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::region::heap::HeapRegion;
+
+/// A ring whose positions start at `position`.
+fn ring(capacity: usize, position: u64) -> (HeapRegion, Writer<HeapRegion>, Reader<HeapRegion>) {
+    let region = HeapRegion::new(capacity, position);
+    let writer = Writer::new(region.clone(), 0).unwrap();
+    let reader = Reader::new(region.clone(), 0).unwrap();
+    (region, writer, reader)
+}
+
+fn set(region: &HeapRegion, role: Role, position: u64) {
+    let side = region.header().side(role);
+    side.position.store(position, Ordering::Relaxed); // one thread
+}
+
+fn leave(region: &HeapRegion, role: Role, departure: Departure) {
+    let side = region.header().side(role);
+    side.closed.store(departure.to_word(1), Ordering::Relaxed); // one thread
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let (_, mut writer, mut reader) = ring(8, 0);
+    assert_eq!(writer.write(b"abcde"), Ok(5));
+    let mut bytes = [0; 3];
+    assert_eq!(reader.read(&mut bytes), Ok(3));
+    assert_eq!(&bytes, b"abc");
+    assert_eq!(writer.write(b"fghijk"), Ok(6));
+    assert_eq!(writer.write(b"l"), Ok(0), "full");
+    let mut bytes = [0; 9];
+    assert_eq!(reader.read(&mut bytes), Ok(8));
+    assert_eq!(&bytes[..8], b"defghijk");
+    assert_eq!(reader.read(&mut bytes), Ok(0), "empty");
+}
+
+#[test]
+fn a_ring_of_one_byte_works() {
+    let (_, mut writer, mut reader) = ring(1, u64::MAX);
+    for byte in 0..10u8 {
+        assert_eq!(writer.write(&[byte, 99]), Ok(1));
+        assert_eq!(writer.write(&[99]), Ok(0));
+        let mut bytes = [0; 2];
+        assert_eq!(reader.read(&mut bytes), Ok(1));
+        assert_eq!(bytes[0], byte);
+    }
+}
+
+#[test]
+fn a_publication_is_bounded() {
+    let (_, mut writer, mut reader) = ring(4 * PUBLICATION, 0);
+    let bytes = vec![1; 4 * PUBLICATION];
+    assert_eq!(writer.write(&bytes), Ok(PUBLICATION));
+    assert_eq!(reader.available(1), Ok(PUBLICATION as u64));
+}
+
+#[test]
+fn the_last_bytes_come_before_the_end() {
+    for (departure, end) in [
+        (Departure::Finished, Readiness::Finished),
+        (Departure::Aborted, Readiness::Aborted),
+    ] {
+        let (region, mut writer, mut reader) = ring(16, 5);
+        assert_eq!(reader.readiness(), Ok(Readiness::Empty));
+        // The reader has looked at the tail before the last bytes came.
+        writer.write(b"last").unwrap();
+        leave(&region, Role::Producer, departure);
+        assert_eq!(reader.readiness(), Ok(Readiness::Ready(4)));
+        let mut bytes = [0; 4];
+        assert_eq!(reader.read(&mut bytes), Ok(4));
+        assert_eq!(reader.readiness(), Ok(end));
+    }
+}
+
+#[test]
+fn a_forgotten_departure_does_not_count() {
+    let region = HeapRegion::new(16, 0);
+    leave(&region, Role::Producer, Departure::Finished);
+    let word = Departure::Finished.to_word(1);
+    let mut reader = Reader::new(region.clone(), word).unwrap();
+    assert_eq!(reader.readiness(), Ok(Readiness::Empty));
+    let side = region.header().side(Role::Producer);
+    let next = Departure::Finished.to_word(2);
+    side.closed.store(next, Ordering::Relaxed); // one thread
+    assert_eq!(reader.readiness(), Ok(Readiness::Finished));
+}
+
+#[test]
+fn a_lying_writer_is_found_out() {
+    let (region, mut writer, mut reader) = ring(16, 100);
+    writer.write(b"12345").unwrap();
+    assert_eq!(reader.available(1), Ok(5));
+    for (tail, rule) in [
+        (100, Rule::TailMovedBack),
+        (104, Rule::TailMovedBack),
+        (99, Rule::TailOutOfRange),
+        (117, Rule::TailOutOfRange),
+        (u64::MAX, Rule::TailOutOfRange),
+    ] {
+        set(&region, Role::Producer, tail);
+        let corruption = reader.available(16).unwrap_err();
+        assert_eq!((corruption.rule(), corruption.found()), (rule, tail));
+    }
+    set(&region, Role::Producer, 116);
+    assert_eq!(reader.available(16), Ok(16));
+}
+
+#[test]
+fn a_lying_reader_is_found_out() {
+    let (region, mut writer, mut reader) = ring(16, 100);
+    writer.write(b"12345").unwrap();
+    reader.read(&mut [0; 2]).unwrap();
+    assert_eq!(writer.room(16), Ok(13));
+    for (head, rule) in [
+        (101, Rule::HeadMovedBack),
+        (106, Rule::HeadOutOfRange),
+        (88, Rule::HeadOutOfRange),
+        (0, Rule::HeadOutOfRange),
+    ] {
+        set(&region, Role::Consumer, head);
+        let corruption = writer.room(16).unwrap_err();
+        assert_eq!((corruption.rule(), corruption.found()), (rule, head));
+    }
+}
+
+#[test]
+fn positions_that_contradict_each_other_are_not_adopted() {
+    let region = HeapRegion::new(16, 0);
+    set(&region, Role::Producer, 17);
+    assert_eq!(
+        Writer::new(region.clone(), 0).unwrap_err().rule(),
+        Rule::HeadOutOfRange
+    );
+    assert_eq!(
+        Reader::new(region, 0).unwrap_err().rule(),
+        Rule::TailOutOfRange
+    );
+}
+
+#[test]
+fn an_unknown_departure_is_corruption() {
+    let (region, _, mut reader) = ring(16, 0);
+    for word in [3, 0xff, 0x100, u32::MAX] {
+        let side = region.header().side(Role::Producer);
+        side.closed.store(word, Ordering::Relaxed); // one thread
+        let rule = reader.readiness().unwrap_err().rule();
+        assert_eq!(rule, Rule::ClosedWord, "{word:#x}");
+    }
+}
+
+/// Positions near zero, near a lap of the ring, near 2^32 and near 2^64.
+fn starts() -> impl Strategy<Value = u64> {
+    (
+        0u64..300,
+        prop::sample::select(vec![0u64, 1 << 12, 1 << 32, u64::MAX]),
+    )
+        .prop_map(|(back, edge)| edge.wrapping_sub(back))
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Write(usize),
+    Read(usize),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        (0usize..100).prop_map(Op::Write),
+        (0usize..100).prop_map(Op::Read),
+    ];
+    prop::collection::vec(op, 1..200)
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_queue(start in starts(), shift in 0u32..8, ops in ops()) {
+        let capacity = 1usize << shift;
+        let (_, mut writer, mut reader) = ring(capacity, start);
+        let mut queue = VecDeque::new();
+        let mut next = 0u8;
+        for op in ops {
+            match op {
+                Op::Write(len) => {
+                    let bytes: Vec<u8> = (0..len).map(|i| next.wrapping_add(i as u8)).collect();
+                    let written = writer.write(&bytes).unwrap();
+                    prop_assert_eq!(written, len.min(capacity - queue.len()));
+                    queue.extend(&bytes[..written]);
+                    next = next.wrapping_add(written as u8);
+                }
+                Op::Read(len) => {
+                    let mut bytes = vec![0; len];
+                    let read = reader.read(&mut bytes).unwrap();
+                    prop_assert_eq!(read, len.min(queue.len()));
+                    let expected: Vec<u8> = queue.drain(..read).collect();
+                    prop_assert_eq!(&bytes[..read], expected);
+                }
+            }
+            prop_assert_eq!(writer.unread().unwrap(), queue.len() as u64);
+        }
+        prop_assert_eq!(writer.tail().wrapping_sub(reader.head()), queue.len() as u64);
+    }
+}

@@ -1,0 +1,376 @@
+//! Who holds a role: claiming it, giving it up, and telling whether its
+//! holder lives.
+//!
+//! # The steps of a claim (P6)
+//!
+//! 1. `owner` is swapped from free, or from a holder proven dead, to the
+//!    claimer's own word. This decides between claimers.
+//! 2. The claimer fills the rest of the record, then stores its word in
+//!    `complete`: only where both are equal do the other words count.
+//! 3. It clears what the last holder left in the side's line.
+//! 4. The life-cycle word is swapped to say that the role is held.
+//!
+//! Giving up goes the other way: life-cycle word first, `owner` last. A
+//! claimer or leaver that is killed in between leaves an `owner` that can be
+//! proven dead, never a role without one.
+//!
+//! # Proof of death
+//!
+//! Either the kernel says that the process exited (`peer.rs`), or the segment
+//! is attached fewer times than the living would have it. Each claim records
+//! how many attachments it stands for. A count at or above the expected one
+//! proves nothing, since a fork adds to it. What cannot be known counts as
+//! alive.
+
+use crate::error::{Corruption, Rule};
+use crate::layout::{Header, Record};
+use crate::peer::{Liveness, Process, Watch};
+use crate::region::Region;
+use crate::region::shm::ShmRegion;
+use crate::ring::Departure;
+use crate::state::{Kind, Life, Refusal, Role, State, Tenure};
+use crate::steps::step;
+use crate::sync::Ordering;
+use crate::sysv::{self, DoubleView};
+use crate::wait;
+
+/// The most attachments that a record is believed to stand for.
+const MOST_VIEWS: u32 = 2;
+
+/// A process and one of its claims, in a word: process id, pid namespace,
+/// start time and generation. The last three are cut short, so the word is
+/// enough to prove a half-done claimer dead, and to tell two claims apart.
+///
+/// The inode numbers of namespaces are given out from the lowest free one on,
+/// so 18 bits of them tell 2^18 namespaces that live at a time from one
+/// another.
+fn owner_word(process: &Process, generation: u16) -> u64 {
+    u64::from(process.pid) << 42
+        | u64::from(process.pid_namespace & NAMESPACE) << 24
+        | (process.start & 0x3f_ffff) << 2
+        | u64::from(generation & 3)
+}
+
+/// The bits of a pid namespace's inode number that an owner word has.
+const NAMESPACE: u32 = 0x3_ffff;
+
+/// The process id in an owner word.
+pub(crate) fn pid_of(owner: u64) -> u32 {
+    (owner >> 42) as u32
+}
+
+/// A role that this process holds.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) role: Role,
+    pub(crate) generation: u16,
+    owner: u64,
+    views: u32,
+}
+
+/// Why a role was not had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// Its holder lives, or cannot be proven dead, or cannot be followed.
+    Taken { pid: u32 },
+    /// The ring takes nobody any more.
+    Gone,
+}
+
+/// The life-cycle word as it is now.
+pub(crate) fn state(header: &Header) -> State {
+    State(header.state.word.load(Ordering::Acquire)) // P3, P6
+}
+
+/// Swaps the life-cycle word through `next` until it sticks, and returns the
+/// word before and after; the error of `next` ends it.
+pub(crate) fn transition<E>(
+    header: &Header,
+    mut next: impl FnMut(State) -> Result<State, E>,
+) -> Result<(State, State), E> {
+    let word = &header.state.word;
+    let mut before = state(header);
+    loop {
+        let after = next(before)?;
+        // Release: the words written before are the winner's to publish.
+        // Acquire: what the last winner published is seen before we go on.
+        match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Ok((before, after)), // P3, P6
+            Err(now) => before = State(now),     // P6
+        }
+    }
+}
+
+/// Claims `role`. `views` is what the claim adds to the attach count: nothing
+/// when the same mapping is counted for the other role already.
+pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim, Denied> {
+    let header = region.header();
+    let record = header.record(role);
+    let kind = region.geometry().kind;
+    let me = Process::current();
+
+    let now = state(header);
+    let found = record.owner.load(Ordering::Acquire); // P6
+    let dead = found != 0 && holder_is_dead(region, role);
+    let refused = |refusal| match refusal {
+        Refusal::Taken => Denied::Taken { pid: pid_of(found) },
+        Refusal::Gone => Denied::Gone,
+    };
+    now.claim(role, kind, dead).map_err(refused)?;
+    if found != 0 && !dead {
+        // Another claimer, or a leaver, is half way through.
+        return Err(Denied::Taken { pid: pid_of(found) });
+    }
+
+    let generation = now.next_generation(role);
+    let owner = owner_word(&me, generation);
+    record
+        .owner
+        .compare_exchange(found, owner, Ordering::AcqRel, Ordering::Acquire) // P6
+        .map_err(|other| Denied::Taken { pid: pid_of(other) })?;
+
+    step!(OwnerTaken);
+
+    // Relaxed: published by `complete`.
+    record.start.store(me.start, Ordering::Relaxed); // P6
+    record
+        .pid_namespace
+        .store(me.pid_namespace, Ordering::Relaxed); // P6
+    record
+        .time_namespace
+        .store(me.time_namespace, Ordering::Relaxed); // P6
+    record.views.store(views, Ordering::Relaxed); // P6
+    record.complete.store(owner, Ordering::Release); // P6
+    step!(RecordComplete);
+
+    let side = header.side(role);
+    side.closed.store(0, Ordering::Relaxed); // published by the state word, P6
+    side.sleeping.store(0, Ordering::Relaxed); // as above
+    step!(SideCleared);
+
+    match transition(header, |state| state.claim(role, kind, dead)) {
+        Ok((_, state)) => {
+            step!(RoleHeld);
+            Ok(Claim {
+                role,
+                generation: state.generation(role),
+                owner,
+                views,
+            })
+        }
+        Err(refusal) => {
+            release_owner(record, owner);
+            Err(refused(refusal))
+        }
+    }
+}
+
+fn release_owner(record: &Record, owner: u64) {
+    // A failure means that somebody else wrote it; then it is not ours to free.
+    let _ = record
+        .owner
+        .compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed); // P6
+}
+
+/// Gives `claim` up and tells the peer. Returns whether the segment is to be
+/// removed by the caller.
+pub(crate) fn leave(region: &ShmRegion, claim: &Claim, departure: Departure) -> bool {
+    let header = region.header();
+    let kind = region.geometry().kind;
+    let word = departure.to_word(claim.generation);
+    header
+        .side(claim.role)
+        .closed
+        .store(word, Ordering::Release); // P4
+    step!(ClosedStored);
+    let state = transition(header, |state| {
+        Ok::<_, Refusal>(state.leave(claim.role, kind))
+    })
+    .map_or(State(0), |(_, after)| after);
+    step!(RoleLeft);
+    if kind == Kind::Persistent {
+        release_owner(header.record(claim.role), claim.owner);
+        step!(OwnerFreed);
+    }
+    wait::wake_always(header.side(claim.role.peer()));
+    step!(LeftTold);
+    kind == Kind::Named && matches!(state.life(), Some(Life::Paired | Life::Removed))
+}
+
+/// Gives up a named ring that nobody has joined. `false` when somebody just
+/// has.
+pub(crate) fn leave_unpaired(region: &ShmRegion) -> bool {
+    transition(region.header(), |state| match state.life() {
+        Some(Life::Paired) => Err(()),
+        _ => Ok(state.remove()),
+    })
+    .is_ok()
+}
+
+/// What a side is told of its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It lives, or nothing proves that it does not.
+    Present,
+    /// Nobody has the role: not yet, or not any more.
+    Absent,
+    /// It is dead.
+    Dead { pid: u32 },
+    /// Nobody has the role, and nobody who could take it is left.
+    NeverCame,
+}
+
+/// Keeps an eye on the peer of one claim.
+#[derive(Debug, Default)]
+pub(crate) struct PeerWatch {
+    /// The watch, and the process that it watches.
+    watch: Option<(Process, Watch)>,
+    /// Who was found dead last; 0 for nobody.
+    dead: u32,
+}
+
+impl PeerWatch {
+    /// Asks whether the peer of `claim` lives. `handed_over` says that the
+    /// segment's id was given to a process that may come at any time.
+    pub(crate) fn check(
+        &mut self,
+        region: &ShmRegion,
+        claim: &Claim,
+        handed_over: bool,
+    ) -> Result<Verdict, Corruption> {
+        let header = region.header();
+        let role = claim.role.peer();
+        let now = state(header);
+        self.check_own(header, now, claim)?;
+        let kind = region.geometry().kind;
+        match now.tenure(role) {
+            Some(Tenure::Held) => {}
+            Some(Tenure::Lost) => return Ok(Verdict::Dead { pid: self.dead }),
+            Some(Tenure::Free) if kind == Kind::Anonymous && !handed_over => {
+                return Ok(match attached(region) {
+                    Some(count) if count <= u64::from(claim.views) => Verdict::NeverCame,
+                    _ => Verdict::Absent,
+                });
+            }
+            Some(Tenure::Free | Tenure::Left) => return Ok(Verdict::Absent),
+            None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
+        }
+        let record = header.record(role);
+        let Some(holder) = Holder::read(record) else {
+            return Ok(Verdict::Present);
+        };
+        // A claimer that has gone on since the last look is watched anew.
+        let watch = match &mut self.watch {
+            Some((process, watch)) if *process == holder.process => watch,
+            other => &mut other.insert((holder.process, Watch::new(holder.process))).1,
+        };
+        let dead = watch.check() == Liveness::Gone
+            || attached(region).is_some_and(|count| count < u64::from(claim.views + holder.views));
+        if !dead {
+            return Ok(Verdict::Present);
+        }
+        self.dead = holder.process.pid;
+        if kind == Kind::Persistent {
+            // Say so in the segment: whoever opens the ring next may not be
+            // able to prove it. A failure means that the word has moved on.
+            let lost = transition(header, |state| {
+                if state == now {
+                    state.lose(role).ok_or(())
+                } else {
+                    Err(())
+                }
+            });
+            if lost.is_ok() {
+                release_owner(record, holder.owner);
+            }
+        }
+        Ok(Verdict::Dead {
+            pid: holder.process.pid,
+        })
+    }
+
+    /// Whether the segment still says that `claim` is held.
+    fn check_own(&self, header: &Header, now: State, claim: &Claim) -> Result<(), Corruption> {
+        let owner = header.record(claim.role).owner.load(Ordering::Acquire); // P6
+        let held = now.tenure(claim.role) == Some(Tenure::Held)
+            && now.generation(claim.role) == claim.generation;
+        if owner == claim.owner && held {
+            Ok(())
+        } else {
+            Err(Corruption::new(Rule::OwnRole, owner, claim.owner))
+        }
+    }
+}
+
+/// Who has a role, or is about to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    owner: u64,
+    pub(crate) process: Process,
+    views: u32,
+}
+
+impl Holder {
+    /// Copies a record out; nothing when it has no owner.
+    pub(crate) fn read(record: &Record) -> Option<Holder> {
+        let owner = record.owner.load(Ordering::Acquire); // P6
+        if owner == 0 {
+            return None;
+        }
+        if record.complete.load(Ordering::Acquire) != owner {
+            // P6: the rest is not the owner's yet
+            return Some(Holder::half_done(owner));
+        }
+        Some(Holder {
+            owner,
+            process: Process {
+                pid: pid_of(owner),
+                start: record.start.load(Ordering::Relaxed), // P6
+                pid_namespace: record.pid_namespace.load(Ordering::Relaxed), // P6
+                time_namespace: record.time_namespace.load(Ordering::Relaxed), // P6
+            },
+            views: record.views.load(Ordering::Relaxed).min(MOST_VIEWS), // P6
+        })
+    }
+
+    /// What the owner word alone says: the process, if it is in our pid
+    /// namespace.
+    fn half_done(owner: u64) -> Holder {
+        let own = Process::current().pid_namespace;
+        let same = own != 0 && u64::from(own & NAMESPACE) == owner >> 24 & u64::from(NAMESPACE);
+        Holder {
+            owner,
+            process: Process {
+                pid: pid_of(owner),
+                start: 0,
+                pid_namespace: if same { own } else { 0 },
+                time_namespace: 0,
+            },
+            views: 1,
+        }
+    }
+
+    /// Whether the process is alive, as far as can be told without knowing
+    /// who has the segment attached.
+    pub(crate) fn liveness(&self) -> Liveness {
+        Watch::new(self.process).check()
+    }
+}
+
+/// How often the segment is attached; `None` when the kernel does not say,
+/// such as after this process moved to another IPC namespace.
+fn attached(region: &ShmRegion) -> Option<u64> {
+    sysv::stat(region.id()).ok().map(|stat| stat.attached)
+}
+
+/// Whether the holder of `role` is proven dead, asked by a process that holds
+/// no role and has the segment attached once, in two views.
+fn holder_is_dead(region: &ShmRegion, role: Role) -> bool {
+    let holder = Holder::read(region.header().record(role));
+    if holder.is_some_and(|holder| holder.liveness() == Liveness::Gone) {
+        return true;
+    }
+    // Whoever holds a role, or is half way through a claim, has the segment
+    // attached. If nobody but us has, nobody does.
+    attached(region).is_some_and(|count| count <= DoubleView::VIEWS)
+}

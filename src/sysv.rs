@@ -1,0 +1,512 @@
+//! System V shared memory: the only `shmget`, `shmat`, `shmdt` and `shmctl` of this crate.
+//!
+//! One function per purpose, each of them one system call, apart from the questions asked to
+//! explain a failure. No function here reads or writes a byte of a segment.
+//!
+//! 1. [`create`] never finds an existing segment and [`open`] never makes one, so a caller always
+//!    knows which it has.
+//! 2. An [`Attachment`] takes its length from the kernel while it is attached. Until then the id
+//!    could be removed and given to another segment; from then on it cannot.
+//! 3. Attaching and removing are two things. A drop of an attachment never removes the segment, and
+//!    [`remove`] never detaches anyone.
+
+// Needed here and in `attach`, the two files that call C: the four calls, and mmap, munmap,
+// sysconf.
+#![allow(unsafe_code)]
+
+mod attach;
+mod error;
+mod key;
+mod segment;
+
+pub use attach::{Attachment, DoubleView, attach, attach_at, attach_double, attach_read_only};
+pub use error::{KernelLimit, SysvError, SysvErrorKind};
+pub use key::{FileIdentity, Key, KeyError, Project};
+pub use segment::{InvalidSegmentId, Limits, Mode, SegmentId, Stat};
+
+use std::fmt;
+use std::mem;
+use std::ptr::{self, NonNull};
+
+use error::Failure;
+use libc::{c_int, c_ulong, c_void, shmid_ds};
+
+// include/uapi/linux/shm.h; not in the libc crate.
+const SHM_STAT: c_int = 13;
+const SHM_INFO: c_int = 14;
+const SHM_STAT_ANY: c_int = 15;
+const SHM_DEST: u32 = 0o1000;
+const SHM_LOCKED: u32 = 0o2000;
+
+/// `struct shminfo` of include/uapi/linux/shm.h: what `IPC_INFO` fills in.
+#[repr(C)]
+struct ShmLimits {
+    shmmax: c_ulong,
+    shmmin: c_ulong,
+    shmmni: c_ulong,
+    shmseg: c_ulong,
+    shmall: c_ulong,
+    unused: [c_ulong; 4],
+}
+
+/// `struct shm_info` of include/uapi/linux/shm.h: what `SHM_INFO` fills in.
+#[repr(C)]
+struct ShmUsage {
+    used_ids: c_int,
+    shm_tot: c_ulong,
+    shm_rss: c_ulong,
+    shm_swp: c_ulong,
+    swap_attempts: c_ulong,
+    swap_successes: c_ulong,
+}
+
+// `describe` reads the key as the first four bytes of `ipc_perm`, since the C libraries differ in
+// the field's name. This holds if the next field begins right behind it.
+const _: () = assert!(mem::offset_of!(libc::ipc_perm, uid) == size_of::<libc::key_t>());
+
+/// `int shmget(key_t key, size_t size, int shmflg);` with `IPC_CREAT|IPC_EXCL`
+///
+/// Makes a new segment of `size` zero bytes and returns its id. `None` stands for `IPC_PRIVATE`:
+/// the segment has no key and is found by its id only. The umask does not apply: `mode` is what it
+/// gets.
+///
+/// The segment stays until someone [`remove`]s it, even after every process that knew it is gone.
+///
+/// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+///
+/// # Errors
+///
+/// - [`AlreadyExists`](SysvErrorKind::AlreadyExists): the key is taken.
+/// - [`InvalidSize`](SysvErrorKind::InvalidSize): `size` is 0.
+/// - [`TooLarge`](SysvErrorKind::TooLarge): `size` is more than SHMMAX.
+/// - [`LimitReached`](SysvErrorKind::LimitReached): there are SHMMNI segments, or SHMALL pages.
+/// - [`OutOfMemory`](SysvErrorKind::OutOfMemory): the kernel does not want to promise that much.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let id = sysv::create(None, 10_000, Mode::OWNER_ONLY)?;
+/// assert_eq!(sysv::stat(id)?.size, 10_000);
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmget")]
+pub fn create(key: Option<Key>, size: usize, mode: Mode) -> Result<SegmentId, SysvError> {
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | c_int::from(mode.bits());
+    shmget(key, size, flags).map_err(|failure| {
+        let key = ShownKey(key);
+        failure.in_call(
+            format_args!("shmget(key={key}, size={size}, IPC_CREAT|IPC_EXCL|{mode})"),
+            |errno| match errno {
+                libc::EEXIST => Some(SysvErrorKind::AlreadyExists),
+                libc::EINVAL => Some(error::size_refused(size)),
+                libc::ENOSPC => error::no_space(size),
+                _ => None,
+            },
+        )
+    })
+}
+
+/// `int shmget(key_t key, size_t size, int shmflg);` with size 0 and no flags
+///
+/// Finds the segment with this key. That it is found proves nothing yet: the kernel checks
+/// permission when the segment is attached, and anyone could have put a segment under the key. Ask
+/// [`stat`] for its owner, mode and size before believing any of its bytes.
+///
+/// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+///
+/// # Errors
+///
+/// [`NotFound`](SysvErrorKind::NotFound): no segment of this IPC namespace has the key.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Key, Mode};
+///
+/// let key = Key::from_raw(0x5e00_0000 | std::process::id().cast_signed())?;
+/// let id = sysv::create(Some(key), 4096, Mode::OWNER_ONLY)?;
+/// assert_eq!(sysv::open(key)?, id);
+/// sysv::remove(id)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "shmget")]
+pub fn open(key: Key) -> Result<SegmentId, SysvError> {
+    shmget(Some(key), 0, 0).map_err(|failure| {
+        failure.in_call(
+            format_args!("shmget(key={key}, size=0, 0)"),
+            |errno| match errno {
+                libc::ENOENT => Some(SysvErrorKind::NotFound),
+                _ => None,
+            },
+        )
+    })
+}
+
+/// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_STAT`
+///
+/// What the kernel knows about a segment. A snapshot: `attached` can change at any time.
+///
+/// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+///
+/// # Errors
+///
+/// - [`Removed`](SysvErrorKind::Removed): no segment has this id.
+/// - [`PermissionDenied`](SysvErrorKind::PermissionDenied): its mode does not let this process
+///   read.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let id = sysv::create(None, 4096, Mode::OWNER_ONLY)?;
+/// let stat = sysv::stat(id)?;
+/// assert_eq!((stat.mode, stat.attached, stat.attach_time), (Mode::OWNER_ONLY, 0, 0));
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmctl")]
+#[doc(alias = "IPC_STAT")]
+pub fn stat(id: SegmentId) -> Result<Stat, SysvError> {
+    let mut ds = empty_ds();
+    // SAFETY: IPC_STAT fills in one shmid_ds, which `ds` is.
+    match unsafe { shmctl(id.raw(), libc::IPC_STAT, &raw mut ds) } {
+        Ok(_) => Ok(describe(id, &ds)),
+        Err(failure) => {
+            let call = format_args!("shmctl(shmid={id}, IPC_STAT)");
+            Err(failure.in_call(call, removed))
+        }
+    }
+}
+
+/// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_SET`
+///
+/// Gives the segment another owner, group and mode. Who is attached stays attached.
+///
+/// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+///
+/// # Errors
+///
+/// - [`Removed`](SysvErrorKind::Removed): no segment has this id.
+/// - [`PermissionDenied`](SysvErrorKind::PermissionDenied): this process is neither the owner, nor
+///   the creator, nor privileged.
+/// - [`Other`](SysvErrorKind::Other) with EINVAL: `uid` or `gid` is -1, or not of this user
+///   namespace.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let id = sysv::create(None, 4096, Mode::OWNER_ONLY)?;
+/// let before = sysv::stat(id)?;
+/// let shared = Mode::new(0o660).expect("nine bits");
+/// sysv::set(id, before.uid, before.gid, shared)?;
+/// assert_eq!(sysv::stat(id)?.mode, shared);
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmctl")]
+#[doc(alias = "IPC_SET")]
+pub fn set(id: SegmentId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysvError> {
+    let mut ds = empty_ds();
+    ds.shm_perm.uid = uid;
+    ds.shm_perm.gid = gid;
+    // The field has 16 or 32 bits, depending on the architecture.
+    #[allow(clippy::useless_conversion)]
+    {
+        ds.shm_perm.mode = mode.bits().into();
+    }
+    // SAFETY: IPC_SET reads one shmid_ds, which `ds` is.
+    match unsafe { shmctl(id.raw(), libc::IPC_SET, &raw mut ds) } {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            let call = format_args!("shmctl(shmid={id}, IPC_SET, uid={uid}, gid={gid}, {mode})");
+            Err(failure.in_call(call, |errno| match errno {
+                // The id, or an owner that cannot be.
+                libc::EINVAL if exists(id) => None,
+                _ => removed(errno),
+            }))
+        }
+    }
+}
+
+/// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_RMID`
+///
+/// Removes the segment: its key is free at once, and its memory goes with the last attachment, by
+/// whatever end that comes to. On Linux it can be attached by id until then.
+///
+/// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+///
+/// # Errors
+///
+/// - [`Removed`](SysvErrorKind::Removed): no segment has this id.
+/// - [`PermissionDenied`](SysvErrorKind::PermissionDenied): this process is neither the owner, nor
+///   the creator, nor privileged.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode, SysvErrorKind};
+///
+/// let id = sysv::create(None, 4096, Mode::OWNER_ONLY)?;
+/// let attachment = sysv::attach(id)?;
+/// sysv::remove(id)?;
+/// assert!(sysv::stat(id)?.marked_for_removal);
+/// drop(attachment);
+/// assert_eq!(sysv::stat(id).unwrap_err().kind(), SysvErrorKind::Removed);
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmctl")]
+#[doc(alias = "IPC_RMID")]
+pub fn remove(id: SegmentId) -> Result<(), SysvError> {
+    // SAFETY: IPC_RMID does not look at the buffer.
+    match unsafe { shmctl(id.raw(), libc::IPC_RMID, ptr::null_mut::<shmid_ds>()) } {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            let call = format_args!("shmctl(shmid={id}, IPC_RMID)");
+            Err(failure.in_call(call, removed))
+        }
+    }
+}
+
+/// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `SHM_INFO` and `SHM_STAT_ANY`
+///
+/// All segments of this IPC namespace, in the kernel's order: what `ipcs -m` lists. One call per
+/// segment, so not a snapshot: some may come or go meanwhile. Before Linux 4.17 segments that this
+/// process may not read are left out.
+///
+/// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+///
+/// # Errors
+///
+/// [`Unsupported`](SysvErrorKind::Unsupported), or whatever a security module says.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let id = sysv::create(None, 4096, Mode::OWNER_ONLY)?;
+/// assert!(sysv::list()?.iter().any(|stat| stat.id == id));
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmctl")]
+#[doc(alias = "SHM_STAT")]
+#[doc(alias = "SHM_STAT_ANY")]
+#[doc(alias = "ipcs")]
+pub fn list() -> Result<Vec<Stat>, SysvError> {
+    let (highest, _) = usage()?;
+    Ok((0..=highest).filter_map(stat_slot).collect())
+}
+
+/// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_INFO` and `SHM_INFO`
+///
+/// The limits of this IPC namespace, and how much of them is used.
+///
+/// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html) and
+/// [proc_sys_kernel(5)](https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html).
+///
+/// # Errors
+///
+/// [`Unsupported`](SysvErrorKind::Unsupported), or whatever a security module says.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv;
+///
+/// let limits = sysv::limits()?;
+/// assert!(limits.segments_in_use <= limits.shmmni);
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmctl")]
+#[doc(alias = "IPC_INFO")]
+#[doc(alias = "SHM_INFO")]
+#[doc(alias = "shmmni")]
+#[doc(alias = "shmmax")]
+#[doc(alias = "shmall")]
+pub fn limits() -> Result<Limits, SysvError> {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut limits: ShmLimits = unsafe { mem::zeroed() };
+    // SAFETY: IPC_INFO fills in one struct shminfo, as which `limits` is laid out.
+    unsafe { shmctl(0, libc::IPC_INFO, &raw mut limits) }
+        .map_err(|failure| failure.in_call(format_args!("shmctl(0, IPC_INFO)"), |_| None))?;
+    let (_, usage) = usage()?;
+    Ok(Limits {
+        shmmni: widen(limits.shmmni),
+        shmmax: widen(limits.shmmax),
+        shmall: widen(limits.shmall),
+        segments_in_use: u64::try_from(usage.used_ids).unwrap_or(0),
+        pages_in_use: widen(usage.shm_tot),
+    })
+}
+
+/// `long sysconf(int name);` with `_SC_PAGESIZE`
+///
+/// Bytes in a page. See [sysconf(3)](https://man7.org/linux/man-pages/man3/sysconf.3.html).
+///
+/// # Examples
+///
+/// ```
+/// assert!(shmpipe::sysv::page_size().is_power_of_two());
+/// ```
+#[doc(alias = "sysconf")]
+pub fn page_size() -> usize {
+    // SAFETY: sysconf takes any number.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).expect("every Linux has a page size")
+}
+
+/// The bytes of as many whole pages as `len` bytes need, or `None` if no `usize` can say it.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{page_size, round_to_pages};
+///
+/// assert_eq!(round_to_pages(1), Some(page_size()));
+/// assert_eq!(round_to_pages(usize::MAX), None);
+/// ```
+pub fn round_to_pages(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(page_size())
+}
+
+/// What EINVAL and EIDRM mean to a call whose only argument that can be wrong is the id.
+fn removed(errno: i32) -> Option<SysvErrorKind> {
+    match errno {
+        // EIDRM is the short moment of the removal itself; before and after it is EINVAL.
+        libc::EINVAL | libc::EIDRM => Some(SysvErrorKind::Removed),
+        _ => None,
+    }
+}
+
+/// Whether an id still names a segment: to tell which argument an EINVAL is about.
+fn exists(id: SegmentId) -> bool {
+    !stat(id).is_err_and(|error| error.kind() == SysvErrorKind::Removed)
+}
+
+/// The segment in slot `index` of the kernel's table, if there is one that we may see.
+fn stat_slot(index: c_int) -> Option<Stat> {
+    // SHM_STAT_ANY is of Linux 4.17. EINVAL is an empty slot or an older kernel; asking twice costs
+    // little, and the answer is then right in both.
+    [SHM_STAT_ANY, SHM_STAT].into_iter().find_map(|command| {
+        let mut ds = empty_ds();
+        // SAFETY: both commands fill in one shmid_ds, which `ds` is.
+        let id = unsafe { shmctl(index, command, &raw mut ds) }.ok()?;
+        Some(describe(SegmentId::from_raw(id).ok()?, &ds))
+    })
+}
+
+/// The highest slot in use, or 0, and the totals.
+fn usage() -> Result<(c_int, ShmUsage), SysvError> {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut usage: ShmUsage = unsafe { mem::zeroed() };
+    // SAFETY: SHM_INFO fills in one struct shm_info, as which `usage` is laid out.
+    match unsafe { shmctl(0, SHM_INFO, &raw mut usage) } {
+        Ok(highest) => Ok((highest, usage)),
+        Err(failure) => Err(failure.in_call(format_args!("shmctl(0, SHM_INFO)"), |_| None)),
+    }
+}
+
+fn empty_ds() -> shmid_ds {
+    // SAFETY: all fields are integers, for which zero is a value.
+    unsafe { mem::zeroed() }
+}
+
+/// Translates the kernel's description into ours. The widths of its fields differ by architecture.
+#[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+fn describe(id: SegmentId, ds: &shmid_ds) -> Stat {
+    let perm = &ds.shm_perm;
+    let mode = u32::from(perm.mode);
+    // SAFETY:
+    // - the first four bytes of ipc_perm are the key: the const assertion above.
+    // - the pointer comes from a reference, so it is aligned and good for reading.
+    let key_raw = unsafe { ptr::from_ref(perm).cast::<i32>().read() };
+    Stat {
+        id,
+        key_raw,
+        size: ds.shm_segsz as usize,
+        mode: Mode::truncate(mode),
+        uid: perm.uid,
+        gid: perm.gid,
+        creator_uid: perm.cuid,
+        creator_gid: perm.cgid,
+        attached: widen(ds.shm_nattch as c_ulong),
+        attach_time: ds.shm_atime as i64,
+        detach_time: ds.shm_dtime as i64,
+        change_time: ds.shm_ctime as i64,
+        creator_pid: ds.shm_cpid,
+        last_pid: ds.shm_lpid,
+        marked_for_removal: mode & SHM_DEST != 0,
+        locked: mode & SHM_LOCKED != 0,
+    }
+}
+
+#[allow(clippy::useless_conversion)]
+fn widen(value: c_ulong) -> u64 {
+    u64::from(value)
+}
+
+/// A key as it stands in the text of a call.
+struct ShownKey(Option<Key>);
+
+impl fmt::Display for ShownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => key.fmt(f),
+            None => f.write_str("IPC_PRIVATE"),
+        }
+    }
+}
+
+fn shmget(key: Option<Key>, size: usize, flags: c_int) -> Result<SegmentId, Failure> {
+    let key = key.map_or(libc::IPC_PRIVATE, Key::raw);
+    // SAFETY: three integers; the call touches no memory of this process.
+    let raw = unsafe { libc::shmget(key, size, flags) };
+    // The kernel returns -1 or an id, which is never negative.
+    SegmentId::from_raw(raw).map_err(|_| Failure::last())
+}
+
+/// # Safety
+///
+/// - With `SHM_REMAP`, the bytes from `address` on, as many as the segment has in whole pages, are
+///   the caller's to replace, and nothing uses them.
+///
+/// Without it the kernel refuses an address where something is mapped.
+unsafe fn shmat(id: SegmentId, address: *mut u8, flags: c_int) -> Result<NonNull<u8>, Failure> {
+    // SAFETY: the call changes no mapping but the range that the caller vouches for.
+    let base = unsafe { libc::shmat(id.raw(), address.cast::<c_void>(), flags) };
+    // Failure is (void *) -1. Null can only be had by asking for it, with SHM_RND or SHM_REMAP.
+    match NonNull::new(base.cast::<u8>()) {
+        Some(base) if base.addr().get() != usize::MAX => Ok(base),
+        _ => Err(Failure::last()),
+    }
+}
+
+/// Failure is ignored: it says that nothing is attached at `base`, so nothing is left to do.
+///
+/// # Safety
+///
+/// - `base` was returned by [`shmat`] and not detached since.
+/// - Nothing uses the attachment any more.
+unsafe fn shmdt(base: NonNull<u8>) {
+    // SAFETY: the attachment is the caller's, and unused.
+    unsafe { libc::shmdt(base.as_ptr().cast::<c_void>()) };
+}
+
+/// # Safety
+///
+/// - `buffer` is what `command` reads or fills in, or null where the command has none.
+unsafe fn shmctl<T>(target: c_int, command: c_int, buffer: *mut T) -> Result<c_int, Failure> {
+    // SAFETY: the caller vouches for the buffer, which C declares as shmid_ds for all commands.
+    let result = unsafe { libc::shmctl(target, command, buffer.cast::<shmid_ds>()) };
+    if result == -1 {
+        return Err(Failure::last());
+    }
+    Ok(result)
+}

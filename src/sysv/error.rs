@@ -1,0 +1,341 @@
+//! What went wrong in a System V call: the kind, the exact call, the errno.
+
+#![deny(unsafe_code)]
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+use super::limits;
+
+/// A kernel limit that a System V shared memory call can run into.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KernelLimit {
+    /// `SHMMNI`: segments in one IPC namespace.
+    Shmmni,
+    /// `SHMMAX`: bytes in one segment.
+    Shmmax,
+    /// `SHMALL`: pages in all segments of one IPC namespace.
+    Shmall,
+    /// `file-max`: open files on the whole machine; each segment is one.
+    FileMax,
+}
+
+impl KernelLimit {
+    /// The name in the manual pages, such as `SHMMNI`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shmmni => "SHMMNI",
+            Self::Shmmax => "SHMMAX",
+            Self::Shmall => "SHMALL",
+            Self::FileMax => "file-max",
+        }
+    }
+
+    /// The name for `sysctl`, such as `kernel.shmmni`.
+    pub fn sysctl(self) -> &'static str {
+        match self {
+            Self::Shmmni => "kernel.shmmni",
+            Self::Shmmax => "kernel.shmmax",
+            Self::Shmall => "kernel.shmall",
+            Self::FileMax => "fs.file-max",
+        }
+    }
+
+    /// The file that shows and sets the limit, such as `/proc/sys/kernel/shmmni`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Shmmni => "/proc/sys/kernel/shmmni",
+            Self::Shmmax => "/proc/sys/kernel/shmmax",
+            Self::Shmall => "/proc/sys/kernel/shmall",
+            Self::FileMax => "/proc/sys/fs/file-max",
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Shmmni => "segments",
+            Self::Shmmax => "bytes",
+            Self::Shmall => "pages",
+            Self::FileMax => "files",
+        }
+    }
+}
+
+/// What kind of failure a [`SysvError`] is.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysvErrorKind {
+    /// No segment has this key, in this IPC namespace.
+    NotFound,
+    /// A segment with this key exists, and the call asked for a new one.
+    AlreadyExists,
+    /// The segment's owner and mode do not let this process do that.
+    PermissionDenied,
+    /// The id names no segment of this IPC namespace: it was removed, or never was.
+    Removed,
+    /// One segment may not be this large.
+    TooLarge {
+        /// Bytes asked for.
+        requested: usize,
+        /// The limit in the way.
+        limit: KernelLimit,
+        /// Its value when the call failed.
+        value: u64,
+    },
+    /// A limit on all segments together is reached.
+    LimitReached {
+        /// The limit in the way.
+        limit: KernelLimit,
+        /// Its value just after the call failed.
+        value: u64,
+    },
+    /// Not enough memory, swap or address space.
+    OutOfMemory,
+    /// No segment can have this size: zero, or more than a file offset can say.
+    InvalidSize {
+        /// Bytes asked for.
+        requested: usize,
+    },
+    /// The address is not a multiple of the page size, or something is mapped there.
+    BadAddress {
+        /// The address asked for.
+        address: usize,
+    },
+    /// A double view needs a header and a ring that are whole pages, and a ring that is not empty.
+    NotWholePages {
+        /// Bytes in the segment.
+        segment_len: usize,
+        /// Bytes before the ring.
+        header_len: usize,
+        /// Bytes in a page.
+        page_size: usize,
+    },
+    /// The kernel was built without System V shared memory.
+    Unsupported,
+    /// Anything else; [`SysvError::raw_os_error`] tells.
+    Other,
+}
+
+/// A System V shared memory call that failed.
+///
+/// The message is one line: the call with its arguments, then what it means, then, where a limit of
+/// the kernel is in the way, its value and how to raise it.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode, SysvErrorKind};
+///
+/// let error = sysv::create(None, 0, Mode::OWNER_ONLY).unwrap_err();
+/// assert_eq!(error.kind(), SysvErrorKind::InvalidSize { requested: 0 });
+/// assert_eq!(
+///     error.to_string(),
+///     "shmget(key=IPC_PRIVATE, size=0, IPC_CREAT|IPC_EXCL|0600): a segment cannot have 0 bytes",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SysvError {
+    kind: SysvErrorKind,
+    call: String,
+    errno: Option<i32>,
+}
+
+impl SysvError {
+    /// An error found before any system call was made.
+    pub(super) fn refused(call: fmt::Arguments<'_>, kind: SysvErrorKind) -> Self {
+        Self {
+            kind,
+            call: call.to_string(),
+            errno: None,
+        }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> SysvErrorKind {
+        self.kind
+    }
+
+    /// The call that failed, with its arguments: `shmat(shmid=7, shmaddr=NULL, 0)`.
+    pub fn call(&self) -> &str {
+        &self.call
+    }
+
+    /// The errno, or `None` where the arguments were refused before any system call.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.errno
+    }
+}
+
+impl fmt::Display for SysvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.call)?;
+        match self.kind {
+            SysvErrorKind::NotFound => f.write_str("no segment has this key in this ipc namespace"),
+            SysvErrorKind::AlreadyExists => f.write_str("a segment with this key exists already"),
+            SysvErrorKind::PermissionDenied => {
+                f.write_str("permission denied by the segment's owner and mode")
+            }
+            SysvErrorKind::Removed => {
+                f.write_str("no segment has this id in this ipc namespace (any more)")
+            }
+            SysvErrorKind::TooLarge {
+                requested,
+                limit,
+                value,
+            } => write!(
+                f,
+                "{requested} {} asked for, and {} is {value}; raise it with `sysctl {}=...` or in {}",
+                limit.unit(),
+                limit.name(),
+                limit.sysctl(),
+                limit.path()
+            ),
+            SysvErrorKind::LimitReached { limit, value } => write!(
+                f,
+                "the limit {} of {value} {} is reached; raise it with `sysctl {}=...` or in {}",
+                limit.name(),
+                limit.unit(),
+                limit.sysctl(),
+                limit.path()
+            ),
+            SysvErrorKind::OutOfMemory => f.write_str(
+                "not enough memory or address space (see vm.overcommit_memory, \
+                 vm.max_map_count and `ulimit -v`)",
+            ),
+            SysvErrorKind::InvalidSize { requested } => {
+                write!(f, "a segment cannot have {requested} bytes")
+            }
+            SysvErrorKind::BadAddress { address } => write!(
+                f,
+                "address {address:#x} is not a multiple of the page size, or is taken"
+            ),
+            SysvErrorKind::NotWholePages {
+                segment_len,
+                header_len,
+                page_size,
+            } => write!(
+                f,
+                "a segment of {segment_len} bytes with a header of {header_len} \
+                 is not whole pages of {page_size} for both header and ring"
+            ),
+            SysvErrorKind::Unsupported => {
+                f.write_str("this kernel has no system v shared memory (CONFIG_SYSVIPC)")
+            }
+            SysvErrorKind::Other => match self.errno {
+                Some(errno) => {
+                    let text = io::Error::from_raw_os_error(errno).to_string();
+                    f.write_str(&text.to_lowercase())
+                }
+                None => f.write_str("unknown error"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for SysvError {}
+
+impl From<&SysvError> for io::ErrorKind {
+    fn from(error: &SysvError) -> Self {
+        match error.kind {
+            SysvErrorKind::NotFound | SysvErrorKind::Removed => io::ErrorKind::NotFound,
+            SysvErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
+            SysvErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+            SysvErrorKind::LimitReached { .. } => io::ErrorKind::StorageFull,
+            SysvErrorKind::OutOfMemory => io::ErrorKind::OutOfMemory,
+            SysvErrorKind::TooLarge { .. }
+            | SysvErrorKind::InvalidSize { .. }
+            | SysvErrorKind::BadAddress { .. }
+            | SysvErrorKind::NotWholePages { .. } => io::ErrorKind::InvalidInput,
+            SysvErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            SysvErrorKind::Other => error.errno.map_or(io::ErrorKind::Other, |errno| {
+                io::Error::from_raw_os_error(errno).kind()
+            }),
+        }
+    }
+}
+
+impl From<SysvError> for io::Error {
+    /// Wraps the error whole: `io::Error::get_ref` gives the [`SysvError`] back.
+    fn from(error: SysvError) -> Self {
+        io::Error::new(io::ErrorKind::from(&error), error)
+    }
+}
+
+/// The errno of a call that has just failed, before it is known what that means.
+#[derive(Debug)]
+pub(super) struct Failure {
+    errno: i32,
+}
+
+impl Failure {
+    /// Takes the calling thread's errno; to be called before anything else can change it.
+    pub(super) fn last() -> Self {
+        Self {
+            errno: io::Error::last_os_error().raw_os_error().unwrap_or(0),
+        }
+    }
+
+    /// Names the call and the meaning. `decode` knows the errnos whose meaning depends on the call
+    /// and says `None` to those that mean the same everywhere.
+    pub(super) fn in_call(
+        self,
+        call: fmt::Arguments<'_>,
+        decode: impl FnOnce(i32) -> Option<SysvErrorKind>,
+    ) -> SysvError {
+        SysvError {
+            kind: decode(self.errno).unwrap_or_else(|| common(self.errno)),
+            call: call.to_string(),
+            errno: Some(self.errno),
+        }
+    }
+}
+
+/// The errnos that mean the same in every call.
+fn common(errno: i32) -> SysvErrorKind {
+    match errno {
+        // EPERM: not the owner. EACCES: the mode says no. A security module may use either.
+        libc::EACCES | libc::EPERM => SysvErrorKind::PermissionDenied,
+        libc::ENOMEM => SysvErrorKind::OutOfMemory,
+        libc::ENOSYS => SysvErrorKind::Unsupported,
+        // A segment is a file inside the kernel, and so is each attachment.
+        libc::ENFILE => SysvErrorKind::LimitReached {
+            limit: KernelLimit::FileMax,
+            value: fs::read_to_string(KernelLimit::FileMax.path())
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0),
+        },
+        _ => SysvErrorKind::Other,
+    }
+}
+
+/// What EINVAL means to `shmget` with `IPC_CREAT|IPC_EXCL`.
+///
+/// EINVAL for "the existing segment is smaller" cannot come: with `IPC_EXCL`, EEXIST comes first.
+pub(super) fn size_refused(requested: usize) -> SysvErrorKind {
+    match limits() {
+        Ok(limits) if requested as u64 > limits.shmmax => SysvErrorKind::TooLarge {
+            requested,
+            limit: KernelLimit::Shmmax,
+            value: limits.shmmax,
+        },
+        _ => SysvErrorKind::InvalidSize { requested },
+    }
+}
+
+/// What ENOSPC means to `shmget`: SHMALL or SHMMNI.
+///
+/// The kernel looks at SHMALL first. Where neither seems reached by now, some segment went away
+/// in between; SHMMNI is the likelier of the two, as SHMALL is unlimited unless someone set it.
+pub(super) fn no_space(requested: usize) -> Option<SysvErrorKind> {
+    let limits = limits().ok()?;
+    let pages = requested.div_ceil(super::page_size()) as u64;
+    let (limit, value) = if limits.pages_in_use.saturating_add(pages) > limits.shmall {
+        (KernelLimit::Shmall, limits.shmall)
+    } else {
+        (KernelLimit::Shmmni, limits.shmmni)
+    };
+    Some(SysvErrorKind::LimitReached { limit, value })
+}

@@ -1,0 +1,181 @@
+//! What the kernel says about a segment, and about all of them.
+
+#![deny(unsafe_code)]
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The id of a segment: what `shmget` returns and `ipcs` lists.
+///
+/// An id is good in one IPC namespace only. The kernel puts a sequence number into it, so the id
+/// of a removed segment stays unused for long, though not for ever.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::SegmentId;
+///
+/// let id: SegmentId = "32769".parse()?;
+/// assert_eq!(id, SegmentId::from_raw(32769)?);
+/// assert_eq!(id.to_string(), "32769");
+/// assert!("-1".parse::<SegmentId>().is_err());
+/// # Ok::<(), shmpipe::sysv::InvalidSegmentId>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId(i32);
+
+impl SegmentId {
+    /// Checks a raw id. That it names a segment is not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSegmentId`] if it is negative.
+    pub fn from_raw(raw: i32) -> Result<Self, InvalidSegmentId> {
+        if raw < 0 {
+            return Err(InvalidSegmentId);
+        }
+        Ok(Self(raw))
+    }
+
+    /// The `shmid`.
+    pub fn raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SegmentId {
+    type Err = InvalidSegmentId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSegmentId> {
+        text.parse()
+            .map_err(|_| InvalidSegmentId)
+            .and_then(Self::from_raw)
+    }
+}
+
+/// A number or a text that cannot be a [`SegmentId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidSegmentId;
+
+impl fmt::Display for InvalidSegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a segment id is a number from 0 to {}", i32::MAX)
+    }
+}
+
+impl std::error::Error for InvalidSegmentId {}
+
+/// The nine permission bits of a segment. The execute bits mean nothing to the kernel.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::Mode;
+///
+/// assert_eq!(Mode::default(), Mode::OWNER_ONLY);
+/// assert_eq!(Mode::new(0o640).map(|mode| mode.to_string()).as_deref(), Some("0640"));
+/// assert_eq!(Mode::new(0o1600), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mode(u16);
+
+impl Mode {
+    /// `0600`: the owner reads and writes, others do nothing.
+    pub const OWNER_ONLY: Self = Self(0o600);
+
+    /// A mode of these bits, or `None` if there are others than the nine.
+    pub const fn new(bits: u32) -> Option<Self> {
+        if bits > 0o777 {
+            return None;
+        }
+        Some(Self(bits as u16))
+    }
+
+    /// The permission bits among `bits`.
+    pub(super) const fn truncate(bits: u32) -> Self {
+        Self((bits & 0o777) as u16)
+    }
+
+    /// All nine bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// What those may do who are neither the owner nor in the group: the last octal digit.
+    pub const fn others_bits(self) -> u16 {
+        self.0 & 0o007
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::OWNER_ONLY
+    }
+}
+
+/// Four octal digits: `0600`.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// One segment as the kernel describes it; see [`stat`](super::stat).
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The id.
+    pub id: SegmentId,
+    /// The `key_t`; 0 for a private segment and for one marked for removal.
+    pub key_raw: i32,
+    /// Bytes asked for when it was made. The memory behind it is rounded up to whole pages.
+    pub size: usize,
+    /// The permission bits.
+    pub mode: Mode,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Who made it.
+    pub creator_uid: u32,
+    /// The group of who made it.
+    pub creator_gid: u32,
+    /// Attachments. They are counted by mapping, not by process: a fork adds all of the parent's.
+    pub attached: u64,
+    /// When it was last attached, in seconds since 1970; 0 if never.
+    pub attach_time: i64,
+    /// When it was last detached, in seconds since 1970; 0 if never.
+    pub detach_time: i64,
+    /// When it was made, or [`set`](super::set), in seconds since 1970.
+    pub change_time: i64,
+    /// The process that made it; 0 if not visible from this pid namespace.
+    pub creator_pid: i32,
+    /// The process that last attached or detached it; 0 if none, or not visible.
+    pub last_pid: i32,
+    /// `SHM_DEST`: it goes with the last attachment.
+    pub marked_for_removal: bool,
+    /// `SHM_LOCKED`: it is not swapped out.
+    pub locked: bool,
+}
+
+/// The limits of this IPC namespace, and how much of them is used; see [`limits`](super::limits).
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Segments there may be.
+    pub shmmni: u64,
+    /// Bytes a segment may have.
+    pub shmmax: u64,
+    /// Pages all segments together may have.
+    pub shmall: u64,
+    /// Segments there are.
+    pub segments_in_use: u64,
+    /// Pages they have.
+    pub pages_in_use: u64,
+}
