@@ -187,11 +187,15 @@ impl Endpoint {
     }
 
     /// Asks the kernel whether the peer lives; an error says that it does not.
+    /// Only a wait makes that the end: bytes may be left to read.
     pub(crate) fn peer_verdict(&mut self) -> Result<(), Broken> {
         let mut watch = std::mem::take(&mut self.watch);
         let verdict = self.peer(&mut watch);
         self.watch = watch;
-        verdict.map_err(|broken| self.latch(broken))
+        match verdict {
+            Err(Broken::Corrupted(corruption)) => Err(self.latch(corruption.into())),
+            verdict => verdict,
+        }
     }
 
     fn peer(&self, watch: &mut PeerWatch) -> Result<(), Broken> {

@@ -128,11 +128,13 @@ pub(crate) fn wait<T, E>(
         } else {
             false_wakes = 0;
             asked = Instant::now();
-            slice()?;
-            // The peer may have published between the last look and its end.
+            let verdict = slice();
+            // The peer may have published between the last look and its end,
+            // and what it published counts first.
             if let Some(value) = ready()? {
                 return Ok(Waited::Ready(value));
             }
+            verdict?;
         }
     }
 }

@@ -1,0 +1,36 @@
+//! Prints the string that `writer` has left in shared memory, and removes it.
+//!
+//! ```text
+//! cargo run --example writer -- /tmp/greeting
+//! cargo run --example reader -- /tmp/greeting
+//! ```
+
+use std::error::Error;
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use shmpipe::Options;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args_os().nth(1).ok_or("usage: reader PATH")?;
+
+    // Where no writer has been, this makes an empty ring and reading waits
+    // for one; hence the limit.
+    let mut consumer = Options::new()
+        .persistent(true)
+        .timeout(Duration::from_secs(2))
+        .consumer(&path)?;
+    let mut text = Vec::new();
+    let read = consumer.read_to_end(&mut text);
+    drop(consumer);
+
+    // It persists until it is removed. Without `force`, a ring that somebody
+    // else has open is left alone.
+    let force = false;
+    let removed = shmpipe::remove_path(&path, 1, force);
+
+    read?;
+    io::stdout().write_all(&text)?;
+    removed?;
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Receives a file from `send_file`. Run the two in two terminals, in any
+//! order.
+//!
+//! ```text
+//! cargo run --example receive_file -- /tmp/ring /tmp/copy
+//! cargo run --example send_file -- /tmp/ring Cargo.lock
+//! ```
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+
+use shmpipe::Options;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args_os().skip(1);
+    let (Some(path), Some(name)) = (args.next(), args.next()) else {
+        return Err("usage: receive_file PATH OUT".into());
+    };
+    // The file at PATH only names the ring; whoever comes first makes it.
+    File::options().append(true).create(true).open(&path)?;
+
+    let mut file = File::create(&name)?;
+    // Waits for the sender.
+    let mut consumer = Options::new().consumer(&path)?;
+    match io::copy(&mut consumer, &mut file) {
+        Ok(bytes) => {
+            println!("{bytes} bytes received");
+            Ok(())
+        }
+        // The sender gave up or died, or there is no room for the file. What
+        // came before is in the file; it is not the whole.
+        Err(error) => Err(format!("{} is not complete: {error}", name.display()).into()),
+    }
+}

@@ -1,0 +1,39 @@
+//! Puts a string into shared memory and exits; `reader` prints it later.
+//!
+//! ```text
+//! cargo run --example writer -- /tmp/greeting
+//! cargo run --example reader -- /tmp/greeting
+//! ```
+//!
+//! The ring is persistent: it stays in memory when this process has gone, and
+//! until somebody removes it. Its key is made of the file, as `ftok` does it.
+//! Run it twice before `reader`, and the second string follows the first.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Write};
+
+use shmpipe::Options;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args_os().nth(1).ok_or("usage: writer PATH")?;
+    // The file only names the ring. Nothing is written to it.
+    File::options().append(true).create(true).open(&path)?;
+
+    print!("String: ");
+    io::stdout().flush()?;
+    let mut text = String::new();
+    io::stdin().read_line(&mut text)?;
+
+    let mut producer = Options::new().persistent(true).producer(&path)?;
+    // No reader runs, so a blocking write could wait for room for ever.
+    let written = producer.try_write(text.as_bytes())?;
+    if written < text.len() {
+        // Or the reader would take a part for the whole.
+        producer.abort();
+        return Err(format!("only {written} of {} bytes fit the ring", text.len()).into());
+    }
+    producer.close()?;
+    println!("{written} bytes are in segment {}", producer.id());
+    Ok(())
+}
