@@ -73,26 +73,32 @@ pub(crate) enum Class {
     Live(Geometry),
 }
 
-/// A segment and what it is. The attachment keeps its id from being reused
-/// while the class is acted upon.
+/// A segment and what it is.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) class: Class,
-    _looked: Option<Attachment>,
+    /// The life-cycle word by which it was judged.
+    pub(crate) state: State,
+    /// Whether nobody had it attached when that word had been read.
+    pub(crate) alone: bool,
+    /// Keeps its id from being reused while the class is acted upon; and is
+    /// counted as attached, until it is dropped.
+    pub(crate) looked: Option<Attachment>,
 }
 
 impl From<Class> for Found {
     fn from(class: Class) -> Found {
         Found {
             class,
-            _looked: None,
+            state: State(0),
+            alone: false,
+            looked: None,
         }
     }
 }
 
 /// Says what the segment `id` is.
 pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, SysvError> {
-    // The attach count is read before we add to it.
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
         Err(error) => return absent_or(error),
@@ -100,18 +106,43 @@ pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, Sysv
     if let Some(class) = class_by_stat(&stat, expected) {
         return Ok(class.into());
     }
-    let looked = match sysv::attach_read_only(id) {
+    let looked = match sysv::look(id) {
         Ok(looked) => looked,
         Err(error) => return absent_or(error),
     };
-    let class = match shm::header_of(&looked) {
-        Ok(header) => class_by_header(header, &stat, looked.len(), expected),
-        Err(reason) => Class::Foreign(reason),
+    let header = match shm::header_of(&looked) {
+        Ok(header) => header,
+        Err(reason) => return Ok(Class::Foreign(reason).into()),
+    };
+    let state = shm::load_state(header);
+    // Counted only now: whoever made the word what it is had it attached, and
+    // either still has, or has gone.
+    let stat = match sysv::stat(id) {
+        Ok(stat) => stat,
+        Err(error) => return absent_or(error),
+    };
+    let alone = stat.attached == 1;
+    let facts = Facts {
+        state,
+        alone,
+        creator: stat.creator_pid,
+        len: looked.len(),
     };
     Ok(Found {
-        class,
-        _looked: Some(looked),
+        class: class_by_header(header, facts, expected),
+        state,
+        alone,
+        looked: Some(looked),
     })
+}
+
+/// What is known of a segment besides its header.
+#[derive(Clone, Copy)]
+struct Facts {
+    state: State,
+    alone: bool,
+    creator: i32,
+    len: usize,
 }
 
 fn absent_or(error: SysvError) -> Result<Found, SysvError> {
@@ -145,21 +176,22 @@ fn class_by_stat(stat: &Stat, expected: &Expected) -> Option<Class> {
     None
 }
 
-fn class_by_header(header: &Header, stat: &Stat, len: usize, expected: &Expected) -> Class {
-    let state = shm::load_state(header);
-    let image = header.identity.load();
-    if image.magic == 0 {
-        let shape = len.checked_sub(ring_offset());
-        let ours = shape.is_some_and(|ring| ring.is_power_of_two() && ring >= MIN_RING_OFFSET);
-        return if !ours || !is_zero(header) {
-            Class::Foreign(Incompatible::NoMagic)
-        } else if is_stillborn(stat) {
+fn class_by_header(header: &Header, facts: Facts, expected: &Expected) -> Class {
+    let mut image = header.identity.load();
+    if image.magic == 0 && !is_zero(header) {
+        image = header.identity.load(); // its creator may be just writing it
+    }
+    let ring = facts.len.checked_sub(ring_offset());
+    let shaped = ring.is_some_and(|ring| ring.is_power_of_two() && ring >= MIN_RING_OFFSET);
+    let unborn = facts.state.life() == Some(Life::Unborn);
+    if unborn && shaped && (image == Default::default() || image.may_become_ours()) {
+        return if is_stillborn(facts) {
             Class::Stillborn
         } else {
             Class::Newborn
         };
     }
-    let geometry = match Geometry::parse(&image, len) {
+    let geometry = match Geometry::parse(&image, facts.len) {
         Ok(geometry) => geometry,
         Err(reason) => return Class::Foreign(reason),
     };
@@ -170,16 +202,12 @@ fn class_by_header(header: &Header, stat: &Stat, len: usize, expected: &Expected
             return Class::Collision { owner, asked };
         }
     }
-    match (geometry.kind, state.life()) {
-        (_, Some(Life::Unborn)) if is_stillborn(stat) => Class::Stillborn,
-        (_, Some(Life::Unborn)) => Class::Newborn,
+    match (geometry.kind, facts.state.life()) {
         (_, Some(Life::Removed)) => Class::Spent,
         (Kind::Named, Some(Life::Paired | Life::Replaced)) => Class::Spent,
-        (Kind::Named, Some(Life::Open)) if is_orphan(header, state, stat) => {
-            Class::Orphan(geometry)
-        }
+        (Kind::Named, Some(Life::Open)) if is_orphan(header, facts) => Class::Orphan(geometry),
         (_, Some(Life::Open | Life::Paired)) => Class::Live(geometry),
-        (_, Some(Life::Replaced) | None) => {
+        (_, Some(Life::Unborn | Life::Replaced) | None) => {
             Class::Foreign(Incompatible::Kind { found: image.kind })
         }
     }
@@ -187,29 +215,27 @@ fn class_by_header(header: &Header, stat: &Stat, len: usize, expected: &Expected
 
 /// Whether a half-made segment's creator is proven dead. One that was never
 /// attached and whose creator lives is a newborn, however old.
-fn is_stillborn(stat: &Stat) -> bool {
+fn is_stillborn(facts: Facts) -> bool {
     let creator = Process {
-        pid: u32::try_from(stat.creator_pid).unwrap_or(0), // 0: not in our pid namespace
+        pid: u32::try_from(facts.creator).unwrap_or(0), // 0: not in our pid namespace
         start: 0,
         ..Process::current()
     };
-    stat.attached == 0 && Watch::new(creator).check() == Liveness::Gone
+    facts.alone && Watch::new(creator).check() == Liveness::Gone
 }
 
 /// Whether nobody is left of those who might pair an open named ring.
-fn is_orphan(header: &Header, state: State, stat: &Stat) -> bool {
-    if stat.attached == 0 {
-        return true; // it was attached once, since somebody wrote its header
-    }
-    let held = |role| state.tenure(role) == Some(Tenure::Held);
+fn is_orphan(header: &Header, facts: Facts) -> bool {
+    let held = |role: &Role| facts.state.tenure(*role) == Some(Tenure::Held);
     let dead = |role| {
         Holder::read(header.record(role)).is_some_and(|holder| holder.liveness() == Liveness::Gone)
     };
-    let held: Vec<Role> = [Role::Producer, Role::Consumer]
+    let mut held = [Role::Producer, Role::Consumer]
         .into_iter()
-        .filter(|&r| held(r))
-        .collect();
-    !held.is_empty() && held.into_iter().all(dead)
+        .filter(held)
+        .peekable();
+    // Whoever holds a role has it attached.
+    facts.alone || held.peek().is_some() && held.all(dead)
 }
 
 /// Whether every word of the header is as the kernel made it.
@@ -219,7 +245,7 @@ fn is_zero(header: &Header) -> bool {
         // Relaxed: a segment that anybody writes to is no longer all zero,
         // whenever that is seen.
         side.position.load(Ordering::Relaxed) == 0 // as above
-            && side.closed.load(Ordering::Relaxed) == 0 // as above
+            && side.signals.closed.load(Ordering::Relaxed) == 0 // as above
             && header.record(role).owner.load(Ordering::Relaxed) == 0 // as above
     });
     header.identity.load() == Default::default()

@@ -50,8 +50,6 @@ use crate::wait::Stats;
 pub struct Consumer {
     reader: Reader<ShmRegion>,
     end: Endpoint,
-    /// Whether the end of the stream was delivered.
-    ended: bool,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -76,7 +74,7 @@ impl Consumer {
         let forgotten = match region.geometry().kind {
             Kind::Persistent => {
                 let consumer = region.header().side(Role::Consumer);
-                consumer.acknowledged.load(Ordering::Acquire) // P6
+                consumer.signals.acknowledged.load(Ordering::Acquire) // P6
             }
             Kind::Anonymous | Kind::Named => 0,
         };
@@ -85,7 +83,6 @@ impl Consumer {
             Ok(reader) => Ok(Consumer {
                 reader,
                 end,
-                ended: false,
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
@@ -118,30 +115,32 @@ impl Consumer {
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
         self.end.usable()?;
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        match self.reader.read(bytes) {
-            Ok(0) => self.nothing_to_read(bytes),
-            Ok(len) => {
-                self.end.wake(self.reader.head());
-                Ok(len)
+        let mut read = 0;
+        while read < bytes.len() {
+            match self.reader.read(&mut bytes[read..]) {
+                Ok(0) if read == 0 => match self.nothing_to_read()? {
+                    0 => return Ok(0),
+                    _ => continue,
+                },
+                Ok(0) => break,
+                Ok(len) => {
+                    read += len;
+                    self.end.wake(self.reader.head());
+                }
+                Err(corruption) => return Err(self.end.latch(corruption.into()).into()),
             }
-            Err(corruption) => Err(self.end.latch(corruption.into()).into()),
         }
+        Ok(read)
     }
 
-    /// Finds out what it means that the ring was empty.
+    /// Finds out what it means that the ring was empty: how much has come
+    /// since, or 0 for the end.
     #[cold]
-    fn nothing_to_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
+    fn nothing_to_read(&mut self) -> Result<u64, TryReadError> {
         match self.reader.readiness() {
-            // It came between the two looks.
-            Ok(Readiness::Ready(_)) => self.try_read(bytes),
+            Ok(Readiness::Ready(len)) => Ok(len),
             Ok(Readiness::Empty) => Err(TryReadError::Empty),
-            Ok(Readiness::Finished) => {
-                self.ended = true;
-                Ok(0)
-            }
+            Ok(Readiness::Finished) => Ok(0),
             Ok(Readiness::Aborted) => Err(Broken::ProducerAborted.into()),
             Err(corruption) => Err(self.end.latch(corruption.into()).into()),
         }
@@ -183,7 +182,7 @@ impl Consumer {
     }
 
     fn leave(&mut self) {
-        if self.ended && self.end.usable().is_ok() {
+        if self.end.usable().is_ok() {
             self.reader.acknowledge_end();
         }
         self.end.leave(Departure::Finished);
@@ -216,7 +215,7 @@ impl Consumer {
     /// The segment that the ring lies in.
     #[must_use]
     pub fn id(&self) -> SegmentId {
-        self.end.region().id()
+        self.end.hand_over()
     }
 
     /// Bytes read since the ring was made, by this handle and by those before
@@ -267,7 +266,7 @@ impl Drop for Consumer {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("id", &self.id())
+            .field("id", &self.end.region().id())
             .field("capacity", &self.capacity())
             .field("position", &self.position())
             .finish_non_exhaustive()

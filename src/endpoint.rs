@@ -1,6 +1,7 @@
 //! What the two handles have in common: whose they are, waiting for the peer,
 //! and leaving.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use crate::cpu;
 use crate::deadline;
 use crate::error::{Broken, Corruption};
 use crate::fork::Epoch;
-use crate::layout::Side;
+use crate::layout::Signals;
 use crate::lifecycle;
 use crate::options::Options;
 use crate::region::Region;
@@ -18,7 +19,8 @@ use crate::ring::Departure;
 use crate::roles::{self, Claim, Holder, PeerWatch, Verdict};
 use crate::state::{Kind, Life};
 use crate::sync::Ordering;
-use crate::wait::{self, Stats, Waited};
+use crate::sysv::SegmentId;
+use crate::wait::{self, Effort, Stats, Waited};
 
 /// One side of a ring, held by one process.
 #[derive(Debug)]
@@ -30,10 +32,10 @@ pub(crate) struct Endpoint {
     /// Why the handle is of no further use, once it is.
     latched: Option<Broken>,
     /// Whether the id was given to a process that may come at any time.
-    handed_over: bool,
+    handed_over: Cell<bool>,
     timeout: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
-    stats: Stats,
+    effort: Effort,
     /// Whether spinning can help, and the peer for which that was found out.
     spins: Option<(u64, bool)>,
 }
@@ -70,10 +72,10 @@ impl Endpoint {
             epoch: Epoch::current(),
             watch: PeerWatch::default(),
             latched: None,
-            handed_over,
+            handed_over: Cell::new(handed_over),
             timeout: options.timeout,
             cancel: options.cancel.clone(),
-            stats: Stats::default(),
+            effort: Effort::new(),
             spins: None,
         }
     }
@@ -82,8 +84,14 @@ impl Endpoint {
         &self.region
     }
 
+    /// The id, for a process that may come at any time.
+    pub(crate) fn hand_over(&self) -> SegmentId {
+        self.handed_over.set(true);
+        self.region.id()
+    }
+
     pub(crate) fn stats(&self) -> Stats {
-        self.stats
+        self.effort.stats
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
@@ -128,19 +136,19 @@ impl Endpoint {
         broken
     }
 
-    fn own_side(&self) -> &Side {
-        self.region.header().side(self.claim.role)
+    fn own_signals(&self) -> &Signals {
+        &self.region.header().side(self.claim.role).signals
     }
 
-    fn peer_side(&self) -> &Side {
-        self.region.header().side(self.claim.role.peer())
+    fn peer_signals(&self) -> &Signals {
+        &self.region.header().side(self.claim.role.peer()).signals
     }
 
     /// Wakes the peer if it sleeps and wants no more than `position`.
     #[inline]
     pub(crate) fn wake(&mut self, position: u64) {
-        if wait::wake(self.peer_side(), position) {
-            self.stats.wakes += 1;
+        if wait::wake(self.peer_signals(), position) {
+            self.effort.stats.wakes += 1;
         }
     }
 
@@ -153,23 +161,23 @@ impl Endpoint {
         ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
         // The peer may be asleep until more has happened than now ever will.
-        if wait::wake_always(self.peer_side()) {
-            self.stats.wakes += 1;
+        if wait::wake_always(self.peer_signals()) {
+            self.effort.stats.wakes += 1;
         }
         let spins = self.spins();
-        let mut stats = self.stats;
+        let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
         let waited = wait::wait(
-            self.own_side(),
+            self.own_signals(),
             wanted,
             spins,
             deadline,
-            &mut stats,
+            &mut effort,
             ready,
             || self.slice(&mut watch),
         );
         self.watch = watch;
-        self.stats = stats;
+        self.effort = effort;
         match waited {
             Ok(Waited::Ready(value)) => Ok(value),
             Ok(Waited::TimedOut) => Err(Blocked::TimedOut),
@@ -200,7 +208,7 @@ impl Endpoint {
 
     fn peer(&self, watch: &mut PeerWatch) -> Result<(), Broken> {
         let role = self.claim.role.peer();
-        match watch.check(&self.region, &self.claim, self.handed_over)? {
+        match watch.check(&self.region, &self.claim, self.handed_over.get())? {
             Verdict::Present | Verdict::Absent => Ok(()),
             Verdict::Dead { pid } => Err(Broken::Died { role, pid }),
             Verdict::NeverCame => Err(Broken::NeverCame { role }),
@@ -222,29 +230,33 @@ impl Endpoint {
         }
     }
 
-    /// Whether anybody has ever had the peer's role.
-    pub(crate) fn peer_came(&self) -> bool {
-        let state = roles::state(self.region.header());
-        state.generation(self.claim.role.peer()) != 0
-    }
-
     /// Leaves the ring. Nothing happens the second time, or in a process that
     /// only inherited the handle.
-    pub(crate) fn leave(&mut self, departure: Departure) {
+    pub(crate) fn leave(&mut self, departure: Departure) -> Left {
         if !self.epoch.is_current() || self.latched == Some(Broken::Closed) {
-            return;
+            return Left::InOrder;
         }
         self.latched = Some(Broken::Closed);
-        if roles::leave(&self.region, &self.claim, departure) {
-            // Nobody is there to tell of a failure; the last to detach, or the
-            // next to open, sees the state word and removes it.
-            let _ = lifecycle::remove_if_there(self.region.id());
+        let Some((before, _)) = roles::leave(&self.region, &self.claim, departure) else {
+            return Left::InOrder;
+        };
+        if self.region.geometry().kind != Kind::Named {
+            return Left::InOrder;
+        }
+        // Nobody is there to tell of a failure; the last to detach, or the
+        // next to open, sees the state word and removes it.
+        let _ = lifecycle::unkey(&self.region);
+        match before.life() {
+            Some(Life::Open) => Left::Alone,
+            _ => Left::InOrder,
         }
     }
+}
 
-    /// Whether the ring is not yet paired; such a ring goes with this handle.
-    pub(crate) fn is_unpaired(&self) -> bool {
-        roles::state(self.region.header()).life() == Some(Life::Open)
-            && self.region.geometry().kind == Kind::Named
-    }
+/// What leaving has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    InOrder,
+    /// A named ring that nobody had joined, and nobody can join any more.
+    Alone,
 }

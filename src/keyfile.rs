@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deadline::Deadline;
 use crate::error::OpenError;
+use crate::peer;
 use crate::sysv::{FileIdentity, Key, Project};
 
 /// An open file that names a ring.
@@ -157,8 +158,5 @@ impl KeyFile {
 
 /// The inode number of this process's IPC namespace; 0 when unknown.
 fn own_namespace() -> u64 {
-    std::fs::metadata("/proc/self/ns/ipc")
-        .ok()
-        .and_then(|found| u32::try_from(found.ino()).ok())
-        .map_or(0, u64::from)
+    u64::from(peer::namespace("ipc"))
 }

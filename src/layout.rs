@@ -7,9 +7,11 @@
 //! header, in lines of 128 bytes (x86-64 and aarch64):
 //!    0  identity   magic, version, byte order, line size, kind, capacity, ...
 //!  128  state      life-cycle word; who holds each role
-//!  256  producer   tail, closed, sleeping, wanted
-//!  384  consumer   head, closed, sleeping, wanted, acknowledged
-//!  512  reserved   two lines
+//!  256  producer   tail
+//!  384             closed, sleeping, wanted
+//!  512  consumer   head
+//!  640             closed, sleeping, wanted, acknowledged
+//!  768  reserved   two lines
 //! ```
 //!
 //! | words | written by | read by | order |
@@ -27,12 +29,17 @@
 //! `roles.rs`. Only integers of fixed width lie in a segment. What is read
 //! here was written by a stranger: it is loaded once, checked, and the local
 //! copy is used.
+//!
+//! A position changes with every operation; the signals next to it change only
+//! when somebody sleeps or leaves, and the other side looks at them with every
+//! operation. On one line, each look would fetch the line anew.
 
 use crossbeam_utils::CachePadded;
 
 use crate::error::Incompatible;
 use crate::state::{Kind, Role};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::steps::step;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sysv::FileIdentity;
 
 /// The first eight bytes of every segment of ours.
@@ -100,14 +107,21 @@ pub(crate) struct StateLine {
     consumer: Record,
 }
 
-/// One side's line: written by that side, but for `sleeping`, which the other
-/// side clears.
+/// One side's lines.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     /// The producer's tail or the consumer's head: bytes since the ring was
     /// made.
-    pub(crate) position: AtomicU64,
+    pub(crate) position: CachePadded<AtomicU64>,
+    pub(crate) signals: CachePadded<Signals>,
+}
+
+/// What a side says that is no position: written by that side, but for
+/// `sleeping`, which the other side clears.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
     /// How the side has left; see `Departure`.
     pub(crate) closed: AtomicU32,
     /// The word that the side sleeps on.
@@ -125,8 +139,8 @@ pub(crate) struct Side {
 pub(crate) struct Header {
     pub(crate) identity: CachePadded<Identity>,
     pub(crate) state: CachePadded<StateLine>,
-    producer: CachePadded<Side>,
-    consumer: CachePadded<Side>,
+    producer: Side,
+    consumer: Side,
     reserved: [CachePadded<AtomicU64>; 2],
 }
 
@@ -148,9 +162,11 @@ mod pinned {
         const _: () = assert!(offset_of!(Header, identity) == 0);
         const _: () = assert!(offset_of!(Header, state) == 128);
         const _: () = assert!(offset_of!(Header, producer) == 256);
-        const _: () = assert!(offset_of!(Header, consumer) == 384);
-        const _: () = assert!(offset_of!(Header, reserved) == 512);
-        const _: () = assert!(size_of::<Header>() == 768);
+        const _: () = assert!(offset_of!(Header, consumer) == 512);
+        const _: () = assert!(offset_of!(Header, reserved) == 768);
+        const _: () = assert!(size_of::<Header>() == 1024);
+        const _: () = assert!(offset_of!(Side, position) == 0);
+        const _: () = assert!(offset_of!(Side, signals) == 128);
     }
 
     const _: () = assert!(offset_of!(Identity, magic) == 0);
@@ -177,16 +193,16 @@ mod pinned {
     const _: () = assert!(offset_of!(Record, views) == 32);
     const _: () = assert!(size_of::<Record>() == 40);
 
-    const _: () = assert!(offset_of!(Side, position) == 0);
-    const _: () = assert!(offset_of!(Side, closed) == 8);
-    const _: () = assert!(offset_of!(Side, sleeping) == 12);
-    const _: () = assert!(offset_of!(Side, wanted) == 16);
-    const _: () = assert!(offset_of!(Side, acknowledged) == 24);
-    const _: () = assert!(size_of::<Side>() == 32);
+    const _: () = assert!(offset_of!(Side, signals) % LINE == 0);
+    const _: () = assert!(offset_of!(Signals, closed) == 0);
+    const _: () = assert!(offset_of!(Signals, sleeping) == 4);
+    const _: () = assert!(offset_of!(Signals, wanted) == 8);
+    const _: () = assert!(offset_of!(Signals, acknowledged) == 16);
+    const _: () = assert!(size_of::<Signals>() == 24);
 }
 
 impl Header {
-    /// The line that `role` writes.
+    /// The lines that `role` writes.
     #[inline]
     pub(crate) fn side(&self, role: Role) -> &Side {
         match role {
@@ -221,6 +237,18 @@ pub(crate) struct IdentityImage {
     pub(crate) flags: u32,
 }
 
+impl IdentityImage {
+    pub(crate) fn has_our_version(&self) -> bool {
+        self.version == VERSION
+    }
+
+    /// Whether this is, or is on the way to, an identity of this version: a
+    /// creator stores the magic first.
+    pub(crate) fn may_become_ours(&self) -> bool {
+        self.magic == MAGIC && (self.version == 0 || self.has_our_version())
+    }
+}
+
 impl Identity {
     /// Copies the line out, each word once.
     ///
@@ -245,12 +273,16 @@ impl Identity {
     }
 
     /// Fills the line of a segment that nobody believes yet: the life-cycle
-    /// word is still `Unborn`. The magic comes last, so that a creator that
-    /// dies here leaves a segment that is either all zero in its first word
-    /// or complete in this line.
+    /// word is still `Unborn`. The magic comes first, so that a creator that
+    /// dies here leaves a segment that is either all zero or told by its magic
+    /// to be half made.
     pub(crate) fn store(&self, image: &IdentityImage) {
-        // Relaxed: published by the state word, P3. The magic is Release so
-        // that it does not overtake the rest of the line.
+        self.magic.store(image.magic, Ordering::Relaxed); // P3
+        // Release: the rest of the line does not overtake the magic, as seen
+        // by whoever has loaded any of it and then fences.
+        fence(Ordering::Release); // P3
+        step!(MagicStored);
+        // Relaxed: published by the state word, P3.
         self.version.store(image.version, Ordering::Relaxed); // P3
         self.byte_order.store(image.byte_order, Ordering::Relaxed); // P3
         self.line.store(image.line, Ordering::Relaxed); // P3
@@ -262,7 +294,6 @@ impl Identity {
         self.inode.store(image.inode, Ordering::Relaxed); // P3
         self.project.store(image.project, Ordering::Relaxed); // P3
         self.flags.store(image.flags, Ordering::Relaxed); // P3
-        self.magic.store(image.magic, Ordering::Release); // P3
     }
 }
 
@@ -322,7 +353,7 @@ impl Geometry {
         if image.byte_order != BYTE_ORDER {
             return Err(Incompatible::ByteOrder);
         }
-        if image.version != VERSION {
+        if !image.has_our_version() {
             return Err(Incompatible::Version {
                 found: image.version,
                 supported: VERSION,

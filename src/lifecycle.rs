@@ -17,7 +17,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::classify::{Class, Expected, classify};
+use crate::classify::{Class, Expected, Found, classify};
 use crate::deadline::{self, Deadline};
 use crate::error::{Incompatible, OpenError};
 use crate::keyfile::KeyFile;
@@ -29,7 +29,7 @@ use crate::roles::{self, Claim, Denied};
 use crate::state::{Kind, Life, Role, State};
 use crate::steps::step;
 use crate::sysv::{self, DoubleView, Key, SegmentId, SysvErrorKind};
-use crate::wait::{self, Stats, Waited};
+use crate::wait::{self, Effort, Waited};
 
 /// How long a segment that is being made may take before it is somebody
 /// else's.
@@ -168,11 +168,16 @@ fn join(
             Err(error) if error.kind() == SysvErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         };
-        let class = match id {
+        let Found {
+            class,
+            state,
+            looked,
+            ..
+        } = match id {
             Some(id) => classify(id, &expected)?,
             None => Class::Absent.into(),
         };
-        match (&class.class, id) {
+        match (class, id) {
             (Class::Absent, _) => {
                 if let Some(file) = name.file()
                     && file.waited_for_elsewhere()
@@ -193,10 +198,11 @@ fn join(
                 }
             }
             (Class::Live(geometry), Some(id)) => {
-                let region = match attach_live(id, geometry) {
+                let region = match attach_live(id, &geometry) {
                     Err(OpenError::Removed { .. }) => continue,
                     attached => attached?,
                 };
+                drop(looked); // the region pins the id; and who is attached is counted
                 if give_way(&region, options)? {
                     continue;
                 }
@@ -213,9 +219,22 @@ fn join(
                 deadline.pause("the ring is being made")?;
             }
             (Class::Stillborn, Some(id)) if lock.is_none() => return Err(half_made(id)),
-            // Found and removed by id, which the attachment in `class` pins.
-            (Class::Stillborn | Class::Spent, Some(id)) => remove_if_there(id)?,
-            (Class::Orphan(geometry), Some(id)) => retire(id, geometry)?,
+            // By id, which `looked` pins.
+            (Class::Stillborn, Some(id)) => remove_if_there(id)?,
+            (Class::Spent, Some(id)) => match remove_if_there(id) {
+                // Another user's: whoever it is that waits there removes it.
+                Err(OpenError::System(error))
+                    if error.kind() == SysvErrorKind::PermissionDenied
+                        && deadline.elapsed() < BIRTH =>
+                {
+                    drop(lock);
+                    deadline.pause("another user's ring is being removed")?;
+                }
+                removed => removed?,
+            },
+            (Class::Orphan(geometry), Some(id)) => {
+                retire(id, &geometry, state)?;
+            }
             (class, Some(id)) => {
                 return Err(class.refusal(id).unwrap_or(OpenError::Removed { id }));
             }
@@ -280,10 +299,10 @@ pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim,
     })?;
     if roles::state(region.header()).life() == Some(Life::Paired) {
         if region.geometry().kind == Kind::Named {
-            remove_if_there(region.id())?;
+            unkey(region)?;
         }
         step!(KeyRemoved);
-        wait::wake_always(region.header().side(role.peer()));
+        wait::wake_always(&region.header().side(role.peer()).signals);
     }
     Ok(claim)
 }
@@ -311,23 +330,25 @@ fn give_way(region: &ShmRegion, options: &Options) -> Result<bool, OpenError> {
         return Err(mismatch);
     }
     for role in [Role::Producer, Role::Consumer] {
-        wait::wake_always(region.header().side(role));
+        wait::wake_always(&region.header().side(role).signals);
     }
-    remove_if_there(region.id())?;
+    unkey(region)?;
     Ok(true)
 }
 
-/// Takes an orphan away, unless somebody joins it first.
-fn retire(id: SegmentId, geometry: &Geometry) -> Result<(), OpenError> {
+/// Takes away a ring that was found in the state `seen`, unless it has moved
+/// on since; says whether it was taken away.
+pub(crate) fn retire(id: SegmentId, geometry: &Geometry, seen: State) -> Result<bool, OpenError> {
     let region = match attach_live(id, geometry) {
-        Err(OpenError::Removed { .. }) => return Ok(()),
+        Err(OpenError::Removed { .. }) => return Ok(true),
         attached => attached?,
     };
-    if roles::leave_unpaired(&region) {
-        step!(OrphanTaken);
-        remove_if_there(id)?;
+    if !roles::give_up(&region, seen) {
+        return Ok(false);
     }
-    Ok(())
+    step!(OrphanTaken);
+    remove_if_there(id)?;
+    Ok(true)
 }
 
 /// Removes a segment; that somebody else was faster is as good.
@@ -335,6 +356,19 @@ pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), OpenError> {
     match sysv::remove(id) {
         Err(error) if error.kind() != SysvErrorKind::Removed => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Removes the segment of a ring that nobody needs to find any more. Where it
+/// belongs to another user, that user's side does it; in another IPC namespace
+/// than it was attached in, its id is somebody else's.
+pub(crate) fn unkey(region: &ShmRegion) -> Result<(), OpenError> {
+    if !region.is_known_by_its_id() {
+        return Ok(());
+    }
+    match remove_if_there(region.id()) {
+        Err(OpenError::System(error)) if error.kind() == SysvErrorKind::PermissionDenied => Ok(()),
+        removed => removed,
     }
 }
 
@@ -361,11 +395,11 @@ fn await_peer(
         file.inspect(|file| file.mark_waiting());
         step!(Announced);
         let waited = wait::wait(
-            header.side(claim.role),
+            &header.side(claim.role).signals,
             u64::MAX, // no position ends this wait
             false,
             deadline.at(),
-            &mut Stats::default(),
+            &mut Effort::new(),
             || Ok(life().filter(|&life| life != Life::Open)),
             || {
                 if deadline::is_set(options.cancel.as_ref()) {
@@ -386,7 +420,7 @@ fn await_peer(
     };
     // Unless somebody joined at the last moment, which counts.
     if !matches!(waited, Ok(Waited::Ready(_))) && roles::leave_unpaired(&region) {
-        remove_if_there(region.id())?;
+        unkey(&region)?;
         return match waited {
             Err(Stop::Cancelled) => Err(OpenError::Cancelled),
             Err(Stop::Unfindable) if on_path() => Ok(None),
@@ -396,7 +430,7 @@ fn await_peer(
     }
     // Whoever sees the end of this wait removes the key: the one that made it
     // so may have died before it could.
-    remove_if_there(region.id())?;
+    unkey(&region)?;
     Ok((life() == Some(Life::Paired)).then_some((region, claim)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::classify::{Class, Expected, classify};
+use crate::classify::{Class, Expected, Found, classify};
 use crate::deadline::Deadline;
 use crate::error::{Incompatible, OpenError};
 use crate::keyfile::KeyFile;
@@ -100,7 +100,7 @@ impl Snapshot {
             _ => OpenError::System(error),
         };
         let stat = sysv::stat(id).map_err(removed_or)?;
-        let looked = sysv::attach_read_only(id).map_err(removed_or)?;
+        let looked = sysv::look(id).map_err(removed_or)?;
         let not_a_ring = |reason| OpenError::NotARing { id, reason };
         let header = shm::header_of(&looked).map_err(not_a_ring)?;
         let state = shm::load_state(header);
@@ -254,20 +254,35 @@ pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<
 }
 
 fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<(), RemoveError> {
-    let attached = sysv::stat(id)?.attached;
     let found = classify(id, expected)?;
     match found.class {
-        Class::Absent => return Err(OpenError::Removed { id }.into()),
-        Class::Newborn if !force => return Err(RemoveError::InUse { id }),
-        Class::Live(_) if !force && attached > 0 => return Err(RemoveError::InUse { id }),
-        _ => {}
+        Class::Absent => Err(OpenError::Removed { id }.into()),
+        Class::Newborn => Err(RemoveError::InUse { id }),
+        Class::Live(_) | Class::Spent if !force && !found.alone => Err(RemoveError::InUse { id }),
+        // `found` keeps the segment attached, so the id is still its.
+        Class::Stillborn | Class::Spent => Ok(lifecycle::remove_if_there(id)?),
+        Class::Live(geometry) | Class::Orphan(geometry) => {
+            let mut seen = found.state;
+            while !lifecycle::retire(id, &geometry, seen)? {
+                if !force {
+                    return Err(RemoveError::InUse { id });
+                }
+                seen = match classify(id, expected)? {
+                    Found {
+                        class: Class::Live(_) | Class::Orphan(_),
+                        state,
+                        ..
+                    } => state,
+                    _ => return Ok(lifecycle::remove_if_there(id)?),
+                };
+            }
+            Ok(())
+        }
+        class => Err(class
+            .refusal(id)
+            .unwrap_or(OpenError::Removed { id })
+            .into()),
     }
-    if let Some(refusal) = found.class.refusal(id) {
-        return Err(refusal.into());
-    }
-    // `found` keeps the segment attached, so the id is still its.
-    lifecycle::remove_if_there(id)?;
-    Ok(())
 }
 
 /// Removes every segment that a dead process has left behind: rings that
@@ -284,18 +299,21 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
         if stat.marked_for_removal {
             continue;
         }
-        let Ok(found) = classify(stat.id, &expected) else {
+        let id = stat.id;
+        let Ok(found) = classify(id, &expected) else {
             continue; // gone, or not ours to judge
         };
-        let stale = match found.class {
-            Class::Stillborn => true,
-            Class::Orphan(_) | Class::Spent => true,
+        let done = match found.class {
+            Class::Stillborn | Class::Spent => lifecycle::remove_if_there(id).map(|()| true),
+            Class::Orphan(geometry) => lifecycle::retire(id, &geometry, found.state),
             // An anonymous ring whose maker died before it could remove it.
-            Class::Live(geometry) => geometry.kind == Kind::Anonymous && stat.attached == 0,
-            _ => false,
+            Class::Live(geometry) if geometry.kind == Kind::Anonymous && found.alone => {
+                lifecycle::retire(id, &geometry, found.state)
+            }
+            _ => continue,
         };
-        if stale && lifecycle::remove_if_there(stat.id).is_ok() {
-            removed.push(stat.id);
+        if matches!(done, Ok(true)) {
+            removed.push(id);
         }
     }
     Ok(removed)

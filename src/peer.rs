@@ -248,7 +248,7 @@ fn parse_start(stat: &[u8]) -> Option<u64> {
 
 /// The inode number of one of our namespaces, 0 if it cannot be read. Asked of the thread: once the
 /// first thread has ended, `/proc/self/ns` is empty.
-fn namespace(kind: &str) -> u32 {
+pub(crate) fn namespace(kind: &str) -> u32 {
     let link = fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap_or_default();
     link.to_str()
         .and_then(|link| parse_namespace(link, kind))

@@ -6,7 +6,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use crate::endpoint::{Blocked, Endpoint};
+use crate::endpoint::{Blocked, Endpoint, Left};
 use crate::error::{Broken, CloseError, OpenError, TryWriteError, timed_out};
 use crate::options::Options;
 use crate::region::Region;
@@ -80,7 +80,7 @@ impl Producer {
         let forgotten = match region.geometry().kind {
             Kind::Persistent => {
                 let consumer = region.header().side(Role::Consumer);
-                consumer.closed.load(Ordering::Acquire) // P4
+                consumer.signals.closed.load(Ordering::Acquire) // P4
             }
             Kind::Anonymous | Kind::Named => 0,
         };
@@ -231,12 +231,10 @@ impl Producer {
     pub fn close(&mut self) -> Result<(), CloseError> {
         self.end.usable()?;
         let unread = self.writer.unread().unwrap_or(0);
-        let nobody = self.end.is_unpaired() && !self.end.peer_came();
-        self.end.leave(Departure::Finished);
-        if nobody && unread > 0 {
-            return Err(CloseError::NobodyCame { unread });
+        match self.end.leave(Departure::Finished) {
+            Left::Alone if unread > 0 => Err(CloseError::NobodyCame { unread }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Breaks the stream off: the consumer reads what is left, then gets
@@ -272,7 +270,7 @@ impl Producer {
     /// The segment that the ring lies in.
     #[must_use]
     pub fn id(&self) -> SegmentId {
-        self.end.region().id()
+        self.end.hand_over()
     }
 
     /// Bytes written since the ring was made, by this handle and by those
@@ -337,7 +335,7 @@ impl Drop for Producer {
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
-            .field("id", &self.id())
+            .field("id", &self.end.region().id())
             .field("capacity", &self.capacity())
             .field("position", &self.position())
             .finish_non_exhaustive()

@@ -38,8 +38,8 @@ use crate::state::Role;
 use crate::steps::step;
 use crate::sync::Ordering;
 
-/// The most that a write publishes at once, so that the reader copies out
-/// while the writer copies in.
+/// The most that a write publishes, or a read releases, at once, so that the
+/// reader copies out while the writer copies in.
 pub(crate) const PUBLICATION: usize = 16 << 10;
 
 /// How a side has left the ring, as its `closed` word says it.
@@ -74,16 +74,26 @@ impl Departure {
     }
 }
 
-/// How the peer has left, past a word that no longer counts.
+/// How the peer has left, past a word that no longer counts; and the word.
 ///
 /// `forgotten` is a `closed` word of the past: with a persistent ring, that of
 /// a holder before this side came. Zero forgets nothing.
-fn departure<R: Region>(region: &R, role: Role, forgotten: u32) -> Result<Departure, Corruption> {
-    let word = region.header().side(role).closed.load(Ordering::Acquire); // P4
+#[inline]
+fn departure<R: Region>(
+    region: &R,
+    role: Role,
+    forgotten: u32,
+) -> Result<(Departure, u32), Corruption> {
+    let word = region
+        .header()
+        .side(role)
+        .signals
+        .closed
+        .load(Ordering::Acquire); // P4
     if word == forgotten {
-        return Ok(Departure::Open);
+        return Ok((Departure::Open, word));
     }
-    Departure::from_word(word)
+    Ok((Departure::from_word(word)?, word))
 }
 
 /// The positions that a side finds when it takes its role: own, then peer.
@@ -186,7 +196,7 @@ impl<R: Region> Writer<R> {
     /// How the reader has left.
     #[inline]
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
-        departure(&self.region, Role::Consumer, self.forgotten)
+        Ok(departure(&self.region, Role::Consumer, self.forgotten)?.0)
     }
 
     /// Bytes written and not yet released by the reader.
@@ -219,6 +229,8 @@ pub(crate) struct Reader<R> {
     known_tail: u64,
     /// See [`departure`].
     forgotten: u32,
+    /// The `closed` word of the writer whose end was delivered last.
+    ended: Option<u32>,
 }
 
 impl<R: Region> Reader<R> {
@@ -234,6 +246,7 @@ impl<R: Region> Reader<R> {
             head,
             known_tail: tail,
             forgotten,
+            ended: None,
         })
     }
 
@@ -262,10 +275,13 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Copies what is there, as much as `bytes` holds, and releases it.
+    /// Copies what is there, as much as `bytes` holds and one release carries,
+    /// and releases it.
     #[inline]
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
         let available = self.available(bytes.len() as u64)?;
+        let bytes_len = bytes.len().min(PUBLICATION);
+        let bytes = &mut bytes[..bytes_len];
         // No loss: what is taken is at most `bytes.len()`.
         let len = available.min(bytes.len() as u64) as usize;
         if len > 0 {
@@ -290,7 +306,7 @@ impl<R: Region> Reader<R> {
         if available > 0 {
             return Ok(Readiness::Ready(available));
         }
-        let departure = self.peer_departure()?;
+        let (departure, word) = departure(&self.region, Role::Producer, self.forgotten)?;
         if departure == Departure::Open {
             return Ok(Readiness::Empty);
         }
@@ -299,22 +315,25 @@ impl<R: Region> Reader<R> {
         Ok(match departure {
             _ if available > 0 => Readiness::Ready(available),
             Departure::Aborted => Readiness::Aborted,
-            Departure::Finished | Departure::Open => Readiness::Finished,
+            Departure::Finished | Departure::Open => {
+                self.ended = Some(word);
+                Readiness::Finished
+            }
         })
     }
 
-    /// Records that the end of the writer's stream was delivered, for the
-    /// consumer that comes after this one.
+    /// Records that the end of the writer's stream was delivered, if it was,
+    /// for the consumer that comes after this one.
     pub(crate) fn acknowledge_end(&self) {
-        let header = self.region.header();
-        let closed = header.side(Role::Producer).closed.load(Ordering::Acquire); // P4
-        let own = header.side(Role::Consumer);
-        own.acknowledged.store(closed, Ordering::Release); // P6
+        if let Some(word) = self.ended {
+            let own = &self.region.header().side(Role::Consumer).signals;
+            own.acknowledged.store(word, Ordering::Release); // P6
+        }
     }
 
     /// How the writer has left. Bytes may still be there to read.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
-        departure(&self.region, Role::Producer, self.forgotten)
+        Ok(departure(&self.region, Role::Producer, self.forgotten)?.0)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::region::shm::ShmRegion;
 use crate::ring::Departure;
 use crate::state::{Kind, Life, Refusal, Role, State, Tenure};
 use crate::steps::step;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use crate::sysv::{self, DoubleView};
 use crate::wait;
 
@@ -66,6 +66,13 @@ pub(crate) struct Claim {
     pub(crate) generation: u16,
     owner: u64,
     views: u32,
+}
+
+impl Claim {
+    fn is_held_in(&self, state: State) -> bool {
+        state.tenure(self.role) == Some(Tenure::Held)
+            && state.generation(self.role) == self.generation
+    }
 }
 
 /// Why a role was not had.
@@ -111,7 +118,7 @@ pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim,
 
     let now = state(header);
     let found = record.owner.load(Ordering::Acquire); // P6
-    let dead = found != 0 && holder_is_dead(region, role);
+    let dead = found != 0 && holder_is_dead(region, role, found);
     let refused = |refusal| match refusal {
         Refusal::Taken => Denied::Taken { pid: pid_of(found) },
         Refusal::Gone => Denied::Gone,
@@ -143,7 +150,7 @@ pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim,
     record.complete.store(owner, Ordering::Release); // P6
     step!(RecordComplete);
 
-    let side = header.side(role);
+    let side = &header.side(role).signals;
     side.closed.store(0, Ordering::Relaxed); // published by the state word, P6
     side.sleeping.store(0, Ordering::Relaxed); // as above
     step!(SideCleared);
@@ -172,29 +179,38 @@ fn release_owner(record: &Record, owner: u64) {
         .compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed); // P6
 }
 
-/// Gives `claim` up and tells the peer. Returns whether the segment is to be
-/// removed by the caller.
-pub(crate) fn leave(region: &ShmRegion, claim: &Claim, departure: Departure) -> bool {
+/// Gives `claim` up and tells the peer. Returns the life-cycle word before and
+/// after; nothing, and does nothing, when the role is no longer this claim's.
+pub(crate) fn leave(
+    region: &ShmRegion,
+    claim: &Claim,
+    departure: Departure,
+) -> Option<(State, State)> {
     let header = region.header();
     let kind = region.geometry().kind;
+    let record = header.record(claim.role);
+    if record.owner.load(Ordering::Acquire) != claim.owner {
+        return None; // P6
+    }
     let word = departure.to_word(claim.generation);
-    header
-        .side(claim.role)
-        .closed
-        .store(word, Ordering::Release); // P4
+    let signals = &header.side(claim.role).signals;
+    signals.closed.store(word, Ordering::Release); // P4
     step!(ClosedStored);
-    let state = transition(header, |state| {
-        Ok::<_, Refusal>(state.leave(claim.role, kind))
-    })
-    .map_or(State(0), |(_, after)| after);
+    let left = transition(header, |state| {
+        if claim.is_held_in(state) {
+            Ok(state.leave(claim.role, kind))
+        } else {
+            Err(())
+        }
+    });
     step!(RoleLeft);
     if kind == Kind::Persistent {
-        release_owner(header.record(claim.role), claim.owner);
+        release_owner(record, claim.owner);
         step!(OwnerFreed);
     }
-    wait::wake_always(header.side(claim.role.peer()));
+    wait::wake_always(&header.side(claim.role.peer()).signals);
     step!(LeftTold);
-    kind == Kind::Named && matches!(state.life(), Some(Life::Paired | Life::Removed))
+    left.ok()
 }
 
 /// Gives up a named ring that nobody has joined. `false` when somebody just
@@ -203,6 +219,19 @@ pub(crate) fn leave_unpaired(region: &ShmRegion) -> bool {
     transition(region.header(), |state| match state.life() {
         Some(Life::Paired) => Err(()),
         _ => Ok(state.remove()),
+    })
+    .is_ok()
+}
+
+/// Gives up a ring that was found in this state. `false` when it has moved on
+/// since.
+pub(crate) fn give_up(region: &ShmRegion, seen: State) -> bool {
+    transition(region.header(), |state| {
+        if state == seen {
+            Ok(state.remove())
+        } else {
+            Err(())
+        }
     })
     .is_ok()
 }
@@ -239,66 +268,103 @@ impl PeerWatch {
         handed_over: bool,
     ) -> Result<Verdict, Corruption> {
         let header = region.header();
-        let role = claim.role.peer();
         let now = state(header);
-        self.check_own(header, now, claim)?;
-        let kind = region.geometry().kind;
-        match now.tenure(role) {
-            Some(Tenure::Held) => {}
-            Some(Tenure::Lost) => return Ok(Verdict::Dead { pid: self.dead }),
-            Some(Tenure::Free) if kind == Kind::Anonymous && !handed_over => {
-                return Ok(match attached(region) {
-                    Some(count) if count <= u64::from(claim.views) => Verdict::NeverCame,
-                    _ => Verdict::Absent,
-                });
-            }
-            Some(Tenure::Free | Tenure::Left) => return Ok(Verdict::Absent),
-            None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
+        let own = header.record(claim.role).owner.load(Ordering::Acquire); // P6
+        if own != claim.owner || !claim.is_held_in(now) {
+            return Err(Corruption::new(Rule::OwnRole, own, claim.owner));
         }
+        let role = claim.role.peer();
         let record = header.record(role);
-        let Some(holder) = Holder::read(record) else {
-            return Ok(Verdict::Present);
+        let holder = Holder::read(record);
+        let verdict = match now.tenure(role) {
+            Some(Tenure::Held) => self.check_holder(region, claim, holder),
+            Some(Tenure::Free) if region.geometry().kind == Kind::Anonymous => {
+                self.check_newcomer(region, claim, holder, handed_over)
+            }
+            Some(Tenure::Free | Tenure::Left) => Verdict::Absent,
+            Some(Tenure::Lost) => Verdict::Dead { pid: self.dead },
+            None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
         };
+        // The evidence is of one holder only if no other has come meanwhile.
+        let owner = record.owner.load(Ordering::Acquire); // P6
+        if state(header) != now || owner != holder.map_or(0, |holder| holder.owner) {
+            return Ok(Verdict::Present);
+        }
+        if let Verdict::Dead { pid } = verdict {
+            self.dead = pid;
+            if region.geometry().kind == Kind::Persistent {
+                declare_lost(header, now, role, owner);
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// The peer has the role: is it alive, as far as the kernel tells?
+    fn check_holder(
+        &mut self,
+        region: &ShmRegion,
+        claim: &Claim,
+        holder: Option<Holder>,
+    ) -> Verdict {
+        let Some(holder) = holder else {
+            return Verdict::Present;
+        };
+        let fewest = u64::from(claim.views + holder.views);
+        if self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest) {
+            return Verdict::Dead {
+                pid: holder.process.pid,
+            };
+        }
+        Verdict::Present
+    }
+
+    /// Nobody has the role of an anonymous ring: may somebody come yet?
+    fn check_newcomer(
+        &mut self,
+        region: &ShmRegion,
+        claim: &Claim,
+        half_done: Option<Holder>,
+        handed_over: bool,
+    ) -> Verdict {
+        if let Some(holder) = half_done
+            && self.is_gone(&holder)
+        {
+            return Verdict::Dead {
+                pid: holder.process.pid,
+            };
+        }
+        let alone = || attached(region).is_some_and(|count| count <= u64::from(claim.views));
+        if !handed_over && alone() {
+            return Verdict::NeverCame;
+        }
+        Verdict::Absent
+    }
+
+    fn is_gone(&mut self, holder: &Holder) -> bool {
         // A claimer that has gone on since the last look is watched anew.
         let watch = match &mut self.watch {
             Some((process, watch)) if *process == holder.process => watch,
             other => &mut other.insert((holder.process, Watch::new(holder.process))).1,
         };
-        let dead = watch.check() == Liveness::Gone
-            || attached(region).is_some_and(|count| count < u64::from(claim.views + holder.views));
-        if !dead {
-            return Ok(Verdict::Present);
-        }
-        self.dead = holder.process.pid;
-        if kind == Kind::Persistent {
-            // Say so in the segment: whoever opens the ring next may not be
-            // able to prove it. A failure means that the word has moved on.
-            let lost = transition(header, |state| {
-                if state == now {
-                    state.lose(role).ok_or(())
-                } else {
-                    Err(())
-                }
-            });
-            if lost.is_ok() {
-                release_owner(record, holder.owner);
-            }
-        }
-        Ok(Verdict::Dead {
-            pid: holder.process.pid,
-        })
+        watch.check() == Liveness::Gone
     }
+}
 
-    /// Whether the segment still says that `claim` is held.
-    fn check_own(&self, header: &Header, now: State, claim: &Claim) -> Result<(), Corruption> {
-        let owner = header.record(claim.role).owner.load(Ordering::Acquire); // P6
-        let held = now.tenure(claim.role) == Some(Tenure::Held)
-            && now.generation(claim.role) == claim.generation;
-        if owner == claim.owner && held {
-            Ok(())
+/// Says in the segment that the holder of `role` is dead: whoever opens the
+/// ring next may not be able to prove it.
+fn declare_lost(header: &Header, seen: State, role: Role, owner: u64) {
+    let lost = transition(header, |state| {
+        if state == seen {
+            state.lose(role).ok_or(())
         } else {
-            Err(Corruption::new(Rule::OwnRole, owner, claim.owner))
+            Err(())
         }
+    });
+    // The word is freed by whoever has declared it, or finds it declared by a
+    // process that died before it could.
+    let declared = lost.is_ok() || seen.tenure(role) == Some(Tenure::Lost);
+    if declared && owner & 3 == u64::from(seen.generation(role)) & 3 {
+        release_owner(header.record(role), owner);
     }
 }
 
@@ -312,16 +378,18 @@ pub(crate) struct Holder {
 
 impl Holder {
     /// Copies a record out; nothing when it has no owner.
+    ///
+    /// Relaxed loads and fences: the record may be in a mapping that is
+    /// read-only (`shm::load_state`).
     pub(crate) fn read(record: &Record) -> Option<Holder> {
-        let owner = record.owner.load(Ordering::Acquire); // P6
+        let owner = record.owner.load(Ordering::Relaxed); // P6, with the fence
+        fence(Ordering::Acquire); // P6
         if owner == 0 {
             return None;
         }
-        if record.complete.load(Ordering::Acquire) != owner {
-            // P6: the rest is not the owner's yet
-            return Some(Holder::half_done(owner));
-        }
-        Some(Holder {
+        let complete = record.complete.load(Ordering::Relaxed); // P6, with the fence
+        fence(Ordering::Acquire); // P6
+        let holder = Holder {
             owner,
             process: Process {
                 pid: pid_of(owner),
@@ -330,6 +398,14 @@ impl Holder {
                 time_namespace: record.time_namespace.load(Ordering::Relaxed), // P6
             },
             views: record.views.load(Ordering::Relaxed).min(MOST_VIEWS), // P6
+        };
+        fence(Ordering::Acquire); // P6
+        // Only if the owner is the same before and after are the words its.
+        let again = record.owner.load(Ordering::Relaxed); // P6
+        Some(if complete == owner && again == owner {
+            holder
+        } else {
+            Holder::half_done(owner)
         })
     }
 
@@ -357,17 +433,22 @@ impl Holder {
     }
 }
 
-/// How often the segment is attached; `None` when the kernel does not say,
-/// such as after this process moved to another IPC namespace.
+/// How often the segment is attached; `None` when the kernel does not say, or
+/// when its id means another segment here: this process has moved to another
+/// IPC namespace.
 fn attached(region: &ShmRegion) -> Option<u64> {
+    if !region.is_known_by_its_id() {
+        return None;
+    }
     sysv::stat(region.id()).ok().map(|stat| stat.attached)
 }
 
-/// Whether the holder of `role` is proven dead, asked by a process that holds
-/// no role and has the segment attached once, in two views.
-fn holder_is_dead(region: &ShmRegion, role: Role) -> bool {
+/// Whether the process of the owner word `found` is proven dead, asked by a
+/// process that holds no role and has the segment attached once, in two views.
+fn holder_is_dead(region: &ShmRegion, role: Role, found: u64) -> bool {
     let holder = Holder::read(region.header().record(role));
-    if holder.is_some_and(|holder| holder.liveness() == Liveness::Gone) {
+    let gone = |holder: Holder| holder.owner == found && holder.liveness() == Liveness::Gone;
+    if holder.is_some_and(gone) {
         return true;
     }
     // Whoever holds a role, or is half way through a claim, has the segment

@@ -42,6 +42,7 @@ mod armed {
         Created: "create: the segment is there, nobody has attached it",
         Attached: "create: attached, all zero",
         Unkeyed: "create: an anonymous ring's segment is marked for removal",
+        MagicStored: "create: the magic is stored, the rest of the identity is not",
         Formatted: "create: the identity line is written",
         Published: "create: the state word says open",
         OwnerTaken: "claim: the owner word is swapped, the record is the last owner's",

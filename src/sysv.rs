@@ -19,6 +19,7 @@ mod error;
 mod key;
 mod segment;
 
+pub(crate) use attach::look;
 pub use attach::{Attachment, DoubleView, attach, attach_at, attach_double, attach_read_only};
 pub use error::{KernelLimit, SysvError, SysvErrorKind};
 pub use key::{FileIdentity, Key, KeyError, Project};

@@ -36,7 +36,7 @@
 use std::time::{Duration, Instant};
 
 use crate::futex;
-use crate::layout::Side;
+use crate::layout::Signals;
 use crate::steps::step;
 use crate::sync::{Ordering, fence, spin_loop};
 
@@ -47,7 +47,7 @@ pub(crate) const SLICE: Duration = Duration::from_millis(10);
 const SPIN: Duration = Duration::from_micros(30);
 /// Spins between two looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
-/// Wakes for nothing within one slice that a peer is allowed.
+/// Wakes within one slice that a peer is allowed.
 const FALSE_WAKES: u32 = 16;
 
 /// How a wait ended.
@@ -69,65 +69,48 @@ pub struct Stats {
     pub wakes: u64,
 }
 
+/// What a side keeps from one wait to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) stats: Stats,
+    /// When it last asked whether there is a reason to wait.
+    asked: Instant,
+}
+
+impl Effort {
+    pub(crate) fn new() -> Effort {
+        Effort {
+            stats: Stats::default(),
+            asked: Instant::now(),
+        }
+    }
+}
+
 /// Waits until `ready` gives a value, or an error, or the deadline passes.
 ///
-/// `own` is the caller's line and `wanted` the position of the peer that would
-/// be worth a wake. `spins` says whether looking again and again can help;
-/// it cannot where the peer needs this very processor. `slice` is called between two sleeps, with the clock; an
-/// error from it, or from `ready`, ends the wait.
+/// `own` is the caller's and `wanted` the position of the peer that would be
+/// worth a wake. `spins` says whether looking again and again can help; it
+/// cannot where the peer needs this very processor. `slice` is called between
+/// two sleeps, once in a slice, however short the waits are; what has become
+/// ready meanwhile counts before an error from it.
 pub(crate) fn wait<T, E>(
-    own: &Side,
+    own: &Signals,
     wanted: u64,
     spins: bool,
     deadline: Option<Instant>,
-    stats: &mut Stats,
+    effort: &mut Effort,
     mut ready: impl FnMut() -> Result<Option<T>, E>,
     mut slice: impl FnMut() -> Result<(), E>,
 ) -> Result<Waited<T>, E> {
     if spins && let Some(value) = spin(deadline, &mut ready)? {
         return Ok(Waited::Ready(value));
     }
-    let mut asked = Instant::now();
-    let mut false_wakes = 0;
+    let mut naps = 0;
     loop {
         let now = Instant::now();
-        if deadline.is_some_and(|deadline| now >= deadline) {
-            return Ok(Waited::TimedOut);
-        }
-        let nap = deadline.map_or(SLICE, |deadline| SLICE.min(deadline - now));
-
-        own.wanted.store(wanted, Ordering::Relaxed); // P5: before `sleeping`
-        own.sleeping.store(1, Ordering::Release); // P5
-        step!(SleepSet);
-        fence(Ordering::SeqCst); // P5
-        match ready() {
-            Ok(None) => {}
-            ended => {
-                own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
-                if let Some(value) = ended? {
-                    return Ok(Waited::Ready(value));
-                }
-            }
-        }
-        stats.sleeps += 1;
-        step!(SleepNow);
-        if false_wakes < FALSE_WAKES {
-            futex::wait(&own.sleeping, 1, nap);
-            own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
-        } else {
-            own.sleeping.store(0, Ordering::Relaxed); // out of the peer's reach
-            std::thread::sleep(nap);
-        }
-        step!(Slept);
-
-        if let Some(value) = ready()? {
-            return Ok(Waited::Ready(value));
-        }
-        if asked.elapsed() < SLICE {
-            false_wakes += 1;
-        } else {
-            false_wakes = 0;
-            asked = Instant::now();
+        if now - effort.asked >= SLICE {
+            effort.asked = now;
+            naps = 0;
             let verdict = slice();
             // The peer may have published between the last look and its end,
             // and what it published counts first.
@@ -135,6 +118,35 @@ pub(crate) fn wait<T, E>(
                 return Ok(Waited::Ready(value));
             }
             verdict?;
+        }
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Ok(Waited::TimedOut);
+        }
+        let nap = deadline.map_or(SLICE, |deadline| SLICE.min(deadline - now));
+        naps += 1;
+
+        if naps > FALSE_WAKES {
+            effort.stats.sleeps += 1;
+            std::thread::sleep(nap); // out of the peer's reach
+        } else {
+            own.wanted.store(wanted, Ordering::Relaxed); // P5: before `sleeping`
+            own.sleeping.store(1, Ordering::Release); // P5
+            step!(SleepSet);
+            fence(Ordering::SeqCst); // P5
+            let value = ready();
+            if matches!(value, Ok(None)) {
+                effort.stats.sleeps += 1;
+                step!(SleepNow);
+                futex::wait(&own.sleeping, 1, nap);
+                step!(Slept);
+            }
+            own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
+            if let Some(value) = value? {
+                return Ok(Waited::Ready(value));
+            }
+        }
+        if let Some(value) = ready()? {
+            return Ok(Waited::Ready(value));
         }
     }
 }
@@ -167,7 +179,7 @@ fn spin<T, E>(
 /// Wakes the peer if it sleeps and waits for no more than `position`, which
 /// the caller has just published. Returns whether it did.
 #[inline]
-pub(crate) fn wake(peer: &Side, position: u64) -> bool {
+pub(crate) fn wake(peer: &Signals, position: u64) -> bool {
     fence(Ordering::SeqCst); // P5
     if peer.sleeping.load(Ordering::Acquire) == 0 {
         // P5: `wanted` before it
@@ -183,13 +195,13 @@ pub(crate) fn wake(peer: &Side, position: u64) -> bool {
 
 /// Wakes the peer if it sleeps, whatever it waits for: something has changed
 /// that no position tells.
-pub(crate) fn wake_always(peer: &Side) -> bool {
+pub(crate) fn wake_always(peer: &Signals) -> bool {
     fence(Ordering::SeqCst); // P5
     rouse(peer)
 }
 
 #[cold]
-fn rouse(peer: &Side) -> bool {
+fn rouse(peer: &Signals) -> bool {
     // The word changes before the wake: see the module's head.
     step!(WakeSeen);
     let slept = peer.sleeping.swap(0, Ordering::Relaxed) == 1; // P5: ordered by the fence

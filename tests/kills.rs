@@ -130,6 +130,7 @@ fn points(when: When) -> &'static [Point] {
         When::OpeningFirst => &[
             Created,
             Attached,
+            MagicStored,
             Formatted,
             Published,
             OwnerTaken,

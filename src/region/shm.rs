@@ -16,6 +16,7 @@ use super::Region;
 use crate::copy;
 use crate::error::Incompatible;
 use crate::layout::{Geometry, Header};
+use crate::peer;
 use crate::position;
 use crate::sync::Ordering;
 use crate::sysv::{Attachment, DoubleView, SegmentId};
@@ -27,6 +28,8 @@ pub(crate) struct ShmRegion {
     base: NonNull<u8>,
     geometry: Geometry,
     view: Arc<DoubleView>,
+    /// The IPC namespace that the id is of; 0 when unknown.
+    ipc_namespace: u32,
 }
 
 // SAFETY: `base` points into the mapping that `view` keeps; a mapping belongs
@@ -65,6 +68,7 @@ impl ShmRegion {
             base,
             geometry,
             view: Arc::new(view),
+            ipc_namespace: peer::namespace("ipc"),
         }
     }
 
@@ -72,11 +76,18 @@ impl ShmRegion {
         self.view.id()
     }
 
+    /// Whether the id still means this segment to the kernel: ids are numbers
+    /// of one IPC namespace, and a process can move to another.
+    pub(crate) fn is_known_by_its_id(&self) -> bool {
+        self.ipc_namespace == peer::namespace("ipc")
+    }
+
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
     /// The address of the byte at `position`, of which `len` follow.
+    #[inline]
     fn at(&self, position: u64, len: usize) -> NonNull<u8> {
         let capacity = self.geometry.capacity;
         assert!(len as u64 <= capacity, "a span is no longer than the ring");

@@ -22,7 +22,9 @@ fn set(region: &HeapRegion, role: Role, position: u64) {
 
 fn leave(region: &HeapRegion, role: Role, departure: Departure) {
     let side = region.header().side(role);
-    side.closed.store(departure.to_word(1), Ordering::Relaxed); // one thread
+    side.signals
+        .closed
+        .store(departure.to_word(1), Ordering::Relaxed); // one thread
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn a_forgotten_departure_does_not_count() {
     assert_eq!(reader.readiness(), Ok(Readiness::Empty));
     let side = region.header().side(Role::Producer);
     let next = Departure::Finished.to_word(2);
-    side.closed.store(next, Ordering::Relaxed); // one thread
+    side.signals.closed.store(next, Ordering::Relaxed); // one thread
     assert_eq!(reader.readiness(), Ok(Readiness::Finished));
 }
 
@@ -148,7 +150,7 @@ fn an_unknown_departure_is_corruption() {
     let (region, _, mut reader) = ring(16, 0);
     for word in [3, 0xff, 0x100, u32::MAX] {
         let side = region.header().side(Role::Producer);
-        side.closed.store(word, Ordering::Relaxed); // one thread
+        side.signals.closed.store(word, Ordering::Relaxed); // one thread
         let rule = reader.readiness().unwrap_err().rule();
         assert_eq!(rule, Rule::ClosedWord, "{word:#x}");
     }

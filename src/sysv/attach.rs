@@ -158,6 +158,40 @@ pub fn attach_read_only(id: SegmentId) -> Result<Attachment, SysvError> {
     attach_with(id, ptr::null_mut(), libc::SHM_RDONLY, "SHM_RDONLY")
 }
 
+/// [`attach_read_only`], of a segment of ordinary pages only.
+pub(crate) fn look(id: SegmentId) -> Result<Attachment, SysvError> {
+    attach_ordinary(id, libc::SHM_RDONLY, "SHM_RDONLY")
+}
+
+/// How often an address is tried that another thread was faster to take.
+const TRIES: usize = 16;
+
+/// Attaches a segment of ordinary pages, and no other.
+///
+/// A segment of huge pages (`SHM_HUGETLB`) takes more address space than the
+/// size that the kernel reports for it, so it would replace what lies behind a
+/// place measured for it; and touching it can raise `SIGBUS`. The kernel does
+/// not say which segments are such, but it refuses to attach one at an address
+/// that is not a multiple of the huge page's size.
+fn attach_ordinary(id: SegmentId, flags: c_int, shown: &str) -> Result<Attachment, SysvError> {
+    let len = super::stat(id)?.size; // how much room to look for
+    for _ in 0..TRIES {
+        // A place that was free a moment ago, and is no multiple of any huge
+        // page's size.
+        let room = len.saturating_add(page_size());
+        let hole = reserve(room, HUGE_PAGE.max(page_size()))?;
+        // SAFETY: the reservation made above, which nobody else knows.
+        unsafe { unmap(hole.as_ptr(), room) };
+        let address = hole.as_ptr().wrapping_add(page_size());
+        match attach_with(id, address, flags, shown) {
+            Err(error) if matches!(error.kind(), SysvErrorKind::BadAddress { .. }) => {}
+            attached => return attached,
+        }
+    }
+    let call = format_args!("shmat(shmid={id}, an odd page, {shown})");
+    Err(SysvError::refused(call, SysvErrorKind::HugePages))
+}
+
 /// `flags` does not hold `SHM_REMAP`; `shown` is how it reads.
 fn attach_with(
     id: SegmentId,
@@ -272,8 +306,9 @@ impl Drop for DoubleView {
 ///
 /// # Errors
 ///
-/// Those of [`attach`], and [`NotWholePages`](SysvErrorKind::NotWholePages): the segment or the
-/// header is not whole pages, or the header leaves no room for a ring.
+/// Those of [`attach`]; [`NotWholePages`](SysvErrorKind::NotWholePages): the segment or the header
+/// is not whole pages, or the header leaves no room for a ring; and
+/// [`HugePages`](SysvErrorKind::HugePages).
 ///
 /// # Examples
 ///
@@ -291,9 +326,10 @@ impl Drop for DoubleView {
 #[doc(alias = "SHM_REMAP")]
 pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, SysvError> {
     // Pins the id until the first of the views does. While attached, the id cannot pass to another
-    // segment, whose length would make SHM_REMAP replace mappings behind the reservation; and a
-    // segment that is gone, or not ours to write, is found before anything is reserved.
-    let pin = attach(id)?;
+    // segment, whose length would make SHM_REMAP replace mappings behind the reservation; a
+    // segment that is gone, or not ours to write, is found before anything is reserved; and one
+    // of huge pages, which would take more than its length, is refused.
+    let pin = attach_ordinary(id, 0, "0")?;
     let segment_len = pin.len();
     let page_size = page_size();
     let not_whole_pages = || {

@@ -112,6 +112,8 @@ pub enum SysvErrorKind {
         /// Bytes in a page.
         page_size: usize,
     },
+    /// The segment consists of huge pages (`SHM_HUGETLB`), which cannot be attached as was asked.
+    HugePages,
     /// The kernel was built without System V shared memory.
     Unsupported,
     /// Anything else; [`SysvError::raw_os_error`] tells.
@@ -220,6 +222,7 @@ impl fmt::Display for SysvError {
                 "a segment of {segment_len} bytes with a header of {header_len} \
                  is not whole pages of {page_size} for both header and ring"
             ),
+            SysvErrorKind::HugePages => f.write_str("the segment consists of huge pages"),
             SysvErrorKind::Unsupported => {
                 f.write_str("this kernel has no system v shared memory (CONFIG_SYSVIPC)")
             }
@@ -248,7 +251,7 @@ impl From<&SysvError> for io::ErrorKind {
             | SysvErrorKind::InvalidSize { .. }
             | SysvErrorKind::BadAddress { .. }
             | SysvErrorKind::NotWholePages { .. } => io::ErrorKind::InvalidInput,
-            SysvErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            SysvErrorKind::HugePages | SysvErrorKind::Unsupported => io::ErrorKind::Unsupported,
             SysvErrorKind::Other => error.errno.map_or(io::ErrorKind::Other, |errno| {
                 io::Error::from_raw_os_error(errno).kind()
             }),

@@ -11,11 +11,11 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use shmpipe::Options;
 use shmpipe::sysv::{self, Key, Mode, Project, SegmentId};
+use shmpipe::{OpenError, Options};
 
 /// For what takes milliseconds, unless something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,6 +109,19 @@ pub(crate) fn options() -> Options {
     options
 }
 
+/// Opens each end of `path` in turn.
+pub(crate) fn open_each(options: &Options, path: &Path) -> [Result<(), OpenError>; 2] {
+    [
+        options.producer(path).map(drop),
+        options.consumer(path).map(drop),
+    ]
+}
+
+/// Bytes of the smallest ring, and before any ring.
+pub(crate) fn page() -> usize {
+    sysv::page_size().max(4096)
+}
+
 /// Waits until `is_so` says yes.
 #[track_caller]
 pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
@@ -137,6 +150,7 @@ impl Exec {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture", "--test-threads=1"])
             .env(PART, part)
+            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         Exec(child)
