@@ -1,0 +1,274 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use shmpipe::sysv::SegmentId;
+
+use crate::exit::{Code, Failure, TABLE};
+
+/// A pipe made of System V shared memory.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shmpipe",
+    version,
+    after_help = TABLE,
+    arg_required_else_help = false,
+    disable_help_subcommand = true
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Write stdin into the ring of PATH
+    ///
+    /// Waits for the receiver, which may start before or after. Ends with 0
+    /// once all of stdin is in the ring. When it fails or is interrupted, the
+    /// receiver fails too, after the bytes that were sent. A receiver that
+    /// leaves is noticed even while stdin gives nothing.
+    #[command(after_help = TABLE)]
+    Send(StreamArgs),
+    /// Write the ring of PATH to stdout
+    ///
+    /// Waits for the sender, which may start before or after. Ends with 0 once
+    /// all that was sent is written, if the sender ended with 0. A stdout that
+    /// nobody reads any more ends both.
+    #[command(after_help = TABLE)]
+    Recv(StreamArgs),
+    /// Stream from a child process through a ring, then through a pipe
+    ///
+    /// Every byte is verified. Tells how fast it went and how many system
+    /// calls the ring made.
+    #[command(after_help = TABLE)]
+    Demo(DemoArgs),
+    /// List the rings of this host
+    ///
+    /// Sizes in bytes; a handle attaches a segment twice. Nothing is written
+    /// to.
+    #[command(after_help = TABLE)]
+    Ls,
+    /// Remove a ring
+    ///
+    /// Never removes anything else.
+    #[command(after_help = TABLE)]
+    Rm(RmArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StreamArgs {
+    /// The file that names the ring, made if missing; its contents do not matter
+    pub(crate) path: PathBuf,
+    /// Bytes of the ring, rounded up to a power of two (64KiB, 4MiB, 1GiB)
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) capacity: Option<usize>,
+    /// Which of the rings of PATH, 1 to 255
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(crate) project: u32,
+    /// How long to wait for the peer to come, and each time for the ring to move (500ms, 5s, 2m)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Keep the ring until `shmpipe rm`, and wait for nobody to come
+    #[arg(long)]
+    pub(crate) persist: bool,
+}
+
+impl StreamArgs {
+    pub(crate) fn options(&self) -> shmpipe::Options {
+        let mut options = shmpipe::Options::new();
+        options.project(self.project).persistent(self.persist);
+        if let Some(capacity) = self.capacity {
+            options.capacity(capacity);
+        }
+        if let Some(timeout) = self.timeout {
+            options.timeout(timeout);
+        }
+        options
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// A file to stream in place of pseudo-random bytes
+    #[arg(conflicts_with_all = ["bytes", "seed"])]
+    pub(crate) file: Option<PathBuf>,
+    /// How much to stream
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size)]
+    pub(crate) bytes: u64,
+    /// Bytes of the ring
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) capacity: Option<usize>,
+    /// Bytes of each write, and the most of each read
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = positive_size)]
+    pub(crate) block: usize,
+    /// The seed of the pseudo-random bytes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RmArgs {
+    #[command(flatten)]
+    pub(crate) target: RmTarget,
+    /// Which of the rings of PATH, 1 to 255
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "stale"])]
+    pub(crate) project: u32,
+    /// Remove it even if it is in use: those that have it go on, nobody finds it any more
+    #[arg(long, conflicts_with = "stale")]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RmTarget {
+    /// The file that names the ring
+    pub(crate) path: Option<PathBuf>,
+    /// The id of the ring's segment
+    #[arg(long, value_name = "N")]
+    pub(crate) id: Option<SegmentId>,
+    /// All that dead processes have left behind; never a persistent ring
+    #[arg(long)]
+    pub(crate) stale: bool,
+}
+
+/// What the command line asks for. `Err(Ok(()))` when that was help or the
+/// version, which are printed.
+pub(crate) fn parse() -> Result<Verb, Result<(), Failure>> {
+    match CommandLine::try_parse() {
+        Ok(line) => Ok(line.verb),
+        Err(shown)
+            if matches!(
+                shown.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
+            Err(shown.print().map_err(|error| Failure::io("stdout", &error)))
+        }
+        Err(error) => Err(Err(Failure::new(Code::Usage, one_line(&error)))),
+    }
+}
+
+/// The first paragraph of an error of clap's, which is what is wrong.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !line.trim().is_empty());
+    let wrong = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let wrong = wrong.strip_prefix("error: ").unwrap_or(&wrong);
+    format!("{wrong} (see --help)")
+}
+
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("B", 1),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// A number of bytes: `65536`, `64KiB`, `64KB`.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text, |c| c.is_ascii_digit());
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected bytes, such as 65536 or 64KiB".to_owned())?;
+    let (_, factor) = UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+        .ok_or_else(|| {
+            format!("unknown unit {unit}: one of B, KB, MB, GB, TB, KiB, MiB, GiB, TiB")
+        })?;
+    number
+        .checked_mul(*factor)
+        .ok_or_else(|| "more than 64 bits hold".to_owned())
+}
+
+fn positive_size(text: &str) -> Result<usize, String> {
+    match usize::try_from(size(text)?) {
+        Ok(0) => Err("at least 1 byte".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err("more than an address space holds".to_owned()),
+    }
+}
+
+/// A time: `500ms`, `5s`, `1.5s`, `2m`, `1h`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text, |c| c.is_ascii_digit() || c == '.');
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "expected a time, such as 500ms or 5s".to_owned())?;
+    let seconds = match unit {
+        "ms" => number / 1e3,
+        "" | "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(format!("unknown unit {unit}: one of ms, s, m, h")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| "too long".to_owned())
+}
+
+/// A number and what follows it.
+fn split(text: &str, is_number: impl Fn(char) -> bool) -> (&str, &str) {
+    let end = text.find(|c| !is_number(c)).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("64KiB"), Ok(65536));
+        assert_eq!(size("64kib"), Ok(65536));
+        assert_eq!(size("64KB"), Ok(64000));
+        assert_eq!(size("3 GiB"), Ok(3 << 30));
+        assert_eq!(size("18446744073709551615"), Ok(u64::MAX));
+        for wrong in [
+            "",
+            "KiB",
+            "-1",
+            "1.5MiB",
+            "4Ki",
+            "18446744073709551616",
+            "16777216TiB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        for wrong in [
+            "",
+            "s",
+            "-1s",
+            "inf",
+            "nan",
+            "1d",
+            "1.2.3s",
+            "99999999999999999999h",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,144 @@
+//! How the command ends: an exit code and, unless it is 0, one line on stderr.
+
+use std::fmt;
+use std::io;
+
+use shmpipe::{Broken, CloseError, Incompatible, OpenError, RemoveError};
+
+/// The table of exit codes, as `--help` shows it.
+pub(crate) const TABLE: &str = "\
+Exit codes:
+  0  done
+  1  failure
+  2  usage
+  3  the peer died
+  4  the segment is corrupt
+  5  timed out";
+
+/// The exit codes other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    Failure = 1,
+    Usage = 2,
+    PeerDied = 3,
+    Corrupt = 4,
+    TimedOut = 5,
+}
+
+/// Why the command did not do what it was asked to.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl fmt::Display) -> Failure {
+        Failure {
+            code,
+            message: message.to_string(),
+        }
+    }
+
+    /// A failure that the table has no number of its own for.
+    pub(crate) fn other(message: impl fmt::Display) -> Failure {
+        Failure::new(Code::Failure, message)
+    }
+
+    /// A failed call on something other than a ring; `what` says on what.
+    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Failure {
+        Failure::other(format_args!("{what}: {error}"))
+    }
+
+    /// A signal came.
+    pub(crate) fn interrupted() -> Failure {
+        Failure::other("interrupted")
+    }
+
+    /// Nobody reads stdout any more.
+    pub(crate) fn stdout_closed() -> Failure {
+        Failure::other("stdout: closed by its reader")
+    }
+
+    /// What failed when a ring was read from or written to.
+    pub(crate) fn stream(error: io::Error) -> Failure {
+        let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match broken {
+            Some(broken) => Failure::broken(broken),
+            None if error.kind() == io::ErrorKind::TimedOut => {
+                Failure::new(Code::TimedOut, format_args!("timed out: {error}"))
+            }
+            None => Failure::other(error),
+        }
+    }
+
+    fn broken(broken: &Broken) -> Failure {
+        let code = match broken {
+            Broken::Cancelled => return Failure::interrupted(),
+            Broken::Died { .. } | Broken::NeverCame { .. } => Code::PeerDied,
+            Broken::Corrupted(_) => Code::Corrupt,
+            _ => Code::Failure,
+        };
+        Failure::new(code, broken)
+    }
+
+    /// Puts where it happened before what happened.
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Failure {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Prints the line and gives the exit code.
+    pub(crate) fn report(&self) -> u8 {
+        use io::Write as _;
+        let line = self.message.replace('\n', " ");
+        // Without a stderr the code has to do.
+        let _ = writeln!(io::stderr(), "shmpipe: {line}");
+        self.code as u8
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Failure {
+        Failure::broken(&broken)
+    }
+}
+
+impl From<CloseError> for Failure {
+    fn from(error: CloseError) -> Failure {
+        match error {
+            CloseError::Broken(broken) => broken.into(),
+            error => Failure::other(error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        let code = match &error {
+            OpenError::Cancelled => return Failure::interrupted(),
+            OpenError::TimedOut { .. } => Code::TimedOut,
+            OpenError::Capacity { .. } => Code::Usage,
+            OpenError::Corrupted(_)
+            | OpenError::NotARing {
+                reason: Incompatible::Size { .. },
+                ..
+            } => Code::Corrupt,
+            _ => Code::Failure,
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<RemoveError> for Failure {
+    fn from(error: RemoveError) -> Failure {
+        match error {
+            RemoveError::Open(error) => error.into(),
+            error => Failure::other(error),
+        }
+    }
+}

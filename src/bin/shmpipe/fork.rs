@@ -1,0 +1,66 @@
+//! Forking, and the child that comes of it.
+#![allow(unsafe_code)] // fork(2)
+
+use std::fs;
+use std::io;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+
+/// Where a fork has returned.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    Child,
+    Parent(Child),
+}
+
+/// A child process. Dropped, it is killed, if it runs, and reaped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// `None` once it is reaped.
+    pid: Option<Pid>,
+}
+
+/// Forks this process, which must have one thread.
+pub(crate) fn fork() -> io::Result<Forked> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("a process with threads cannot fork"));
+    }
+    // SAFETY:
+    // - This is the only thread, as was just counted, and only it could start
+    //   another. So in the child no lock is held by a thread that is not
+    //   there, and the child may do whatever this process may.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(match Pid::from_raw(pid) {
+            Some(_) => Forked::Parent(Child {
+                pid: Pid::from_raw(pid),
+            }),
+            None => Forked::Child,
+        }),
+    }
+}
+
+impl Child {
+    /// Waits for the end of the child.
+    pub(crate) fn wait(mut self) -> io::Result<WaitStatus> {
+        self.reap()
+    }
+
+    fn reap(&mut self) -> io::Result<WaitStatus> {
+        let pid = self.pid.take();
+        match rustix::io::retry_on_intr(|| waitpid(pid, WaitOptions::empty()))? {
+            Some((_, status)) => Ok(status),
+            None => Err(io::Error::other("waitpid: no child")), // only with NOHANG
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            // Neither fails with a child that is not reaped.
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = self.reap();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `shmpipe ls`: the rings of this host.
+
+use std::io::{self, Write};
+
+use shmpipe::{LifeCycle, Occupant, Snapshot};
+
+use crate::exit::Failure;
+
+const COLUMNS: usize = 10;
+const HEAD: [&str; COLUMNS] = [
+    "ID", "KEY", "SIZE", "ATTACHED", "CAPACITY", "FILL", "STREAMED", "LIFE", "PRODUCER", "CONSUMER",
+];
+/// Numbers stand to the right of their columns, words to the left.
+const IS_NUMBER: [bool; COLUMNS] = [
+    true, false, true, true, true, true, true, false, false, false,
+];
+
+pub(crate) fn run() -> Result<(), Failure> {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(Snapshot::all()?.iter().map(row));
+    let table = aligned(&rows);
+    let written = io::stdout().write_all(table.as_bytes());
+    written.map_err(|error| Failure::io("stdout", &error))
+}
+
+fn row(ring: &Snapshot) -> [String; COLUMNS] {
+    [
+        ring.id.to_string(),
+        match ring.key {
+            0 => "-".to_owned(),
+            key => format!("{key:#010x}"),
+        },
+        ring.size.to_string(),
+        ring.attached.to_string(),
+        ring.capacity.to_string(),
+        ring.fill.to_string(),
+        ring.written.to_string(),
+        match ring.life_cycle {
+            LifeCycle::Anonymous => "anonymous".to_owned(),
+            LifeCycle::Named => "named".to_owned(),
+            LifeCycle::Persistent => "persistent".to_owned(),
+            _ => "?".to_owned(),
+        },
+        occupant(ring.producer),
+        occupant(ring.consumer),
+    ]
+}
+
+fn occupant(occupant: Occupant) -> String {
+    match occupant {
+        Occupant::Nobody => "-".to_owned(),
+        Occupant::Process(pid) => pid.to_string(),
+        Occupant::Dead(pid) => format!("{pid} (dead)"),
+        Occupant::Left => "left".to_owned(),
+        _ => "?".to_owned(),
+    }
+}
+
+fn aligned(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut table = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).zip(IS_NUMBER);
+        let line: Vec<String> = cells
+            .map(|((cell, width), is_number)| match is_number {
+                true => format!("{cell:>width$}"),
+                false => format!("{cell:<width$}"),
+            })
+            .collect();
+        table.push_str(line.join("  ").trim_end());
+        table.push('\n');
+    }
+    table
+}

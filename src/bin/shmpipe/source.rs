@@ -1,0 +1,107 @@
+//! What the demo streams: bytes that the sender gives out and the receiver
+//! knows.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// Bytes of the table that a pseudo-random stream repeats. A prime, so no lap
+/// of a ring and no number of whole blocks is a number of whole tables: bytes
+/// lost, repeated or out of place show.
+const TABLE: usize = 1_048_573;
+
+/// A stream that can be made more than once.
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
+    Random { seed: u64, bytes: u64 },
+    File { path: PathBuf, bytes: u64 },
+}
+
+impl Plan {
+    pub(crate) fn file(path: PathBuf) -> io::Result<Plan> {
+        let metadata = std::fs::metadata(&path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file, which can be read twice",
+            ));
+        }
+        Ok(Plan::File {
+            path,
+            bytes: metadata.len(),
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Plan::Random { bytes, .. } | Plan::File { bytes, .. } => *bytes,
+        }
+    }
+
+    /// The stream from its start, in pieces of up to `block` bytes. What it
+    /// reads is in memory when this returns.
+    pub(crate) fn source(&self, block: usize) -> io::Result<Source> {
+        match self {
+            Plan::Random { seed, .. } => Ok(Source::Table {
+                table: table(*seed, block),
+                at: 0,
+            }),
+            Plan::File { path, .. } => {
+                io::copy(&mut File::open(path)?, &mut io::sink())?; // into the page cache
+                Ok(Source::File {
+                    file: File::open(path)?,
+                    block: vec![0; block],
+                })
+            }
+        }
+    }
+}
+
+/// A stream at some point of it.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The table, followed by as much of it again as a piece may be long.
+    Table {
+        table: Vec<u8>,
+        at: usize,
+    },
+    File {
+        file: File,
+        block: Vec<u8>,
+    },
+}
+
+impl Source {
+    /// The next `len` bytes; no more than a block.
+    pub(crate) fn next(&mut self, len: usize) -> io::Result<&[u8]> {
+        match self {
+            Source::Table { table, at } => {
+                let start = *at;
+                *at = (start + len) % TABLE;
+                Ok(&table[start..start + len])
+            }
+            Source::File { file, block } => {
+                file.read_exact(&mut block[..len])?;
+                Ok(&block[..len])
+            }
+        }
+    }
+}
+
+fn table(seed: u64, block: usize) -> Vec<u8> {
+    let mut table = Vec::with_capacity(TABLE + 8 + block);
+    let mut state = seed;
+    while table.len() < TABLE {
+        // SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        table.extend_from_slice(&(word ^ (word >> 31)).to_le_bytes());
+    }
+    table.truncate(TABLE);
+    for index in 0..block {
+        table.push(table[index]);
+    }
+    table
+}

@@ -1,0 +1,203 @@
+//! Running the command, and seeing how it ends.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use shmpipe::sysv::{self, SegmentId};
+use shmpipe::{Occupant, Snapshot};
+
+use crate::common::{PATIENCE, TempPath};
+
+pub(crate) const DONE: Option<i32> = Some(0);
+pub(crate) const FAILURE: Option<i32> = Some(1);
+pub(crate) const USAGE: Option<i32> = Some(2);
+pub(crate) const PEER_DIED: Option<i32> = Some(3);
+pub(crate) const CORRUPT: Option<i32> = Some(4);
+pub(crate) const TIMED_OUT: Option<i32> = Some(5);
+
+/// Enough to be sure that a process has come to wait, if it is going to.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
+
+/// A running `shmpipe`, killed and reaped with the test.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+/// How a `shmpipe` ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Running {
+    /// Runs a verb on a path. Its stdin is a pipe, its stdout is collected.
+    pub(crate) fn verb(verb: &str, path: &Path, options: &[&str]) -> Running {
+        let args = [OsStr::new(verb), path.as_os_str()];
+        Running::new(args.into_iter().chain(options.iter().map(OsStr::new)))
+    }
+
+    pub(crate) fn new(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Running {
+        let mut running = Running::unread(args);
+        running.stdout = running.child.stdout.take().map(collect);
+        running
+    }
+
+    /// Leaves its stdout a pipe that nobody reads.
+    pub(crate) fn unread(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Running {
+        Running::spawn(Command::new(env!("CARGO_BIN_EXE_shmpipe")).args(args))
+    }
+
+    /// Runs a verb on a path as `nohup` does.
+    pub(crate) fn without_hangup(verb: &str, path: &Path) -> Running {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+        Running::spawn(shell.args([env!("CARGO_BIN_EXE_shmpipe"), verb]).arg(path))
+    }
+
+    fn spawn(command: &mut Command) -> Running {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().map(collect);
+        Running {
+            child,
+            stdout: None,
+            stderr,
+        }
+    }
+
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
+    /// Writes to its stdin, leaving that open.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    /// Writes all of `bytes` to its stdin from a thread, then closes it.
+    pub(crate) fn feed_all(&mut self, bytes: Vec<u8>) {
+        let mut stdin = self.stdin();
+        // Fails where the command ends early, which is then seen elsewhere.
+        thread::spawn(move || stdin.write_all(&bytes));
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The segment of the ring that it has a role in.
+    #[track_caller]
+    pub(crate) fn ring(&self) -> SegmentId {
+        until("it has a ring", || self.snapshot()).id
+    }
+
+    /// The same, once both roles are taken. Until then another ring may take
+    /// its place, if the second to come asks for another capacity.
+    #[track_caller]
+    pub(crate) fn paired(&self) -> SegmentId {
+        let is_process = |occupant| matches!(occupant, Occupant::Process(_));
+        let both = |ring: &Snapshot| is_process(ring.producer) && is_process(ring.consumer);
+        until("both are there", || self.snapshot().filter(both)).id
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        let has = Occupant::Process(self.pid());
+        let mut rings = Snapshot::all().unwrap().into_iter();
+        rings.find(|ring| ring.producer == has || ring.consumer == has)
+    }
+
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ended {
+        let status = until("it ends", || self.child.try_wait().unwrap());
+        let collected = |thread: &mut Option<JoinHandle<Vec<u8>>>| {
+            thread
+                .take()
+                .map_or(Vec::new(), |thread| thread.join().unwrap())
+        };
+        Ended {
+            status,
+            stdout: collected(&mut self.stdout),
+            stderr: String::from_utf8(collected(&mut self.stderr)).unwrap(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// Ended with `code`; and, unless it is done, with one line on stderr that
+    /// holds `words`.
+    #[track_caller]
+    pub(crate) fn with(self, code: Option<i32>, words: &str) -> Ended {
+        assert_eq!(self.status.code(), code, "{} {}", self.status, self.stderr);
+        if code == DONE {
+            assert_eq!(self.stderr, "");
+        } else {
+            assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+            assert!(self.stderr.starts_with("shmpipe: "), "{}", self.stderr);
+            assert!(self.stderr.contains(words), "{}", self.stderr);
+        }
+        self
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+}
+
+pub(crate) fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The segment goes; the kernel may take a moment after the last exit.
+#[track_caller]
+pub(crate) fn is_gone(id: SegmentId, path: &TempPath) {
+    until("the segment is gone", || sysv::stat(id).err());
+    assert!(!path.leads_to_a_segment());
+}
+
+/// Waits until so many bytes have gone through the ring.
+#[track_caller]
+pub(crate) fn until_read(id: SegmentId, bytes: u64) {
+    until("the bytes are read", || {
+        let ring = Snapshot::of(id).unwrap();
+        (ring.written == bytes && ring.fill == 0).then_some(())
+    });
+}

@@ -1,0 +1,196 @@
+//! Usage, rings that persist, and the verbs that do not stream by path.
+
+use std::fs;
+
+use rustix::process::Signal;
+use shmpipe::sysv::{self, SegmentId};
+
+use crate::common::{TempPath, stream};
+use crate::running::{DONE, FAILURE, Running, USAGE, is_gone, until, until_read};
+
+#[test]
+fn wrong_usage_is_2() {
+    let run = |args: &[&str]| Running::new(args).end();
+    run(&[]).with(USAGE, "--help");
+    run(&["fly"]).with(USAGE, "fly");
+    run(&["send"]).with(USAGE, "PATH");
+    run(&["send", "/x", "--capacity", "0"]).with(USAGE, "at least 1 byte");
+    run(&["send", "/x", "--capacity", "4XiB"]).with(USAGE, "unknown unit");
+    run(&["recv", "/x", "--capacity", "99999999TiB"]).with(USAGE, "64 bits");
+    run(&["recv", "/x", "--project", "0"]).with(USAGE, "1..=255");
+    run(&["recv", "/x", "--project", "256"]).with(USAGE, "1..=255");
+    run(&["recv", "/x", "--timeout", "soon"]).with(USAGE, "expected a time");
+    run(&["demo", "--bytes", "1", "/x"]).with(USAGE, "--bytes");
+    run(&["demo", "--block", "2GiB"]).with(USAGE, "at most 1GiB");
+    run(&["rm"]).with(USAGE, "--stale");
+    run(&["rm", "/x", "--id", "3"]).with(USAGE, "cannot be used with");
+    run(&["rm", "--stale", "--force"]).with(USAGE, "cannot be used with");
+    let path = TempPath::new();
+    Running::verb("recv", &path, &["--capacity", "8000000TiB"])
+        .end()
+        .with(USAGE, "not possible");
+}
+
+#[test]
+fn help_shows_the_exit_codes() {
+    for args in [&["--help"][..], &["send", "--help"], &["rm", "--help"]] {
+        let help = Running::new(args).end().with(DONE, "");
+        assert!(help.text().contains("3  the peer died"), "{}", help.text());
+    }
+}
+
+#[test]
+fn a_ring_persists_until_it_is_removed() {
+    let path = TempPath::new();
+    for text in ["for later", "and again"] {
+        let mut sender = Running::verb("send", &path, &["--persist"]);
+        sender.feed_all(text.into());
+        sender.end().with(DONE, "");
+        assert!(path.leads_to_a_segment());
+        let receiver = Running::verb("recv", &path, &["--persist"])
+            .end()
+            .with(DONE, "");
+        assert_eq!(receiver.text(), text);
+        assert!(path.leads_to_a_segment());
+    }
+    Running::verb("recv", &path, &[])
+        .end()
+        .with(FAILURE, "persists");
+    let removed = Running::verb("rm", &path, &[]).end().with(DONE, "");
+    assert!(removed.text().starts_with("removed "), "{}", removed.text());
+    assert!(!path.leads_to_a_segment());
+    Running::verb("rm", &path, &[]).end().with(FAILURE, "");
+}
+
+#[test]
+fn a_ring_in_use_is_removed_by_force_only() {
+    let path = TempPath::new();
+    let waiting = Running::verb("send", &path, &["--persist"]);
+    let ring = waiting.ring();
+    let id = ring.to_string();
+    Running::verb("rm", &path, &[])
+        .end()
+        .with(FAILURE, "in use");
+    Running::new(["rm", "--id", &id])
+        .end()
+        .with(FAILURE, "in use");
+    assert!(path.leads_to_a_segment());
+    let removed = Running::new(["rm", "--id", &id, "--force"])
+        .end()
+        .with(DONE, "");
+    assert_eq!(removed.text(), format!("removed segment {id}\n"));
+    assert!(!path.leads_to_a_segment());
+    drop(waiting);
+    is_gone(ring, &path);
+}
+
+/// A segment that is no ring, removed with the test.
+struct Foreign(SegmentId);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = sysv::remove(self.0);
+    }
+}
+
+#[test]
+fn what_is_no_ring_is_not_removed() {
+    let foreign = Foreign(sysv::create(None, 4096, sysv::Mode::default()).unwrap());
+    let id = foreign.0.to_string();
+    let args = ["rm", "--id", &id, "--force"];
+    for args in [&args[..3], &args] {
+        Running::new(args).end().with(FAILURE, "not usable");
+        sysv::stat(foreign.0).unwrap();
+    }
+}
+
+#[test]
+fn what_a_dead_process_left_is_removed_as_stale() {
+    let path = TempPath::new();
+    let waiting = Running::verb("send", &path, &[]);
+    let ring = waiting.ring();
+    waiting.signal(Signal::KILL);
+    drop(waiting);
+    assert!(path.leads_to_a_segment());
+    let removed = Running::new(["rm", "--stale"]).end().with(DONE, "");
+    assert!(!path.leads_to_a_segment());
+    // Another run of the tests may have been faster.
+    let line = format!("removed segment {ring}");
+    assert!(
+        removed
+            .text()
+            .lines()
+            .all(|said| said.starts_with("removed segment "))
+    );
+    if !removed.text().lines().any(|said| said == line) {
+        eprintln!("somebody else removed {ring}");
+    }
+}
+
+#[test]
+fn a_live_ring_is_listed() {
+    let path = TempPath::new();
+    let receiver = Running::unread(["recv".as_ref(), path.as_os_str()]);
+    let mut sender = Running::verb("send", &path, &["--capacity", "4KiB"]);
+    sender.feed(b"12345");
+    let ring = sender.paired();
+    until_read(ring, 5);
+    let listed = Running::new(["ls"]).end().with(DONE, "");
+    let mut lines = listed.text().lines();
+    let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    let id = ring.to_string();
+    let row = lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|row| row[0] == id)
+        .unwrap();
+    let cell = |name| row[head.iter().position(|head| *head == name).unwrap()];
+    assert_eq!(cell("KEY"), "-");
+    assert_eq!(cell("SIZE"), "8192");
+    assert_eq!(cell("ATTACHED"), "4");
+    assert_eq!(cell("CAPACITY"), "4096");
+    assert_eq!(cell("FILL"), "0");
+    assert_eq!(cell("STREAMED"), "5");
+    assert_eq!(cell("LIFE"), "named");
+    assert_eq!(cell("PRODUCER"), sender.pid().to_string());
+    assert_eq!(cell("CONSUMER"), receiver.pid().to_string());
+}
+
+#[test]
+fn the_demo_shows_its_figures() {
+    let small = [
+        "demo",
+        "--bytes",
+        "20MB",
+        "--capacity",
+        "64KiB",
+        "--block",
+        "5000",
+    ];
+    for args in [&small[..], &["demo", "--bytes", "0"]] {
+        let demo = Running::new(args).end().with(DONE, "");
+        for word in ["GB/s", "ring", "pipe", "ratio", "slept", "woke"] {
+            assert!(demo.text().contains(word), "{word}: {}", demo.text());
+        }
+    }
+}
+
+#[test]
+fn the_demo_streams_a_file() {
+    let path = TempPath::new();
+    fs::write(&path, stream(3, 0, 3_000_001)).unwrap();
+    let demo = Running::verb("demo", &path, &[]).end().with(DONE, "");
+    assert!(demo.text().contains("3000001 bytes of"), "{}", demo.text());
+    let directory = std::env::temp_dir();
+    Running::verb("demo", &directory, &[])
+        .end()
+        .with(FAILURE, "regular file");
+}
+
+#[test]
+fn nothing_is_left_when_the_demo_is_killed() {
+    let demo = Running::new(["demo", "--bytes", "1TiB"]);
+    let ring = demo.paired();
+    demo.signal(Signal::KILL);
+    drop(demo);
+    until("the segment is gone", || sysv::stat(ring).err());
+}
