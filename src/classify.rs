@@ -2,7 +2,7 @@
 //! use.
 
 use crate::error::{Incompatible, OpenError};
-use crate::layout::{Geometry, Header, MIN_RING_OFFSET, ring_offset};
+use crate::layout::{Geometry, Header, LINE, MIN_RING_OFFSET, ring_offset};
 use crate::peer::{Liveness, Process, Watch, effective_uid};
 use crate::region::shm;
 use crate::roles::Holder;
@@ -129,7 +129,7 @@ pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, Sysv
         len: looked.len(),
     };
     Ok(Found {
-        class: class_by_header(header, facts, expected),
+        class: class_by_header(header, &looked, facts, expected),
         state,
         alone,
         looked: Some(looked),
@@ -173,22 +173,43 @@ fn class_by_stat(stat: &Stat, expected: &Expected) -> Option<Class> {
     if stat.marked_for_removal && !expected.marked {
         return Some(Class::Absent);
     }
-    None
+    misshapen(stat).map(Class::Foreign)
 }
 
-fn class_by_header(header: &Header, facts: Facts, expected: &Expected) -> Class {
+/// What a segment's size alone says against its being a ring. Asked before it
+/// is attached: its own program may go by the attach count.
+pub(crate) fn misshapen(stat: &Stat) -> Option<Incompatible> {
+    if stat.size < size_of::<Header>() {
+        return Some(Incompatible::TooSmall { segment: stat.size });
+    }
+    let ring = stat.size.checked_sub(ring_offset());
+    let fits = ring.is_some_and(|ring| ring.is_power_of_two() && ring >= MIN_RING_OFFSET);
+    (!fits).then_some(Incompatible::NoMagic)
+}
+
+fn class_by_header(
+    header: &Header,
+    looked: &Attachment,
+    facts: Facts,
+    expected: &Expected,
+) -> Class {
     let mut image = header.identity.load();
     if image.magic == 0 && !is_zero(header) {
         image = header.identity.load(); // its creator may be just writing it
     }
-    let ring = facts.len.checked_sub(ring_offset());
-    let shaped = ring.is_some_and(|ring| ring.is_power_of_two() && ring >= MIN_RING_OFFSET);
     let unborn = facts.state.life() == Some(Life::Unborn);
-    if unborn && shaped && (image == Default::default() || image.may_become_ours()) {
-        return if is_stillborn(facts) {
+    if unborn && (image == Default::default() || image.may_become_ours()) {
+        // Its magic makes it ours; without one, nothing in it may be anybody's.
+        let checked = match image.magic {
+            0 => usize::MAX,
+            _ => size_of::<Header>() - LINE,
+        };
+        return if !is_stillborn(facts) {
+            Class::Newborn
+        } else if shm::is_zero_behind_identity(looked, checked) {
             Class::Stillborn
         } else {
-            Class::Newborn
+            Class::Foreign(Incompatible::NoMagic)
         };
     }
     let geometry = match Geometry::parse(&image, facts.len) {
@@ -202,14 +223,18 @@ fn class_by_header(header: &Header, facts: Facts, expected: &Expected) -> Class 
             return Class::Collision { owner, asked };
         }
     }
+    if geometry.kind == Kind::Anonymous && !expected.marked {
+        // No key leads to an anonymous ring.
+        return Class::Foreign(Incompatible::Kind { found: image.kind });
+    }
     match (geometry.kind, facts.state.life()) {
         (_, Some(Life::Removed)) => Class::Spent,
         (Kind::Named, Some(Life::Paired | Life::Replaced)) => Class::Spent,
         (Kind::Named, Some(Life::Open)) if is_orphan(header, facts) => Class::Orphan(geometry),
         (_, Some(Life::Open | Life::Paired)) => Class::Live(geometry),
-        (_, Some(Life::Unborn | Life::Replaced) | None) => {
-            Class::Foreign(Incompatible::Kind { found: image.kind })
-        }
+        (_, Some(Life::Unborn | Life::Replaced) | None) => Class::Foreign(Incompatible::State {
+            found: facts.state.0,
+        }),
     }
 }
 

@@ -292,6 +292,11 @@ pub enum Incompatible {
         /// The size of the segment by the kernel, in bytes.
         segment: usize,
     },
+    /// Its life-cycle word is none that its life cycle leads to.
+    State {
+        /// The value found.
+        found: u64,
+    },
     /// Its creator has not finished it, and may be dead.
     HalfMade,
 }
@@ -319,6 +324,7 @@ impl fmt::Display for Incompatible {
                 f,
                 "header says {capacity} bytes from offset {ring_offset}, the segment has {segment}"
             ),
+            Incompatible::State { found } => write!(f, "unknown life-cycle word {found:#x}"),
             Incompatible::HalfMade => f.write_str("its creator has not finished it"),
         }
     }
@@ -428,8 +434,6 @@ pub enum OpenError {
     Corrupted(Corruption),
     /// A system call of System V shared memory failed.
     System(SysvError),
-    /// Another system call failed.
-    Io(io::Error),
 }
 
 impl OpenError {
@@ -456,7 +460,6 @@ impl OpenError {
             OpenError::CannotPersist => Kind::Unsupported,
             OpenError::Cancelled => Kind::Other,
             OpenError::System(error) => io::ErrorKind::from(error),
-            OpenError::Io(error) => error.kind(),
         }
     }
 }
@@ -469,7 +472,7 @@ impl fmt::Display for OpenError {
             OpenError::Key(error) => error.fmt(f),
             OpenError::Capacity { asked } => write!(
                 f,
-                "a capacity of {asked} bytes is not possible: at least 1, and at most a quarter of the address space"
+                "a capacity of {asked} bytes is not possible: at least 1, and at most 2^61"
             ),
             OpenError::Mode { asked } => write!(
                 f,
@@ -516,7 +519,6 @@ impl fmt::Display for OpenError {
             OpenError::Cancelled => f.write_str("cancelled by the caller"),
             OpenError::Corrupted(corruption) => corruption.fmt(f),
             OpenError::System(error) => error.fmt(f),
-            OpenError::Io(error) => error.fmt(f),
         }
     }
 }
@@ -528,7 +530,6 @@ impl std::error::Error for OpenError {
             OpenError::Key(error) => Some(error),
             OpenError::Corrupted(corruption) => Some(corruption),
             OpenError::System(error) => Some(error),
-            OpenError::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@
 //! winner may die before it removes: whoever sees the word next does it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::classify::{Class, Expected, Found, classify};
 use crate::deadline::{self, Deadline};
@@ -26,7 +26,7 @@ use crate::options::Options;
 use crate::region::Region;
 use crate::region::shm::ShmRegion;
 use crate::roles::{self, Claim, Denied};
-use crate::state::{Kind, Life, Role, State};
+use crate::state::{Kind, Life, Role, State, Tenure};
 use crate::steps::step;
 use crate::sysv::{self, DoubleView, Key, SegmentId, SysvErrorKind};
 use crate::wait::{self, Effort, Waited};
@@ -37,6 +37,9 @@ const BIRTH: Duration = Duration::from_secs(1);
 /// How long an opener looks before it says that the other side is in another
 /// IPC namespace.
 const ELSEWHERE: Duration = Duration::from_millis(200);
+
+/// How long a role may be between two holders before it counts as taken.
+const HALF_DONE: Duration = Duration::from_millis(100);
 
 /// What leads to a ring.
 #[derive(Debug)]
@@ -160,6 +163,7 @@ fn join(
 ) -> Result<Joined, OpenError> {
     let expected = name.expected(options);
     let mut absent_since = None;
+    let mut newborn_since = None;
     loop {
         deadline.check("the ring is being made or removed")?;
         let lock = name.file().map(|file| file.lock(deadline)).transpose()?;
@@ -182,7 +186,7 @@ fn join(
                 if let Some(file) = name.file()
                     && file.waited_for_elsewhere()
                 {
-                    let since = *absent_since.get_or_insert_with(std::time::Instant::now);
+                    let since = *absent_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= ELSEWHERE {
                         return Err(OpenError::OtherNamespace {
                             path: file.path().to_owned(),
@@ -212,7 +216,8 @@ fn join(
                 }
             }
             (Class::Newborn, Some(id)) => {
-                if deadline.elapsed() >= BIRTH {
+                let since = *newborn_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= BIRTH {
                     return Err(half_made(id));
                 }
                 drop(lock);
@@ -293,10 +298,21 @@ fn publish(region: &ShmRegion) {
 /// Claims `role`; a ring that is thereby paired is removed from its key, and
 /// its other side told.
 pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim, OpenError> {
-    let claim = roles::claim(region, role, views).map_err(|denied| match denied {
-        Denied::Taken { pid } => OpenError::RoleTaken { role, pid },
-        Denied::Gone => OpenError::Removed { id: region.id() },
-    })?;
+    let start = Instant::now();
+    let claim = loop {
+        match roles::claim(region, role, views) {
+            Ok(claim) => break claim,
+            Err(Denied::Gone) => return Err(OpenError::Removed { id: region.id() }),
+            // Somebody is half way through leaving, or through a claim.
+            Err(Denied::Taken { .. })
+                if roles::state(region.header()).tenure(role) == Some(Tenure::Free)
+                    && start.elapsed() < HALF_DONE =>
+            {
+                std::thread::yield_now();
+            }
+            Err(Denied::Taken { pid }) => return Err(OpenError::RoleTaken { role, pid }),
+        }
+    };
     if roles::state(region.header()).life() == Some(Life::Paired) {
         if region.geometry().kind == Kind::Named {
             unkey(region)?;

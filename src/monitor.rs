@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::classify::{Class, Expected, Found, classify};
+use crate::classify::{Class, Expected, Found, classify, misshapen};
 use crate::deadline::Deadline;
 use crate::error::{Incompatible, OpenError};
 use crate::keyfile::KeyFile;
@@ -100,8 +100,11 @@ impl Snapshot {
             _ => OpenError::System(error),
         };
         let stat = sysv::stat(id).map_err(removed_or)?;
-        let looked = sysv::look(id).map_err(removed_or)?;
         let not_a_ring = |reason| OpenError::NotARing { id, reason };
+        if let Some(reason) = misshapen(&stat) {
+            return Err(not_a_ring(reason));
+        }
+        let looked = sysv::look(id).map_err(removed_or)?;
         let header = shm::header_of(&looked).map_err(not_a_ring)?;
         let state = shm::load_state(header);
         let image = header.identity.load();

@@ -228,8 +228,9 @@ impl Options {
     }
 
     fn open_path(&self, path: &Path, role: Role) -> Result<Joined, OpenError> {
+        let options = self.checked()?;
         let project = Project::new(self.project)?;
-        self.open(&Name::File(KeyFile::open(path, project)?), role)
+        lifecycle::open(&Name::File(KeyFile::open(path, project)?), role, &options)
     }
 
     fn open(&self, name: &Name, role: Role) -> Result<Joined, OpenError> {

@@ -138,10 +138,12 @@ impl Producer {
         }
         let mut written = 0;
         loop {
-            match self.write_some(&bytes[written..])? {
-                0 if written == 0 => return Err(TryWriteError::Full),
-                0 => return Ok(written),
-                len => written += len,
+            match self.write_some(&bytes[written..]) {
+                Ok(0) if written == 0 => return Err(TryWriteError::Full),
+                Err(broken) if written == 0 => return Err(broken.into()),
+                // What was published counts; the next call gives the reason.
+                Ok(0) | Err(_) => return Ok(written),
+                Ok(len) => written += len,
             }
             if written == bytes.len() {
                 return Ok(written);

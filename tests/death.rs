@@ -154,12 +154,12 @@ impl Liar {
     fn word(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: the header is a page, mapped while `self` lives; every
         // offset here is a multiple of eight within it.
-        unsafe { AtomicU64::from_ptr(self.0.as_ptr().add(offset).cast()) }
+        unsafe { AtomicU64::from_ptr(self.0.as_ptr().wrapping_add(offset).cast()) }
     }
 
     fn half(&self, offset: usize) -> &AtomicU32 {
         // SAFETY: as above, with multiples of four.
-        unsafe { AtomicU32::from_ptr(self.0.as_ptr().add(offset).cast()) }
+        unsafe { AtomicU32::from_ptr(self.0.as_ptr().wrapping_add(offset).cast()) }
     }
 }
 

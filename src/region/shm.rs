@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::Region;
 use crate::copy;
 use crate::error::Incompatible;
-use crate::layout::{Geometry, Header};
+use crate::layout::{Geometry, Header, LINE};
 use crate::peer;
 use crate::position;
 use crate::sync::Ordering;
@@ -167,4 +167,18 @@ pub(crate) fn load_state(header: &Header) -> crate::state::State {
     let word = header.state.word.load(Ordering::Relaxed); // P3, with the fence
     crate::sync::fence(Ordering::Acquire); // P3
     crate::state::State(word)
+}
+
+/// Whether the first `len` bytes of an attachment behind its identity line are
+/// zero; all of them, if it has fewer.
+pub(crate) fn is_zero_behind_identity(attachment: &Attachment, len: usize) -> bool {
+    const WORD: usize = size_of::<u64>();
+    let end = LINE.saturating_add(len).min(attachment.len() / WORD * WORD);
+    (LINE..end).step_by(WORD).all(|offset| {
+        let word = attachment.as_ptr().wrapping_add(offset).cast::<u64>();
+        // SAFETY: the word ends inside the attachment, which is page-aligned
+        // and borrowed meanwhile; LINE and every step are multiples of a
+        // word. Others may write it, so the read is volatile.
+        unsafe { word.read_volatile() == 0 }
+    })
 }
