@@ -359,14 +359,18 @@ fn kills_while_opening_second_are_survived() {
                 let opened = open(&options, &path, role).unwrap();
                 opened.play(&pattern, Habits::STREAMING);
             });
-            match open(&options, &path, role.peer()) {
-                Ok(mut survivor) => {
-                    let outcome = survivor.outlive(&pattern, Habits::STREAMING);
-                    assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
+            loop {
+                match open(&options, &path, role.peer()) {
+                    Ok(mut survivor) => {
+                        let outcome = survivor.outlive(&pattern, Habits::STREAMING);
+                        assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
+                        break;
+                    }
+                    // It has not come yet; or it died before it had joined.
+                    Err(OpenError::TimedOut { .. }) if victim.is_running() => {}
+                    Err(OpenError::TimedOut { .. }) => break,
+                    Err(error) => panic!("{point:?} {role} {number}: {error}"),
                 }
-                // It died before it had joined; nobody else came.
-                Err(OpenError::TimedOut { .. }) => {}
-                Err(error) => panic!("{point:?} {role} {number}: {error}"),
             }
             assert_eq!(
                 victim.wait(),

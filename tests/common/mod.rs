@@ -88,6 +88,8 @@ impl Drop for TempPath {
 pub(crate) fn alone(name: &str, body: impl FnOnce()) {
     const MARK: &str = "SHMPIPE_TEST_ALONE";
     if std::env::var_os(MARK).is_some_and(|value| value == name) {
+        // SAFETY: a number. A test that hangs ends by SIGALRM.
+        unsafe { libc::alarm(hang_limit()) };
         return body();
     }
     let output = Command::new(std::env::current_exe().unwrap())
@@ -100,6 +102,13 @@ pub(crate) fn alone(name: &str, body: impl FnOnce()) {
     print!("{stdout}");
     assert!(output.status.success(), "{}\n{stdout}", output.status);
     assert!(stdout.contains("1 passed"), "no test is named {name}");
+}
+
+/// Seconds that a test in a process of its own may take: far more than it
+/// does, and in proportion to the kills that were asked for.
+fn hang_limit() -> u32 {
+    let kills = std::env::var("SHMPIPE_KILLS").map_or(0, |kills| kills.parse().unwrap_or(0));
+    600 + kills / 20
 }
 
 /// Defaults, but for a limit that turns a hang into an error.

@@ -1,15 +1,60 @@
 //! One test for each bug that was found, with a line on how.
 #![cfg(feature = "kill-points")] // for the harness of the kill tests
-#![allow(unsafe_code)] // _exit
+#![allow(unsafe_code)] // shmget, shmat, unshare, setuid
 
+#[path = "../common/mod.rs"]
 mod common;
+mod ends;
+mod huge_pages;
+mod left_behind;
+mod roles;
+mod waiting;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use common::kill::{SHARDS, in_shards, options};
+use common::kill::{Habits, Opened, Outcome, Pattern, SHARDS, in_shards, options};
 use common::{End, Fork, alone, exit_now};
-use shmpipe::Broken;
+use shmpipe::{Broken, Ring, Role};
+
+const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
+
+/// Why a stream is broken.
+#[track_caller]
+fn broken(error: &io::Error) -> &Broken {
+    let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
+    broken.unwrap_or_else(|| panic!("not broken: {error}"))
+}
+
+fn take(ring: Ring, role: Role) -> Opened {
+    match role {
+        Role::Producer => Opened::Producer(ring.into_producer().unwrap()),
+        Role::Consumer => Opened::Consumer(ring.into_consumer().unwrap()),
+    }
+}
+
+/// Streams 15,000 bytes, to their end.
+#[track_caller]
+fn stream(mut opened: Opened) {
+    let close_after = match opened {
+        Opened::Producer(_) => 5,
+        Opened::Consumer(_) => u64::MAX,
+    };
+    let habits = Habits {
+        close_after,
+        ..Habits::STREAMING
+    };
+    assert_eq!(opened.stream(&Pattern::new(), habits), Outcome::Finished);
+    let position = match opened {
+        Opened::Producer(producer) => producer.position(),
+        Opened::Consumer(consumer) => consumer.position(),
+    };
+    assert_eq!(position, 15_000);
+}
+
+fn skipped(what: &str) {
+    println!("skipped: {what} could not be had");
+}
 
 /// Found by a program written from the documentation: a reader that was told
 /// of the death gave up before it had looked once more.

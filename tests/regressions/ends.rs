@@ -1,0 +1,88 @@
+//! What a side is told of the end of the stream.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use shmpipe::{CloseError, Ring};
+
+use crate::common::TempPath;
+use crate::common::kill::options;
+
+/// Found in review: a reader that left acknowledged the last end there was,
+/// not the one that it had been given.
+#[test]
+fn an_end_that_was_not_delivered_is_not_acknowledged() {
+    let path = TempPath::new();
+    let mut options = options(4096);
+    options.persistent(true);
+    let write = |bytes| {
+        let mut producer = options.producer(&path).unwrap();
+        producer.write_all(bytes).unwrap();
+        producer.close().unwrap();
+    };
+    write(b"one");
+    let mut consumer = options.consumer(&path).unwrap();
+    let mut bytes = Vec::new();
+    consumer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"one");
+    write(b"two");
+    drop(consumer);
+    let mut consumer = options.consumer(&path).unwrap();
+    bytes.clear();
+    consumer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"two");
+}
+
+/// Found in review: whether anybody had come was asked before the role was
+/// left, and who came in between read bytes that were said to be lost.
+#[test]
+fn close_does_not_deny_a_consumer_that_came() {
+    const ROUNDS: u64 = 3000;
+    let path = TempPath::new();
+    let mut options = options(4096);
+    options.no_wait(true);
+    let started = AtomicU64::new(0);
+    let (joining, rings) = mpsc::channel::<Ring>();
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let started = &started;
+        scope.spawn(move || {
+            for (ring, round) in rings.into_iter().zip(1..) {
+                tell.send(None).unwrap();
+                while started.load(Ordering::Acquire) < round {
+                    std::hint::spin_loop();
+                }
+                let read = ring.into_consumer().ok().map(|mut consumer| {
+                    let mut bytes = Vec::new();
+                    consumer.read_to_end(&mut bytes).unwrap();
+                    bytes
+                });
+                tell.send(Some(read)).unwrap();
+            }
+        });
+        let joining = joining; // goes when this thread panics
+        let mut came = 0;
+        for round in 1..=ROUNDS {
+            let mut producer = options.producer(&path).unwrap();
+            producer.write_all(b"here").unwrap();
+            let ring = options.attach(producer.id()).unwrap();
+            joining.send(ring).unwrap();
+            assert_eq!(told.recv().unwrap(), None);
+            started.store(round, Ordering::Release);
+            for _ in 0..round % 64 {
+                std::hint::spin_loop(); // so that now one is first, now the other
+            }
+            let closed = producer.close();
+            match told.recv().unwrap().unwrap() {
+                Some(bytes) => {
+                    assert_eq!(bytes, b"here");
+                    closed.unwrap();
+                    came += 1;
+                }
+                None => assert!(matches!(closed, Err(CloseError::NobodyCame { unread: 4 }))),
+            }
+        }
+        println!("came in time in {came} of {ROUNDS} rounds");
+    });
+}

@@ -1,0 +1,168 @@
+//! What is left behind, and what only looks so.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use shmpipe::steps::{Point, kill_at};
+use shmpipe::sysv::Key;
+use shmpipe::{RemoveError, Role};
+
+use crate::common::kill::{Dice, assert_no_segments, open, options, own_namespace};
+use crate::common::{End, Fork, Segment, TempPath, alone, page};
+use crate::{ROLES, stream};
+
+/// Found in review: with the first words of the identity stored and no magic,
+/// a segment was taken for another program's, for ever.
+#[test]
+fn a_creator_killed_in_mid_identity_leaves_what_is_reclaimed() {
+    alone(
+        "left_behind::a_creator_killed_in_mid_identity_leaves_what_is_reclaimed",
+        || {
+            let isolated = own_namespace();
+            for role in ROLES {
+                let path = TempPath::new();
+                let leave_half_made = || {
+                    let mut creator = Fork::new(|| {
+                        kill_at(Point::MagicStored, 0);
+                        drop(open(&options(4096), &path, role));
+                    });
+                    assert_eq!(creator.wait(), End::Signal(libc::SIGKILL));
+                    assert!(path.leads_to_a_segment());
+                };
+                leave_half_made();
+                let mut child =
+                    Fork::new(|| stream(open(&options(4096), &path, Role::Producer).unwrap()));
+                stream(open(&options(4096), &path, Role::Consumer).unwrap());
+                assert_eq!(child.wait(), End::Exit(0));
+                assert!(!path.leads_to_a_segment());
+                if isolated {
+                    leave_half_made();
+                    assert_eq!(shmpipe::remove_stale().unwrap().len(), 1);
+                }
+                assert_no_segments(isolated);
+            }
+        },
+    );
+}
+
+/// How long a process is to take before each `shmat`, in microseconds.
+static NAP: AtomicU64 = AtomicU64::new(0);
+
+/// In place of the C library's, for processes that are slow at this point.
+///
+/// # Safety
+///
+/// As for shmat(2).
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn shmat(
+    id: libc::c_int,
+    address: *const libc::c_void,
+    flags: libc::c_int,
+) -> *mut libc::c_void {
+    let nap = NAP.load(Ordering::Relaxed);
+    if nap > 0 {
+        std::thread::sleep(Duration::from_micros(nap));
+    }
+    let (id, flags) = (libc::c_long::from(id), libc::c_long::from(flags));
+    // SAFETY: the caller vouches for the address.
+    unsafe { libc::syscall(libc::SYS_shmat, id, address, flags) as *mut libc::c_void }
+}
+
+/// Found in review: the attach count of a segment was read before the state
+/// that it was held against, so that one just made looked left behind.
+#[test]
+fn a_ring_in_use_is_never_stale() {
+    alone("left_behind::a_ring_in_use_is_never_stale", || {
+        if !own_namespace() {
+            return; // what is stale elsewhere is not ours to remove
+        }
+        let paths = [(); 4].map(|()| TempPath::new());
+        let removers = [0, 300, 1_000, 5_000].map(|nap| {
+            Fork::new(|| {
+                NAP.store(nap, Ordering::Relaxed);
+                loop {
+                    shmpipe::remove_stale().unwrap();
+                }
+            })
+        });
+        let creators: Vec<Fork> = (0..8)
+            .map(|number| {
+                Fork::new(|| {
+                    NAP.store([0, 100, 300, 1_000][number % 4], Ordering::Relaxed);
+                    let path = paths.get(number);
+                    let key = Key::from_raw(1000 + number as i32).unwrap();
+                    let mut dice = Dice((number as u64) << 32);
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_secs(2) {
+                        make_and_use(path, key, Duration::from_micros(dice.roll(10_000)));
+                    }
+                })
+            })
+            .collect();
+        for mut creator in creators {
+            assert_eq!(creator.wait(), End::Exit(0));
+        }
+        drop(removers);
+        assert_no_segments(true);
+    });
+}
+
+/// Makes a ring, writes to it, and expects to find it again after a `pause`.
+fn make_and_use(path: Option<&TempPath>, key: Key, pause: Duration) {
+    let mut options = options(4096);
+    options.no_wait(true);
+    let mut producer = match path {
+        Some(path) => options.producer(path).unwrap(),
+        None => options.producer_by_key(key).unwrap(),
+    };
+    producer.write_all(b"here").unwrap();
+    std::thread::sleep(pause);
+    let mut consumer = match path {
+        Some(path) => options.consumer(path).unwrap(),
+        None => options.consumer_by_key(key).unwrap(),
+    };
+    assert_eq!(producer.id(), consumer.id());
+    producer.close().unwrap();
+    let mut bytes = Vec::new();
+    consumer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"here");
+}
+
+/// Found in review: forced, a removal took the segment that a living process
+/// was just making.
+#[test]
+fn a_segment_being_made_is_not_removed_even_by_force() {
+    let newborn = Segment::new(None, 2 * page(), 0o600);
+    for force in [false, true] {
+        let removed = shmpipe::remove(newborn.id, force);
+        assert!(
+            matches!(removed, Err(RemoveError::InUse { id }) if id == newborn.id),
+            "{removed:?}"
+        );
+        assert!(newborn.is_there());
+    }
+}
+
+/// Found in review: of a named ring, a removal said that it was done.
+#[test]
+fn a_running_pair_is_in_use() {
+    let path = TempPath::new();
+    let mut options = options(4096);
+    options.no_wait(true);
+    let named = (
+        options.producer(&path).unwrap(),
+        options.consumer(&path).unwrap(),
+    );
+    let anonymous = options.anonymous().unwrap().split().unwrap();
+    for (mut producer, mut consumer) in [named, anonymous] {
+        let removed = shmpipe::remove(producer.id(), false);
+        assert!(
+            matches!(removed, Err(RemoveError::InUse { id }) if id == producer.id()),
+            "{removed:?}"
+        );
+        producer.write_all(b"on").unwrap();
+        consumer.read_exact(&mut [0; 2]).unwrap();
+    }
+}
