@@ -2,21 +2,23 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Blocked, Endpoint};
-use crate::error::{Broken, CloseError, OpenError, TryReadError, timed_out};
+use crate::error::{
+    Broken, CloseError, OpenError, Partial, PeekError, Stop, TryReadError, timed_out,
+};
 use crate::options::Options;
 use crate::region::Region;
 use crate::region::shm::ShmRegion;
-use crate::ring::{Departure, Reader, Readiness};
-use crate::roles::Claim;
+use crate::ring::{Departure, PUBLICATION, Reader, Readiness};
+use crate::roles::{Claim, Occupant};
 use crate::state::{Kind, Role};
 use crate::sync::Ordering;
 use crate::sysv::SegmentId;
-use crate::wait::Stats;
+use crate::wait::{Stats, WaitPolicy};
 
 /// The end of a ring that bytes are read from.
 ///
@@ -117,28 +119,38 @@ impl Consumer {
         self.end.usable()?;
         let mut read = 0;
         while read < bytes.len() {
-            match self.reader.read(&mut bytes[read..]) {
-                Ok(0) if read == 0 => match self.nothing_to_read()? {
+            match self.read_some(&mut bytes[read..])? {
+                0 if read > 0 => break,
+                0 => match self.nothing_to_read()? {
                     0 => return Ok(0),
                     _ => continue,
                 },
-                Ok(0) => break,
-                Ok(len) => {
-                    read += len;
-                    self.end.wake(self.reader.head());
-                }
-                Err(corruption) => return Err(self.end.latch(corruption.into()).into()),
+                len => read += len,
             }
         }
         Ok(read)
+    }
+
+    /// What one release carries, or as much of it as there is.
+    #[inline]
+    fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Broken> {
+        let most = bytes.len().min(PUBLICATION);
+        match self.reader.get(&mut bytes[..most]) {
+            Ok(0) => Ok(0),
+            Ok(len) => {
+                self.consume(len);
+                Ok(len)
+            }
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
     }
 
     /// Finds out what it means that the ring was empty: how much has come
     /// since, or 0 for the end.
     #[cold]
     fn nothing_to_read(&mut self) -> Result<u64, TryReadError> {
-        match self.reader.readiness() {
-            Ok(Readiness::Ready(len)) => Ok(len),
+        match self.reader.readiness(1) {
+            Ok(Readiness::Ready) => Ok(1),
             Ok(Readiness::Empty) => Err(TryReadError::Empty),
             Ok(Readiness::Finished) => Ok(0),
             Ok(Readiness::Aborted) => Err(Broken::ProducerAborted.into()),
@@ -154,19 +166,152 @@ impl Consumer {
         loop {
             match self.try_read(bytes) {
                 Ok(len) => return Ok(len),
-                Err(TryReadError::Empty) => self.wait_for_bytes(deadline)?,
+                Err(TryReadError::Empty) => self.wait_for_bytes(1, deadline)?,
                 Err(TryReadError::Broken(broken)) => return Err(broken.into()),
             }
         }
     }
 
-    /// Waits until there is something to read, or nothing more to come.
-    fn wait_for_bytes(&mut self, deadline: Option<Instant>) -> Result<(), Blocked> {
-        let wanted = self.reader.head().wrapping_add(1);
+    /// Waits until there are `least` bytes, or no more to come.
+    pub(crate) fn wait_for_bytes(
+        &mut self,
+        least: u64,
+        deadline: Option<Instant>,
+    ) -> Result<(), Blocked> {
+        let wanted = self.reader.head().wrapping_add(least);
         let reader = &mut self.reader;
         self.end.wait(wanted, deadline, || {
-            Ok((reader.readiness()? != Readiness::Empty).then_some(()))
+            Ok((reader.readiness(least)? != Readiness::Empty).then_some(()))
         })
+    }
+
+    /// Reads what is there, at least one byte, blocking until `deadline` while
+    /// there is none; 0 is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Partial`] says why nothing was read.
+    pub fn read_deadline(&mut self, bytes: &mut [u8], deadline: Instant) -> Result<usize, Partial> {
+        let read = self.read_until(bytes, Some(deadline));
+        read.map_err(|blocked| Partial {
+            moved: 0,
+            stop: blocked.into(),
+        })
+    }
+
+    /// Fills all of `bytes` before `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`Partial`] says how many bytes were read, and why no more; the first
+    /// of `bytes` hold them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::Stop;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.write_all(b"abc")?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// let mut bytes = [0; 5];
+    /// let partial = consumer.read_exact_deadline(&mut bytes, soon).unwrap_err();
+    /// assert_eq!((partial.moved, partial.stop), (3, Stop::TimedOut));
+    /// assert_eq!(&bytes[..3], b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_exact_deadline(
+        &mut self,
+        bytes: &mut [u8],
+        deadline: Instant,
+    ) -> Result<(), Partial> {
+        let mut moved = 0;
+        while moved < bytes.len() {
+            let stop = match self.read_until(&mut bytes[moved..], Some(deadline)) {
+                Ok(0) => Stop::Ended,
+                Ok(len) => {
+                    moved += len;
+                    continue;
+                }
+                Err(blocked) => blocked.into(),
+            };
+            return Err(Partial { moved, stop });
+        }
+        Ok(())
+    }
+
+    /// The bytes known to be there; looks again if those are fewer than
+    /// `wanted`.
+    pub(crate) fn known(&mut self, wanted: usize) -> Result<usize, Broken> {
+        match self.reader.available(wanted as u64) {
+            Ok(available) => Ok(available as usize), // at most the capacity
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    pub(crate) fn reader(&self) -> &Reader<ShmRegion> {
+        &self.reader
+    }
+
+    /// Whether there are `least` bytes, and if not, whether more can come.
+    pub(crate) fn readiness(&mut self, least: usize) -> Result<Readiness, Broken> {
+        self.end.usable()?;
+        let readiness = self.reader.readiness(least as u64);
+        readiness.map_err(|corruption| self.end.latch(corruption.into()))
+    }
+
+    /// When a blocking call that starts now gives up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.end.deadline()
+    }
+
+    /// Takes bytes that are there out of the stream.
+    #[inline]
+    pub(crate) fn consume(&mut self, len: usize) {
+        if len > 0 {
+            self.reader.release(len as u64);
+            self.end.wake(self.reader.head());
+        }
+    }
+
+    /// Bytes that can be read without waiting: there are at least so many.
+    ///
+    /// # Errors
+    ///
+    /// What makes the handle unusable.
+    pub fn available(&mut self) -> Result<usize, Broken> {
+        self.end.usable()?;
+        self.known(self.capacity())
+    }
+
+    /// Whether the producer has left, finished or not, or this handle is
+    /// closed. Bytes may be left to read.
+    ///
+    /// `true` is final, but for a persistent ring, which another producer can
+    /// open; `false` may be out of date at once, and says nothing of a
+    /// producer that died: see [`check_peer`](Self::check_peer).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.end.usable().is_err() || self.reader.peer_departure() != Ok(Departure::Open)
+    }
+
+    /// Who has the other end; see [`Producer::peer`](crate::Producer::peer).
+    #[must_use]
+    pub fn peer(&self) -> Occupant {
+        self.end.peer_occupant()
+    }
+
+    /// How blocking calls wait.
+    #[must_use]
+    pub fn wait_policy(&self) -> WaitPolicy {
+        self.end.policy()
+    }
+
+    /// Sets how blocking calls wait.
+    pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
+        self.end.set_policy(policy);
     }
 
     /// Closes the ring: the producer's writes fail from here on.
@@ -249,11 +394,35 @@ impl io::Read for Consumer {
     /// 0 is the end of the stream.
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let deadline = self.end.deadline();
-        self.read_until(bytes, deadline)
-            .map_err(|blocked| match blocked {
-                Blocked::TimedOut => timed_out("no bytes in the ring"),
-                Blocked::Broken(broken) => broken.into(),
-            })
+        self.read_until(bytes, deadline).map_err(no_bytes)
+    }
+
+    /// Reads into the parts one after the other what is there, at least one
+    /// byte, and releases it together.
+    fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let deadline = self.end.deadline();
+        match self.wait_to_peek(len.min(1), deadline) {
+            Ok(()) => {}
+            Err(PeekError::Ended { .. }) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+        let grant = self.peek_up_to(len)?;
+        let mut read = 0;
+        for part in parts {
+            let take = part.len().min(grant.len() - read);
+            grant.read_at(read, &mut part[..take]);
+            read += take;
+        }
+        grant.consume(read);
+        Ok(read)
+    }
+}
+
+fn no_bytes(blocked: Blocked) -> io::Error {
+    match blocked {
+        Blocked::TimedOut => timed_out("no bytes in the ring"),
+        Blocked::Broken(broken) => broken.into(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::cpu;
 use crate::deadline;
-use crate::error::{Broken, Corruption};
+use crate::error::{Broken, Corruption, Stop};
 use crate::fork::Epoch;
 use crate::layout::Signals;
 use crate::lifecycle;
@@ -16,11 +16,11 @@ use crate::options::Options;
 use crate::region::Region;
 use crate::region::shm::ShmRegion;
 use crate::ring::Departure;
-use crate::roles::{self, Claim, Holder, PeerWatch, Verdict};
+use crate::roles::{self, Claim, Holder, Occupant, PeerWatch, Verdict};
 use crate::state::{Kind, Life};
 use crate::sync::Ordering;
 use crate::sysv::SegmentId;
-use crate::wait::{self, Effort, Stats, Waited};
+use crate::wait::{self, Effort, Spinning, Stats, WaitPolicy, Waited};
 
 /// One side of a ring, held by one process.
 #[derive(Debug)]
@@ -36,8 +36,10 @@ pub(crate) struct Endpoint {
     timeout: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
     effort: Effort,
-    /// Whether spinning can help, and the peer for which that was found out.
-    spins: Option<(u64, bool)>,
+    policy: WaitPolicy,
+    /// Whether the peer needs this very processor, and the owner word of the
+    /// peer for which that was found out.
+    shares_processor: Option<(u64, bool)>,
 }
 
 /// Why a blocking call gives up.
@@ -45,6 +47,15 @@ pub(crate) struct Endpoint {
 pub(crate) enum Blocked {
     TimedOut,
     Broken(Broken),
+}
+
+impl From<Blocked> for Stop {
+    fn from(blocked: Blocked) -> Stop {
+        match blocked {
+            Blocked::TimedOut => Stop::TimedOut,
+            Blocked::Broken(broken) => Stop::Broken(broken),
+        }
+    }
 }
 
 impl From<Broken> for Blocked {
@@ -76,7 +87,8 @@ impl Endpoint {
             timeout: options.timeout,
             cancel: options.cancel.clone(),
             effort: Effort::new(),
-            spins: None,
+            policy: options.policy,
+            shares_processor: None,
         }
     }
 
@@ -100,6 +112,14 @@ impl Endpoint {
 
     pub(crate) fn set_timeout(&mut self, limit: Option<Duration>) {
         self.timeout = limit;
+    }
+
+    pub(crate) fn policy(&self) -> WaitPolicy {
+        self.policy
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: WaitPolicy) {
+        self.policy = policy;
     }
 
     /// When a blocking call that starts now gives up.
@@ -164,13 +184,13 @@ impl Endpoint {
         if wait::wake_always(self.peer_signals()) {
             self.effort.stats.wakes += 1;
         }
-        let spins = self.spins();
+        let spinning = self.spinning();
         let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
         let waited = wait::wait(
             self.own_signals(),
             wanted,
-            spins,
+            spinning,
             deadline,
             &mut effort,
             ready,
@@ -215,19 +235,34 @@ impl Endpoint {
         }
     }
 
-    /// Whether spinning can help, found out once for each peer.
-    fn spins(&mut self) -> bool {
+    fn spinning(&mut self) -> Spinning {
+        let policy = self.policy;
+        match policy {
+            WaitPolicy::Spin => Spinning::Always,
+            WaitPolicy::SpinThenPark(time) if !self.shares_processor() => Spinning::For(time),
+            WaitPolicy::SpinThenPark(_) | WaitPolicy::Park => Spinning::Not,
+        }
+    }
+
+    /// Whether spinning keeps the peer from running, found out once for each.
+    fn shares_processor(&mut self) -> bool {
         let record = self.region.header().record(self.claim.role.peer());
         let owner = record.owner.load(Ordering::Relaxed); // compared only
-        match self.spins {
-            Some((known, spins)) if known == owner => spins,
+        match self.shares_processor {
+            Some((known, shares)) if known == owner => shares,
             _ => {
                 let peer = Holder::read(record).map(|holder| holder.process.pid);
-                let spins = !cpu::share_one(peer);
-                self.spins = Some((owner, spins));
-                spins
+                let shares = cpu::share_one(peer);
+                self.shares_processor = Some((owner, shares));
+                shares
             }
         }
+    }
+
+    /// Who has the other role.
+    pub(crate) fn peer_occupant(&self) -> Occupant {
+        let header = self.region.header();
+        roles::occupant(header, roles::state(header), self.claim.role.peer())
     }
 
     /// Leaves the ring. Nothing happens the second time, or in a process that

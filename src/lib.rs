@@ -76,8 +76,10 @@ mod cpu;
 mod deadline;
 mod endpoint;
 mod error;
+mod files;
 mod fork;
 mod futex;
+mod grant;
 mod keyfile;
 mod layout;
 mod lifecycle;
@@ -102,14 +104,17 @@ mod wait;
 
 pub use consumer::Consumer;
 pub use error::{
-    Broken, CloseError, Corruption, Incompatible, OpenError, Rule, TryReadError, TryWriteError,
+    Broken, CloseError, Corruption, Incompatible, OpenError, Partial, PeekError, ReserveError,
+    Rule, Stop, TryReadError, TryWriteError,
 };
-pub use monitor::{LifeCycle, Occupant, RemoveError, Snapshot, remove, remove_path, remove_stale};
+pub use grant::{ReadGrant, WriteGrant};
+pub use monitor::{LifeCycle, RemoveError, Snapshot, remove, remove_path, remove_stale};
 pub use options::{DEFAULT_CAPACITY, Options};
 pub use pair::{Ring, pair};
 pub use producer::Producer;
+pub use roles::Occupant;
 pub use state::Role;
-pub use wait::Stats;
+pub use wait::{Stats, WaitPolicy};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -29,7 +29,7 @@ use crate::roles::{self, Claim, Denied};
 use crate::state::{Kind, Life, Role, State, Tenure};
 use crate::steps::step;
 use crate::sysv::{self, DoubleView, Key, SegmentId, SysvErrorKind};
-use crate::wait::{self, Effort, Waited};
+use crate::wait::{self, Effort, Spinning, Waited};
 
 /// How long a segment that is being made may take before it is somebody
 /// else's.
@@ -413,7 +413,7 @@ fn await_peer(
         let waited = wait::wait(
             &header.side(claim.role).signals,
             u64::MAX, // no position ends this wait
-            false,
+            Spinning::Not,
             deadline.at(),
             &mut Effort::new(),
             || Ok(life().filter(|&life| life != Life::Open)),

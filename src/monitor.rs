@@ -8,11 +8,10 @@ use crate::error::{Incompatible, OpenError};
 use crate::keyfile::KeyFile;
 use crate::layout::{Geometry, Header};
 use crate::lifecycle;
-use crate::peer::Liveness;
 use crate::position;
 use crate::region::shm;
-use crate::roles::{Holder, pid_of};
-use crate::state::{Kind, Life, Role, State, Tenure};
+use crate::roles::{Occupant, occupant};
+use crate::state::{Kind, Life, Role};
 use crate::sync::{Ordering, fence};
 use crate::sysv::{self, Mode, Project, SegmentId, SysvErrorKind};
 
@@ -26,21 +25,6 @@ pub enum LifeCycle {
     Named,
     /// A key leads to it until it is removed.
     Persistent,
-}
-
-/// Who has a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Occupant {
-    /// Nobody has had it yet, or it is free again.
-    Nobody,
-    /// This process, in its own pid namespace. It lives, or nothing proves
-    /// that it does not.
-    Process(u32),
-    /// This process had it and is dead.
-    Dead(u32),
-    /// Whoever had it has left.
-    Left,
 }
 
 /// A ring at one moment.
@@ -165,25 +149,6 @@ fn positions(header: &Header, capacity: u64) -> (u64, u64) {
     }
     let head = load(Role::Consumer);
     (tail.saturating_sub(head).min(capacity), tail)
-}
-
-fn occupant(header: &Header, state: State, role: Role) -> Occupant {
-    let record = header.record(role);
-    let pid = pid_of(record.owner.load(Ordering::Relaxed)); // shown only
-    match state.tenure(role) {
-        Some(Tenure::Held) => {
-            let gone =
-                Holder::read(record).is_some_and(|holder| holder.liveness() == Liveness::Gone);
-            if gone {
-                Occupant::Dead(pid)
-            } else {
-                Occupant::Process(pid)
-            }
-        }
-        Some(Tenure::Lost) => Occupant::Dead(pid),
-        Some(Tenure::Left) => Occupant::Left,
-        Some(Tenure::Free) | None => Occupant::Nobody,
-    }
 }
 
 /// Why a ring was not removed.

@@ -14,6 +14,7 @@ use crate::pair::Ring;
 use crate::producer::Producer;
 use crate::state::Role;
 use crate::sysv::{Key, Mode, Project, SegmentId};
+use crate::wait::WaitPolicy;
 
 /// The capacity of a ring when none is asked for, in bytes.
 pub const DEFAULT_CAPACITY: usize = 4 << 20;
@@ -63,6 +64,8 @@ pub struct Options {
     pub(crate) unwaited: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<Arc<AtomicBool>>,
+    pub(crate) policy: WaitPolicy,
+    pub(crate) batch: usize,
     project: u32,
     asked_mode: Option<u32>,
 }
@@ -86,6 +89,8 @@ impl Options {
             unwaited: false,
             timeout: None,
             cancel: None,
+            policy: WaitPolicy::default(),
+            batch: 0,
             project: 1,
             asked_mode: None,
         }
@@ -150,6 +155,19 @@ impl Options {
     /// A signal handler can set it.
     pub fn cancel_on(&mut self, flag: Arc<AtomicBool>) -> &mut Options {
         self.cancel = Some(flag);
+        self
+    }
+
+    /// How blocking calls wait for the peer.
+    pub fn wait_policy(&mut self, policy: WaitPolicy) -> &mut Options {
+        self.policy = policy;
+        self
+    }
+
+    /// Bytes that a producer holds back to publish them together; see
+    /// [`Producer::set_batch`].
+    pub fn batch(&mut self, bytes: usize) -> &mut Options {
+        self.batch = bytes;
         self
     }
 

@@ -2,21 +2,21 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use crate::endpoint::{Blocked, Endpoint, Left};
-use crate::error::{Broken, CloseError, OpenError, TryWriteError, timed_out};
+use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError, timed_out};
 use crate::options::Options;
 use crate::region::Region;
 use crate::region::shm::ShmRegion;
-use crate::ring::{Departure, Writer};
-use crate::roles::Claim;
+use crate::ring::{Departure, PUBLICATION, Writer};
+use crate::roles::{Claim, Occupant};
 use crate::state::{Kind, Role};
 use crate::sync::Ordering;
 use crate::sysv::SegmentId;
-use crate::wait::Stats;
+use crate::wait::{Stats, WaitPolicy};
 
 /// The end of a ring that bytes are written to.
 ///
@@ -56,6 +56,8 @@ use crate::wait::Stats;
 pub struct Producer {
     writer: Writer<ShmRegion>,
     end: Endpoint,
+    /// Bytes held back before they are published together.
+    batch: u64,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -89,6 +91,7 @@ impl Producer {
             Ok(writer) => Ok(Producer {
                 writer,
                 end,
+                batch: options.batch as u64,
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
@@ -151,22 +154,40 @@ impl Producer {
         }
     }
 
-    /// One publication.
+    /// What one publication carries, or as much of it as there is room for.
     #[inline]
     fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        match self.writer.peer_departure() {
-            Ok(Departure::Open) => {}
-            Ok(_) => return Err(Broken::ConsumerClosed),
-            Err(corruption) => return Err(self.end.latch(corruption.into())),
-        }
-        match self.writer.write(bytes) {
+        self.check_consumer()?;
+        let bytes = &bytes[..bytes.len().min(PUBLICATION)];
+        match self.writer.put(bytes) {
             Ok(len) => {
-                if len > 0 {
-                    self.end.wake(self.writer.tail());
+                // Nothing may be held back from a consumer that has to make
+                // room first.
+                if len < bytes.len() || self.writer.pending() >= self.batch {
+                    self.publish();
                 }
                 Ok(len)
             }
             Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    /// Whether there is a consumer left to write for.
+    #[inline]
+    fn check_consumer(&mut self) -> Result<(), Broken> {
+        match self.writer.peer_departure() {
+            Ok(Departure::Open) => Ok(()),
+            Ok(_) => Err(Broken::ConsumerClosed),
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    /// Publishes what was written, and wakes a consumer that waits for it.
+    #[inline]
+    fn publish(&mut self) {
+        if self.writer.pending() > 0 {
+            self.writer.publish();
+            self.end.wake(self.writer.tail());
         }
     }
 
@@ -181,7 +202,7 @@ impl Producer {
             match self.try_write(&bytes[written..]) {
                 Ok(len) => written += len,
                 Err(TryWriteError::Full) => {
-                    if let Err(blocked) = self.wait_for_room(bytes.len() - written, deadline) {
+                    if let Err(blocked) = self.wait_for_some_room(bytes.len() - written, deadline) {
                         return (written, Err(blocked));
                     }
                 }
@@ -193,22 +214,172 @@ impl Producer {
 
     /// Waits for room for some of `len` bytes. The consumer wakes a sleeping
     /// producer once a quarter of the ring is free, or room for all of `len`.
-    fn wait_for_room(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
-        let capacity = self.writer.region().capacity();
-        let worth_a_wake = (len as u64).min(capacity / 4);
+    pub(crate) fn wait_for_some_room(
+        &mut self,
+        len: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), Blocked> {
+        let quarter = self.writer.region().capacity() / 4;
+        self.wait_for_room(1, quarter.min(len as u64), deadline)
+    }
+
+    /// Waits for `least` bytes of room; `worth_a_wake` is how many the consumer
+    /// had better have made before it wakes us.
+    pub(crate) fn wait_for_room(
+        &mut self,
+        least: u64,
+        worth_a_wake: u64,
+        deadline: Option<Instant>,
+    ) -> Result<(), Blocked> {
+        self.publish();
         // The head at which that much is free.
-        let wanted = self
-            .writer
-            .tail()
-            .wrapping_add(worth_a_wake)
-            .wrapping_sub(capacity);
+        let capacity = self.writer.region().capacity();
+        let all_free = self.writer.tail().wrapping_sub(capacity);
+        let wanted = all_free.wrapping_add(worth_a_wake);
         let writer = &mut self.writer;
         self.end.wait(wanted, deadline, || {
             if writer.peer_departure()? != Departure::Open {
                 return Err(Broken::ConsumerClosed.into());
             }
-            Ok((writer.room(1)? > 0).then_some(()))
+            Ok((writer.room(least)? >= least).then_some(()))
         })
+    }
+
+    /// Writes all of `bytes` before `deadline`, blocking while the ring is
+    /// full.
+    ///
+    /// # Errors
+    ///
+    /// [`Partial`] says how many bytes were written, and why no more; those
+    /// are in the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::Stop;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// let partial = producer.write_deadline(&[7; 5000], soon).unwrap_err();
+    /// assert_eq!((partial.moved, partial.stop), (4096, Stop::TimedOut));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Partial> {
+        let (moved, done) = self.write_until(bytes, Some(deadline));
+        done.map_err(|blocked| Partial {
+            moved,
+            stop: blocked.into(),
+        })
+    }
+
+    /// Whether there is somebody to write for; publishes what is held back.
+    pub(crate) fn start_grant(&mut self) -> Result<(), Broken> {
+        self.end.usable()?;
+        self.check_consumer()?;
+        self.publish();
+        Ok(())
+    }
+
+    /// When a blocking call that starts now gives up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.end.deadline()
+    }
+
+    pub(crate) fn writer(&self) -> &Writer<ShmRegion> {
+        &self.writer
+    }
+
+    /// What a grant ends with. Its length is room that there was.
+    pub(crate) fn commit(&mut self, len: usize) {
+        self.writer.advance(len as u64);
+        self.publish();
+    }
+
+    /// Bytes there is room for: at least so many can be written without
+    /// waiting. Looks at the consumer's position only if fewer than `wanted`
+    /// are known to be free.
+    ///
+    /// # Errors
+    ///
+    /// What makes the handle unusable.
+    pub fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
+        self.end.usable()?;
+        match self.writer.room(wanted as u64) {
+            Ok(room) => Ok(room as usize), // at most the capacity
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    /// Whether the consumer has closed the ring, or this handle is closed.
+    ///
+    /// `true` is final, but for a persistent ring, which another consumer can
+    /// open; `false` may be out of date at once, and says nothing of a
+    /// consumer that died: see [`check_peer`](Self::check_peer).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
+    }
+
+    /// Who has the other end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Occupant;
+    ///
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.peer(), Occupant::Process(std::process::id()));
+    /// drop(consumer);
+    /// assert_eq!(producer.peer(), Occupant::Left);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Occupant {
+        self.end.peer_occupant()
+    }
+
+    /// How many bytes are held back before they are published together.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch as usize
+    }
+
+    /// Holds bytes back until there are at least so many, then publishes them
+    /// together: many small writes cost one publication. [`io::Write::flush`],
+    /// a wait for room, [`close`](Self::close) and a drop publish them too;
+    /// [`abort`](Self::abort) and death do not. 0, the default, publishes every
+    /// write.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.set_batch(4096);
+    /// producer.write_all(b"held back")?;
+    /// assert_eq!(consumer.available()?, 0);
+    /// producer.flush()?;
+    /// assert_eq!(consumer.available()?, 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_batch(&mut self, bytes: usize) {
+        self.batch = bytes as u64;
+        if self.writer.pending() >= self.batch && self.end.usable().is_ok() {
+            self.publish();
+        }
+    }
+
+    /// How blocking calls wait.
+    #[must_use]
+    pub fn wait_policy(&self) -> WaitPolicy {
+        self.end.policy()
+    }
+
+    /// Sets how blocking calls wait.
+    pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
+        self.end.set_policy(policy);
     }
 
     /// Finishes the stream: the consumer reads what is left, then the end.
@@ -232,6 +403,7 @@ impl Producer {
     /// ```
     pub fn close(&mut self) -> Result<(), CloseError> {
         self.end.usable()?;
+        self.publish();
         let unread = self.writer.unread().unwrap_or(0);
         match self.end.leave(Departure::Finished) {
             Left::Alone if unread > 0 => Err(CloseError::NobodyCame { unread }),
@@ -256,11 +428,8 @@ impl Producer {
     /// what makes the handle unusable.
     pub fn check_peer(&mut self) -> Result<(), Broken> {
         self.end.usable()?;
-        match self.writer.peer_departure() {
-            Ok(Departure::Open) => self.end.peer_verdict(),
-            Ok(_) => Err(Broken::ConsumerClosed),
-            Err(corruption) => Err(self.end.latch(corruption.into())),
-        }
+        self.check_consumer()?;
+        self.end.peer_verdict()
     }
 
     /// Bytes of the ring.
@@ -312,25 +481,65 @@ impl io::Write for Producer {
         match self.write_until(bytes, deadline) {
             (written, _) if written > 0 => Ok(written),
             (_, Ok(())) => Ok(0),
-            (_, Err(Blocked::TimedOut)) => Err(timed_out("no room in the ring")),
-            (_, Err(Blocked::Broken(broken))) => Err(broken.into()),
+            (_, Err(blocked)) => Err(no_room(blocked)),
         }
     }
 
-    /// Does nothing: every write is published before it returns.
+    /// Writes the parts one after the other, as many as there is room for, and
+    /// publishes them together. Blocks while there is no room at all.
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.end.usable()?;
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        if len == 0 {
+            return Ok(0);
+        }
+        self.check_consumer()?;
+        if self.room(len)? == 0 {
+            let deadline = self.end.deadline();
+            self.wait_for_some_room(len, deadline).map_err(no_room)?;
+        }
+        let mut written = 0;
+        for part in parts {
+            let put = self.writer.put(part);
+            let put = put.map_err(|corruption| self.end.latch(corruption.into()))?;
+            written += put;
+            if put < part.len() {
+                break;
+            }
+        }
+        if written < len || self.writer.pending() >= self.batch {
+            self.publish();
+        }
+        Ok(written)
+    }
+
+    /// Publishes what is held back in a batch. Without one there is nothing to
+    /// do: every write is published before it returns. Does not wait until the
+    /// consumer has read it.
     fn flush(&mut self) -> io::Result<()> {
         self.end.usable()?;
+        self.publish();
         Ok(())
+    }
+}
+
+pub(crate) fn no_room(blocked: Blocked) -> io::Error {
+    match blocked {
+        Blocked::TimedOut => timed_out("no room in the ring"),
+        Blocked::Broken(broken) => broken.into(),
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.end.leave(if std::thread::panicking() {
-            Departure::Aborted
-        } else {
-            Departure::Finished
-        });
+        if std::thread::panicking() {
+            self.end.leave(Departure::Aborted);
+            return;
+        }
+        if self.end.usable().is_ok() {
+            self.publish();
+        }
+        self.end.leave(Departure::Finished);
     }
 }
 

@@ -120,8 +120,10 @@ fn corrupt(fault: Fault, role: Role, own: u64, known: u64, found: u64) -> Corrup
 pub(crate) struct Writer<R> {
     region: R,
     capacity: u64,
-    /// Own position: bytes written so far.
+    /// Own position: bytes written so far, published or not.
     tail: u64,
+    /// The tail that the reader knows.
+    published: u64,
     /// The last head accepted.
     known_head: u64,
     /// See [`departure`].
@@ -139,6 +141,7 @@ impl<R: Region> Writer<R> {
             region,
             capacity,
             tail,
+            published: tail,
             known_head: head,
             forgotten,
         })
@@ -169,25 +172,37 @@ impl<R: Region> Writer<R> {
         Ok(self.capacity - occupied)
     }
 
-    /// Copies as much of `bytes` as one publication carries and there is room
-    /// for, and publishes it.
+    /// Copies as much of `bytes` as there is room for, and publishes nothing.
     #[inline]
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
-        let bytes = &bytes[..bytes.len().min(PUBLICATION)];
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
         let room = self.room(bytes.len() as u64)?;
         // No loss: what is taken is at most `bytes.len()`.
         let len = room.min(bytes.len() as u64) as usize;
         if len > 0 {
             self.region.copy_in(self.tail, &bytes[..len]);
             step!(CopiedIn);
-            self.publish(len as u64);
+            self.advance(len as u64);
         }
         Ok(len)
     }
 
+    /// Counts `len` bytes as written that were put behind the tail, in room
+    /// that was there.
     #[inline]
-    fn publish(&mut self, len: u64) {
+    pub(crate) fn advance(&mut self, len: u64) {
         self.tail = self.tail.wrapping_add(len);
+    }
+
+    /// Bytes written and not yet published.
+    #[inline]
+    pub(crate) fn pending(&self) -> u64 {
+        self.tail.wrapping_sub(self.published)
+    }
+
+    /// Publishes what was written.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        self.published = self.tail;
         let side = self.region.header().side(Role::Producer);
         side.position.store(self.tail, Ordering::Release); // P1
         step!(TailStored);
@@ -208,13 +223,13 @@ impl<R: Region> Writer<R> {
 /// What a reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// So many bytes, at least one.
-    Ready(u64),
-    /// Nothing yet.
+    /// As much as is wanted.
+    Ready,
+    /// Not as much yet.
     Empty,
-    /// Nothing, and nothing will come: the writer finished.
+    /// Not as much, and no more will come: the writer finished.
     Finished,
-    /// Nothing, and nothing will come: the writer broke off.
+    /// Not as much, and no more will come: the writer broke off.
     Aborted,
 }
 
@@ -275,48 +290,48 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Copies what is there, as much as `bytes` holds and one release carries,
-    /// and releases it.
+    /// Copies what is there, as much as `bytes` holds, and releases nothing.
     #[inline]
-    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
+    pub(crate) fn get(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
         let available = self.available(bytes.len() as u64)?;
-        let bytes_len = bytes.len().min(PUBLICATION);
-        let bytes = &mut bytes[..bytes_len];
         // No loss: what is taken is at most `bytes.len()`.
         let len = available.min(bytes.len() as u64) as usize;
         if len > 0 {
             self.region.copy_out(self.head, &mut bytes[..len]);
             step!(CopiedOut);
-            self.release(len as u64);
         }
         Ok(len)
     }
 
+    /// Gives the room of the first `len` bytes, which are there, back to the
+    /// writer.
     #[inline]
-    fn release(&mut self, len: u64) {
+    pub(crate) fn release(&mut self, len: u64) {
         self.head = self.head.wrapping_add(len);
         let side = self.region.header().side(Role::Consumer);
         side.position.store(self.head, Ordering::Release); // P2
         step!(HeadStored);
     }
 
-    /// What there is to read, and whether more can come.
-    pub(crate) fn readiness(&mut self) -> Result<Readiness, Corruption> {
-        let available = self.available(1)?;
-        if available > 0 {
-            return Ok(Readiness::Ready(available));
+    /// Whether there are `least` bytes to read, and if not, whether more can
+    /// come.
+    pub(crate) fn readiness(&mut self, least: u64) -> Result<Readiness, Corruption> {
+        if self.available(least)? >= least {
+            return Ok(Readiness::Ready);
         }
         let (departure, word) = departure(&self.region, Role::Producer, self.forgotten)?;
         if departure == Departure::Open {
             return Ok(Readiness::Empty);
         }
         // It has left: its last bytes are visible by P4. Look once more.
-        let available = self.available(1)?;
+        let available = self.available(least)?;
         Ok(match departure {
-            _ if available > 0 => Readiness::Ready(available),
+            _ if available >= least => Readiness::Ready,
             Departure::Aborted => Readiness::Aborted,
             Departure::Finished | Departure::Open => {
-                self.ended = Some(word);
+                if available == 0 {
+                    self.ended = Some(word);
+                }
                 Readiness::Finished
             }
         })

@@ -455,3 +455,38 @@ fn holder_is_dead(region: &ShmRegion, role: Role, found: u64) -> bool {
     // attached. If nobody but us has, nobody does.
     attached(region).is_some_and(|count| count <= DoubleView::VIEWS)
 }
+
+/// Who has a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Occupant {
+    /// Nobody has had it yet, or it is free again.
+    Nobody,
+    /// This process, in its own pid namespace. It lives, or nothing proves
+    /// that it does not.
+    Process(u32),
+    /// This process had it and is dead.
+    Dead(u32),
+    /// Whoever had it has left.
+    Left,
+}
+
+/// Who has `role`, by the life-cycle word `state`.
+pub(crate) fn occupant(header: &Header, state: State, role: Role) -> Occupant {
+    let record = header.record(role);
+    let pid = pid_of(record.owner.load(Ordering::Relaxed)); // shown only
+    match state.tenure(role) {
+        Some(Tenure::Held) => {
+            let gone =
+                Holder::read(record).is_some_and(|holder| holder.liveness() == Liveness::Gone);
+            if gone {
+                Occupant::Dead(pid)
+            } else {
+                Occupant::Process(pid)
+            }
+        }
+        Some(Tenure::Lost) => Occupant::Dead(pid),
+        Some(Tenure::Left) => Occupant::Left,
+        Some(Tenure::Free) | None => Occupant::Nobody,
+    }
+}

@@ -42,13 +42,57 @@ use crate::sync::{Ordering, fence, spin_loop};
 
 /// How long a sleeper sleeps before it looks whether its peer lives.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
-/// How long a waiter spins before it sleeps: about the cost of a wake, so
-/// that waiting costs at most twice what knowing the future would.
+/// How long a waiter spins before it sleeps, by default: about the cost of a
+/// wake, so that waiting costs at most twice what knowing the future would.
 const SPIN: Duration = Duration::from_micros(30);
 /// Spins between two looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
 /// Wakes within one slice that a peer is allowed.
 const FALSE_WAKES: u32 = 16;
+
+/// How a blocking call waits for the peer.
+///
+/// Whatever the policy, a peer that dies and a cancel flag are noticed within
+/// about ten milliseconds.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::WaitPolicy;
+///
+/// let (mut producer, _consumer) = shmpipe::pair()?;
+/// assert_eq!(producer.wait_policy(), WaitPolicy::default());
+/// producer.set_wait_policy(WaitPolicy::Park);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitPolicy {
+    /// Looks again and again and never sleeps: the lowest latency, for a
+    /// processor. Where both sides may use one processor only, the same one,
+    /// this is slow.
+    Spin,
+    /// Looks again and again for so long, then sleeps; sleeps at once where
+    /// both sides may use one processor only. The default is 30 microseconds,
+    /// about the cost of a wake.
+    SpinThenPark(Duration),
+    /// Sleeps at once: the least processor time.
+    Park,
+}
+
+impl Default for WaitPolicy {
+    fn default() -> WaitPolicy {
+        WaitPolicy::SpinThenPark(SPIN)
+    }
+}
+
+/// How long a wait spins before it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spinning {
+    Not,
+    For(Duration),
+    Always,
+}
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,20 +133,20 @@ impl Effort {
 /// Waits until `ready` gives a value, or an error, or the deadline passes.
 ///
 /// `own` is the caller's and `wanted` the position of the peer that would be
-/// worth a wake. `spins` says whether looking again and again can help; it
-/// cannot where the peer needs this very processor. `slice` is called between
-/// two sleeps, once in a slice, however short the waits are; what has become
-/// ready meanwhile counts before an error from it.
+/// worth a wake. `slice` is called once in a slice, however short the waits
+/// are; what has become ready meanwhile counts before an error from it.
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,
-    spins: bool,
+    spinning: Spinning,
     deadline: Option<Instant>,
     effort: &mut Effort,
     mut ready: impl FnMut() -> Result<Option<T>, E>,
     mut slice: impl FnMut() -> Result<(), E>,
 ) -> Result<Waited<T>, E> {
-    if spins && let Some(value) = spin(deadline, &mut ready)? {
+    if spinning != Spinning::Not
+        && let Some(value) = spin(spinning, deadline, &mut ready)?
+    {
         return Ok(Waited::Ready(value));
     }
     let mut naps = 0;
@@ -125,7 +169,12 @@ pub(crate) fn wait<T, E>(
         let nap = deadline.map_or(SLICE, |deadline| SLICE.min(deadline - now));
         naps += 1;
 
-        if naps > FALSE_WAKES {
+        if spinning == Spinning::Always {
+            let until = Some(now + nap);
+            if let Some(value) = spin(spinning, until, &mut ready)? {
+                return Ok(Waited::Ready(value));
+            }
+        } else if naps > FALSE_WAKES {
             effort.stats.sleeps += 1;
             std::thread::sleep(nap); // out of the peer's reach
         } else {
@@ -151,15 +200,20 @@ pub(crate) fn wait<T, E>(
     }
 }
 
-/// Looks again and again for [`SPIN`].
+/// Looks again and again, for as long as it is told and at most a slice.
 fn spin<T, E>(
+    spinning: Spinning,
     deadline: Option<Instant>,
     ready: &mut impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
     if let Some(value) = ready()? {
         return Ok(Some(value));
     }
-    let mut until = Instant::now() + SPIN;
+    let most = match spinning {
+        Spinning::For(time) => time.min(SLICE),
+        Spinning::Always | Spinning::Not => SLICE,
+    };
+    let mut until = Instant::now() + most;
     if let Some(deadline) = deadline {
         until = until.min(deadline);
     }
@@ -197,7 +251,7 @@ pub(crate) fn wake(peer: &Signals, position: u64) -> bool {
 /// that no position tells.
 pub(crate) fn wake_always(peer: &Signals) -> bool {
     fence(Ordering::SeqCst); // P5
-    rouse(peer)
+    peer.sleeping.load(Ordering::Relaxed) != 0 && rouse(peer) // P5: ordered by the fence
 }
 
 #[cold]

@@ -88,7 +88,7 @@ impl ShmRegion {
 
     /// The address of the byte at `position`, of which `len` follow.
     #[inline]
-    fn at(&self, position: u64, len: usize) -> NonNull<u8> {
+    pub(crate) fn at(&self, position: u64, len: usize) -> NonNull<u8> {
         let capacity = self.geometry.capacity;
         assert!(len as u64 <= capacity, "a span is no longer than the ring");
         let offset = self.geometry.ring_offset + position::index(position, capacity) as usize;

@@ -15,6 +15,22 @@ fn ring(capacity: usize, position: u64) -> (HeapRegion, Writer<HeapRegion>, Read
     (region, writer, reader)
 }
 
+impl Writer<HeapRegion> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
+        let written = self.put(bytes)?;
+        self.publish();
+        Ok(written)
+    }
+}
+
+impl Reader<HeapRegion> {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
+        let read = self.get(bytes)?;
+        self.release(read as u64);
+        Ok(read)
+    }
+}
+
 fn set(region: &HeapRegion, role: Role, position: u64) {
     let side = region.header().side(role);
     side.position.store(position, Ordering::Relaxed); // one thread
@@ -55,11 +71,26 @@ fn a_ring_of_one_byte_works() {
 }
 
 #[test]
-fn a_publication_is_bounded() {
-    let (_, mut writer, mut reader) = ring(4 * PUBLICATION, 0);
-    let bytes = vec![1; 4 * PUBLICATION];
-    assert_eq!(writer.write(&bytes), Ok(PUBLICATION));
-    assert_eq!(reader.available(1), Ok(PUBLICATION as u64));
+fn what_is_not_published_is_not_there() {
+    let (_, mut writer, mut reader) = ring(16, 0);
+    assert_eq!(writer.put(b"abc"), Ok(3));
+    assert_eq!(writer.put(b"def"), Ok(3));
+    assert_eq!((writer.pending(), reader.available(1)), (6, Ok(0)));
+    writer.publish();
+    assert_eq!((writer.pending(), reader.available(1)), (0, Ok(6)));
+}
+
+#[test]
+fn what_is_not_released_takes_room() {
+    let (_, mut writer, mut reader) = ring(8, 0);
+    writer.write(b"abcdefgh").unwrap();
+    let mut bytes = [0; 8];
+    assert_eq!(reader.get(&mut bytes), Ok(8));
+    assert_eq!(writer.room(1), Ok(0));
+    reader.release(3);
+    assert_eq!(writer.room(1), Ok(3));
+    assert_eq!(reader.get(&mut bytes), Ok(5));
+    assert_eq!(&bytes[..5], b"defgh");
 }
 
 #[test]
@@ -69,14 +100,14 @@ fn the_last_bytes_come_before_the_end() {
         (Departure::Aborted, Readiness::Aborted),
     ] {
         let (region, mut writer, mut reader) = ring(16, 5);
-        assert_eq!(reader.readiness(), Ok(Readiness::Empty));
+        assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
         // The reader has looked at the tail before the last bytes came.
         writer.write(b"last").unwrap();
         leave(&region, Role::Producer, departure);
-        assert_eq!(reader.readiness(), Ok(Readiness::Ready(4)));
+        assert_eq!(reader.readiness(1), Ok(Readiness::Ready));
         let mut bytes = [0; 4];
         assert_eq!(reader.read(&mut bytes), Ok(4));
-        assert_eq!(reader.readiness(), Ok(end));
+        assert_eq!(reader.readiness(1), Ok(end));
     }
 }
 
@@ -86,11 +117,11 @@ fn a_forgotten_departure_does_not_count() {
     leave(&region, Role::Producer, Departure::Finished);
     let word = Departure::Finished.to_word(1);
     let mut reader = Reader::new(region.clone(), word).unwrap();
-    assert_eq!(reader.readiness(), Ok(Readiness::Empty));
+    assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
     let side = region.header().side(Role::Producer);
     let next = Departure::Finished.to_word(2);
     side.signals.closed.store(next, Ordering::Relaxed); // one thread
-    assert_eq!(reader.readiness(), Ok(Readiness::Finished));
+    assert_eq!(reader.readiness(1), Ok(Readiness::Finished));
 }
 
 #[test]
@@ -151,7 +182,7 @@ fn an_unknown_departure_is_corruption() {
     for word in [3, 0xff, 0x100, u32::MAX] {
         let side = region.header().side(Role::Producer);
         side.signals.closed.store(word, Ordering::Relaxed); // one thread
-        let rule = reader.readiness().unwrap_err().rule();
+        let rule = reader.readiness(1).unwrap_err().rule();
         assert_eq!(rule, Rule::ClosedWord, "{word:#x}");
     }
 }

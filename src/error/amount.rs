@@ -1,0 +1,174 @@
+//! Errors that say how much there is, or how far a call came.
+
+use std::fmt;
+use std::io;
+
+use super::Broken;
+
+/// Why [`Producer::reserve`](crate::Producer::reserve) gave no grant. Nothing
+/// has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReserveError {
+    /// The ring is not as long as what was asked for, and never will be.
+    TooLong {
+        /// Bytes of the ring.
+        capacity: usize,
+    },
+    /// There is not as much room as was asked for.
+    Full {
+        /// Bytes that there is room for.
+        room: usize,
+    },
+    /// There was not as much room as was asked for in time.
+    TimedOut {
+        /// Bytes that there is room for.
+        room: usize,
+    },
+    /// The stream cannot go on.
+    Broken(Broken),
+}
+
+/// Why [`Consumer::peek`](crate::Consumer::peek) gave no grant. Nothing has
+/// changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeekError {
+    /// The ring is not as long as what was asked for, and never will be.
+    TooLong {
+        /// Bytes of the ring.
+        capacity: usize,
+    },
+    /// There are not as many bytes as were asked for.
+    Empty {
+        /// Bytes that there are.
+        available: usize,
+    },
+    /// There were not as many bytes as were asked for in time.
+    TimedOut {
+        /// Bytes that there are.
+        available: usize,
+    },
+    /// The stream has ended with fewer bytes than were asked for.
+    Ended {
+        /// Bytes that there are.
+        available: usize,
+    },
+    /// The stream cannot go on. Bytes may be left, for a shorter peek or a
+    /// read.
+    Broken(Broken),
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReserveError::TooLong { capacity } => write!(f, "the ring has {capacity} bytes only"),
+            ReserveError::Full { room } => write!(f, "there is room for {room} bytes only"),
+            ReserveError::TimedOut { room } => {
+                write!(f, "timed out with room for {room} bytes only")
+            }
+            ReserveError::Broken(broken) => broken.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for PeekError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeekError::TooLong { capacity } => write!(f, "the ring has {capacity} bytes only"),
+            PeekError::Empty { available } => write!(f, "there are {available} bytes only"),
+            PeekError::TimedOut { available } => {
+                write!(f, "timed out with {available} bytes only")
+            }
+            PeekError::Ended { available } => {
+                write!(f, "the stream has ended with {available} bytes only")
+            }
+            PeekError::Broken(broken) => broken.fmt(f),
+        }
+    }
+}
+
+macro_rules! grant_error {
+    ($error:ident, $none:ident, $($kind:ident => $io:ident),*) => {
+        impl std::error::Error for $error {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                match self {
+                    $error::Broken(broken) => Some(broken),
+                    _ => None,
+                }
+            }
+        }
+
+        impl From<Broken> for $error {
+            fn from(broken: Broken) -> $error {
+                $error::Broken(broken)
+            }
+        }
+
+        impl From<$error> for io::Error {
+            fn from(error: $error) -> io::Error {
+                match error {
+                    $error::Broken(broken) => broken.into(),
+                    $error::$none { .. } => io::Error::new(io::ErrorKind::WouldBlock, error),
+                    $($error::$kind { .. } => io::Error::new(io::ErrorKind::$io, error),)*
+                }
+            }
+        }
+    };
+}
+
+grant_error!(ReserveError, Full, TooLong => InvalidInput, TimedOut => TimedOut);
+grant_error!(PeekError, Empty, TooLong => InvalidInput, TimedOut => TimedOut, Ended => UnexpectedEof);
+
+/// Why a call that moves bytes until a deadline stopped before it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// The deadline passed.
+    TimedOut,
+    /// The stream ended.
+    Ended,
+    /// The stream cannot go on.
+    Broken(Broken),
+}
+
+/// A call that moves bytes until a deadline stopped before it was done. What
+/// it has moved is moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// Bytes that were moved.
+    pub moved: usize,
+    /// Why no more.
+    pub stop: Stop,
+}
+
+impl fmt::Display for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stop {
+            Stop::TimedOut => f.write_str("timed out"),
+            Stop::Ended => f.write_str("the stream has ended"),
+            Stop::Broken(broken) => broken.fmt(f),
+        }?;
+        write!(f, ", after {} bytes", self.moved)
+    }
+}
+
+impl std::error::Error for Partial {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.stop {
+            Stop::Broken(broken) => Some(broken),
+            Stop::TimedOut | Stop::Ended => None,
+        }
+    }
+}
+
+impl From<Partial> for io::Error {
+    fn from(partial: Partial) -> io::Error {
+        let kind = match &partial.stop {
+            Stop::TimedOut => io::ErrorKind::TimedOut,
+            Stop::Ended => io::ErrorKind::UnexpectedEof,
+            Stop::Broken(broken) => broken.kind(),
+        };
+        io::Error::new(kind, partial)
+    }
+}

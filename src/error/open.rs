@@ -1,0 +1,312 @@
+//! Why a ring could not be made or opened.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Corruption;
+use crate::state::Role;
+use crate::sysv::{KeyError, SegmentId, SysvError};
+
+/// Why a segment is not a ring that this build can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incompatible {
+    /// It does not start with the magic: another program's segment.
+    NoMagic,
+    /// It is too small to hold a header.
+    TooSmall {
+        /// Its size in bytes.
+        segment: usize,
+    },
+    /// It was made by a build of another layout version.
+    Version {
+        /// Its version.
+        found: u32,
+        /// The version of this build.
+        supported: u32,
+    },
+    /// It was made on a machine of the other byte order.
+    ByteOrder,
+    /// It was made by a build that keeps hot words another distance apart.
+    LineSize {
+        /// Its line size in bytes.
+        found: u32,
+        /// The line size of this build.
+        supported: u32,
+    },
+    /// Its life cycle is none that this build knows.
+    Kind {
+        /// The value found.
+        found: u32,
+    },
+    /// Its header does not describe a segment of the size that it has.
+    Size {
+        /// The capacity in its header, in bytes.
+        capacity: u64,
+        /// The offset of the ring in its header, in bytes.
+        ring_offset: u64,
+        /// The size of the segment by the kernel, in bytes.
+        segment: usize,
+    },
+    /// Its life-cycle word is none that its life cycle leads to.
+    State {
+        /// The value found.
+        found: u64,
+    },
+    /// Its creator has not finished it, and may be dead.
+    HalfMade,
+}
+
+impl fmt::Display for Incompatible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Incompatible::NoMagic => f.write_str("not a ring: no magic at its start"),
+            Incompatible::TooSmall { segment } => {
+                write!(f, "not a ring: {segment} bytes hold no header")
+            }
+            Incompatible::Version { found, supported } => {
+                write!(f, "layout version {found}, this build has {supported}")
+            }
+            Incompatible::ByteOrder => f.write_str("made with the other byte order"),
+            Incompatible::LineSize { found, supported } => {
+                write!(f, "line size {found} bytes, this build has {supported}")
+            }
+            Incompatible::Kind { found } => write!(f, "unknown life cycle {found}"),
+            Incompatible::Size {
+                capacity,
+                ring_offset,
+                segment,
+            } => write!(
+                f,
+                "header says {capacity} bytes from offset {ring_offset}, the segment has {segment}"
+            ),
+            Incompatible::State { found } => write!(f, "unknown life-cycle word {found:#x}"),
+            Incompatible::HalfMade => f.write_str("its creator has not finished it"),
+        }
+    }
+}
+
+/// Why a ring could not be made or opened. Nothing was written to, or removed
+/// from, a segment that is not ours.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file that names the ring cannot be used.
+    Path {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// The file that names the ring is a directory.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No key can be made of what was given.
+    Key(KeyError),
+    /// A capacity of zero, or more than an address space holds.
+    Capacity {
+        /// The bytes asked for.
+        asked: usize,
+    },
+    /// A mode that is not made of the nine permission bits, or that does not
+    /// let its own user read and write.
+    Mode {
+        /// The mode asked for.
+        asked: u32,
+    },
+    /// A ring of another capacity is there, and it was asked for too.
+    CapacityMismatch {
+        /// The bytes asked for, rounded up as they would have been.
+        asked: u64,
+        /// The bytes of the ring that is there.
+        found: u64,
+    },
+    /// A ring of another life cycle is there.
+    LifeCycleMismatch {
+        /// Whether the ring that is there persists.
+        persistent: bool,
+    },
+    /// Somebody alive holds the role.
+    RoleTaken {
+        /// The role.
+        role: Role,
+        /// Who holds it, in its own pid namespace; 0 when not known.
+        pid: u32,
+    },
+    /// The key leads to a segment that is no ring of ours.
+    NotARing {
+        /// The segment.
+        id: SegmentId,
+        /// What is wrong with it.
+        reason: Incompatible,
+    },
+    /// The key leads to the ring of another file: `ftok` keeps 8 bits of the
+    /// device and 16 of the inode. Another project id leads elsewhere.
+    KeyCollision {
+        /// The segment.
+        id: SegmentId,
+        /// Device and inode number of the file that it belongs to.
+        owner: (u64, u64),
+        /// Device and inode number of the file that was asked for.
+        asked: (u64, u64),
+    },
+    /// The segment belongs to another user, or is open to more users than was
+    /// asked for. It was not looked into.
+    Untrusted {
+        /// The segment.
+        id: SegmentId,
+        /// The user that owns it.
+        uid: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The segment was removed.
+    Removed {
+        /// The segment.
+        id: SegmentId,
+    },
+    /// Another process holds the path open for a ring that cannot be seen
+    /// from here: it is in another IPC namespace, such as another container.
+    OtherNamespace {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The peer did not come, or a lock was not had, in time.
+    TimedOut {
+        /// How long it took.
+        after: Duration,
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// `kernel.shm_rmid_forced` is 1: the kernel removes what nobody has
+    /// attached, so nothing can persist.
+    CannotPersist,
+    /// The caller's cancel flag was set; see
+    /// [`Options::cancel_on`](crate::Options::cancel_on).
+    Cancelled,
+    /// The ring contradicts the protocol.
+    Corrupted(Corruption),
+    /// A system call of System V shared memory failed.
+    System(SysvError),
+}
+
+impl OpenError {
+    /// The kind that this has as an [`io::Error`].
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        use io::ErrorKind as Kind;
+        match self {
+            OpenError::Path { source, .. } => source.kind(),
+            OpenError::Directory { .. } => Kind::IsADirectory,
+            OpenError::Key(_) | OpenError::Capacity { .. } | OpenError::Mode { .. } => {
+                Kind::InvalidInput
+            }
+            OpenError::CapacityMismatch { .. } | OpenError::LifeCycleMismatch { .. } => {
+                Kind::AlreadyExists
+            }
+            OpenError::RoleTaken { .. } => Kind::ResourceBusy,
+            OpenError::NotARing { .. } | OpenError::Corrupted(_) => Kind::InvalidData,
+            OpenError::KeyCollision { .. } => Kind::AddrInUse,
+            OpenError::Untrusted { .. } => Kind::PermissionDenied,
+            OpenError::Removed { .. } => Kind::NotFound,
+            OpenError::OtherNamespace { .. } => Kind::HostUnreachable,
+            OpenError::TimedOut { .. } => Kind::TimedOut,
+            OpenError::CannotPersist => Kind::Unsupported,
+            OpenError::Cancelled => Kind::Other,
+            OpenError::System(error) => io::ErrorKind::from(error),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Path { path, source } => write!(f, "{}: {source}", path.display()),
+            OpenError::Directory { path } => write!(f, "{}: is a directory", path.display()),
+            OpenError::Key(error) => error.fmt(f),
+            OpenError::Capacity { asked } => write!(
+                f,
+                "a capacity of {asked} bytes is not possible: at least 1, and at most 2^61"
+            ),
+            OpenError::Mode { asked } => write!(
+                f,
+                "mode {asked:#o} is not possible: nine permission bits, with 0600 among them"
+            ),
+            OpenError::CapacityMismatch { asked, found } => write!(
+                f,
+                "the ring that is there has {found} bytes, {asked} were asked for"
+            ),
+            OpenError::LifeCycleMismatch { persistent: true } => {
+                f.write_str("the ring that is there persists, this one was not to")
+            }
+            OpenError::LifeCycleMismatch { persistent: false } => {
+                f.write_str("the ring that is there does not persist, this one was to")
+            }
+            OpenError::RoleTaken { role, pid: 0 } => write!(f, "there is a {role} already"),
+            OpenError::RoleTaken { role, pid } => {
+                write!(f, "there is a {role} already: process {pid}")
+            }
+            OpenError::NotARing { id, reason } => write!(f, "segment {id} is not usable: {reason}"),
+            OpenError::KeyCollision { id, owner, asked } => write!(
+                f,
+                "segment {id} has the same key but belongs to another file \
+                 (device {}, inode {}; asked for device {}, inode {}): use another project id",
+                owner.0, owner.1, asked.0, asked.1
+            ),
+            OpenError::Untrusted { id, uid, mode } => write!(
+                f,
+                "segment {id} is not to be trusted: it belongs to user {uid} and has mode {mode:#o}"
+            ),
+            OpenError::Removed { id } => write!(f, "segment {id} was removed"),
+            OpenError::OtherNamespace { path } => write!(
+                f,
+                "{}: a process that waits there cannot be seen from here: \
+                 it is in another IPC namespace (another container?)",
+                path.display()
+            ),
+            OpenError::TimedOut { after, what } => {
+                write!(f, "timed out after {:.1} s: {what}", after.as_secs_f64())
+            }
+            OpenError::CannotPersist => f.write_str(
+                "kernel.shm_rmid_forced is 1 (/proc/sys/kernel/shm_rmid_forced): nothing can persist",
+            ),
+            OpenError::Cancelled => f.write_str("cancelled by the caller"),
+            OpenError::Corrupted(corruption) => corruption.fmt(f),
+            OpenError::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::Path { source, .. } => Some(source),
+            OpenError::Key(error) => Some(error),
+            OpenError::Corrupted(corruption) => Some(corruption),
+            OpenError::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! open_error_from {
+    ($($source:ty => $variant:ident),*) => {$(
+        impl From<$source> for OpenError {
+            fn from(source: $source) -> OpenError {
+                OpenError::$variant(source)
+            }
+        }
+    )*};
+}
+
+open_error_from!(KeyError => Key, Corruption => Corrupted, SysvError => System);
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> io::Error {
+        io::Error::new(error.kind(), error)
+    }
+}
