@@ -300,3 +300,52 @@ fn a_blocked_side_uses_next_to_nothing() {
         assert!(share < 0.05, "{:.2} %", share * 100.0);
     });
 }
+
+/// A second file with the key of `first`, made on a file system that numbers
+/// its files one after the other.
+fn namesake_of(first: &TempPath) -> Option<TempPath> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &TempPath| std::fs::metadata(path).unwrap().ino();
+    (0..1 << 20)
+        .map(|_| TempPath::new_in("/dev/shm"))
+        .find(|second| inode(second) & 0xffff == inode(first) & 0xffff)
+}
+
+#[test]
+fn two_files_with_one_key_never_meet() {
+    alone("two_files_with_one_key_never_meet", || {
+        let first = TempPath::new_in("/dev/shm");
+        let Some(second) = namesake_of(&first) else {
+            println!("skipped: /dev/shm does not number files one after the other");
+            return;
+        };
+        assert_eq!(first.key(), second.key());
+        let mut child = Fork::new(|| {
+            let mut producer = options().producer(&first).unwrap();
+            producer.write_all(b"for the first").unwrap();
+        });
+        let id = segment_of(&first);
+        let error = options().consumer(&second).unwrap_err();
+        assert!(
+            matches!(error, OpenError::KeyCollision { id: found, .. } if found == id),
+            "{error}"
+        );
+        assert!(error.to_string().contains("another project id"));
+        assert!(matches!(
+            shmpipe::remove_path(&second, 1, true),
+            Err(shmpipe::RemoveError::Open(OpenError::KeyCollision { .. }))
+        ));
+        // As the error says.
+        let mut other = Fork::new(|| {
+            let mut producer = options().project(2).producer(&second).unwrap();
+            producer.write_all(b"for the second").unwrap();
+        });
+        let mut text = String::new();
+        let mut consumer = options().project(2).consumer(&second).unwrap();
+        consumer.read_to_string(&mut text).unwrap();
+        let mut consumer = options().consumer(&first).unwrap();
+        consumer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "for the secondfor the first");
+        assert_eq!((child.wait(), other.wait()), (End::Exit(0), End::Exit(0)));
+    });
+}

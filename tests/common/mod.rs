@@ -32,7 +32,12 @@ pub(crate) struct TempPath(PathBuf);
 
 impl TempPath {
     pub(crate) fn new() -> TempPath {
-        let path = std::env::temp_dir().join(format!("shmpipe-test-{:016x}", unique()));
+        TempPath::new_in(std::env::temp_dir())
+    }
+
+    pub(crate) fn new_in(folder: impl AsRef<Path>) -> TempPath {
+        let name = format!("shmpipe-test-{:016x}", unique());
+        let path = folder.as_ref().join(name);
         File::create_new(&path).unwrap();
         TempPath(path)
     }
