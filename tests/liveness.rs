@@ -236,6 +236,42 @@ fn each_ring_of_one_path_has_one_producer_and_one_consumer() {
     );
 }
 
+#[test]
+fn one_racer_follows_a_dead_holder() {
+    alone("one_racer_follows_a_dead_holder", || {
+        let mut persistent = options();
+        persistent.persistent(true);
+        for round in 0..ROUNDS as u64 {
+            let path = TempPath::new();
+            let role = role_of(round);
+            let claim = || match role {
+                Role::Producer => persistent.producer(&path).map(std::mem::forget),
+                Role::Consumer => persistent.consumer(&path).map(std::mem::forget),
+            };
+            let mut holder = Fork::new(|| {
+                claim().unwrap();
+                exit_now(0);
+            });
+            assert_eq!(holder.wait(), End::Exit(0)); // with its role in hand
+            let guard = TempPath::new();
+            let winners = race(|_| match claim() {
+                Ok(()) => {
+                    // Whoever has the role has this lock, alone.
+                    let alone = std::fs::File::open(&guard).unwrap();
+                    alone.try_lock().expect("the role is had by one at a time");
+                    std::thread::sleep(Duration::from_millis(2));
+                    alone.unlock().unwrap();
+                    Some(Report { role, ring: 0 })
+                }
+                Err(OpenError::RoleTaken { .. }) => None,
+                Err(error) => panic!("{error}"),
+            });
+            assert!(!winners.is_empty(), "round {round}: the dead is followed");
+        }
+        println!("racers for a dead holder's role: {ROUNDS} rounds of 8; one at a time had it");
+    });
+}
+
 // ---- Nothing piles up ----
 
 fn address_space() -> u64 {
