@@ -4,39 +4,31 @@
 //! cargo run --example spawn_child
 //! ```
 //!
-//! exec gives up every attachment, so the child gets the id of the segment as
-//! an argument and attaches it again. Here the child is this same program.
+//! Here the child is this same program. It could be any that calls
+//! `Producer::from_parent`, such as `shmpipe send --inherited`.
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::Command;
-use std::time::Duration;
 
-use shmpipe::Options;
-use shmpipe::sysv::SegmentId;
+use shmpipe::{Options, Producer};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    match std::env::args().nth(1) {
+    match std::env::args().nth(1).as_deref() {
         None => parent(),
-        Some(id) => child(id.parse()?),
+        Some("child") => child(),
+        Some(_) => Err("usage: spawn_child".into()),
     }
 }
 
 fn parent() -> Result<(), Box<dyn Error>> {
-    // Whoever has the id could attach at any time, so a child that fails before
-    // it does is not noticed. The limit ends the wait for such a child.
-    let ring = Options::new()
-        .timeout(Duration::from_secs(10))
-        .anonymous()?;
-    // The ring must stay attached until the child has attached it.
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg(ring.id().to_string())
-        .spawn()?;
+    let ring = Options::new().anonymous()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    let (mut consumer, mut child) = ring.spawn_producer(command.arg("child"))?;
 
-    let streamed = ring
-        .into_consumer()
-        .map_err(io::Error::from)
-        .and_then(|mut consumer| io::copy(&mut consumer, &mut io::stdout()));
+    // Ends with an error if the child does before it has finished the stream,
+    // or before it has taken its end at all.
+    let streamed = io::copy(&mut consumer, &mut io::stdout());
     let status = child.wait()?;
     println!("{} bytes received; the child: {status}", streamed?);
     if !status.success() {
@@ -45,8 +37,8 @@ fn parent() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn child(id: SegmentId) -> Result<(), Box<dyn Error>> {
-    let mut producer = Options::new().attach(id)?.into_producer()?;
+fn child() -> Result<(), Box<dyn Error>> {
+    let mut producer = Producer::from_parent()?;
     writeln!(producer, "hello from process {}", std::process::id())?;
     producer.close()?;
     Ok(())

@@ -94,6 +94,10 @@ impl Consumer {
         }
     }
 
+    pub(crate) fn expect_child(&mut self, pid: u32) {
+        self.end.expect_child(pid);
+    }
+
     /// Opens the ring of the file `path` for reading, with the default
     /// [`Options`].
     ///

@@ -17,7 +17,7 @@ use crate::region::Region;
 use crate::region::shm::ShmRegion;
 use crate::ring::Departure;
 use crate::roles::{self, Claim, Holder, Occupant, PeerWatch, Verdict};
-use crate::state::{Kind, Life};
+use crate::state::{Kind, Life, Tenure};
 use crate::sync::Ordering;
 use crate::sysv::SegmentId;
 use crate::wait::{self, Effort, Spinning, Stats, WaitPolicy, Waited};
@@ -100,6 +100,28 @@ impl Endpoint {
     pub(crate) fn hand_over(&self) -> SegmentId {
         self.handed_over.set(true);
         self.region.id()
+    }
+
+    /// Expects a child, not yet waited for, to take the other role. Of a ring
+    /// that persists anybody may, now or later.
+    pub(crate) fn expect_child(&mut self, pid: u32) {
+        if self.region.geometry().kind != Kind::Persistent {
+            self.watch.expect_child(pid);
+        }
+    }
+
+    /// Waits until the child that is expected, if one is, has taken the other
+    /// role, and so has the segment attached. Says whether nobody is missing.
+    pub(crate) fn await_child(&mut self) -> bool {
+        if !self.watch.expects_child() {
+            return true;
+        }
+        let (region, role) = (self.region.clone(), self.claim.role.peer());
+        let is_taken = || roles::state(region.header()).tenure(role) != Some(Tenure::Free);
+        let deadline = self.deadline();
+        // No position ends this wait.
+        self.wait(u64::MAX, deadline, || Ok(is_taken().then_some(())))
+            .is_ok()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -260,8 +260,8 @@ try_error!(TryReadError, Empty, "the ring is empty");
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// The ring was opened without waiting, and nobody came: so many bytes
-    /// were written that nobody will read.
+    /// The ring was opened without waiting, or handed to a child, and nobody
+    /// came: so many bytes were written that nobody will read.
     NobodyCame {
         /// Bytes.
         unread: u64,

@@ -38,7 +38,8 @@
 //! | for | see |
 //! |---|---|
 //! | a ring between unrelated processes | [`Options::producer`], [`Options::consumer`] |
-//! | a ring over a fork, an exec, or between threads | [`Ring`], [`pair()`] |
+//! | a ring over a fork, or between threads | [`Ring`], [`pair()`] |
+//! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] and the like |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | what is there, and removing it | [`Snapshot`], [`remove`], [`remove_stale`] |
@@ -69,6 +70,7 @@ compile_error!(
      target with 64-bit atomics, in which it counts positions"
 );
 
+mod child;
 mod classify;
 mod consumer;
 mod copy;

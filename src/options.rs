@@ -28,6 +28,7 @@ const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 /// |---|---|---|
 /// | [`producer`](Options::producer), [`consumer`](Options::consumer) | a role | a path |
 /// | [`producer_by_key`](Options::producer_by_key), [`consumer_by_key`](Options::consumer_by_key) | a role | a key |
+/// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | what the parent process says |
 /// | [`anonymous`](Options::anonymous) | a [`Ring`] without roles | fork, or its id |
 /// | [`attach`](Options::attach) | a [`Ring`] without roles | an id |
 ///
@@ -233,8 +234,9 @@ impl Options {
         ))
     }
 
-    /// Attaches the ring whose segment has this id, such as one that a parent
-    /// process has handed over.
+    /// Attaches the ring whose segment has this id, such as one that another
+    /// process has sent here. From a parent to its child,
+    /// [`Ring::spawn_consumer`] does more.
     ///
     /// # Errors
     ///

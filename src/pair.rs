@@ -19,8 +19,9 @@ use crate::sysv::{DoubleView, SegmentId};
 /// - Threads: [`split`](Ring::split) it.
 /// - Parent and child: make it, fork, and let each process turn its own copy
 ///   into its end.
-/// - Across exec: hand [`id`](Ring::id) to the child, which calls
-///   [`Options::attach`].
+/// - Across exec: [`spawn_consumer`](Ring::spawn_consumer) and
+///   [`spawn_producer`](Ring::spawn_producer) start the child. Or hand
+///   [`id`](Ring::id) to it by other means, for [`Options::attach`].
 ///
 /// Dropping it detaches the segment and touches nothing else.
 ///
@@ -95,6 +96,11 @@ impl Ring {
     pub fn id(&self) -> SegmentId {
         self.handed_over.set(true);
         self.region.id()
+    }
+
+    /// What tells this ring from another one with its id.
+    pub(crate) fn nonce(&self) -> u64 {
+        self.region.geometry().nonce
     }
 
     /// Bytes of the ring.

@@ -79,6 +79,15 @@ impl Process {
         process
     }
 
+    /// A child of this process, not yet waited for.
+    pub(crate) fn of_child(pid: u32) -> Process {
+        Process {
+            pid,
+            start: start_of(pid),
+            ..Process::current()
+        }
+    }
+
     fn read() -> Process {
         let pid = std::process::id();
         Process {

@@ -281,6 +281,10 @@ impl Producer {
         Ok(())
     }
 
+    pub(crate) fn expect_child(&mut self, pid: u32) {
+        self.end.expect_child(pid);
+    }
+
     /// When a blocking call that starts now gives up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.end.deadline()
@@ -383,11 +387,14 @@ impl Producer {
     }
 
     /// Finishes the stream: the consumer reads what is left, then the end.
+    /// Waits for nobody but a child that has yet to take its end: see
+    /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer).
     ///
     /// # Errors
     ///
     /// [`CloseError::NobodyCame`] when the ring was opened without waiting and
-    /// nobody has opened the other end: the bytes in it are gone.
+    /// nobody has opened the other end, or when the child did not take it: the
+    /// bytes in it are gone.
     /// [`CloseError::Broken`] when the handle was closed before, or inherited
     /// by fork.
     ///
@@ -404,9 +411,12 @@ impl Producer {
     pub fn close(&mut self) -> Result<(), CloseError> {
         self.end.usable()?;
         self.publish();
+        let has_come = self.end.await_child();
         let unread = self.writer.unread().unwrap_or(0);
         match self.end.leave(Departure::Finished) {
-            Left::Alone if unread > 0 => Err(CloseError::NobodyCame { unread }),
+            left if unread > 0 && (left == Left::Alone || !has_come) => {
+                Err(CloseError::NobodyCame { unread })
+            }
             _ => Ok(()),
         }
     }
@@ -538,6 +548,7 @@ impl Drop for Producer {
         }
         if self.end.usable().is_ok() {
             self.publish();
+            self.end.await_child();
         }
         self.end.leave(Departure::Finished);
     }

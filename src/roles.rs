@@ -254,11 +254,27 @@ pub(crate) enum Verdict {
 pub(crate) struct PeerWatch {
     /// The watch, and the process that it watches.
     watch: Option<(Process, Watch)>,
+    /// The child that the role was handed to, until somebody has the role.
+    child: Option<Watch>,
     /// Who was found dead last; 0 for nobody.
     dead: u32,
 }
 
 impl PeerWatch {
+    /// Expects this child, not yet waited for, to take the peer's role; and
+    /// nobody else.
+    pub(crate) fn expect_child(&mut self, pid: u32) {
+        let mut watch = Watch::new(Process::of_child(pid));
+        // Now, while the pid is sure to be the child's; the answer comes again.
+        watch.check();
+        self.child = Some(watch);
+    }
+
+    /// Whether a child was expected that was not seen to come.
+    pub(crate) fn expects_child(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Asks whether the peer of `claim` lives. `handed_over` says that the
     /// segment's id was given to a process that may come at any time.
     pub(crate) fn check(
@@ -277,8 +293,13 @@ impl PeerWatch {
         let record = header.record(role);
         let holder = Holder::read(record);
         let verdict = match now.tenure(role) {
-            Some(Tenure::Held) => self.check_holder(region, claim, holder),
-            Some(Tenure::Free) if region.geometry().kind == Kind::Anonymous => {
+            Some(Tenure::Held) => {
+                self.child = None;
+                self.check_holder(region, claim, holder)
+            }
+            Some(Tenure::Free)
+                if region.geometry().kind == Kind::Anonymous || self.child.is_some() =>
+            {
                 self.check_newcomer(region, claim, holder, handed_over)
             }
             Some(Tenure::Free | Tenure::Left) => Verdict::Absent,
@@ -318,7 +339,8 @@ impl PeerWatch {
         Verdict::Present
     }
 
-    /// Nobody has the role of an anonymous ring: may somebody come yet?
+    /// Nobody has the role of an anonymous ring, or of one that was handed to a
+    /// child: may somebody come yet?
     fn check_newcomer(
         &mut self,
         region: &ShmRegion,
@@ -334,7 +356,11 @@ impl PeerWatch {
             };
         }
         let alone = || attached(region).is_some_and(|count| count <= u64::from(claim.views));
-        if !handed_over && alone() {
+        let is_nobody_left = match &mut self.child {
+            Some(child) => half_done.is_none() && child.check() == Liveness::Gone,
+            None => !handed_over && alone(),
+        };
+        if is_nobody_left {
             return Verdict::NeverCame;
         }
         Verdict::Absent

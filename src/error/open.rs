@@ -1,5 +1,6 @@
 //! Why a ring could not be made or opened.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -185,6 +186,28 @@ pub enum OpenError {
     /// `kernel.shm_rmid_forced` is 1: the kernel removes what nobody has
     /// attached, so nothing can persist.
     CannotPersist,
+    /// The child that was to have the other end cannot be started.
+    Spawn {
+        /// Its program.
+        program: OsString,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No parent has handed a ring to this process: the environment variable
+    /// `SHMPIPE_RING` is not set.
+    NotAChild,
+    /// The environment variable `SHMPIPE_RING` says what no parent says.
+    Malformed {
+        /// What it says.
+        value: OsString,
+    },
+    /// The parent has handed the other role to this process.
+    OtherRole {
+        /// The role that this process was given.
+        given: Role,
+        /// The role that it asked for.
+        asked: Role,
+    },
     /// The caller's cancel flag was set; see
     /// [`Options::cancel_on`](crate::Options::cancel_on).
     Cancelled,
@@ -200,11 +223,14 @@ impl OpenError {
     pub fn kind(&self) -> io::ErrorKind {
         use io::ErrorKind as Kind;
         match self {
-            OpenError::Path { source, .. } => source.kind(),
+            OpenError::Path { source, .. } | OpenError::Spawn { source, .. } => source.kind(),
             OpenError::Directory { .. } => Kind::IsADirectory,
-            OpenError::Key(_) | OpenError::Capacity { .. } | OpenError::Mode { .. } => {
-                Kind::InvalidInput
-            }
+            OpenError::Key(_)
+            | OpenError::Capacity { .. }
+            | OpenError::Mode { .. }
+            | OpenError::NotAChild
+            | OpenError::Malformed { .. }
+            | OpenError::OtherRole { .. } => Kind::InvalidInput,
             OpenError::CapacityMismatch { .. } | OpenError::LifeCycleMismatch { .. } => {
                 Kind::AlreadyExists
             }
@@ -274,6 +300,20 @@ impl fmt::Display for OpenError {
             OpenError::CannotPersist => f.write_str(
                 "kernel.shm_rmid_forced is 1 (/proc/sys/kernel/shm_rmid_forced): nothing can persist",
             ),
+            OpenError::Spawn { program, source } => {
+                write!(f, "cannot start {}: {source}", program.display())
+            }
+            OpenError::NotAChild => {
+                f.write_str("no parent has handed a ring to this process: SHMPIPE_RING is not set")
+            }
+            OpenError::Malformed { value } => write!(
+                f,
+                "SHMPIPE_RING says {value:?}, not the id, nonce and role of a ring"
+            ),
+            OpenError::OtherRole { given, asked } => write!(
+                f,
+                "the parent has handed the {given}'s end to this process, not the {asked}'s"
+            ),
             OpenError::Cancelled => f.write_str("cancelled by the caller"),
             OpenError::Corrupted(corruption) => corruption.fmt(f),
             OpenError::System(error) => error.fmt(f),
@@ -284,7 +324,7 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            OpenError::Path { source, .. } => Some(source),
+            OpenError::Path { source, .. } | OpenError::Spawn { source, .. } => Some(source),
             OpenError::Key(error) => Some(error),
             OpenError::Corrupted(corruption) => Some(corruption),
             OpenError::System(error) => Some(error),

@@ -161,13 +161,17 @@ pub(crate) struct Exec(Child);
 impl Exec {
     /// The child finds `part` in [`part`].
     pub(crate) fn new(name: &str, part: &str) -> Exec {
-        let child = Command::new(std::env::current_exe().unwrap())
+        Exec(Exec::command(name, part).spawn().unwrap())
+    }
+
+    /// What starts such a child.
+    pub(crate) fn command(name: &str, part: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", name, "--nocapture", "--test-threads=1"])
             .env(PART, part)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Exec(child)
+            .stdout(Stdio::null());
+        command
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -180,6 +184,12 @@ impl Exec {
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.0.wait().unwrap()
+    }
+}
+
+impl From<Child> for Exec {
+    fn from(child: Child) -> Exec {
+        Exec(child)
     }
 }
 

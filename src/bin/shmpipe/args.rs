@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -62,7 +62,11 @@ pub(crate) enum Verb {
 #[derive(Args, Debug)]
 pub(crate) struct StreamArgs {
     /// The file that names the ring, made if missing; its contents do not matter
-    pub(crate) path: PathBuf,
+    #[arg(required_unless_present = "inherited")]
+    path: Option<PathBuf>,
+    /// Use the ring that the parent process has handed to this one, not one of a PATH
+    #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist"])]
+    inherited: bool,
     /// Bytes of the ring, rounded up to a power of two (64KiB, 4MiB, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
@@ -78,6 +82,11 @@ pub(crate) struct StreamArgs {
 }
 
 impl StreamArgs {
+    /// The file that names the ring; none if the parent has handed it over.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     pub(crate) fn options(&self) -> shmpipe::Options {
         let mut options = shmpipe::Options::new();
         options.project(self.project).persistent(self.persist);

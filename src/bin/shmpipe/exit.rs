@@ -122,7 +122,10 @@ impl From<OpenError> for Failure {
         let code = match &error {
             OpenError::Cancelled => return Failure::interrupted(),
             OpenError::TimedOut { .. } => Code::TimedOut,
-            OpenError::Capacity { .. } => Code::Usage,
+            OpenError::Capacity { .. }
+            | OpenError::NotAChild
+            | OpenError::Malformed { .. }
+            | OpenError::OtherRole { .. } => Code::Usage,
             OpenError::Corrupted(_)
             | OpenError::NotARing {
                 reason: Incompatible::Size { .. },

@@ -19,11 +19,15 @@ pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
     // Without std's own buffer.
     let stdout = io::stdout().as_fd().try_clone_to_owned();
     let mut stdout = File::from(stdout.map_err(|error| Failure::io("stdout", &error))?);
-    make_if_missing(&args.path)?;
-    let consumer = args
-        .options()
-        .cancel_on(Arc::clone(&signals.flag))
-        .consumer(&args.path)?;
+    let mut options = args.options();
+    options.cancel_on(Arc::clone(&signals.flag));
+    let consumer = match args.path() {
+        Some(path) => {
+            make_if_missing(path)?;
+            options.consumer(path)?
+        }
+        None => options.consumer_from_parent()?,
+    };
     let watched = Watched::new(consumer, signals).map_err(|error| Failure::io("thread", &error))?;
     let done = copy(&watched, &mut stdout);
     watched.end(done, |mut consumer| Ok(consumer.close()?))

@@ -22,12 +22,16 @@ pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
     // Without std's own buffer. Unbuffered, so nothing is read twice.
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     let mut stdin = File::from(stdin.map_err(|error| Failure::io("stdin", &error))?);
-    make_if_missing(&args.path)?;
+    let mut options = args.options();
+    options.cancel_on(Arc::clone(&signals.flag));
     let sender = Sender {
-        producer: args
-            .options()
-            .cancel_on(Arc::clone(&signals.flag))
-            .producer(&args.path)?,
+        producer: match args.path() {
+            Some(path) => {
+                make_if_missing(path)?;
+                options.producer(path)?
+            }
+            None => options.producer_from_parent()?,
+        },
         persistent: args.persist,
     };
     let watched = Watched::new(sender, signals).map_err(|error| Failure::io("thread", &error))?;
