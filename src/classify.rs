@@ -216,12 +216,13 @@ fn class_by_header(
         Ok(geometry) => geometry,
         Err(reason) => return Class::Foreign(reason),
     };
-    if let Some(file) = expected.file {
-        let owner = (geometry.device, geometry.inode);
-        let asked = (file.dev, file.ino);
-        if owner != asked || geometry.project != u32::from(file.project.get()) {
-            return Class::Collision { owner, asked };
-        }
+    if let Some(file) = expected.file
+        && !geometry.is_of(file)
+    {
+        return Class::Collision {
+            owner: (geometry.device, geometry.inode),
+            asked: (file.dev, file.ino),
+        };
     }
     if geometry.kind == Kind::Anonymous && !expected.marked {
         // No key leads to an anonymous ring.

@@ -415,6 +415,12 @@ impl Geometry {
         }
     }
 
+    /// Whether the ring was made to be found by `file`.
+    pub(crate) fn is_of(&self, file: FileIdentity) -> bool {
+        (self.device, self.inode) == (file.dev, file.ino)
+            && self.project == u32::from(file.project.get())
+    }
+
     /// Bytes of the whole segment.
     pub(crate) fn segment_len(&self) -> usize {
         self.ring_offset + self.capacity as usize

@@ -1,6 +1,7 @@
 //! Looking at rings without touching them, and removing them on purpose.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::classify::{Class, Expected, Found, classify, misshapen};
 use crate::deadline::Deadline;
@@ -13,7 +14,7 @@ use crate::region::shm;
 use crate::roles::{Occupant, occupant};
 use crate::state::{Kind, Life, Role};
 use crate::sync::{Ordering, fence};
-use crate::sysv::{self, Mode, Project, SegmentId, SysvErrorKind};
+use crate::sysv::{self, FileIdentity, Mode, Project, SegmentId, SysvErrorKind};
 
 /// How a ring comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +32,7 @@ pub enum LifeCycle {
 ///
 /// The words are those of running processes: by the time they are read they
 /// may have changed. They agree with one another as far as `fill` is never
-/// more than `capacity`.
+/// more than `capacity`; and from one look to the next, `written` only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -55,6 +56,13 @@ pub struct Snapshot {
     pub producer: Occupant,
     /// Who reads.
     pub consumer: Occupant,
+    /// Whether the producer sleeps until there is room.
+    pub producer_sleeps: bool,
+    /// Whether the consumer sleeps until there are bytes.
+    pub consumer_sleeps: bool,
+    /// When it was made, or last given another owner or mode: the change time
+    /// that the kernel keeps (`shm_ctime`), in whole seconds.
+    pub created: SystemTime,
 }
 
 /// How often the positions are read again to find them standing still.
@@ -79,6 +87,40 @@ impl Snapshot {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn of(id: SegmentId) -> Result<Snapshot, OpenError> {
+        Snapshot::look(id, None)
+    }
+
+    /// Looks at the ring that the file `path` leads to, as [`of`](Self::of)
+    /// does. A named ring is found until both ends are open, a persistent one
+    /// until it is removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of), and [`OpenError::NoRing`],
+    /// [`OpenError::KeyCollision`], [`OpenError::Path`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Occupant, OpenError, Options, Snapshot};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-at-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// assert!(matches!(Snapshot::at(&path, 1), Err(OpenError::NoRing { .. })));
+    /// let consumer = Options::new().no_wait(true).consumer(&path)?;
+    /// let ring = Snapshot::at(&path, 1)?;
+    /// assert_eq!(ring.consumer, Occupant::Process(std::process::id()));
+    /// assert_eq!(ring.producer, Occupant::Nobody);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn at(path: impl AsRef<Path>, project: u32) -> Result<Snapshot, OpenError> {
+        let file = KeyFile::open(path.as_ref(), Project::new(project)?)?;
+        Snapshot::look(find(&file)?, Some(file.identity()))
+    }
+
+    /// Looks at the ring whose segment is `id`, if it is that of `file`.
+    fn look(id: SegmentId, file: Option<FileIdentity>) -> Result<Snapshot, OpenError> {
         let removed_or = |error: sysv::SysvError| match error.kind() {
             SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::Removed { id },
             _ => OpenError::System(error),
@@ -96,7 +138,18 @@ impl Snapshot {
         if state.life() == Some(Life::Unborn) {
             return Err(not_a_ring(Incompatible::HalfMade));
         }
+        if let Some(file) = file
+            && !geometry.is_of(file)
+        {
+            return Err(OpenError::KeyCollision {
+                id,
+                owner: (geometry.device, geometry.inode),
+                asked: (file.dev, file.ino),
+            });
+        }
         let (fill, written) = positions(header, geometry.capacity);
+        let producer = occupant(header, state, Role::Producer);
+        let consumer = occupant(header, state, Role::Consumer);
         Ok(Snapshot {
             id,
             key: stat.key_raw,
@@ -110,8 +163,12 @@ impl Snapshot {
                 Kind::Named => LifeCycle::Named,
                 Kind::Persistent => LifeCycle::Persistent,
             },
-            producer: occupant(header, state, Role::Producer),
-            consumer: occupant(header, state, Role::Consumer),
+            producer,
+            consumer,
+            producer_sleeps: sleeps(header, Role::Producer, producer),
+            consumer_sleeps: sleeps(header, Role::Consumer, consumer),
+            created: SystemTime::UNIX_EPOCH
+                + Duration::from_secs(stat.change_time.try_into().unwrap_or(0)),
         })
     }
 
@@ -128,6 +185,22 @@ impl Snapshot {
             .filter_map(|stat| Snapshot::of(stat.id).ok())
             .collect())
     }
+}
+
+/// Whether `holder`, who has `role`, sleeps. Whoever has left cannot.
+fn sleeps(header: &Header, role: Role, holder: Occupant) -> bool {
+    let sleeping = &header.side(role).signals.sleeping;
+    matches!(holder, Occupant::Process(_)) && sleeping.load(Ordering::Relaxed) != 0 // shown only
+}
+
+/// The segment that `file` leads to.
+fn find(file: &KeyFile) -> Result<SegmentId, OpenError> {
+    sysv::open(file.key()).map_err(|error| match error.kind() {
+        SysvErrorKind::NotFound => OpenError::NoRing {
+            path: file.path().to_owned(),
+        },
+        _ => OpenError::System(error),
+    })
 }
 
 /// Fill and tail, read until both stood still in between, or often enough.
@@ -147,8 +220,10 @@ fn positions(header: &Header, capacity: u64) -> (u64, u64) {
         }
         tail = again;
     }
-    let head = load(Role::Consumer);
-    (tail.saturating_sub(head).min(capacity), tail)
+    // The head may be past this tail by now; positions wrap.
+    let ahead = tail.wrapping_sub(load(Role::Consumer));
+    let fill = if ahead > u64::MAX / 2 { 0 } else { ahead };
+    (fill.min(capacity), tail)
 }
 
 /// Why a ring was not removed.
@@ -210,13 +285,13 @@ pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
 ///
 /// # Errors
 ///
-/// As [`remove`]; also when there is none.
+/// As [`remove`]; [`OpenError::NoRing`] when there is none.
 pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<(), RemoveError> {
     let project = Project::new(project).map_err(OpenError::from)?;
     let file = KeyFile::open(path.as_ref(), project)?;
     let limit = std::time::Duration::from_secs(5);
     let _lock = file.lock(&Deadline::new(Some(limit), None))?;
-    let id = sysv::open(file.key())?;
+    let id = find(&file)?;
     let expected = Expected::by_key(any_mode(), None, Some(file.identity()));
     remove_classified(id, &expected, force)
 }

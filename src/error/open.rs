@@ -131,6 +131,11 @@ pub enum OpenError {
         /// Whether the ring that is there persists.
         persistent: bool,
     },
+    /// No ring is there to look at or to remove. Opening one makes it.
+    NoRing {
+        /// The file that would name it.
+        path: PathBuf,
+    },
     /// Somebody alive holds the role.
     RoleTaken {
         /// The role.
@@ -238,7 +243,7 @@ impl OpenError {
             OpenError::NotARing { .. } | OpenError::Corrupted(_) => Kind::InvalidData,
             OpenError::KeyCollision { .. } => Kind::AddrInUse,
             OpenError::Untrusted { .. } => Kind::PermissionDenied,
-            OpenError::Removed { .. } => Kind::NotFound,
+            OpenError::Removed { .. } | OpenError::NoRing { .. } => Kind::NotFound,
             OpenError::OtherNamespace { .. } => Kind::HostUnreachable,
             OpenError::TimedOut { .. } => Kind::TimedOut,
             OpenError::CannotPersist => Kind::Unsupported,
@@ -272,6 +277,7 @@ impl fmt::Display for OpenError {
             OpenError::LifeCycleMismatch { persistent: false } => {
                 f.write_str("the ring that is there does not persist, this one was to")
             }
+            OpenError::NoRing { path } => write!(f, "no ring at {}", path.display()),
             OpenError::RoleTaken { role, pid: 0 } => write!(f, "there is a {role} already"),
             OpenError::RoleTaken { role, pid } => {
                 write!(f, "there is a {role} already: process {pid}")

@@ -1,16 +1,19 @@
 //! Streams that end before they are whole: nothing is left of them, and nobody
 //! takes them for whole.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::process::Command;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use shmpipe::sysv;
 
-use crate::common::TempPath;
+use crate::common::{TempPath, check, stream, unique};
 use crate::running::{
     A_WHILE, CORRUPT, DONE, FAILURE, PEER_DIED, Running, collect, is_gone, until_read,
 };
@@ -204,4 +207,116 @@ fn a_corrupt_segment_is_4() {
     sender.end().with(FAILURE, "consumer has closed");
     drop(segment);
     is_gone(ring, &path);
+}
+
+/// A persistent ring with a whole stream in it.
+fn filled(bytes: &[u8]) -> TempPath {
+    let path = TempPath::new();
+    let mut sender = Running::verb("send", &path, &["--persist"]);
+    sender.feed_all(bytes.to_vec());
+    sender.end().with(DONE, "");
+    path
+}
+
+/// Receives to `stdout`, from a ring that persists.
+fn receive_to(path: &TempPath, stdout: impl Into<Stdio>) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_shmpipe"))
+        .args([OsStr::new("recv"), path.as_os_str()])
+        .arg("--persist")
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What is left goes to the next receiver.
+fn receive_rest(path: &TempPath) -> Vec<u8> {
+    let rest = Running::verb("recv", path, &["--persist"]);
+    rest.end().with(DONE, "").stdout
+}
+
+#[track_caller]
+fn says(ended: Child, words: &str) {
+    let ended = ended.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(
+        (ended.status.code(), said.contains(words)),
+        (FAILURE, true),
+        "{said}"
+    );
+}
+
+/// Interrupts a receiver whose `stdout` nobody reads any more for a while.
+#[track_caller]
+fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) {
+    const LEN: usize = 2_000_000;
+    let seed = unique();
+    let path = filled(&stream(seed, 0, LEN));
+    let receiver = receive_to(&path, stdout);
+    let mut taken = vec![0; 10_000];
+    read.read_exact(&mut taken).unwrap();
+    thread::sleep(A_WHILE);
+    kill_process(Pid::from_child(&receiver), Signal::TERM).unwrap();
+    says(receiver, "interrupted");
+    read.read_to_end(&mut taken).unwrap();
+    assert!(taken.len() < LEN);
+    taken.extend(receive_rest(&path));
+    assert_eq!(taken.len(), LEN);
+    check(seed, 0, &taken);
+}
+
+#[test]
+fn an_interrupted_receiver_of_a_persistent_ring_loses_nothing() {
+    let (read, written) = std::io::pipe().unwrap();
+    goes_on_after_an_interruption(written, read);
+    let (read, written) = UnixStream::pair().unwrap();
+    goes_on_after_an_interruption(OwnedFd::from(written), read);
+}
+
+#[test]
+fn a_receiver_of_a_persistent_ring_that_cannot_write_loses_nothing() {
+    let seed = unique();
+    let path = filled(&stream(seed, 0, 100_000));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    says(receive_to(&path, full), "stdout: No space left");
+    let (read, written) = std::io::pipe().unwrap();
+    drop(read);
+    says(receive_to(&path, written), "stdout: closed by its reader");
+    let (read, written) = UnixStream::pair().unwrap();
+    drop(read);
+    let closed = receive_to(&path, OwnedFd::from(written));
+    says(closed, "stdout: closed by its reader");
+    let rest = receive_rest(&path);
+    assert_eq!(rest.len(), 100_000);
+    check(seed, 0, &rest);
+}
+
+/// A sender need not wait for room to see that it has sent everything.
+#[test]
+fn a_stream_that_just_fills_a_persistent_ring_is_whole() {
+    let bytes = stream(5, 0, 4096);
+    for from_a_file in [true, false] {
+        let path = TempPath::new();
+        let named = TempPath::new();
+        let options = ["--persist", "--capacity", "4KiB"];
+        if from_a_file {
+            std::fs::write(&named, &bytes).unwrap();
+            let sender = Command::new(env!("CARGO_BIN_EXE_shmpipe"))
+                .args([OsStr::new("send"), path.as_os_str()])
+                .args(options)
+                .stdin(File::open(&named).unwrap())
+                .output()
+                .unwrap();
+            assert_eq!(sender.status.code(), DONE);
+        } else {
+            let mut sender = Running::verb("send", &path, &options);
+            sender.feed_all(bytes.clone());
+            sender.end().with(DONE, "");
+        }
+        let received = Running::verb("recv", &path, &["--persist"])
+            .end()
+            .with(DONE, "");
+        assert_eq!(received.stdout, bytes);
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::Signal;
+use shmpipe::Snapshot;
 use shmpipe::sysv::{self, SegmentId};
 
 use crate::common::{TempPath, stream};
@@ -59,7 +60,9 @@ fn a_ring_persists_until_it_is_removed() {
     let removed = Running::verb("rm", &path, &[]).end().with(DONE, "");
     assert!(removed.text().starts_with("removed "), "{}", removed.text());
     assert!(!path.leads_to_a_segment());
-    Running::verb("rm", &path, &[]).end().with(FAILURE, "");
+    let none = format!("shmpipe: no ring at {}\n", path.display());
+    let again = Running::verb("rm", &path, &[]).end().with(FAILURE, "");
+    assert_eq!(again.stderr, none);
 }
 
 #[test]
@@ -135,6 +138,10 @@ fn a_live_ring_is_listed() {
     sender.feed(b"12345");
     let ring = sender.paired();
     until_read(ring, 5);
+    until("the receiver sleeps", || {
+        // It looks up for a moment, ten times a second and more.
+        Snapshot::of(ring).unwrap().consumer_sleeps.then_some(())
+    });
     let listed = Running::new(["ls"]).end().with(DONE, "");
     let mut lines = listed.text().lines();
     let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
@@ -150,7 +157,14 @@ fn a_live_ring_is_listed() {
     assert_eq!(cell("CAPACITY"), "4096");
     assert_eq!(cell("FILL"), "0");
     assert_eq!(cell("STREAMED"), "5");
+    let age = cell("AGE").strip_suffix('s').unwrap();
+    assert!(age.parse::<u64>().unwrap() < 60, "{age}");
     assert_eq!(cell("LIFE"), "named");
+    assert!(
+        ["consumer", "-"].contains(&cell("ASLEEP")),
+        "{}",
+        cell("ASLEEP")
+    );
     assert_eq!(cell("PRODUCER"), sender.pid().to_string());
     assert_eq!(cell("CONSUMER"), receiver.pid().to_string());
 }

@@ -48,8 +48,8 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// List the rings of this host
     ///
-    /// Sizes in bytes; a handle attaches a segment twice. Nothing is written
-    /// to.
+    /// Sizes in bytes; a handle attaches a segment twice. ASLEEP says which side
+    /// waits for the other. Nothing is written to.
     #[command(after_help = TABLE)]
     Ls,
     /// Remove a ring

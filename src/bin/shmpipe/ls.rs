@@ -1,18 +1,20 @@
 //! `shmpipe ls`: the rings of this host.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use shmpipe::{LifeCycle, Occupant, Snapshot};
 
 use crate::exit::Failure;
 
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 12;
 const HEAD: [&str; COLUMNS] = [
-    "ID", "KEY", "SIZE", "ATTACHED", "CAPACITY", "FILL", "STREAMED", "LIFE", "PRODUCER", "CONSUMER",
+    "ID", "KEY", "SIZE", "ATTACHED", "CAPACITY", "FILL", "STREAMED", "AGE", "LIFE", "ASLEEP",
+    "PRODUCER", "CONSUMER",
 ];
 /// Numbers stand to the right of their columns, words to the left.
 const IS_NUMBER: [bool; COLUMNS] = [
-    true, false, true, true, true, true, true, false, false, false,
+    true, false, true, true, true, true, true, true, false, false, false, false,
 ];
 
 pub(crate) fn run() -> Result<(), Failure> {
@@ -35,15 +37,32 @@ fn row(ring: &Snapshot) -> [String; COLUMNS] {
         ring.capacity.to_string(),
         ring.fill.to_string(),
         ring.written.to_string(),
+        age(ring.created.elapsed().unwrap_or_default()),
         match ring.life_cycle {
             LifeCycle::Anonymous => "anonymous".to_owned(),
             LifeCycle::Named => "named".to_owned(),
             LifeCycle::Persistent => "persistent".to_owned(),
             _ => "?".to_owned(),
         },
+        match (ring.producer_sleeps, ring.consumer_sleeps) {
+            (false, false) => "-".to_owned(),
+            (true, false) => "producer".to_owned(),
+            (false, true) => "consumer".to_owned(),
+            (true, true) => "both".to_owned(),
+        },
         occupant(ring.producer),
         occupant(ring.consumer),
     ]
+}
+
+/// The largest unit of which there is at least one, rounded down.
+fn age(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ ..60 => format!("{seconds}s"),
+        seconds @ ..3600 => format!("{}m", seconds / 60),
+        seconds @ ..86400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86400),
+    }
 }
 
 fn occupant(occupant: Occupant) -> String {

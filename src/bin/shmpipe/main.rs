@@ -14,7 +14,7 @@ mod rm;
 mod send;
 mod signals;
 mod source;
-mod watch;
+mod stream;
 mod way;
 
 use std::process::ExitCode;

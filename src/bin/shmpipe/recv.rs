@@ -1,71 +1,77 @@
 //! `shmpipe recv`: a ring to stdout.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use shmpipe::Consumer;
+use rustix::event::PollFlags;
+use shmpipe::{Consumer, PeekError};
 
 use crate::args::StreamArgs;
-use crate::exit::Failure;
-use crate::send::{BLOCK, make_if_missing};
+use crate::exit::{Code, Failure};
+use crate::send::make_if_missing;
 use crate::signals::Signals;
-use crate::watch::{Handle, Watched};
+use crate::stream::{LOOK, Stream};
 
 pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
-    let signals = Signals::catch().map_err(|error| Failure::io("signals", &error))?;
-    // Without std's own buffer.
-    let stdout = io::stdout().as_fd().try_clone_to_owned();
-    let mut stdout = File::from(stdout.map_err(|error| Failure::io("stdout", &error))?);
+    let signals = Signals::catch()?;
+    let stdout = Stream::stdout()?;
     let mut options = args.options();
     options.cancel_on(Arc::clone(&signals.flag));
-    let consumer = match args.path() {
+    let mut consumer = match args.path() {
         Some(path) => {
             make_if_missing(path)?;
             options.consumer(path)?
         }
         None => options.consumer_from_parent()?,
     };
-    let watched = Watched::new(consumer, signals).map_err(|error| Failure::io("thread", &error))?;
-    let done = copy(&watched, &mut stdout);
-    watched.end(done, |mut consumer| Ok(consumer.close()?))
+    copy(&mut consumer, &stdout, &signals)?;
+    signals.check()?;
+    Ok(consumer.close()?)
 }
 
-fn copy(watched: &Watched<Consumer>, stdout: &mut File) -> Result<(), Failure> {
-    let mut block = vec![0; BLOCK];
-    loop {
-        let len = watched.with(|consumer| consumer.read(&mut block))?;
-        if len == 0 {
-            return Ok(());
+/// What stdout has not taken stays in the ring.
+fn copy(consumer: &mut Consumer, stdout: &Stream, signals: &Signals) -> Result<(), Failure> {
+    let most = stdout.most(consumer.capacity());
+    while has_bytes(consumer, stdout)? {
+        loop {
+            signals.check()?;
+            if stdout.may_block() && !stdout.is_ready(PollFlags::OUT)? {
+                continue;
+            }
+            match stdout.moved(consumer.drain_to(stdout, most))? {
+                Some(_) => break,
+                None => stdout.is_ready(PollFlags::OUT)?,
+            };
         }
-        stdout
-            .write_all(&block[..len])
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::BrokenPipe => Failure::stdout_closed(),
-                _ => Failure::io("stdout", &error),
-            })?;
     }
+    Ok(())
 }
 
-impl Handle for Consumer {
-    fn break_off(self) {}
-
-    /// A stdout that nobody reads ends the stream even if nothing comes.
-    fn look(_idle: Option<&mut Consumer>) -> Result<(), Failure> {
-        let stdout = io::stdout();
-        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // A poll that fails says nothing; the next write will.
-        let closed = poll(&mut fds, Some(&at_once)).is_ok()
-            && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
-        match closed {
-            true => Err(Failure::stdout_closed()),
-            false => Ok(()),
+/// Waits for bytes; `false` at the end of the stream. A stdout that nobody
+/// reads ends the wait, even if nothing comes.
+fn has_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<bool, Failure> {
+    let start = Instant::now();
+    let limit = consumer.timeout();
+    loop {
+        let wait = limit.map_or(LOOK, |limit| {
+            LOOK.min(limit.saturating_sub(start.elapsed()))
+        });
+        match consumer.peek_deadline(1, Instant::now() + wait) {
+            Ok(_) => return Ok(true),
+            Err(PeekError::Ended { .. }) => return Ok(false),
+            Err(PeekError::TimedOut { .. }) if stdout.is_broken() => {
+                return Err(Failure::stdout_closed());
+            }
+            Err(PeekError::TimedOut { .. })
+                if limit.is_some_and(|limit| start.elapsed() >= limit) =>
+            {
+                return Err(Failure::new(
+                    Code::TimedOut,
+                    "timed out: no bytes in the ring",
+                ));
+            }
+            Err(PeekError::TimedOut { .. }) => {}
+            Err(error) => return Err(Failure::stream(error.into())),
         }
     }
 }

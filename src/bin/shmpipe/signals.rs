@@ -1,38 +1,45 @@
 //! The signals that end a stream: SIGINT, SIGTERM and SIGHUP.
 //!
-//! Each sets a flag, which ends waiting in the library, and writes a byte to a
-//! socket, which wakes the [watcher](crate::watch).
+//! Each sets a flag, which ends waiting in the library and which
+//! [`Stream`](crate::stream::Stream) looks at after each of its short waits.
 
 use std::fs;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::{flag, low_level};
+use signal_hook::flag;
+
+use crate::exit::Failure;
 
 /// What a signal leaves behind.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// Set by a signal.
     pub(crate) flag: Arc<AtomicBool>,
-    /// Gets a byte from a signal.
-    pub(crate) socket: UnixStream,
 }
 
 impl Signals {
-    pub(crate) fn catch() -> io::Result<Signals> {
+    pub(crate) fn catch() -> Result<Signals, Failure> {
         let flag = Arc::new(AtomicBool::new(false));
-        let (socket, written) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             if signal == SIGHUP && is_ignored(SIGHUP) {
                 continue; // nohup(1)
             }
-            flag::register(signal, Arc::clone(&flag))?;
-            low_level::pipe::register(signal, written.try_clone()?)?;
+            let registered = flag::register(signal, Arc::clone(&flag));
+            registered.map_err(|error: io::Error| Failure::io("signals", &error))?;
         }
-        Ok(Signals { flag, socket })
+        Ok(Signals { flag })
+    }
+
+    /// Fails once a signal has come.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        // Relaxed: the flag says all there is to know.
+        match self.flag.load(Ordering::Relaxed) {
+            true => Err(Failure::interrupted()),
+            false => Ok(()),
+        }
     }
 }
 
