@@ -190,11 +190,28 @@ impl Consumer {
     }
 
     /// Reads what is there, at least one byte, blocking until `deadline` while
-    /// there is none; 0 is the end of the stream.
+    /// there is none; 0 is the end of the stream, or that `bytes` is empty.
+    /// What is there is read even if `deadline` has passed.
     ///
     /// # Errors
     ///
     /// [`Partial`] says why nothing was read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::Stop;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.write_all(b"abc")?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// let mut bytes = [0; 5];
+    /// assert_eq!(consumer.read_deadline(&mut bytes, soon), Ok(3));
+    /// assert_eq!(consumer.read_deadline(&mut bytes, soon).unwrap_err().stop, Stop::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn read_deadline(&mut self, bytes: &mut [u8], deadline: Instant) -> Result<usize, Partial> {
         let read = self.read_until(bytes, Some(deadline));
         read.map_err(|blocked| Partial {
@@ -203,7 +220,8 @@ impl Consumer {
         })
     }
 
-    /// Fills all of `bytes` before `deadline`.
+    /// Fills all of `bytes` before `deadline`, or with what is there if that
+    /// has passed.
     ///
     /// # Errors
     ///
@@ -231,6 +249,10 @@ impl Consumer {
         bytes: &mut [u8],
         deadline: Instant,
     ) -> Result<(), Partial> {
+        if let Err(broken) = self.end.usable() {
+            let stop = Stop::Broken(broken);
+            return Err(Partial { moved: 0, stop });
+        }
         let mut moved = 0;
         while moved < bytes.len() {
             let stop = match self.read_until(&mut bytes[moved..], Some(deadline)) {
@@ -253,6 +275,10 @@ impl Consumer {
             Ok(available) => Ok(available as usize), // at most the capacity
             Err(corruption) => Err(self.end.latch(corruption.into())),
         }
+    }
+
+    pub(crate) fn is_usable(&self) -> bool {
+        self.end.usable().is_ok()
     }
 
     pub(crate) fn reader(&self) -> &Reader<ShmRegion> {

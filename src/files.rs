@@ -12,8 +12,11 @@ use crate::producer::{Producer, no_room};
 
 impl Producer {
     /// Fills the ring from `file` with one `read(2)`, straight into the ring,
-    /// and says how many bytes that was; 0 is the end of the file. Waits while
-    /// the ring is full. `most` limits the bytes.
+    /// and says how many bytes that was; 0 is the end of the file, or that
+    /// `most`, which limits the bytes, is 0. Waits while the ring is full,
+    /// within the limit of [`set_timeout`](Producer::set_timeout); for how long
+    /// the read may block is up to the file. What was held back in a batch, and
+    /// then what was read, is published at once.
     ///
     /// # Errors
     ///
@@ -50,16 +53,19 @@ impl Producer {
 
 impl Consumer {
     /// Drains the ring into `file` with one `write(2)`, straight from the
-    /// ring, and says how many bytes that was; 0 is the end of the stream.
-    /// Waits while the ring is empty. `most` limits the bytes. Only what the
-    /// file has taken leaves the stream.
+    /// ring, and says how many bytes that was; 0 is the end of the stream, or
+    /// that `most`, which limits the bytes, is 0. Waits while the ring is
+    /// empty, within the limit of [`set_timeout`](Consumer::set_timeout); for
+    /// how long the write may block is up to the file. Only what the file has
+    /// taken leaves the stream.
     ///
     /// # Errors
     ///
     /// What the write gives, such as [`io::ErrorKind::WouldBlock`] from a
     /// descriptor that does not block, or [`io::ErrorKind::BrokenPipe`]; the
-    /// bytes stay in the ring then. An interrupted write is made again.
-    /// Otherwise as [`io::Read::read`].
+    /// bytes stay in the ring then. [`io::ErrorKind::WriteZero`] from a file
+    /// that takes nothing, so that it does not look like the end of the stream.
+    /// An interrupted write is made again. Otherwise as [`io::Read::read`].
     ///
     /// # Examples
     ///
@@ -86,6 +92,9 @@ impl Consumer {
         }
         let grant = self.peek_up_to(most)?;
         let len = drain(&grant, file.as_fd())?;
+        if len == 0 && grant.len() > 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
         grant.consume(len);
         Ok(len)
     }

@@ -5,6 +5,9 @@
 //! is mapped twice in a row. What the addresses lead to is shared with the
 //! peer, so the safe methods copy, or give a pointer and a length; slices are
 //! behind `unsafe`, for a peer that keeps to the protocol.
+//!
+//! A fork copies a grant that is held. The copy's methods ask whose it is, as
+//! those of the handles do, before they change anything that is shared.
 #![allow(unsafe_code)] // makes slices of a region's addresses
 
 use std::fmt;
@@ -24,6 +27,8 @@ use crate::ring::Readiness;
 /// Nothing of it is visible to the consumer before [`commit`](Self::commit),
 /// and all that is committed after, even if the process is killed in between:
 /// a record is whole or not there. A grant that is dropped was never there.
+/// A copy that a fork made is inert: writing to it and committing it do
+/// nothing.
 ///
 /// # Examples
 ///
@@ -75,6 +80,9 @@ impl<'a> WriteGrant<'a> {
     /// When they reach beyond the end of the grant.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         check_range(offset, bytes.len(), self.len);
+        if !self.producer.is_usable() {
+            return;
+        }
         let writer = self.producer.writer();
         let position = writer.tail().wrapping_add(offset as u64);
         writer.region().copy_in(position, bytes);
@@ -84,8 +92,25 @@ impl<'a> WriteGrant<'a> {
     ///
     /// # Safety
     ///
-    /// The peer keeps to the protocol: it does not touch room that it has
-    /// released, for as long as the slice lives.
+    /// - The peer keeps to the protocol: it does not touch room that it has
+    ///   released, for as long as the slice lives.
+    /// - The process is the one that made the grant, not one that a fork gave
+    ///   a copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(3)?;
+    /// // SAFETY: the peer is this thread, which does not touch the room, and
+    /// // nothing forks.
+    /// unsafe { grant.as_mut_slice() }.copy_from_slice(b"abc");
+    /// grant.commit_all();
+    /// let mut bytes = [0; 3];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// assert_eq!(&bytes, b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         let len = self.len;
         // SAFETY: `at` gives the start of `len` mapped bytes, initialised
@@ -102,7 +127,9 @@ impl<'a> WriteGrant<'a> {
     /// When `len` is more than the grant has.
     pub fn commit(self, len: usize) {
         check_range(0, len, self.len);
-        self.producer.commit(len);
+        if self.producer.is_usable() {
+            self.producer.commit(len);
+        }
     }
 
     /// Writes the whole grant to the stream and publishes it.
@@ -115,7 +142,8 @@ impl<'a> WriteGrant<'a> {
 /// Bytes in the ring, to be looked at and then released.
 ///
 /// They stay until [`consume`](Self::consume); a grant that is dropped has
-/// consumed nothing.
+/// consumed nothing. A copy that a fork made is inert: consuming it does
+/// nothing.
 ///
 /// # Examples
 ///
@@ -179,8 +207,23 @@ impl<'a> ReadGrant<'a> {
     ///
     /// # Safety
     ///
-    /// The peer keeps to the protocol: it does not touch bytes that it has
-    /// published, for as long as the slice lives.
+    /// - The peer keeps to the protocol: it does not touch bytes that it has
+    ///   published, for as long as the slice lives.
+    /// - The process is the one that made the grant, not one that a fork gave
+    ///   a copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let grant = consumer.peek(3)?;
+    /// // SAFETY: the peer is this thread, which does not touch the bytes, and
+    /// // nothing forks.
+    /// assert_eq!(unsafe { grant.as_slice() }, b"abc");
+    /// grant.consume_all();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: `at` gives the start of `len` mapped bytes. They are the
@@ -196,7 +239,9 @@ impl<'a> ReadGrant<'a> {
     /// When `len` is more than the grant has.
     pub fn consume(self, len: usize) {
         check_range(0, len, self.len);
-        self.consumer.consume(len);
+        if self.consumer.is_usable() {
+            self.consumer.consume(len);
+        }
     }
 
     /// Takes all of the grant's bytes out of the stream.
@@ -213,6 +258,9 @@ impl Producer {
     /// # Errors
     ///
     /// [`ReserveError::Full`] says how much room there is.
+    /// [`ReserveError::TooLong`] when the ring is not as long as that.
+    /// [`ReserveError::Broken`] when there is nobody to write for, or the
+    /// handle is of no further use.
     ///
     /// # Examples
     ///
@@ -239,6 +287,15 @@ impl Producer {
     /// # Errors
     ///
     /// [`ReserveError::Full`] when there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// producer.reserve_up_to(4000)?.commit_all();
+    /// assert_eq!(producer.reserve_up_to(4000)?.len(), 96);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let len = self.room_for(most.min(self.capacity()))?.min(most);
         if len == 0 && most > 0 {
@@ -248,11 +305,26 @@ impl Producer {
     }
 
     /// Reserves `len` bytes of room, in one piece; waits for it until
-    /// `deadline`.
+    /// `deadline`. A deadline that has passed does not keep room that is there
+    /// from being granted.
     ///
     /// # Errors
     ///
     /// [`ReserveError::TimedOut`] says how much room there is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::ReserveError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// producer.reserve_deadline(4000, soon)?.commit_all();
+    /// let error = producer.reserve_deadline(100, soon).unwrap_err();
+    /// assert_eq!(error, ReserveError::TimedOut { room: 96 });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reserve_deadline(
         &mut self,
         len: usize,
@@ -272,9 +344,11 @@ impl Producer {
         }
         match self.wait_for_room(len as u64, len as u64, deadline) {
             Ok(()) => Ok(()),
-            Err(Blocked::TimedOut) => Err(ReserveError::TimedOut {
-                room: self.room_for(len)?,
-            }),
+            Err(Blocked::TimedOut) => match self.room_for(len)? {
+                // It came at the last moment.
+                room if room >= len => Ok(()),
+                room => Err(ReserveError::TimedOut { room }),
+            },
             Err(Blocked::Broken(broken)) => Err(broken.into()),
         }
     }
@@ -325,6 +399,20 @@ impl Consumer {
     ///
     /// [`PeekError::Empty`] when there are none yet, [`PeekError::Ended`] when
     /// there will be none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.write_all(b"abc")?;
+    /// let grant = consumer.peek_up_to(usize::MAX)?;
+    /// assert_eq!(grant.len(), 3);
+    /// grant.consume(2);
+    /// assert_eq!(consumer.available()?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
         self.bytes_for(most.min(1))?;
         let most = most.min(self.capacity());
@@ -333,11 +421,28 @@ impl Consumer {
     }
 
     /// Looks at the next `len` bytes, in one piece; waits for them until
-    /// `deadline`.
+    /// `deadline`. A deadline that has passed does not keep bytes that are
+    /// there from being granted.
     ///
     /// # Errors
     ///
     /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::PeekError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.write_all(b"abc")?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// let error = consumer.peek_deadline(4, soon).unwrap_err();
+    /// assert_eq!(error, PeekError::TimedOut { available: 3 });
+    /// consumer.peek_deadline(3, soon)?.consume_all();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn peek_deadline(
         &mut self,
         len: usize,
@@ -358,9 +463,11 @@ impl Consumer {
         }
         match self.wait_for_bytes(len as u64, deadline) {
             Ok(()) => self.bytes_for(len),
-            Err(Blocked::TimedOut) => Err(PeekError::TimedOut {
-                available: self.known(len)?,
-            }),
+            Err(Blocked::TimedOut) => match self.known(len)? {
+                // They came at the last moment.
+                available if available >= len => Ok(()),
+                available => Err(PeekError::TimedOut { available }),
+            },
             Err(Blocked::Broken(broken)) => Err(broken.into()),
         }
     }

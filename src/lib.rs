@@ -43,6 +43,7 @@
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | what is there, and removing it | [`Snapshot`], [`remove`], [`remove_stale`] |
+//! | what is here in place of what you know | [`from_other_channels`] |
 //! | System V shared memory itself | [`sysv`] |
 //!
 //! # Trust
@@ -80,6 +81,8 @@ mod endpoint;
 mod error;
 mod files;
 mod fork;
+#[cfg(any(doc, doctest))]
+pub mod from_other_channels;
 mod futex;
 mod grant;
 mod keyfile;

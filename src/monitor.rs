@@ -257,6 +257,17 @@ impl std::error::Error for RemoveError {
     }
 }
 
+impl From<RemoveError> for std::io::Error {
+    fn from(error: RemoveError) -> std::io::Error {
+        match error {
+            RemoveError::InUse { .. } => {
+                std::io::Error::new(std::io::ErrorKind::ResourceBusy, error)
+            }
+            RemoveError::Open(error) => error.into(),
+        }
+    }
+}
+
 impl From<OpenError> for RemoveError {
     fn from(error: OpenError) -> RemoveError {
         RemoveError::Open(error)

@@ -246,7 +246,7 @@ impl Producer {
     }
 
     /// Writes all of `bytes` before `deadline`, blocking while the ring is
-    /// full.
+    /// full. What there is room for is written even if `deadline` has passed.
     ///
     /// # Errors
     ///
@@ -266,7 +266,10 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn write_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Partial> {
-        let (moved, done) = self.write_until(bytes, Some(deadline));
+        let (moved, done) = match self.end.usable() {
+            Ok(()) => self.write_until(bytes, Some(deadline)),
+            Err(broken) => (0, Err(broken.into())),
+        };
         done.map_err(|blocked| Partial {
             moved,
             stop: blocked.into(),
@@ -288,6 +291,10 @@ impl Producer {
     /// When a blocking call that starts now gives up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.end.deadline()
+    }
+
+    pub(crate) fn is_usable(&self) -> bool {
+        self.end.usable().is_ok()
     }
 
     pub(crate) fn writer(&self) -> &Writer<ShmRegion> {
@@ -523,12 +530,16 @@ impl io::Write for Producer {
         Ok(written)
     }
 
-    /// Publishes what is held back in a batch. Without one there is nothing to
-    /// do: every write is published before it returns. Does not wait until the
-    /// consumer has read it.
+    /// Publishes what is held back in a batch; fails if there is nobody left to
+    /// read it. Without a batch there is nothing to do: every write is
+    /// published before it returns. Does not wait until the consumer has read
+    /// it.
     fn flush(&mut self) -> io::Result<()> {
         self.end.usable()?;
-        self.publish();
+        if self.writer.pending() > 0 {
+            self.check_consumer()?;
+            self.publish();
+        }
         Ok(())
     }
 }

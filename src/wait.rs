@@ -72,9 +72,9 @@ pub enum WaitPolicy {
     /// processor. Where both sides may use one processor only, the same one,
     /// this is slow.
     Spin,
-    /// Looks again and again for so long, then sleeps; sleeps at once where
-    /// both sides may use one processor only. The default is 30 microseconds,
-    /// about the cost of a wake.
+    /// Looks again and again for so long, at most ten milliseconds, then
+    /// sleeps; sleeps at once where both sides may use one processor only. The
+    /// default is 30 microseconds, about the cost of a wake.
     SpinThenPark(Duration),
     /// Sleeps at once: the least processor time.
     Park,

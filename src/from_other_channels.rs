@@ -1,0 +1,102 @@
+//! For those who know another channel: which call here is the one they expect.
+//! There is no code in this module.
+//!
+//! # Pipes and FIFOs
+//!
+//! | pipe(7), fifo(7) | here |
+//! |---|---|
+//! | `pipe()`, [`std::io::pipe`] | [`pair()`](crate::pair()), between threads; a [`Ring`](crate::Ring), over a fork or an exec |
+//! | `mkfifo(path)` | any file: `path` only names the ring, and the ring is made by whoever comes first |
+//! | `open(path, O_WRONLY)`, which waits for a reader | [`Producer::open`](crate::Producer::open), which waits for a consumer |
+//! | `open(path, O_RDONLY)`, which waits for a writer | [`Consumer::open`](crate::Consumer::open), which waits for a producer |
+//! | `O_NONBLOCK` in `open` | [`Options::no_wait`](crate::Options::no_wait) |
+//! | `write` | [`Write::write`](std::io::Write::write); a short write only when the stream breaks, or the time is over, in between |
+//! | `read` | [`Read::read`](std::io::Read::read), at least one byte |
+//! | `writev`, `readv` | [`Write::write_vectored`](std::io::Write::write_vectored), [`Read::read_vectored`](std::io::Read::read_vectored) |
+//! | `O_NONBLOCK`, `EAGAIN` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read): `Full` and `Empty`, as an [`io::Error`](std::io::Error) `WouldBlock` |
+//! | `poll` before the call, for a time limit | [`set_timeout`](crate::Consumer::set_timeout), or a call that takes a [deadline](crate::Consumer::read_exact_deadline) |
+//! | `poll`, `select`, `epoll` | no descriptor to poll |
+//! | `FIONREAD` | [`Consumer::available`](crate::Consumer::available) |
+//! | `F_SETPIPE_SZ`, 64 KiB by default | [`Options::capacity`](crate::Options::capacity), 4 MiB by default; fixed once the ring is made |
+//! | a write of at most `PIPE_BUF` bytes is whole or not there | a [grant](crate::WriteGrant) of any length up to the capacity is |
+//! | the last writer closes: `read` gives 0 | [`Producer::close`](crate::Producer::close) or a drop: `read` gives 0 |
+//! | a writer is killed: `read` gives 0 | the bytes, then [`Broken::Died`](crate::Broken): never 0 |
+//! | the reader has gone: `SIGPIPE`, `EPIPE` | [`Broken::ConsumerClosed`](crate::Broken), a `BrokenPipe`; no signal |
+//! | `splice`, `sendfile` | [`fill_from`](crate::Producer::fill_from), [`drain_to`](crate::Consumer::drain_to) |
+//! | several writers, several readers | one of each |
+//! | who may open a FIFO: its mode | whose segment it is and its mode, 0600 by default: [`Options::mode`](crate::Options::mode), [`Options::owner`](crate::Options::owner) |
+//! | what a FIFO holds goes with its last process | the same, but for [`Options::persistent`](crate::Options::persistent) |
+//!
+//! # `std::sync::mpsc`
+//!
+//! | [`std::sync::mpsc`] | here |
+//! |---|---|
+//! | values of any type | bytes; a record is whole or not there in a [grant](crate::WriteGrant) |
+//! | `sync_channel(n)` | [`Options::capacity`](crate::Options::capacity) in bytes, [`Options::anonymous`](crate::Options::anonymous), [`Ring::split`](crate::Ring::split) |
+//! | `channel()`, without a bound | none: a producer waits while the ring is full |
+//! | `Sender::clone` | none: one producer |
+//! | `send` | [`Write::write_all`](std::io::Write::write_all) |
+//! | `recv` | [`Read::read`](std::io::Read::read), [`Read::read_exact`](std::io::Read::read_exact) |
+//! | `try_send`, `try_recv` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read), which may move a part |
+//! | `recv_timeout` | [`read_deadline`](crate::Consumer::read_deadline), [`set_timeout`](crate::Consumer::set_timeout) |
+//! | `iter()` | [`BufReader`](std::io::BufReader) and `lines()`, or any streaming reader |
+//! | `RecvError`: the senders are gone | `Ok(0)`, the end of the stream |
+//! | `SendError`, which gives the value back | [`Broken::ConsumerClosed`](crate::Broken); what was published before is not given back |
+//! | a panic drops the sender like anything else | a producer that is dropped while panicking breaks the stream off: [`Broken::ProducerAborted`](crate::Broken) |
+//!
+//! # `rtrb` and other rings in one process
+//!
+//! | `rtrb` | here |
+//! |---|---|
+//! | `RingBuffer::new(n)` | [`Options::capacity`](crate::Options::capacity), rounded up to a power of two of at least a page; [`Options::anonymous`](crate::Options::anonymous), [`Ring::split`](crate::Ring::split) |
+//! | `Producer::slots` | [`Producer::room`](crate::Producer::room) |
+//! | `Consumer::slots` | [`Consumer::available`](crate::Consumer::available) |
+//! | `is_abandoned` | [`is_closed`](crate::Producer::is_closed); a process that died is found by [`check_peer`](crate::Producer::check_peer) |
+//! | `push_partial_slice`, `pop_partial_slice` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read) |
+//! | `write_chunk_uninit(n)` | [`reserve`](crate::Producer::reserve), [`reserve_up_to`](crate::Producer::reserve_up_to); the room is always initialised |
+//! | `read_chunk(n)` | [`peek`](crate::Consumer::peek), [`peek_up_to`](crate::Consumer::peek_up_to) |
+//! | `commit(k)` of a write chunk | [`commit`](crate::WriteGrant::commit) |
+//! | `commit(k)` of a read chunk | [`consume`](crate::ReadGrant::consume) |
+//! | `as_slices`: two, around the end | [`as_slice`](crate::ReadGrant::as_slice): always one; `unsafe`, for the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies and is safe |
+//! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
+//! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
+//! | waiting is up to you | [`WaitPolicy`](crate::WaitPolicy) |
+//!
+//! # Unix domain sockets
+//!
+//! | unix(7), stream sockets | here |
+//! |---|---|
+//! | `socketpair()`, both ways | two rings, one for each way |
+//! | `bind`, `listen`, `accept` | both sides open one path, in either order; one of each |
+//! | messages (`SOCK_SEQPACKET`), descriptors (`SCM_RIGHTS`) | neither |
+//! | `SO_PEERCRED` | [`peer`](crate::Producer::peer): the process id, and whether it lives |
+//! | `SO_RCVTIMEO`, `SO_SNDTIMEO` | [`set_timeout`](crate::Producer::set_timeout) |
+//! | `shutdown(SHUT_WR)` | [`Producer::close`](crate::Producer::close) |
+//! | a stream that its writer gives up looks like one that ended | [`Producer::abort`](crate::Producer::abort): the peer reads what is left, then gets [`Broken::ProducerAborted`](crate::Broken), a `ConnectionAborted` |
+//! | `MSG_PEEK` | [`peek`](crate::Consumer::peek) |
+//! | [`BufWriter`](std::io::BufWriter), for fewer system calls | [`set_batch`](crate::Producer::set_batch) and [`flush`](std::io::Write::flush), for fewer publications |
+//! | the kernel cleans up | the kernel removes an anonymous ring, and a named one that both have opened; see [`remove_stale`](crate::remove_stale) for the others |
+//!
+//! # Examples
+//!
+//! A length and a record, as with a socket's `MSG_PEEK` or a chunk of `rtrb`:
+//!
+//! ```
+//! let (mut producer, mut consumer) = shmpipe::pair()?;
+//!
+//! let record = b"whole or not there";
+//! let mut grant = producer.reserve(4 + record.len())?;
+//! grant.write_at(0, &(record.len() as u32).to_le_bytes());
+//! grant.write_at(4, record);
+//! grant.commit_all();
+//!
+//! let mut len = [0; 4];
+//! consumer.peek(4)?.read_at(0, &mut len);
+//! let len = u32::from_le_bytes(len) as usize;
+//! let grant = consumer.peek(4 + len)?;
+//! let mut bytes = vec![0; len];
+//! grant.read_at(4, &mut bytes);
+//! grant.consume_all();
+//! assert_eq!(bytes, record);
+//! # Ok::<(), std::io::Error>(())
+//! ```
