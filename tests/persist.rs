@@ -12,7 +12,7 @@ use common::{
     End, Fork, PATIENCE, Segment, TempPath, alone, check, move_to_own_ipc_namespace, options, page,
     stream, until,
 };
-use shmpipe::sysv::{self, SegmentId, SysvErrorKind};
+use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{
     Broken, Consumer, LifeCycle, Occupant, OpenError, Options, Producer, RemoveError, Role,
     Snapshot,
