@@ -215,6 +215,15 @@ impl Options {
     /// [`OpenError::Removed`] when the parent has left the ring, also where
     /// another one has come to have its id. [`OpenError::RoleTaken`] when
     /// somebody has the role, or had it. Else as [`attach`](Options::attach).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options};
+    ///
+    /// let taken = Options::new().producer_from_parent();
+    /// assert!(matches!(taken, Err(OpenError::NotAChild))); // the parent is no shmpipe
+    /// ```
     pub fn producer_from_parent(&self) -> Result<Producer, OpenError> {
         Handover::from_environment()?
             .attach(Role::Producer, self)?

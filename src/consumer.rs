@@ -104,6 +104,23 @@ impl Consumer {
     /// # Errors
     ///
     /// As [`Options::consumer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-consumer-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || shmpipe::Producer::open(other).map(drop));
+    /// let mut consumer = shmpipe::Consumer::open(&path)?; // waits for the producer
+    /// let mut bytes = Vec::new();
+    /// consumer.read_to_end(&mut bytes)?;
+    /// # coming.join().unwrap()?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Consumer, OpenError> {
         Options::new().consumer(path)
     }
@@ -118,6 +135,20 @@ impl Consumer {
     /// [`TryReadError::Broken`] when nothing more will come and the stream is
     /// not whole. A producer that died is not noticed here: see
     /// [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::TryReadError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abcde").unwrap();
+    /// let mut bytes = [0; 3];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(2));
+    /// assert_eq!(consumer.try_read(&mut bytes), Err(TryReadError::Empty));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
         self.end.usable()?;
@@ -311,6 +342,15 @@ impl Consumer {
     /// # Errors
     ///
     /// What makes the handle unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn available(&mut self) -> Result<usize, Broken> {
         self.end.usable()?;
         self.known(self.capacity())
@@ -322,24 +362,69 @@ impl Consumer {
     /// `true` is final, but for a persistent ring, which another producer can
     /// open; `false` may be out of date at once, and says nothing of a
     /// producer that died: see [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert!(!consumer.is_closed());
+    /// drop(producer);
+    /// assert!(consumer.is_closed());
+    /// assert_eq!(consumer.available()?, 3); // there to be read all the same
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.end.usable().is_err() || self.reader.peer_departure() != Ok(Departure::Open)
     }
 
     /// Who has the other end; see [`Producer::peer`](crate::Producer::peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Occupant;
+    ///
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(consumer.peer(), Occupant::Process(std::process::id()));
+    /// drop(producer);
+    /// assert_eq!(consumer.peer(), Occupant::Left);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn peer(&self) -> Occupant {
         self.end.peer_occupant()
     }
 
     /// How blocking calls wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(consumer.wait_policy(), shmpipe::WaitPolicy::default());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn wait_policy(&self) -> WaitPolicy {
         self.end.policy()
     }
 
     /// Sets how blocking calls wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use shmpipe::WaitPolicy;
+    ///
+    /// let (_producer, mut consumer) = shmpipe::pair()?;
+    /// let long = WaitPolicy::SpinThenPark(Duration::from_micros(200));
+    /// consumer.set_wait_policy(long);
+    /// assert_eq!(consumer.wait_policy(), long);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
         self.end.set_policy(policy);
     }
@@ -350,6 +435,18 @@ impl Consumer {
     ///
     /// [`CloseError::Broken`] when the handle was closed before, or inherited
     /// by fork.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Broken, TryWriteError};
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// consumer.close()?;
+    /// let closed = Err(TryWriteError::Broken(Broken::ConsumerClosed));
+    /// assert_eq!(producer.try_write(b"x"), closed);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn close(&mut self) -> Result<(), CloseError> {
         self.end.usable()?;
         self.leave();
@@ -372,6 +469,16 @@ impl Consumer {
     ///
     /// [`Broken::Died`], [`Broken::NeverCame`], or what makes the handle
     /// unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = shmpipe::pair()?;
+    /// consumer.check_peer()?; // nothing speaks against it
+    /// drop(producer);
+    /// consumer.check_peer()?; // it finished
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn check_peer(&mut self) -> Result<(), Broken> {
         self.end.usable()?;
         match self.reader.peer_departure() {
@@ -382,6 +489,14 @@ impl Consumer {
     }
 
     /// Bytes of the ring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(consumer.capacity(), shmpipe::DEFAULT_CAPACITY);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.reader.region().capacity() as usize
@@ -395,18 +510,46 @@ impl Consumer {
 
     /// Bytes read since the ring was made, by this handle and by those before
     /// it; wraps at 2^64.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.try_read(&mut [0; 2]).unwrap();
+    /// assert_eq!(consumer.position(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn position(&self) -> u64 {
         self.reader.head()
     }
 
     /// How often this handle slept, and how often it woke the producer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = shmpipe::pair()?;
+    /// assert!(consumer.try_read(&mut [0]).is_err());
+    /// let stats = consumer.stats();
+    /// assert_eq!((stats.sleeps, stats.wakes), (0, 0)); // it did not wait
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.end.stats()
     }
 
     /// The limit on each blocking call; `None` is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(consumer.timeout(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.end.timeout()
@@ -414,6 +557,18 @@ impl Consumer {
 
     /// Sets the limit on each blocking call; one that runs into it fails with
     /// [`io::ErrorKind::TimedOut`], and nothing is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read};
+    /// use std::time::Duration;
+    ///
+    /// let (_producer, mut consumer) = shmpipe::pair()?;
+    /// consumer.set_timeout(Some(Duration::from_millis(20)));
+    /// assert_eq!(consumer.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_timeout(&mut self, limit: Option<Duration>) {
         self.end.set_timeout(limit);
     }

@@ -17,6 +17,18 @@ pub use open::{Incompatible, OpenError};
 use crate::state::Role;
 
 /// What in a ring's memory contradicts the protocol.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Broken, Rule};
+///
+/// /// Whether the peer took back what it had published.
+/// fn took_back(broken: &Broken) -> bool {
+///     matches!(broken, Broken::Corrupted(what) if what.rule() == Rule::TailMovedBack)
+/// }
+/// assert!(!took_back(&Broken::Closed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
@@ -52,6 +64,29 @@ impl Rule {
 
 /// The peer, or somebody else who can write to the segment, broke the
 /// protocol. The handle that found it is of no further use.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Broken, Options, Rule, Snapshot, sysv};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-lie-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// # let mut options = Options::new();
+/// # let mut consumer = options.persistent(true).consumer(&path)?;
+/// // Somebody writes a tail that cannot be.
+/// let segment = sysv::attach(Snapshot::at(&path, 1)?.id)?;
+/// // SAFETY: the tail is at this offset in each segment; see the README.
+/// unsafe { segment.as_ptr().add(256).cast::<u64>().write_volatile(1 << 40) };
+///
+/// let Err(Broken::Corrupted(what)) = consumer.available() else { panic!() };
+/// assert_eq!(what.rule(), Rule::TailOutOfRange);
+/// assert_eq!((what.found(), what.against()), (1 << 40, 0));
+/// # drop((consumer, segment));
+/// # shmpipe::remove_path(&path, 1, true)?;
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Corruption {
     rule: Rule,
@@ -101,8 +136,29 @@ impl fmt::Display for Corruption {
 
 impl std::error::Error for Corruption {}
 
+impl From<Corruption> for io::Error {
+    fn from(corruption: Corruption) -> io::Error {
+        Broken::Corrupted(corruption).into()
+    }
+}
+
 /// Why a stream cannot go on. Final for the handle that reports it, but for a
 /// persistent ring's dead peer, whose role another process can take over.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Write;
+/// use shmpipe::Broken;
+///
+/// let (mut producer, consumer) = shmpipe::pair()?;
+/// drop(consumer);
+/// let error = producer.write(b"x").unwrap_err();
+/// // It stays inside the error that it is turned into.
+/// let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
+/// assert_eq!(broken, Some(&Broken::ConsumerClosed));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Broken {
@@ -137,6 +193,16 @@ pub enum Broken {
 
 impl Broken {
     /// The kind that this has as an [`io::Error`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use shmpipe::Broken;
+    ///
+    /// assert_eq!(Broken::ConsumerClosed.kind(), ErrorKind::BrokenPipe);
+    /// assert_eq!(Broken::ProducerAborted.kind(), ErrorKind::ConnectionAborted);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
@@ -197,6 +263,21 @@ impl From<Broken> for io::Error {
 }
 
 /// Why [`Producer::try_write`](crate::Producer::try_write) wrote nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use shmpipe::TryWriteError;
+///
+/// let (mut producer, _consumer) = shmpipe::pair()?;
+/// let all = vec![7; producer.capacity()];
+/// producer.try_write(&all).unwrap();
+/// let full = producer.try_write(b"x").unwrap_err();
+/// assert_eq!(full, TryWriteError::Full);
+/// assert_eq!(io::Error::from(full).kind(), io::ErrorKind::WouldBlock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TryWriteError {
     /// There is no room; the consumer has not released any.
@@ -206,6 +287,19 @@ pub enum TryWriteError {
 }
 
 /// Why [`Consumer::try_read`](crate::Consumer::try_read) read nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use shmpipe::TryReadError;
+///
+/// let (_producer, mut consumer) = shmpipe::pair()?;
+/// let empty = consumer.try_read(&mut [0]).unwrap_err();
+/// assert_eq!(empty, TryReadError::Empty);
+/// assert_eq!(io::Error::from(empty).kind(), io::ErrorKind::WouldBlock);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TryReadError {
     /// There is nothing to read yet.
@@ -257,6 +351,17 @@ try_error!(TryReadError, Empty, "the ring is empty");
 /// What [`Producer::close`](crate::Producer::close) and
 /// [`Consumer::close`](crate::Consumer::close) have to report. The handle is
 /// closed all the same.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Broken, CloseError};
+///
+/// let (mut producer, _consumer) = shmpipe::pair()?;
+/// assert_eq!(producer.close(), Ok(()));
+/// assert_eq!(producer.close(), Err(CloseError::Broken(Broken::Closed)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseError {

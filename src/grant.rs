@@ -58,6 +58,14 @@ impl<'a> WriteGrant<'a> {
     }
 
     /// Bytes of room, one run of addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.reserve(100)?.len(), 100);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a grant has at least what was asked for
     pub fn len(&self) -> usize {
@@ -68,6 +76,23 @@ impl<'a> WriteGrant<'a> {
     /// the grant lives. The peer can write there too, whatever the protocol
     /// says, so ordinary Rust reads and writes need the peer's good conduct;
     /// system calls and volatile or atomic accesses do not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(3)?;
+    /// let place = grant.as_mut_ptr();
+    /// for (offset, &byte) in b"abc".iter().enumerate() {
+    ///     // SAFETY: inside the grant, and volatile, whoever the peer is.
+    ///     unsafe { place.add(offset).write_volatile(byte) };
+    /// }
+    /// grant.commit_all();
+    /// let mut bytes = [0; 3];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// assert_eq!(&bytes, b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         let writer = self.producer.writer();
         writer.region().at(writer.tail(), self.len).as_ptr()
@@ -78,6 +103,20 @@ impl<'a> WriteGrant<'a> {
     /// # Panics
     ///
     /// When they reach beyond the end of the grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(6)?;
+    /// grant.write_at(3, b"def"); // in any order
+    /// grant.write_at(0, b"abc");
+    /// grant.commit_all();
+    /// let mut bytes = [0; 6];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(6));
+    /// assert_eq!(&bytes, b"abcdef");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         check_range(offset, bytes.len(), self.len);
         if !self.producer.is_usable() {
@@ -125,6 +164,17 @@ impl<'a> WriteGrant<'a> {
     /// # Panics
     ///
     /// When `len` is more than the grant has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(100)?;
+    /// grant.write_at(0, b"abc");
+    /// grant.commit(3);
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn commit(self, len: usize) {
         check_range(0, len, self.len);
         if self.producer.is_usable() {
@@ -133,6 +183,17 @@ impl<'a> WriteGrant<'a> {
     }
 
     /// Writes the whole grant to the stream and publishes it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(3)?;
+    /// grant.write_at(0, b"abc");
+    /// grant.commit_all();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn commit_all(self) {
         let len = self.len;
         self.commit(len);
@@ -176,6 +237,15 @@ impl<'a> ReadGrant<'a> {
     }
 
     /// Bytes there are, one run of addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.peek_up_to(100)?.len(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a grant has at least what was asked for
     pub fn len(&self) -> usize {
@@ -185,6 +255,18 @@ impl<'a> ReadGrant<'a> {
     /// The first address. Valid for reads of [`len`](Self::len) bytes while
     /// the grant lives. The peer can write there, whatever the protocol says:
     /// see [`WriteGrant::as_mut_ptr`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let grant = consumer.peek(3)?;
+    /// // SAFETY: inside the grant, and volatile, whoever the peer is.
+    /// let last = unsafe { grant.as_ptr().add(2).read_volatile() };
+    /// assert_eq!(last, b'c');
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         let reader = self.consumer.reader();
@@ -196,6 +278,18 @@ impl<'a> ReadGrant<'a> {
     /// # Panics
     ///
     /// When that reaches beyond the end of the grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abcdef").unwrap();
+    /// let mut bytes = [0; 3];
+    /// consumer.peek(6)?.read_at(3, &mut bytes);
+    /// assert_eq!(&bytes, b"def");
+    /// assert_eq!(consumer.available()?, 6); // a look takes nothing
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn read_at(&self, offset: usize, bytes: &mut [u8]) {
         check_range(offset, bytes.len(), self.len);
         let reader = self.consumer.reader();
@@ -237,6 +331,16 @@ impl<'a> ReadGrant<'a> {
     /// # Panics
     ///
     /// When `len` is more than the grant has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.peek(3)?.consume(1);
+    /// assert_eq!(consumer.available()?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn consume(self, len: usize) {
         check_range(0, len, self.len);
         if self.consumer.is_usable() {
@@ -245,6 +349,16 @@ impl<'a> ReadGrant<'a> {
     }
 
     /// Takes all of the grant's bytes out of the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.peek_up_to(usize::MAX)?.consume_all();
+    /// assert_eq!(consumer.available()?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn consume_all(self) {
         let len = self.len;
         self.consume(len);

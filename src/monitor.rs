@@ -17,6 +17,19 @@ use crate::sync::{Ordering, fence};
 use crate::sysv::{self, FileIdentity, Mode, Project, SegmentId, SysvErrorKind};
 
 /// How a ring comes and goes.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{LifeCycle, Options, Snapshot};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-life-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// let _consumer = Options::new().no_wait(true).consumer(&path)?;
+/// assert_eq!(Snapshot::at(&path, 1)?.life_cycle, LifeCycle::Named);
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifeCycle {
@@ -33,6 +46,25 @@ pub enum LifeCycle {
 /// The words are those of running processes: by the time they are read they
 /// may have changed. They agree with one another as far as `fill` is never
 /// more than `capacity`; and from one look to the next, `written` only grows.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{LifeCycle, Occupant, Options, Snapshot};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-snapshot-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// let mut producer = Options::new().capacity(65536).no_wait(true).producer(&path)?;
+/// producer.try_write(b"abc").unwrap();
+///
+/// let ring = Snapshot::at(&path, 1)?;
+/// assert_eq!((ring.capacity, ring.fill, ring.written), (65536, 3, 3));
+/// assert_eq!(ring.producer, Occupant::Process(std::process::id()));
+/// assert_eq!((ring.consumer, ring.consumer_sleeps), (Occupant::Nobody, false));
+/// assert_eq!(ring.life_cycle, LifeCycle::Named);
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -178,6 +210,20 @@ impl Snapshot {
     /// # Errors
     ///
     /// When the kernel does not list its segments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Options, Snapshot};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-all-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let _consumer = Options::new().no_wait(true).consumer(&path)?;
+    /// let id = Snapshot::at(&path, 1)?.id;
+    /// assert!(Snapshot::all()?.iter().any(|ring| ring.id == id));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn all() -> Result<Vec<Snapshot>, OpenError> {
         let segments = sysv::list()?;
         Ok(segments
@@ -227,6 +273,21 @@ fn positions(header: &Header, capacity: u64) -> (u64, u64) {
 }
 
 /// Why a ring was not removed.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Options, RemoveError};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-in-use-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// let _consumer = Options::new().persistent(true).consumer(&path)?;
+/// let removed = shmpipe::remove_path(&path, 1, false);
+/// assert!(matches!(removed, Err(RemoveError::InUse { .. })));
+/// shmpipe::remove_path(&path, 1, true)?; // by force
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RemoveError {
@@ -287,6 +348,20 @@ impl From<sysv::SysvError> for RemoveError {
 ///
 /// [`RemoveError::InUse`] when somebody has it attached, unless `force`;
 /// [`RemoveError::Open`] when it is no ring of ours.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{OpenError, Options, Snapshot};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-remove-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// drop(Options::new().persistent(true).consumer(&path)?);
+/// shmpipe::remove(Snapshot::at(&path, 1)?.id, false)?;
+/// assert!(matches!(Snapshot::at(&path, 1), Err(OpenError::NoRing { .. })));
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
     let expected = Expected::by_id(any_mode(), None);
     remove_classified(id, &expected, force)
@@ -297,6 +372,20 @@ pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
 /// # Errors
 ///
 /// As [`remove`]; [`OpenError::NoRing`] when there is none.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{OpenError, Options, Snapshot};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-remove-path-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// drop(Options::new().persistent(true).consumer(&path)?);
+/// shmpipe::remove_path(&path, 1, false)?;
+/// assert!(matches!(Snapshot::at(&path, 1), Err(OpenError::NoRing { .. })));
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<(), RemoveError> {
     let project = Project::new(project).map_err(OpenError::from)?;
     let file = KeyFile::open(path.as_ref(), project)?;
@@ -346,6 +435,20 @@ fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<
 /// # Errors
 ///
 /// When the kernel does not list its segments.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Options, Snapshot};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-stale-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// let _consumer = Options::new().no_wait(true).consumer(&path)?;
+/// let id = Snapshot::at(&path, 1)?.id;
+/// assert!(!shmpipe::remove_stale()?.contains(&id)); // its opener lives
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
     let expected = Expected::by_id(any_mode(), None);
     let mut removed = Vec::new();

@@ -17,6 +17,14 @@ use crate::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::WaitPolicy;
 
 /// The capacity of a ring when none is asked for, in bytes.
+///
+/// # Examples
+///
+/// ```
+/// let ring = shmpipe::Options::new().anonymous()?;
+/// assert_eq!(ring.capacity(), shmpipe::DEFAULT_CAPACITY);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub const DEFAULT_CAPACITY: usize = 4 << 20;
 
 /// The largest ring: header and two views of it must fit an address space.
@@ -80,6 +88,15 @@ impl Default for Options {
 impl Options {
     /// The defaults: [`DEFAULT_CAPACITY`], mode 0600, project id 1, not
     /// persistent, no time limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let (producer, _consumer) = ring.split()?;
+    /// assert_eq!(producer.timeout(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> Options {
         Options {
@@ -103,6 +120,17 @@ impl Options {
     /// replaces one that nobody asked for, as long as nobody has joined that
     /// ring; against another one that was asked for, opening fails with
     /// [`OpenError::CapacityMismatch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options};
+    ///
+    /// let ring = Options::new().capacity(1_000_000).anonymous()?;
+    /// assert_eq!(ring.capacity(), 1 << 20);
+    /// assert!(matches!(Options::new().capacity(0).anonymous(), Err(OpenError::Capacity { .. })));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn capacity(&mut self, bytes: usize) -> &mut Options {
         self.capacity = Some(bytes);
         self
@@ -110,6 +138,23 @@ impl Options {
 
     /// Permission bits of a segment that is made here, such as `0o660`, and
     /// the most that one found may have. The umask has no effect on them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options, Snapshot, sysv};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-mode-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let _consumer = Options::new().mode(0o640).no_wait(true).consumer(&path)?;
+    /// let stat = sysv::stat(Snapshot::at(&path, 1)?.id)?;
+    /// assert_eq!(stat.mode.bits(), 0o640);
+    /// // Not for one who asks for nothing wider than 0600.
+    /// let narrow = Options::new().no_wait(true).producer(&path);
+    /// assert!(matches!(narrow, Err(OpenError::Untrusted { .. })));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn mode(&mut self, bits: u32) -> &mut Options {
         self.asked_mode = Some(bits);
         self
@@ -117,12 +162,41 @@ impl Options {
 
     /// Trusts the segments of this user, in place of those of the effective
     /// user.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-owner-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let _consumer = Options::new().no_wait(true).consumer(&path)?;
+    /// // Ours, and not that of user 54321.
+    /// let producer = Options::new().owner(54321).no_wait(true).producer(&path);
+    /// assert!(matches!(producer, Err(OpenError::Untrusted { .. })));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn owner(&mut self, uid: u32) -> &mut Options {
         self.owner = Some(uid);
         self
     }
 
     /// The project id, 1 to 255: one path can name as many rings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options, Snapshot};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-project-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let _consumer = Options::new().project(7).no_wait(true).consumer(&path)?;
+    /// assert!(Snapshot::at(&path, 7).is_ok());
+    /// assert!(matches!(Snapshot::at(&path, 8), Err(OpenError::NoRing { .. })));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn project(&mut self, id: u32) -> &mut Options {
         self.project = id;
         self
@@ -130,6 +204,25 @@ impl Options {
 
     /// Keeps the segment until it is removed on purpose, so that a reader can
     /// come long after the writer has gone. Opening waits for nobody.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-persistent-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// options.persistent(true);
+    /// options.producer(&path)?.write_all(b"hello")?; // and the producer is gone
+    /// let mut text = String::new();
+    /// options.consumer(&path)?.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// shmpipe::remove_path(&path, 1, false)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn persistent(&mut self, persistent: bool) -> &mut Options {
         self.persistent = persistent;
         self
@@ -137,6 +230,20 @@ impl Options {
 
     /// Opens at once, whether the other side is there or not. Should it never
     /// come, [`Producer::close`] says how many bytes nobody will read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{CloseError, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-no-wait-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut producer = Options::new().no_wait(true).producer(&path)?;
+    /// producer.try_write(b"hello").unwrap();
+    /// assert_eq!(producer.close(), Err(CloseError::NobodyCame { unread: 5 }));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn no_wait(&mut self, no_wait: bool) -> &mut Options {
         self.unwaited = no_wait;
         self
@@ -145,6 +252,20 @@ impl Options {
     /// How long opening may take, and then every blocking call: the limit is
     /// [`Producer::set_timeout`] of the handle. Without one they wait for as
     /// long as it takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use shmpipe::{OpenError, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-timeout-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let opened = Options::new().timeout(Duration::from_millis(20)).producer(&path);
+    /// assert!(matches!(opened, Err(OpenError::TimedOut { .. }))); // nobody came
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn timeout(&mut self, limit: Duration) -> &mut Options {
         self.timeout = Some(limit);
         self
@@ -154,12 +275,40 @@ impl Options {
     /// that would wait fails within about ten milliseconds, with
     /// [`OpenError::Cancelled`] or [`Broken::Cancelled`](crate::Broken).
     /// A signal handler can set it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// let flag = Arc::new(AtomicBool::new(false));
+    /// let ring = shmpipe::Options::new().cancel_on(flag.clone()).anonymous()?;
+    /// let (_producer, mut consumer) = ring.split()?;
+    /// flag.store(true, Ordering::Relaxed); // from anywhere
+    /// let error = consumer.read(&mut [0]).unwrap_err();
+    /// assert_eq!(error.to_string(), "cancelled by the caller");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn cancel_on(&mut self, flag: Arc<AtomicBool>) -> &mut Options {
         self.cancel = Some(flag);
         self
     }
 
     /// How blocking calls wait for the peer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Options, WaitPolicy};
+    ///
+    /// let ring = Options::new().wait_policy(WaitPolicy::Park).anonymous()?;
+    /// let (producer, consumer) = ring.split()?;
+    /// assert_eq!(producer.wait_policy(), WaitPolicy::Park);
+    /// assert_eq!(consumer.wait_policy(), WaitPolicy::Park);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait_policy(&mut self, policy: WaitPolicy) -> &mut Options {
         self.policy = policy;
         self
@@ -167,6 +316,20 @@ impl Options {
 
     /// Bytes that a producer holds back to publish them together; see
     /// [`Producer::set_batch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let ring = shmpipe::Options::new().batch(4096).anonymous()?;
+    /// let (mut producer, mut consumer) = ring.split()?;
+    /// producer.write_all(b"held back")?;
+    /// assert_eq!(consumer.available()?, 0);
+    /// producer.flush()?;
+    /// assert_eq!(consumer.available()?, 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn batch(&mut self, bytes: usize) -> &mut Options {
         self.batch = bytes;
         self
@@ -181,6 +344,23 @@ impl Options {
     /// # Errors
     ///
     /// Every [`OpenError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-path-p-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || Options::new().consumer(other));
+    /// let mut producer = Options::new().capacity(1 << 20).producer(&path)?;
+    /// producer.write_all(b"hello")?;
+    /// # drop(coming.join().unwrap()?);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn producer(&self, path: impl AsRef<Path>) -> Result<Producer, OpenError> {
         let (region, claim) = self.open_path(path.as_ref(), Role::Producer)?;
         Producer::new(region, claim, self)
@@ -191,6 +371,24 @@ impl Options {
     /// # Errors
     ///
     /// As [`producer`](Options::producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-path-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || Options::new().producer(other).map(drop));
+    /// let mut consumer = Options::new().capacity(1 << 20).consumer(&path)?;
+    /// let mut bytes = Vec::new();
+    /// consumer.read_to_end(&mut bytes)?;
+    /// # coming.join().unwrap()?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn consumer(&self, path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
         let (region, claim) = self.open_path(path.as_ref(), Role::Consumer)?;
         Consumer::new(region, claim, self)
@@ -204,6 +402,23 @@ impl Options {
     /// # Errors
     ///
     /// As [`producer`](Options::producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    /// use shmpipe::sysv::{Key, Project};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-key-p-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let key = Key::from_path(&path, Project::default())?; // or one that both sides know
+    /// let mut producer = Options::new().no_wait(true).producer_by_key(key)?;
+    /// let mut consumer = Options::new().consumer_by_key(key)?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn producer_by_key(&self, key: Key) -> Result<Producer, OpenError> {
         let (region, claim) = self.open(&Name::Key(key), Role::Producer)?;
         Producer::new(region, claim, self)
@@ -214,6 +429,22 @@ impl Options {
     /// # Errors
     ///
     /// As [`producer_by_key`](Options::producer_by_key).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    /// use shmpipe::sysv::{Key, Project};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-key-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let key = Key::from_path(&path, Project::default())?; // or one that both sides know
+    /// let mut consumer = Options::new().no_wait(true).consumer_by_key(key)?;
+    /// drop(Options::new().producer_by_key(key)?);
+    /// assert_eq!(consumer.try_read(&mut [0]), Ok(0)); // the end
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn consumer_by_key(&self, key: Key) -> Result<Consumer, OpenError> {
         let (region, claim) = self.open(&Name::Key(key), Role::Consumer)?;
         Consumer::new(region, claim, self)
@@ -225,6 +456,15 @@ impl Options {
     /// # Errors
     ///
     /// [`OpenError::Capacity`], [`OpenError::Mode`], [`OpenError::System`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().anonymous()?.split()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn anonymous(&self) -> Result<Ring, OpenError> {
         let options = self.checked()?;
         Ok(Ring::new(
@@ -242,6 +482,25 @@ impl Options {
     ///
     /// [`OpenError::Removed`], [`OpenError::NotARing`],
     /// [`OpenError::Untrusted`], [`OpenError::System`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Options, Snapshot};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-attach-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// let mut producer = options.persistent(true).producer(&path)?;
+    /// let id = Snapshot::at(&path, 1)?.id; // or one that was sent here
+    /// let mut consumer = options.attach(id)?.into_consumer()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # drop((producer, consumer));
+    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
         let options = self.checked()?;
         Ok(Ring::new(lifecycle::attach(id, &options)?, options, true))

@@ -104,6 +104,14 @@ impl Ring {
     }
 
     /// Bytes of the ring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().capacity(1_000_000).anonymous()?;
+    /// assert_eq!(ring.capacity(), 1 << 20);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.region.capacity() as usize
@@ -114,6 +122,15 @@ impl Ring {
     /// # Errors
     ///
     /// [`OpenError::RoleTaken`] when somebody has it, or had it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let mut producer = ring.into_producer()?; // the consumer may come by fork
+    /// producer.try_write(b"abc").unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
         let claim = lifecycle::claim(&self.region, Role::Producer, DoubleView::VIEWS as u32)?;
         Producer::with(self.region, claim, &self.options, self.handed_over.get())
@@ -124,6 +141,17 @@ impl Ring {
     /// # Errors
     ///
     /// As [`into_producer`](Ring::into_producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::TryReadError;
+    ///
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let mut consumer = ring.into_consumer()?; // the producer may come by fork
+    /// assert_eq!(consumer.try_read(&mut [0]), Err(TryReadError::Empty));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
         let claim = lifecycle::claim(&self.region, Role::Consumer, DoubleView::VIEWS as u32)?;
         Consumer::with(self.region, claim, &self.options, self.handed_over.get())
@@ -134,6 +162,23 @@ impl Ring {
     /// # Errors
     ///
     /// As [`into_producer`](Ring::into_producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let (producer, mut consumer) = shmpipe::Options::new().anonymous()?.split()?;
+    /// let writer = std::thread::spawn(move || {
+    ///     let mut producer = producer;
+    ///     producer.try_write(b"from another thread")
+    /// });
+    /// let mut text = String::new();
+    /// consumer.read_to_string(&mut text)?;
+    /// assert_eq!(text, "from another thread");
+    /// # writer.join().unwrap().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
         let producing = lifecycle::claim(&self.region, Role::Producer, DoubleView::VIEWS as u32)?;
         let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;

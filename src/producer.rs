@@ -107,6 +107,22 @@ impl Producer {
     /// # Errors
     ///
     /// As [`Options::producer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-producer-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || shmpipe::Consumer::open(other));
+    /// let mut producer = shmpipe::Producer::open(&path)?; // waits for the consumer
+    /// producer.write_all(b"hello")?;
+    /// # drop(coming.join().unwrap()?);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Producer, OpenError> {
         Options::new().producer(path)
     }
@@ -314,6 +330,16 @@ impl Producer {
     /// # Errors
     ///
     /// What makes the handle unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let all = producer.capacity();
+    /// assert_eq!(producer.room(all)?, all - 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
         self.end.usable()?;
         match self.writer.room(wanted as u64) {
@@ -327,6 +353,16 @@ impl Producer {
     /// `true` is final, but for a persistent ring, which another consumer can
     /// open; `false` may be out of date at once, and says nothing of a
     /// consumer that died: see [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert!(!producer.is_closed());
+    /// drop(consumer);
+    /// assert!(producer.is_closed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
@@ -351,6 +387,14 @@ impl Producer {
     }
 
     /// How many bytes are held back before they are published together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::Options::new().batch(4096).anonymous()?.split()?;
+    /// assert_eq!(producer.batch(), 4096);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch as usize
@@ -383,12 +427,31 @@ impl Producer {
     }
 
     /// How blocking calls wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.wait_policy(), shmpipe::WaitPolicy::default());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn wait_policy(&self) -> WaitPolicy {
         self.end.policy()
     }
 
     /// Sets how blocking calls wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::WaitPolicy;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.set_wait_policy(WaitPolicy::Park);
+    /// assert_eq!(producer.wait_policy(), WaitPolicy::Park);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
         self.end.set_policy(policy);
     }
@@ -431,6 +494,21 @@ impl Producer {
     /// Breaks the stream off: the consumer reads what is left, then gets
     /// [`Broken::ProducerAborted`]. Nothing happens to a handle that is closed
     /// or was inherited by fork.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.write_all(b"one half")?;
+    /// producer.abort();
+    /// let mut bytes = Vec::new();
+    /// let error = consumer.read_to_end(&mut bytes).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    /// assert_eq!(bytes, b"one half");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn abort(&mut self) {
         self.end.leave(Departure::Aborted);
     }
@@ -443,6 +521,18 @@ impl Producer {
     ///
     /// [`Broken::Died`], [`Broken::NeverCame`], [`Broken::ConsumerClosed`], or
     /// what makes the handle unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Broken;
+    ///
+    /// let (mut producer, consumer) = shmpipe::pair()?;
+    /// producer.check_peer()?; // nothing speaks against it
+    /// drop(consumer);
+    /// assert_eq!(producer.check_peer(), Err(Broken::ConsumerClosed));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn check_peer(&mut self) -> Result<(), Broken> {
         self.end.usable()?;
         self.check_consumer()?;
@@ -450,6 +540,14 @@ impl Producer {
     }
 
     /// Bytes of the ring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.capacity(), shmpipe::DEFAULT_CAPACITY);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.writer.region().capacity() as usize
@@ -463,18 +561,45 @@ impl Producer {
 
     /// Bytes written since the ring was made, by this handle and by those
     /// before it; wraps at 2^64.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(producer.position(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn position(&self) -> u64 {
         self.writer.tail()
     }
 
     /// How often this handle slept, and how often it woke the consumer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let stats = producer.stats();
+    /// assert_eq!((stats.sleeps, stats.wakes), (0, 0)); // nobody slept
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.end.stats()
     }
 
     /// The limit on each blocking call; `None` is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.timeout(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.end.timeout()
@@ -483,6 +608,19 @@ impl Producer {
     /// Sets the limit on each blocking call. A write that runs into it after
     /// some bytes says how many; one that wrote none fails with
     /// [`io::ErrorKind::TimedOut`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Write};
+    /// use std::time::Duration;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.set_timeout(Some(Duration::from_millis(20)));
+    /// producer.write_all(&vec![7; producer.capacity()])?;
+    /// assert_eq!(producer.write(&[7]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_timeout(&mut self, limit: Option<Duration>) {
         self.end.set_timeout(limit);
     }

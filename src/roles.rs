@@ -483,6 +483,17 @@ fn holder_is_dead(region: &ShmRegion, role: Role, found: u64) -> bool {
 }
 
 /// Who has a role.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Occupant, Options};
+///
+/// let ring = Options::new().anonymous()?;
+/// let producer = ring.into_producer()?;
+/// assert_eq!(producer.peer(), Occupant::Nobody);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Occupant {

@@ -42,6 +42,14 @@ impl Kind {
 }
 
 /// Which end of the ring a process holds.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::Role;
+///
+/// assert_eq!(Role::Producer.to_string(), "producer");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The end that writes.
@@ -52,6 +60,14 @@ pub enum Role {
 
 impl Role {
     /// The other end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Role;
+    ///
+    /// assert_eq!(Role::Producer.peer(), Role::Consumer);
+    /// ```
     #[must_use]
     pub fn peer(self) -> Role {
         match self {

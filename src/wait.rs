@@ -104,6 +104,20 @@ pub(crate) enum Waited<T> {
 }
 
 /// What waiting and waking have cost.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Read;
+/// use std::time::Duration;
+///
+/// let (_producer, mut consumer) = shmpipe::pair()?;
+/// consumer.set_timeout(Some(Duration::from_millis(1)));
+/// consumer.set_wait_policy(shmpipe::WaitPolicy::Park);
+/// assert!(consumer.read(&mut [0]).is_err()); // timed out
+/// assert!(consumer.stats().sleeps > 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -7,6 +7,21 @@ use super::Broken;
 
 /// Why [`Producer::reserve`](crate::Producer::reserve) gave no grant. Nothing
 /// has changed.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::ReserveError;
+///
+/// let (mut producer, _consumer) = shmpipe::pair()?;
+/// let capacity = producer.capacity();
+/// producer.try_write(b"abc").unwrap();
+/// let (room, len) = (capacity - 3, capacity);
+/// assert_eq!(producer.reserve(len).unwrap_err(), ReserveError::Full { room });
+/// let error = producer.reserve(len + 1).unwrap_err();
+/// assert_eq!(error, ReserveError::TooLong { capacity });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReserveError {
@@ -31,6 +46,19 @@ pub enum ReserveError {
 
 /// Why [`Consumer::peek`](crate::Consumer::peek) gave no grant. Nothing has
 /// changed.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::PeekError;
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// producer.try_write(b"abc").unwrap();
+/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { available: 3 });
+/// drop(producer);
+/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { available: 3 });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeekError {
@@ -121,6 +149,19 @@ grant_error!(ReserveError, Full, TooLong => InvalidInput, TimedOut => TimedOut);
 grant_error!(PeekError, Empty, TooLong => InvalidInput, TimedOut => TimedOut, Ended => UnexpectedEof);
 
 /// Why a call that moves bytes until a deadline stopped before it was done.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+/// use shmpipe::Stop;
+///
+/// let (producer, mut consumer) = shmpipe::pair()?;
+/// drop(producer);
+/// let partial = consumer.read_exact_deadline(&mut [0], Instant::now()).unwrap_err();
+/// assert_eq!(partial.stop, Stop::Ended);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
@@ -134,6 +175,21 @@ pub enum Stop {
 
 /// A call that moves bytes until a deadline stopped before it was done. What
 /// it has moved is moved.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+/// use shmpipe::{Partial, Stop};
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// producer.try_write(b"abc").unwrap();
+/// let mut bytes = [0; 4];
+/// let Partial { moved, stop } =
+///     consumer.read_exact_deadline(&mut bytes, Instant::now()).unwrap_err();
+/// assert_eq!((moved, stop), (3, Stop::TimedOut));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partial {
     /// Bytes that were moved.

@@ -11,6 +11,19 @@ use crate::state::Role;
 use crate::sysv::{KeyError, SegmentId, SysvError};
 
 /// Why a segment is not a ring that this build can use.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Incompatible, OpenError, Options, sysv};
+///
+/// let foreign = sysv::create(None, 100, sysv::Mode::OWNER_ONLY)?;
+/// let attached = Options::new().attach(foreign);
+/// let reason = Incompatible::TooSmall { segment: 100 };
+/// assert!(matches!(attached, Err(OpenError::NotARing { reason: found, .. }) if found == reason));
+/// sysv::remove(foreign)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incompatible {
@@ -91,6 +104,15 @@ impl fmt::Display for Incompatible {
 
 /// Why a ring could not be made or opened. Nothing was written to, or removed
 /// from, a segment that is not ours.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{OpenError, Producer};
+///
+/// let opened = Producer::open("/nowhere/at/all");
+/// assert!(matches!(opened, Err(OpenError::Path { .. })));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -224,6 +246,15 @@ pub enum OpenError {
 
 impl OpenError {
     /// The kind that this has as an [`io::Error`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// let error = shmpipe::Producer::open("/nowhere/at/all").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         use io::ErrorKind as Kind;

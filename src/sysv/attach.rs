@@ -21,6 +21,21 @@ const HUGE_PAGE: usize = 2 << 20;
 /// One attachment of a segment. Its drop is `shmdt`.
 ///
 /// See [`attach`], [`attach_at`] and [`attach_read_only`].
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let id = sysv::create(None, 8192, Mode::OWNER_ONLY)?;
+/// let attached = sysv::attach(id)?;
+/// assert_eq!((attached.id(), attached.len()), (id, 8192));
+/// // SAFETY: inside the attachment, of which nobody else knows.
+/// unsafe { attached.as_ptr().write_volatile(7) };
+/// drop(attached); // detaches it
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it detaches the segment"]
 pub struct Attachment {
@@ -237,6 +252,27 @@ fn attach_failed(failure: Failure, id: SegmentId, address: *mut u8, flags: &str)
 /// kernel counts it as [`VIEWS`](Self::VIEWS) attachments. Its drop is two `shmdt`.
 ///
 /// See [`attach_double`].
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, DoubleView, Mode};
+///
+/// let (header, capacity) = (sysv::page_size(), 4 * sysv::page_size());
+/// let id = sysv::create(None, header + capacity, Mode::OWNER_ONLY)?;
+/// let view = sysv::attach_double(id, header)?;
+/// assert_eq!(view.id(), id);
+/// assert_eq!(view.segment_len(), header + capacity);
+/// assert_eq!(view.len(), header + 2 * capacity);
+/// assert_eq!(sysv::stat(id)?.attached, DoubleView::VIEWS);
+/// // SAFETY: inside the two views, of which nobody else knows.
+/// unsafe { view.as_ptr().add(header).write_volatile(7) };
+/// // SAFETY: as before; the first byte of the ring, once more.
+/// assert_eq!(unsafe { view.as_ptr().add(header + capacity).read_volatile() }, 7);
+/// drop(view);
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it detaches the segment"]
 pub struct DoubleView {

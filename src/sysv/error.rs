@@ -9,6 +9,17 @@ use std::io;
 use super::limits;
 
 /// A kernel limit that a System V shared memory call can run into.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::KernelLimit;
+///
+/// let limit = KernelLimit::Shmmni;
+/// assert_eq!(limit.name(), "SHMMNI");
+/// assert_eq!(limit.sysctl(), "kernel.shmmni");
+/// assert_eq!(limit.path(), "/proc/sys/kernel/shmmni");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KernelLimit {
@@ -64,6 +75,20 @@ impl KernelLimit {
 }
 
 /// What kind of failure a [`SysvError`] is.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode, SysvErrorKind};
+///
+/// let id = sysv::create(None, 8192, Mode::OWNER_ONLY)?;
+/// sysv::remove(id)?;
+/// let error = sysv::stat(id).unwrap_err();
+/// assert_eq!(error.kind(), SysvErrorKind::Removed);
+/// assert!(error.call().starts_with("shmctl"));
+/// assert!(error.raw_os_error().is_some());
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SysvErrorKind {

@@ -61,6 +61,18 @@ impl fmt::Display for Project {
 }
 
 /// A file by its full device and inode number, together with a project id.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+/// use shmpipe::sysv::{FileIdentity, Project};
+///
+/// let root = FileIdentity::at(Path::new("/"), Project::default())?;
+/// assert_eq!(root.project.get(), 1);
+/// assert_ne!(root.ino, 0);
+/// # Ok::<(), shmpipe::sysv::KeyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// `st_dev`.
@@ -148,6 +160,16 @@ impl FileIdentity {
 }
 
 /// The key of a segment: any `key_t` but 0 and -1.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::Key;
+///
+/// let key = Key::from_raw(0x1234)?;
+/// assert_eq!(key.raw(), 0x1234);
+/// # Ok::<(), shmpipe::sysv::KeyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(i32);
 
@@ -217,6 +239,17 @@ impl fmt::Display for Key {
 }
 
 /// Why there is no key.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use shmpipe::sysv::{Key, KeyError};
+///
+/// let error = Key::from_raw(0).unwrap_err();
+/// assert!(matches!(error, KeyError::Private));
+/// assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+/// ```
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum KeyError {
@@ -268,5 +301,18 @@ impl std::error::Error for KeyError {
             Self::Path { source, .. } | Self::File { source } => Some(source),
             Self::Project { .. } | Self::Private | Self::MinusOne => None,
         }
+    }
+}
+
+impl From<KeyError> for io::Error {
+    /// Wraps the error whole: `io::Error::get_ref` gives the [`KeyError`] back.
+    fn from(error: KeyError) -> Self {
+        let kind = match &error {
+            KeyError::Path { source, .. } | KeyError::File { source } => source.kind(),
+            KeyError::Project { .. } | KeyError::Private | KeyError::MinusOne => {
+                io::ErrorKind::InvalidInput
+            }
+        };
+        io::Error::new(kind, error)
     }
 }

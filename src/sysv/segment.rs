@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 /// The id of a segment: what `shmget` returns and `ipcs` lists.
@@ -60,6 +61,14 @@ impl FromStr for SegmentId {
 }
 
 /// A number or a text that cannot be a [`SegmentId`].
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{InvalidSegmentId, SegmentId};
+///
+/// assert_eq!(SegmentId::from_raw(-1), Err(InvalidSegmentId));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSegmentId;
 
@@ -70,6 +79,12 @@ impl fmt::Display for InvalidSegmentId {
 }
 
 impl std::error::Error for InvalidSegmentId {}
+
+impl From<InvalidSegmentId> for io::Error {
+    fn from(error: InvalidSegmentId) -> Self {
+        io::Error::new(io::ErrorKind::InvalidInput, error)
+    }
+}
 
 /// The nine permission bits of a segment. The execute bits mean nothing to the kernel.
 ///
@@ -127,6 +142,19 @@ impl fmt::Display for Mode {
 }
 
 /// One segment as the kernel describes it; see [`stat`](super::stat).
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let id = sysv::create(None, 8192, Mode::OWNER_ONLY)?;
+/// let stat = sysv::stat(id)?;
+/// assert_eq!((stat.id, stat.size, stat.mode), (id, 8192, Mode::OWNER_ONLY));
+/// assert_eq!((stat.attached, stat.marked_for_removal), (0, false));
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -165,6 +193,16 @@ pub struct Stat {
 }
 
 /// The limits of this IPC namespace, and how much of them is used; see [`limits`](super::limits).
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv;
+///
+/// let limits = sysv::limits()?;
+/// assert!(limits.segments_in_use <= limits.shmmni);
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
