@@ -111,14 +111,14 @@ impl Endpoint {
     }
 
     /// Waits until the child that is expected, if one is, has taken the other
-    /// role, and so has the segment attached. Says whether nobody is missing.
-    pub(crate) fn await_child(&mut self) -> bool {
+    /// role, and so has the segment attached; or until `deadline`. Says whether
+    /// nobody is missing.
+    pub(crate) fn await_child(&mut self, deadline: Option<Instant>) -> bool {
         if !self.watch.expects_child() {
             return true;
         }
         let (region, role) = (self.region.clone(), self.claim.role.peer());
         let is_taken = || roles::state(region.header()).tenure(role) != Some(Tenure::Free);
-        let deadline = self.deadline();
         // No position ends this wait.
         self.wait(u64::MAX, deadline, || Ok(is_taken().then_some(())))
             .is_ok()

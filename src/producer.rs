@@ -479,9 +479,42 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close(&mut self) -> Result<(), CloseError> {
+        self.close_until(self.deadline())
+    }
+
+    /// Finishes the stream as [`close`](Self::close) does, and waits until
+    /// `deadline` at most for a child that has yet to take its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close): [`CloseError::NobodyCame`] counts the bytes
+    /// when the child did not come in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::CloseError;
+    ///
+    /// // A child that lives on, and knows nothing of its role.
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let (mut producer, mut child) = ring.spawn_consumer(Command::new("sleep").arg("60"))?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let closed = producer.close_deadline(Instant::now() + Duration::from_millis(20));
+    /// assert_eq!(closed, Err(CloseError::NobodyCame { unread: 3 }));
+    /// child.kill()?;
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close_deadline(&mut self, deadline: Instant) -> Result<(), CloseError> {
+        self.close_until(Some(deadline))
+    }
+
+    fn close_until(&mut self, deadline: Option<Instant>) -> Result<(), CloseError> {
         self.end.usable()?;
         self.publish();
-        let has_come = self.end.await_child();
+        let has_come = self.end.await_child(deadline);
         let unread = self.writer.unread().unwrap_or(0);
         match self.end.leave(Departure::Finished) {
             left if unread > 0 && (left == Left::Alone || !has_come) => {
@@ -697,7 +730,7 @@ impl Drop for Producer {
         }
         if self.end.usable().is_ok() {
             self.publish();
-            self.end.await_child();
+            self.end.await_child(self.deadline());
         }
         self.end.leave(Departure::Finished);
     }
