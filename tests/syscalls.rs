@@ -1,0 +1,156 @@
+//! That calls which do not block make no system call, unless a sleeper must be
+//! woken: they run where the kernel kills a process for its next one.
+#![allow(unsafe_code)] // seccomp(2)
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::time::{Duration, Instant};
+
+use shmpipe::{Consumer, Options, Producer, Snapshot, TryReadError, TryWriteError, WaitPolicy};
+
+use common::{End, Fork, TempPath, alone, exit_now, options, page};
+
+/// From here on every system call but exit(2) is SIGSYS. `false` where the
+/// kernel has no filters.
+fn forbid_system_calls() -> bool {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = [
+        op(load, 0, 0, 0), // seccomp_data.nr
+        op(equal, 0, 1, libc::SYS_exit as u32),
+        op(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+        op(give, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+    ];
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: integers; only this process, a child of the test.
+    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    let mode = libc::SECCOMP_MODE_FILTER;
+    // SAFETY: the filter and its program live until the kernel has copied them.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
+    alone == 0 && set == 0
+}
+
+const NO_FILTERS: i32 = 77;
+
+/// Runs `body` in a child that may make no system call, not even to say why it
+/// fails. `None` where that cannot be had.
+fn without_system_calls(
+    prepare: impl FnOnce() -> (Producer, Consumer),
+    body: impl FnOnce(&mut Producer, &mut Consumer),
+) -> Option<End> {
+    let mut child = Fork::new(|| {
+        let (mut producer, mut consumer) = prepare();
+        if !forbid_system_calls() {
+            exit_now(NO_FILTERS);
+        }
+        body(&mut producer, &mut consumer);
+        // SAFETY: an integer; the process has one thread.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    });
+    let end = child.wait();
+    if end == End::Exit(NO_FILTERS) {
+        println!("skipped: this kernel has no seccomp filters");
+        return None;
+    }
+    Some(end)
+}
+
+/// A ring without a time limit: one would have the clock asked.
+fn pair() -> (Producer, Consumer) {
+    let mut options = Options::new();
+    options
+        .capacity(page())
+        .anonymous()
+        .unwrap()
+        .split()
+        .unwrap()
+}
+
+#[test]
+fn calls_that_do_not_block_make_no_system_call() {
+    alone("calls_that_do_not_block_make_no_system_call", || {
+        let end = without_system_calls(pair, |producer, consumer| {
+            let all = [7; 64 << 10];
+            let mut bytes = [0; 512];
+            for _ in 0..10_000 {
+                assert_eq!(producer.try_write(&bytes), Ok(512));
+                producer.reserve(300).unwrap().commit_all();
+                producer.reserve_up_to(9).unwrap().commit(3);
+                assert_eq!(producer.write(&bytes[..7]).unwrap(), 7);
+                let parts = [IoSlice::new(b"parts"), IoSlice::new(b"!")];
+                assert_eq!(producer.write_vectored(&parts).unwrap(), 6);
+                producer.flush().unwrap();
+                assert_eq!(consumer.available(), Ok(828));
+                assert_eq!(consumer.try_read(&mut bytes), Ok(512));
+                consumer.peek(300).unwrap().consume_all();
+                consumer.peek_up_to(3).unwrap().consume(3);
+                assert_eq!(consumer.read(&mut bytes[..7]).unwrap(), 7);
+                let mut parts = [IoSliceMut::new(&mut bytes[..6])];
+                assert_eq!(consumer.read_vectored(&mut parts).unwrap(), 6);
+                assert_eq!(consumer.try_read(&mut bytes), Err(TryReadError::Empty));
+                assert!(consumer.peek(1).is_err() && consumer.peek_up_to(1).is_err());
+            }
+            let capacity = producer.capacity();
+            assert_eq!(producer.try_write(&all), Ok(capacity));
+            for _ in 0..10_000 {
+                assert_eq!(producer.try_write(b"x"), Err(TryWriteError::Full));
+                assert!(producer.reserve(1).is_err() && producer.reserve_up_to(1).is_err());
+                assert_eq!(producer.room(1), Ok(0));
+                assert!(!producer.is_closed() && !consumer.is_closed());
+            }
+        });
+        assert!(matches!(end, None | Some(End::Exit(0))), "{end:?}");
+    });
+}
+
+#[test]
+fn a_system_call_is_the_end_of_the_child() {
+    alone("a_system_call_is_the_end_of_the_child", || {
+        let end = without_system_calls(pair, |producer, _| {
+            let _ = producer.check_peer(); // asks the kernel
+        });
+        assert!(
+            matches!(end, None | Some(End::Signal(libc::SIGSYS))),
+            "{end:?}"
+        );
+    });
+}
+
+#[test]
+fn a_sleeper_is_woken_with_a_system_call() {
+    alone("a_sleeper_is_woken_with_a_system_call", || {
+        let path = TempPath::new();
+        let mut options = options();
+        options
+            .capacity(page())
+            .wait_policy(WaitPolicy::Park)
+            .persistent(true);
+        let mut consumer = options.consumer(&path).unwrap();
+        let mut writing = Fork::new(|| {
+            let mut producer = options.producer(&path).unwrap();
+            common::until(|| Snapshot::at(&path, 1).unwrap().consumer_sleeps);
+            if !forbid_system_calls() {
+                exit_now(NO_FILTERS);
+            }
+            // Between two slices the sleeper is awake: more than one try.
+            for _ in 0..1000 {
+                producer.try_write(b"x").unwrap();
+                let until = Instant::now() + Duration::from_millis(3);
+                while Instant::now() < until {}
+            }
+        });
+        let mut bytes = [0; 1001];
+        let read = consumer.read_exact(&mut bytes);
+        assert!(read.is_err(), "the writer was to end in the middle");
+        let end = writing.wait();
+        let expected = [End::Exit(NO_FILTERS), End::Signal(libc::SIGSYS)];
+        assert!(expected.contains(&end), "{end:?}");
+    });
+}
