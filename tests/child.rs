@@ -123,6 +123,39 @@ fn a_parent_that_is_done_first_loses_nothing() {
 }
 
 #[test]
+fn a_stream_is_read_after_its_child_has_ended() {
+    const LEN: usize = 1000; // less than the ring holds
+    if part().is_some() {
+        return send(Producer::from_parent().unwrap(), LEN);
+    }
+    let mut command = Exec::command("a_stream_is_read_after_its_child_has_ended", "child");
+    let (consumer, mut child) = spawn_producer(small(), &mut command);
+    assert!(child.wait().success());
+    receive(consumer, LEN);
+}
+
+#[test]
+fn a_child_that_lives_and_never_comes_is_waited_for_no_longer_than_said() {
+    let start = Instant::now();
+    let limit = Duration::from_millis(100);
+    let (mut producer, _child) = spawn_consumer(small(), &mut sleeper());
+    producer.write_all(b"lost").unwrap();
+    let closed = producer.close_deadline(start + limit);
+    assert_eq!(closed, Err(CloseError::NobodyCame { unread: 4 }));
+    assert!(start.elapsed() >= limit);
+    drop(producer); // is closed
+
+    let (mut producer, _child) = spawn_consumer(small(), &mut sleeper());
+    let id = producer.id();
+    producer.write_all(b"lost").unwrap();
+    producer.set_timeout(Some(limit));
+    drop(producer);
+    assert_gone(id);
+    assert!(start.elapsed() >= 2 * limit);
+    assert!(start.elapsed() < PATIENCE);
+}
+
+#[test]
 fn an_abort_waits_for_no_child() {
     let (mut producer, mut child) = spawn_consumer(small(), &mut sleeper());
     let id = producer.id();

@@ -339,6 +339,43 @@ fn a_deadline_that_passed_does_not_refuse_what_is_there() {
     assert_eq!(error, PeekError::TimedOut { available: 0 });
 }
 
+/// A deadline that has passed leaves nothing but the look before the wait and
+/// the one after it, so what comes does so between the two again and again.
+/// The second look once found enough and was not believed; found by reading.
+#[test]
+fn a_timeout_never_says_that_there_is_enough() {
+    const ROUNDS: usize = 20_000;
+    let (mut producer, mut consumer) = split();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                let grant = loop {
+                    match producer.reserve_deadline(CAPACITY, start) {
+                        Ok(grant) => break grant,
+                        Err(ReserveError::TimedOut { room }) => assert!(room < CAPACITY),
+                        Err(error) => panic!("{error}"),
+                    }
+                    assert!(start.elapsed() < common::PATIENCE);
+                };
+                grant.commit_all();
+            }
+        });
+        for _ in 0..ROUNDS {
+            let grant = loop {
+                match consumer.peek_deadline(CAPACITY, start) {
+                    Ok(grant) => break grant,
+                    Err(PeekError::TimedOut { available }) => assert!(available < CAPACITY),
+                    Err(error) => panic!("{error}"),
+                }
+                assert!(start.elapsed() < common::PATIENCE);
+            };
+            grant.consume_all();
+        }
+    });
+    assert_eq!(producer.position(), (ROUNDS * CAPACITY) as u64);
+}
+
 #[test]
 fn a_grant_that_waits_gets_what_comes_in_pieces() {
     let (mut producer, mut consumer) = split();

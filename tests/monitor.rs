@@ -79,6 +79,51 @@ fn figures_agree_while_bytes_stream() {
 }
 
 #[test]
+fn figures_are_right_where_positions_wrap() {
+    let path = TempPath::new();
+    drop(persistent().producer(&path).unwrap());
+    let id = path.segment().unwrap();
+    // Ten bytes before the end of all positions; the offsets of tail and head.
+    let start = u64::MAX - 9;
+    common::poke(id, 256, &start.to_ne_bytes());
+    common::poke(id, 512, &start.to_ne_bytes());
+    let mut producer = persistent().producer(&path).unwrap();
+    let mut consumer = persistent().consumer(&path).unwrap();
+    let figures = || {
+        let ring = Snapshot::of(id).unwrap();
+        (ring.fill, ring.written)
+    };
+    assert_eq!(figures(), (0, start));
+    producer.write_all(&[7; 15]).unwrap();
+    assert_eq!(figures(), (15, 5));
+    consumer.read_exact(&mut [0; 8]).unwrap();
+    assert_eq!(figures(), (7, 5));
+    consumer.read_exact(&mut [0; 7]).unwrap();
+    assert_eq!(figures(), (0, 5));
+    producer.write_all(&vec![7; page()]).unwrap();
+    assert_eq!(figures(), (page() as u64, 5 + page() as u64));
+}
+
+#[test]
+fn figures_that_cannot_be_are_clamped() {
+    let path = TempPath::new();
+    drop(persistent().producer(&path).unwrap());
+    let id = path.segment().unwrap();
+    let fill = |tail: u64, head: u64| {
+        common::poke(id, 256, &tail.to_ne_bytes());
+        common::poke(id, 512, &head.to_ne_bytes());
+        Snapshot::of(id).unwrap().fill
+    };
+    let full = page() as u64;
+    assert_eq!(fill(full, 0), full);
+    assert_eq!(fill(full + 1, 0), full);
+    assert_eq!(fill(1 << 40, 0), full);
+    assert!(fill(0, 1) <= full);
+    common::poke(id, 256, &[0; 8]);
+    common::poke(id, 512, &[0; 8]);
+}
+
+#[test]
 fn a_look_tells_who_sleeps() {
     let path = TempPath::new();
     let mut producer = persistent().producer(&path).unwrap();

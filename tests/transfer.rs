@@ -7,14 +7,14 @@ mod common;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{End, Fork, alone, check, options, stream, unique};
+use common::{End, Fork, PATIENCE, alone, check, options, stream, unique};
 use shmpipe::{Broken, Consumer, Producer};
 
 const CAPACITY: usize = 4096;
@@ -410,6 +410,129 @@ fn the_ring_answers_before_the_file_is_touched() {
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     assert_eq!((&input).stream_position().unwrap(), 0);
     assert_eq!(output.metadata().unwrap().len(), 0);
+}
+
+// ---- Deadlines ----
+
+/// That `moved` timed out, within the deadline or not long after.
+#[track_caller]
+fn assert_timed_out(moved: io::Result<usize>) {
+    assert_eq!(moved.unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_deadline_ends_the_wait_for_the_ring_and_for_the_file() {
+    let (mut producer, mut consumer) = split();
+    let (pipe_out, pipe_in) = io::pipe().unwrap();
+    let start = Instant::now();
+    let soon = start + Duration::from_millis(20);
+    // Nothing in the pipe; nothing in the ring.
+    assert_timed_out(producer.fill_from_deadline(&pipe_out, 100, soon));
+    assert!(Instant::now() >= soon);
+    assert_timed_out(consumer.drain_to_deadline(&pipe_in, 100, soon));
+    // No room in the ring, whatever the file has.
+    let (input, all) = (file_of(9, 100), stream(9, 0, CAPACITY));
+    producer.write_all(&all).unwrap();
+    assert_timed_out(producer.fill_from_deadline(&input, 100, soon));
+    assert_eq!((&input).stream_position().unwrap(), 0);
+    // No room in the pipe, which blocks: whatever it took is in it, in order.
+    let mut moved = 0;
+    let mut sent = CAPACITY;
+    loop {
+        match consumer.drain_to_deadline(&pipe_in, usize::MAX, soon) {
+            Ok(len) => moved += len,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                break;
+            }
+        }
+        let room = producer.room(CAPACITY).unwrap();
+        producer.write_all(&stream(9, sent as u64, room)).unwrap();
+        sent += room;
+    }
+    assert!(start.elapsed() < PATIENCE);
+    assert_eq!(consumer.position(), moved as u64);
+    let mut read = vec![0; moved];
+    (&pipe_out).read_exact(&mut read).unwrap();
+    check(9, 0, &read);
+}
+
+#[test]
+fn a_deadline_that_has_passed_moves_what_is_ready() {
+    let (mut producer, mut consumer) = split();
+    let passed = Instant::now();
+    let (pipe_out, pipe_in) = io::pipe().unwrap();
+    (&pipe_in).write_all(b"abc").unwrap();
+    let filled = producer.fill_from_deadline(&pipe_out, 100, passed);
+    assert_eq!(filled.unwrap(), 3);
+    assert_eq!(consumer.drain_to_deadline(&pipe_in, 2, passed).unwrap(), 2);
+    assert_eq!(consumer.drain_to_deadline(&pipe_in, 0, passed).unwrap(), 0);
+    assert_eq!(
+        producer.fill_from_deadline(&pipe_out, 0, passed).unwrap(),
+        0
+    );
+    // More than a pipe is sure to take, to one that says so and to a file.
+    producer.write_all(&stream(10, 0, CAPACITY - 1)).unwrap();
+    set_nonblocking(&pipe_in);
+    let drained = consumer.drain_to_deadline(&pipe_in, CAPACITY, passed);
+    assert_eq!(drained.unwrap(), CAPACITY);
+    producer.write_all(&stream(11, 0, CAPACITY)).unwrap();
+    let output = nameless();
+    let drained = consumer.drain_to_deadline(&output, CAPACITY, passed);
+    assert_eq!(drained.unwrap(), CAPACITY);
+    check_file(output, 11, CAPACITY);
+    // The ends of both.
+    drop(pipe_in);
+    io::copy(&mut &pipe_out, &mut io::sink()).unwrap();
+    let filled = producer.fill_from_deadline(&pipe_out, 100, passed);
+    assert_eq!(filled.unwrap(), 0);
+    producer.close().unwrap();
+    let drained = consumer.drain_to_deadline(&nameless(), 100, passed);
+    assert_eq!(drained.unwrap(), 0);
+}
+
+#[test]
+fn a_deadline_waits_for_what_comes_in_time() {
+    let (mut producer, mut consumer) = split();
+    let far = Instant::now() + PATIENCE;
+    let (mut pipe_out, mut pipe_in) = io::pipe().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(20));
+            pipe_in.write_all(b"late").unwrap();
+        });
+        let filled = producer.fill_from_deadline(&pipe_out, 100, far);
+        assert_eq!(filled.unwrap(), 4);
+    });
+    set_nonblocking(&pipe_in);
+    while pipe_in.write(&[7; 4096]).is_ok() {}
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(20));
+            pipe_out.read_exact(&mut [0; 8192]).unwrap();
+        });
+        let drained = consumer.drain_to_deadline(&pipe_in, 100, far);
+        assert_eq!(drained.unwrap(), 4);
+    });
+}
+
+#[test]
+fn a_descriptor_that_is_closed_says_so() {
+    let (mut producer, mut consumer) = split();
+    producer.write_all(b"abc").unwrap();
+    // SAFETY: nobody has opened a descriptor of this number, and the kernel,
+    // which is all that it is shown to, says so.
+    let closed = unsafe { BorrowedFd::borrow_raw(i32::MAX) };
+    let far = Instant::now() + PATIENCE;
+    for error in [
+        producer.fill_from(closed, 1).unwrap_err(),
+        producer.fill_from_deadline(closed, 1, far).unwrap_err(),
+        consumer.drain_to(closed, 1).unwrap_err(),
+        consumer.drain_to_deadline(closed, 1, far).unwrap_err(),
+    ] {
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    }
+    assert_eq!((producer.position(), consumer.position()), (3, 0));
 }
 
 #[test]
