@@ -98,8 +98,10 @@ impl Ring {
     /// for it ends with [`Broken::NeverCame`](crate::Broken) once the child's
     /// process has ended, and [`Producer::close`] and an ordinary drop wait for
     /// it: without this process attached, the bytes would be gone. These two
-    /// are subject to the producer's time limit as well, [`Producer::abort`]
-    /// waits for nothing. So what a child needs before it takes its end, such
+    /// are subject to the producer's time limit as well; without one, a child
+    /// that lives and never takes its end is waited for as long as it lives.
+    /// [`Producer::close_deadline`] waits no longer than told and counts what is
+    /// lost, [`Producer::abort`] waits for nothing. So what a child needs before it takes its end, such
     /// as its stdin, has to be given to it before the producer is dropped.
     ///
     /// A child may leave its end to a process that it starts, as a shell does,

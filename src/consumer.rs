@@ -31,6 +31,11 @@ use crate::wait::{Stats, WaitPolicy};
 /// Dropping the consumer closes the ring: the producer's writes fail with
 /// [`Broken::ConsumerClosed`], an [`io::ErrorKind::BrokenPipe`].
 ///
+/// It is no [`io::BufRead`]: that would lend out the ring's memory as a slice,
+/// which the peer may be writing. [`std::io::BufReader`] around it is one, with
+/// `lines()` and the like, for a copy more; [`peek`](Self::peek) looks at
+/// bytes in place.
+///
 /// A consumer can be sent to another thread, not shared between two. After a
 /// fork it belongs to the process that forked; the child's copy is inert.
 ///
@@ -47,6 +52,19 @@ use crate::wait::{Stats, WaitPolicy};
 /// assert_eq!(&bytes[..3], b"abc");
 /// drop(producer);
 /// assert_eq!(consumer.try_read(&mut bytes), Ok(0)); // the end
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Lines:
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+///
+/// let (mut producer, consumer) = shmpipe::pair()?;
+/// producer.write_all(b"one\ntwo\n")?;
+/// producer.close()?;
+/// let lines = BufReader::new(consumer).lines().collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(lines, ["one", "two"]);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Consumer {
@@ -337,7 +355,9 @@ impl Consumer {
         }
     }
 
-    /// Bytes that can be read without waiting: there are at least so many.
+    /// Bytes that can be read without waiting: there are at least so many, and
+    /// none of them goes unless this handle reads it. 0 may be out of date at
+    /// once.
     ///
     /// # Errors
     ///
@@ -379,7 +399,8 @@ impl Consumer {
         self.end.usable().is_err() || self.reader.peer_departure() != Ok(Departure::Open)
     }
 
-    /// Who has the other end; see [`Producer::peer`](crate::Producer::peer).
+    /// Who has the other end, and what that is worth: see
+    /// [`Producer::peer`](crate::Producer::peer).
     ///
     /// # Examples
     ///
@@ -463,7 +484,9 @@ impl Consumer {
     /// Asks the kernel whether the producer lives: two system calls. What it
     /// has published can be read even if it does not.
     ///
-    /// A producer that is not there yet, or that finished, is no error.
+    /// A producer that is not there yet, or that finished, is no error. `Ok`
+    /// may be out of date at once, and is said of whoever cannot be proven to
+    /// be dead; an error is proof.
     ///
     /// # Errors
     ///

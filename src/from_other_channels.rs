@@ -13,6 +13,7 @@
 //! | `write` | [`Write::write`](std::io::Write::write); a short write only when the stream breaks, or the time is over, in between |
 //! | `read` | [`Read::read`](std::io::Read::read), at least one byte |
 //! | `writev`, `readv` | [`Write::write_vectored`](std::io::Write::write_vectored), [`Read::read_vectored`](std::io::Read::read_vectored) |
+//! | `fdopen`, `getline` | [`BufReader`](std::io::BufReader) and `lines()` |
 //! | `O_NONBLOCK`, `EAGAIN` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read): `Full` and `Empty`, as an [`io::Error`](std::io::Error) `WouldBlock` |
 //! | `poll` before the call, for a time limit | [`set_timeout`](crate::Consumer::set_timeout), or a call that takes a [deadline](crate::Consumer::read_exact_deadline) |
 //! | `poll`, `select`, `epoll` | no descriptor to poll |
@@ -22,7 +23,9 @@
 //! | the last writer closes: `read` gives 0 | [`Producer::close`](crate::Producer::close) or a drop: `read` gives 0 |
 //! | a writer is killed: `read` gives 0 | the bytes, then [`Broken::Died`](crate::Broken): never 0 |
 //! | the reader has gone: `SIGPIPE`, `EPIPE` | [`Broken::ConsumerClosed`](crate::Broken), a `BrokenPipe`; no signal |
-//! | `splice`, `sendfile` | [`fill_from`](crate::Producer::fill_from), [`drain_to`](crate::Consumer::drain_to) |
+//! | `splice`, `sendfile` | [`fill_from`](crate::Producer::fill_from), [`drain_to`](crate::Consumer::drain_to); with a deadline, [`fill_from_deadline`](crate::Producer::fill_from_deadline), [`drain_to_deadline`](crate::Consumer::drain_to_deadline) |
+//! | a child's `Stdio` | [`Ring::spawn_consumer`](crate::Ring::spawn_consumer), [`Ring::spawn_producer`](crate::Ring::spawn_producer) |
+//! | `lsof`, `/proc/PID/fd` | [`Snapshot`](crate::Snapshot), or `shmpipe ls` |
 //! | several writers, several readers | one of each |
 //! | who may open a FIFO: its mode | whose segment it is and its mode, 0600 by default: [`Options::mode`](crate::Options::mode), [`Options::owner`](crate::Options::owner) |
 //! | what a FIFO holds goes with its last process | the same, but for [`Options::persistent`](crate::Options::persistent) |

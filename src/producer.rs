@@ -324,7 +324,7 @@ impl Producer {
     }
 
     /// Bytes there is room for: at least so many can be written without
-    /// waiting. Looks at the consumer's position only if fewer than `wanted`
+    /// waiting, however late. 0 may be out of date at once. Looks at the consumer's position only if fewer than `wanted`
     /// are known to be free.
     ///
     /// # Errors
@@ -368,7 +368,14 @@ impl Producer {
         self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
     }
 
-    /// Who has the other end.
+    /// Who has the other end. Asks the kernel whether a process that has it
+    /// lives, without waiting.
+    ///
+    /// [`Left`](Occupant::Left) and [`Dead`](Occupant::Dead) are final, but for
+    /// a persistent ring, which somebody else can open. `Dead` is proven;
+    /// [`Process`](Occupant::Process) may be out of date at once, and is said of
+    /// whoever cannot be proven to be dead. [`Nobody`](Occupant::Nobody) may
+    /// come at any time.
     ///
     /// # Examples
     ///
@@ -548,7 +555,9 @@ impl Producer {
 
     /// Asks the kernel whether the consumer lives: two system calls.
     ///
-    /// A consumer that is not there yet is no error.
+    /// A consumer that is not there yet is no error. `Ok` may be out of date at
+    /// once, and is said of whoever cannot be proven to be dead; an error is
+    /// proof.
     ///
     /// # Errors
     ///
