@@ -30,8 +30,10 @@ const NOTHING: u64 = u64::MAX;
 /// The watched page was touched: notes the word and opens the page.
 extern "C" fn touched(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let watched = WATCHED.load(Ordering::Relaxed);
-    // SAFETY: the kernel gives a valid siginfo, of a signal with an address.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel gives a valid siginfo.
+    let info = unsafe { &*info };
+    // SAFETY: SIGSEGV is a signal with an address.
+    let address = unsafe { info.si_addr() } as usize;
     if address.wrapping_sub(watched as usize) >= page() {
         exit_now(3); // a fault of another kind
     }
