@@ -16,6 +16,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::exit::Failure;
 
@@ -60,6 +61,7 @@ impl Stream {
         if stdout.manner == Manner::Blocking {
             stdout.most = SURE;
         }
+        widen(&stdout.file);
         Ok(stdout)
     }
 
@@ -170,6 +172,15 @@ impl AsFd for Stream {
 impl io::Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.file.read(bytes)
+    }
+}
+
+/// Lets a pipe hold a block, so that it takes one at once and its reader has
+/// something to read meanwhile. What is no pipe, or is not allowed to be wider,
+/// stays as it is.
+fn widen(file: &File) {
+    if fcntl_getpipe_size(file).is_ok_and(|size| size < BLOCK) {
+        let _ = fcntl_setpipe_size(file, BLOCK); // it does without
     }
 }
 
