@@ -487,7 +487,7 @@ fn a_deadline_that_has_passed_moves_what_is_ready() {
     let filled = producer.fill_from_deadline(&pipe_out, 100, passed);
     assert_eq!(filled.unwrap(), 0);
     producer.close().unwrap();
-    let drained = consumer.drain_to_deadline(&nameless(), 100, passed);
+    let drained = consumer.drain_to_deadline(nameless(), 100, passed);
     assert_eq!(drained.unwrap(), 0);
 }
 
