@@ -11,7 +11,7 @@ use crate::common::{End, Fork, alone, byte_at, check, stream, unique};
 use crate::ring;
 
 const SEED: u64 = 0xca9ce1;
-const LEN: u64 = 300_000;
+const LEN: u64 = 1_000_000;
 
 /// Numbers that depend on nothing else.
 struct Dice(u64);

@@ -196,18 +196,21 @@ fn a_call_that_waits_is_polled_when_there_is_something_only() {
 
 #[test]
 fn a_panic_in_a_waker_is_its_own() {
-    struct Panics;
+    #[derive(Default)]
+    struct Panics(AtomicBool);
     impl std::task::Wake for Panics {
         fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
             panic!("on purpose");
         }
     }
     let (mut producer, mut consumer) = pair(4096);
-    let waker = std::task::Waker::from(Arc::new(Panics));
+    let panics = Arc::new(Panics::default());
+    let waker = std::task::Waker::from(Arc::clone(&panics));
     let mut context = std::task::Context::from_waker(&waker);
     assert!(consumer.poll_readable(&mut context, 1).is_pending());
     block_on(producer.write_all(b"x")).unwrap();
-    std::thread::sleep(Duration::from_millis(20));
+    until(|| panics.0.load(Ordering::SeqCst));
     assert_eq!(block_on(consumer.read(&mut [0])).unwrap(), 1);
     // There is still somebody to wake others.
     let count = Arc::default();
