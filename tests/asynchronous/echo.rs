@@ -161,10 +161,8 @@ fn forbid(number: libc::c_long) {
         filter: filters.as_mut_ptr(),
     };
     // SAFETY: integers.
-    assert_eq!(
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
-        0
-    );
+    let privileged = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(privileged, 0);
     // SAFETY: the kernel copies the program, which outlives the call.
     let filtered = unsafe {
         libc::prctl(
@@ -175,7 +173,8 @@ fn forbid(number: libc::c_long) {
     };
     assert_eq!(filtered, 0);
     // SAFETY: no pointers: it fails before it looks at any.
-    assert_eq!(unsafe { libc::syscall(number, 0, 0, 0, 0, 0) }, -1);
+    let forbidden = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
+    assert_eq!(forbidden, -1);
     let error = std::io::Error::last_os_error();
     assert_eq!(error.raw_os_error(), Some(libc::ENOSYS));
 }
