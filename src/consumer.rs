@@ -231,11 +231,24 @@ impl Consumer {
         least: u64,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
+        let (end, wanted, ready) = self.wait_for_bytes_parts(least);
+        end.wait(wanted, deadline, ready)
+    }
+
+    /// What it takes to wait for that: who waits, the tail that is worth a
+    /// wake, and what tells whether the wait is over.
+    pub(crate) fn wait_for_bytes_parts(
+        &mut self,
+        least: u64,
+    ) -> (
+        &mut Endpoint,
+        u64,
+        impl FnMut() -> Result<Option<()>, Blocked>,
+    ) {
         let wanted = self.reader.head().wrapping_add(least);
         let reader = &mut self.reader;
-        self.end.wait(wanted, deadline, || {
-            Ok((reader.readiness(least)? != Readiness::Empty).then_some(()))
-        })
+        let ready = move || Ok((reader.readiness(least)? != Readiness::Empty).then_some(()));
+        (&mut self.end, wanted, ready)
     }
 
     /// Reads what is there, at least one byte, blocking until `deadline` while
@@ -324,6 +337,11 @@ impl Consumer {
             Ok(available) => Ok(available as usize), // at most the capacity
             Err(corruption) => Err(self.end.latch(corruption.into())),
         }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn end(&mut self) -> &mut Endpoint {
+        &mut self.end
     }
 
     pub(crate) fn is_usable(&self) -> bool {

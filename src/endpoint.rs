@@ -42,6 +42,40 @@ pub(crate) struct Endpoint {
     shares_processor: Option<(u64, bool)>,
 }
 
+/// All that a wait needs to know of a handle that is not at hand.
+#[cfg(feature = "async")]
+#[derive(Debug)]
+pub(crate) struct Vigil {
+    region: ShmRegion,
+    claim: Claim,
+    handed_over: bool,
+    cancel: Option<Arc<AtomicBool>>,
+    watch: PeerWatch,
+}
+
+#[cfg(feature = "async")]
+impl Vigil {
+    pub(crate) fn own_signals(&self) -> &Signals {
+        &self.region.header().side(self.claim.role).signals
+    }
+
+    /// Asks what a wait asks once in a slice: whether the handle had better
+    /// look for itself.
+    pub(crate) fn has_news(&mut self) -> bool {
+        if deadline::is_set(self.cancel.as_ref()) {
+            return true;
+        }
+        let expected_child = self.watch.expects_child();
+        let verdict = self
+            .watch
+            .check(&self.region, &self.claim, self.handed_over);
+        match verdict {
+            Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
+            Ok(Verdict::Dead { .. } | Verdict::NeverCame) | Err(_) => true,
+        }
+    }
+}
+
 /// Why a blocking call gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -114,14 +148,23 @@ impl Endpoint {
     /// role, and so has the segment attached; or until `deadline`. Says whether
     /// nobody is missing.
     pub(crate) fn await_child(&mut self, deadline: Option<Instant>) -> bool {
-        if !self.watch.expects_child() {
+        let Some(has_come) = self.child_to_come() else {
             return true;
-        }
-        let (region, role) = (self.region.clone(), self.claim.role.peer());
-        let is_taken = || roles::state(region.header()).tenure(role) != Some(Tenure::Free);
+        };
         // No position ends this wait.
-        self.wait(u64::MAX, deadline, || Ok(is_taken().then_some(())))
-            .is_ok()
+        self.wait(u64::MAX, deadline, has_come).is_ok()
+    }
+
+    /// What tells whether the child that is expected, if one is, has taken the
+    /// other role.
+    pub(crate) fn child_to_come(
+        &self,
+    ) -> Option<impl FnMut() -> Result<Option<()>, Blocked> + use<>> {
+        let (region, role) = (self.region.clone(), self.claim.role.peer());
+        self.watch.expects_child().then_some(move || {
+            let is_taken = roles::state(region.header()).tenure(role) != Some(Tenure::Free);
+            Ok(is_taken.then_some(()))
+        })
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -202,10 +245,7 @@ impl Endpoint {
         deadline: Option<Instant>,
         ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
-        // The peer may be asleep until more has happened than now ever will.
-        if wait::wake_always(self.peer_signals()) {
-            self.effort.stats.wakes += 1;
-        }
+        self.wake_before_waiting();
         let spinning = self.spinning();
         let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
@@ -228,12 +268,51 @@ impl Endpoint {
         }
     }
 
+    /// The peer may be asleep until more has happened than now ever will.
+    pub(crate) fn wake_before_waiting(&mut self) {
+        if wait::wake_always(self.peer_signals()) {
+            self.effort.stats.wakes += 1;
+        }
+    }
+
     /// Between two sleeps: is there still a reason to wait?
     fn slice(&self, watch: &mut PeerWatch) -> Result<(), Blocked> {
         if deadline::is_set(self.cancel.as_ref()) {
             return Err(Broken::Cancelled.into());
         }
         self.peer(watch).map_err(Blocked::Broken)
+    }
+
+    /// For an async wait, which goes on while no call is in progress: what its
+    /// reactor asks after. The watch comes back when the wait is over.
+    #[cfg(feature = "async")]
+    pub(crate) fn lend_vigil(&mut self) -> Vigil {
+        Vigil {
+            region: self.region.clone(),
+            claim: self.claim.clone(),
+            handed_over: self.handed_over.get(),
+            cancel: self.cancel.clone(),
+            watch: std::mem::take(&mut self.watch),
+        }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn take_back(&mut self, vigil: &mut Vigil) {
+        self.watch = std::mem::take(&mut vigil.watch);
+    }
+
+    /// What a wait asks once in a slice, asked now.
+    #[cfg(feature = "async")]
+    pub(crate) fn ask(&mut self) -> Result<(), Blocked> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let verdict = self.slice(&mut watch);
+        self.watch = watch;
+        verdict
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn count_sleep(&mut self) {
+        self.effort.stats.sleeps += 1;
     }
 
     /// Asks the kernel whether the peer lives; an error says that it does not.

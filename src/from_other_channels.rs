@@ -16,7 +16,7 @@
 //! | `fdopen`, `getline` | [`BufReader`](std::io::BufReader) and `lines()` |
 //! | `O_NONBLOCK`, `EAGAIN` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read): `Full` and `Empty`, as an [`io::Error`](std::io::Error) `WouldBlock` |
 //! | `poll` before the call, for a time limit | [`set_timeout`](crate::Consumer::set_timeout), or a call that takes a [deadline](crate::Consumer::read_exact_deadline) |
-//! | `poll`, `select`, `epoll` | no descriptor to poll |
+//! | `poll`, `select`, `epoll` | no descriptor to poll; with the feature `async`, a task that sleeps: `asynchronous::AsyncConsumer::readable` |
 //! | `FIONREAD` | [`Consumer::available`](crate::Consumer::available) |
 //! | `F_SETPIPE_SZ`, 64 KiB by default | [`Options::capacity`](crate::Options::capacity), 4 MiB by default; fixed once the ring is made |
 //! | a write of at most `PIPE_BUF` bytes is whole or not there | a [grant](crate::WriteGrant) of any length up to the capacity is |

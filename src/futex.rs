@@ -1,9 +1,9 @@
-//! The kernel's part of sleeping and waking: a *shared* futex.
+//! The kernel's part of sleeping and waking: *shared* futexes.
 //!
 //! `FUTEX_PRIVATE_FLAG` must stay away: with it the kernel looks for sleepers
 //! in the caller's own address space, and another process is never woken.
 //! <https://man7.org/linux/man-pages/man2/futex.2.html>
-#![allow(unsafe_code)] // the only caller of SYS_futex
+#![allow(unsafe_code)] // the only caller of SYS_futex and SYS_futex_waitv
 
 use std::ptr;
 use std::sync::atomic::AtomicU32;
@@ -32,6 +32,91 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
             ptr::null::<u32>(),
             0,
         );
+    }
+}
+
+/// The most words that [`wait_any`] takes.
+#[cfg(feature = "async")]
+pub(crate) const MOST_WORDS: usize = 128; // FUTEX_WAITV_MAX
+
+/// A word and the value that it is expected to hold, as the kernel's
+/// `struct futex_waitv`. It does not keep the word alive.
+#[cfg(feature = "async")]
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Expected {
+    value: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+#[cfg(feature = "async")]
+impl Expected {
+    pub(crate) fn new(word: &AtomicU32, value: u32) -> Expected {
+        const FUTEX2_SIZE_U32: u32 = 2; // and not FUTEX2_PRIVATE
+        Expected {
+            value: u64::from(value),
+            address: word.as_ptr().expose_provenance() as u64, // pointers have 64 bits
+            flags: FUTEX2_SIZE_U32,
+            reserved: 0,
+        }
+    }
+}
+
+/// How [`wait_any`] ended.
+#[cfg(feature = "async")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// By a wake, a word with another value, a word that is no longer mapped,
+    /// or a signal.
+    Early,
+    /// The time is over.
+    TimedOut,
+    /// The kernel does not have the call (before Linux 5.16), or a filter
+    /// keeps it from us.
+    Refused,
+}
+
+/// Sleeps until one of `words`, at most [`MOST_WORDS`], is woken, for at most
+/// `timeout`; not at all if one holds another value than expected.
+///
+/// The kernel takes the words in their order: when it compares one, a wake of
+/// those before it is already noticed.
+/// <https://docs.kernel.org/userspace-api/futex2.html>
+#[cfg(feature = "async")]
+pub(crate) fn wait_any(words: &[Expected], timeout: Duration) -> Woken {
+    let mut until = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes to `until`, a live timespec. This clock cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut until) };
+    let nanoseconds = until.tv_nsec as u64 + u64::from(timeout.subsec_nanos()); // below 2 * 10^9
+    until.tv_sec += (timeout.as_secs() + nanoseconds / 1_000_000_000) as libc::time_t; // slices
+    until.tv_nsec = (nanoseconds % 1_000_000_000) as _; // fits any width
+    let no_flags: libc::c_uint = 0;
+    // SAFETY: the kernel reads `words`, which are laid out as it expects and
+    // as many as it is told, and `until`, which outlives the call. It reads
+    // each word atomically and writes none; an address where nothing is mapped
+    // any more is EFAULT.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            words.as_ptr(),
+            words.len() as libc::c_uint, // at most 128
+            no_flags,
+            &raw const until,
+            libc::CLOCK_MONOTONIC,
+        )
+    };
+    if result >= 0 {
+        return Woken::Early;
+    }
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(libc::EAGAIN | libc::EINTR | libc::EFAULT) => Woken::Early,
+        Some(libc::ETIMEDOUT) => Woken::TimedOut,
+        _ => Woken::Refused,
     }
 }
 

@@ -58,6 +58,8 @@
 //!
 //! # Features
 //!
+//! - `async`: handles for executors, over the traits of `futures-io`; see the
+//!   module `asynchronous`.
 //! - `cli`: the `shmpipe` command.
 //! - `kill-points`: for this crate's own tests.
 
@@ -71,6 +73,8 @@ compile_error!(
      target with 64-bit atomics, in which it counts positions"
 );
 
+#[cfg(feature = "async")]
+pub mod asynchronous;
 mod child;
 mod classify;
 mod consumer;

@@ -190,7 +190,7 @@ impl Producer {
 
     /// Whether there is a consumer left to write for.
     #[inline]
-    fn check_consumer(&mut self) -> Result<(), Broken> {
+    pub(crate) fn check_consumer(&mut self) -> Result<(), Broken> {
         match self.writer.peer_departure() {
             Ok(Departure::Open) => Ok(()),
             Ok(_) => Err(Broken::ConsumerClosed),
@@ -200,7 +200,7 @@ impl Producer {
 
     /// Publishes what was written, and wakes a consumer that waits for it.
     #[inline]
-    fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         if self.writer.pending() > 0 {
             self.writer.publish();
             self.end.wake(self.writer.tail());
@@ -235,8 +235,13 @@ impl Producer {
         len: usize,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
+        self.wait_for_room(1, self.worth_a_wake(len), deadline)
+    }
+
+    /// How much room is worth a wake for `len` bytes to write.
+    pub(crate) fn worth_a_wake(&self, len: usize) -> u64 {
         let quarter = self.writer.region().capacity() / 4;
-        self.wait_for_room(1, quarter.min(len as u64), deadline)
+        quarter.min(len as u64)
     }
 
     /// Waits for `least` bytes of room; `worth_a_wake` is how many the consumer
@@ -247,18 +252,35 @@ impl Producer {
         worth_a_wake: u64,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
+        let (end, wanted, ready) = self.wait_for_room_parts(least, worth_a_wake);
+        end.wait(wanted, deadline, ready)
+    }
+
+    /// What it takes to wait for that, all that was held back being published:
+    /// who waits, the head that is worth a wake, and what tells whether the
+    /// wait is over.
+    pub(crate) fn wait_for_room_parts(
+        &mut self,
+        least: u64,
+        worth_a_wake: u64,
+    ) -> (
+        &mut Endpoint,
+        u64,
+        impl FnMut() -> Result<Option<()>, Blocked>,
+    ) {
         self.publish();
         // The head at which that much is free.
         let capacity = self.writer.region().capacity();
         let all_free = self.writer.tail().wrapping_sub(capacity);
         let wanted = all_free.wrapping_add(worth_a_wake);
         let writer = &mut self.writer;
-        self.end.wait(wanted, deadline, || {
+        let ready = move || {
             if writer.peer_departure()? != Departure::Open {
                 return Err(Broken::ConsumerClosed.into());
             }
             Ok((writer.room(least)? >= least).then_some(()))
-        })
+        };
+        (&mut self.end, wanted, ready)
     }
 
     /// Writes all of `bytes` before `deadline`, blocking while the ring is
@@ -307,6 +329,11 @@ impl Producer {
     /// When a blocking call that starts now gives up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.end.deadline()
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn end(&mut self) -> &mut Endpoint {
+        &mut self.end
     }
 
     pub(crate) fn is_usable(&self) -> bool {
@@ -522,6 +549,12 @@ impl Producer {
         self.end.usable()?;
         self.publish();
         let has_come = self.end.await_child(deadline);
+        self.finish(has_come)
+    }
+
+    /// Leaves, all being published. Whoever was to come `has_come`, or never
+    /// will.
+    pub(crate) fn finish(&mut self, has_come: bool) -> Result<(), CloseError> {
         let unread = self.writer.unread().unwrap_or(0);
         match self.end.leave(Departure::Finished) {
             left if unread > 0 && (left == Left::Alone || !has_come) => {

@@ -59,8 +59,9 @@ pub(crate) fn pid_of(owner: u64) -> u32 {
     (owner >> 42) as u32
 }
 
-/// A role that this process holds.
-#[derive(Debug)]
+/// A role that this process holds. A copy is as good, for asking after the
+/// peer; the endpoint alone gives the role up.
+#[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) role: Role,
     pub(crate) generation: u16,

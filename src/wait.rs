@@ -48,7 +48,7 @@ const SPIN: Duration = Duration::from_micros(30);
 /// Spins between two looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
 /// Wakes within one slice that a peer is allowed.
-const FALSE_WAKES: u32 = 16;
+pub(crate) const FALSE_WAKES: u32 = 16;
 
 /// How a blocking call waits for the peer.
 ///
@@ -121,7 +121,8 @@ pub(crate) enum Waited<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How often this side went to sleep: one system call each.
+    /// How often this side went to sleep: one system call each. Of an async
+    /// handle, how often a call was pending.
     pub sleeps: u64,
     /// How often this side woke its peer: one system call each.
     pub wakes: u64,
@@ -192,10 +193,7 @@ pub(crate) fn wait<T, E>(
             effort.stats.sleeps += 1;
             std::thread::sleep(nap); // out of the peer's reach
         } else {
-            own.wanted.store(wanted, Ordering::Relaxed); // P5: before `sleeping`
-            own.sleeping.store(1, Ordering::Release); // P5
-            step!(SleepSet);
-            fence(Ordering::SeqCst); // P5
+            announce(own, wanted);
             let value = ready();
             if matches!(value, Ok(None)) {
                 effort.stats.sleeps += 1;
@@ -203,7 +201,7 @@ pub(crate) fn wait<T, E>(
                 futex::wait(&own.sleeping, 1, nap);
                 step!(Slept);
             }
-            own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
+            retract(own);
             if let Some(value) = value? {
                 return Ok(Waited::Ready(value));
             }
@@ -212,6 +210,20 @@ pub(crate) fn wait<T, E>(
             return Ok(Waited::Ready(value));
         }
     }
+}
+
+/// Says that this side is about to sleep until the peer's position is
+/// `wanted`. The caller looks once more before it does.
+pub(crate) fn announce(own: &Signals, wanted: u64) {
+    own.wanted.store(wanted, Ordering::Relaxed); // P5: before `sleeping`
+    own.sleeping.store(1, Ordering::Release); // P5
+    step!(SleepSet);
+    fence(Ordering::SeqCst); // P5
+}
+
+/// Takes that back.
+pub(crate) fn retract(own: &Signals) {
+    own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
 }
 
 /// Looks again and again, for as long as it is told and at most a slice.

@@ -291,6 +291,21 @@ fn spawn_child_prints_what_its_child_says() {
     parent.leaves_no_segment();
 }
 
+#[cfg(feature = "async")]
+#[test]
+fn async_tokio_prints_three_lines_and_goes_on_meanwhile() {
+    let parent = Example::start("async_tokio", &[]).end();
+    let lines: Vec<&str> = parent.printed().lines().collect();
+    assert_eq!(lines.len(), 4, "{parent:?}");
+    for (number, line) in (1..).zip(&lines[..3]) {
+        let start = format!("line {number} of process ");
+        let child = line.strip_prefix(&start).expect(line);
+        assert_ne!(child.parse(), Ok(parent.pid));
+    }
+    assert_eq!(lines[3], "the task ticked meanwhile: true");
+    parent.leaves_no_segment();
+}
+
 #[test]
 fn two_threads_stream_64_mib() {
     let process = Example::start("two_threads", &[]).end();

@@ -1,0 +1,67 @@
+//! Streams from a child process to its parent, each on tokio.
+//!
+//! ```text
+//! cargo run --features async --example async_tokio
+//! ```
+//!
+//! The handles implement the traits of `futures-io`; `tokio_util::compat` makes
+//! tokio's of them. While the child thinks, the parent's task sleeps, and its
+//! thread does other things.
+
+use std::error::Error;
+use std::process::Command;
+use std::time::Duration;
+
+use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
+use shmpipe::{Options, Producer};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio_util::compat::{FuturesAsyncReadCompatExt, FuturesAsyncWriteCompatExt};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    match std::env::args().nth(1).as_deref() {
+        None => parent().await,
+        Some("child") => child().await,
+        Some(_) => Err("usage: async_tokio".into()),
+    }
+}
+
+async fn parent() -> Result<(), Box<dyn Error>> {
+    let ring = Options::new().anonymous()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    let (consumer, mut child) = ring.spawn_producer(command.arg("child"))?;
+
+    let mut lines = BufReader::new(AsyncConsumer::new(consumer).compat()).lines();
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let mut waited = 0;
+    loop {
+        tokio::select! {
+            // Cancel-safe: a tick takes nothing of a line.
+            line = lines.next_line() => match line? {
+                Some(line) => println!("{line}"),
+                None => break, // the child has finished
+            },
+            _ = ticks.tick() => waited += 1,
+        }
+    }
+    println!("the task ticked meanwhile: {}", waited > 0);
+
+    let status = child.wait()?; // it has finished its stream
+    if !status.success() {
+        return Err("the child failed".into());
+    }
+    Ok(())
+}
+
+async fn child() -> Result<(), Box<dyn Error>> {
+    // Taking an end that was handed over waits for nobody. Opening one by path
+    // does: call that by tokio::task::spawn_blocking.
+    let mut producer = AsyncProducer::new(Producer::from_parent()?).compat_write();
+    for number in 1..=3 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let line = format!("line {number} of process {}\n", std::process::id());
+        producer.write_all(line.as_bytes()).await?;
+    }
+    producer.shutdown().await?; // finishes the stream
+    Ok(())
+}

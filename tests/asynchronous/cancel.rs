@@ -1,0 +1,99 @@
+//! What futures leave that are dropped before they are ready: nothing.
+
+use std::time::Duration;
+
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
+use shmpipe::{Consumer, Producer};
+use tokio::time::timeout;
+
+use crate::common::{End, Fork, alone, byte_at, check, stream, unique};
+use crate::ring;
+
+const SEED: u64 = 0xca9ce1;
+const LEN: u64 = 1_000_000;
+
+/// Numbers that depend on nothing else.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(1);
+        (0..8).fold(0, |word, i| word << 8 | u64::from(byte_at(self.0, i))) % sides
+    }
+
+    /// From nothing to several wakes.
+    fn moment(&mut self) -> Duration {
+        Duration::from_micros(self.roll(400))
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().unwrap().block_on(future)
+}
+
+/// Writes the stream in pieces, each with as many tries as it takes; gives
+/// how many were dropped.
+async fn write(mut producer: AsyncProducer, mut dice: Dice) -> u64 {
+    let (mut position, mut dropped) = (0, 0);
+    while position < LEN {
+        let len = (1 + dice.roll(3000)).min(LEN - position);
+        let bytes = stream(SEED, position, len as usize);
+        match timeout(dice.moment(), producer.write(&bytes)).await {
+            Ok(written) => position += written.unwrap() as u64,
+            Err(_) => dropped += 1,
+        }
+        assert_eq!(producer.get_ref().position(), position);
+        if dice.roll(20) == 0 {
+            tokio::time::sleep(dice.moment()).await;
+        }
+    }
+    producer.close().await.unwrap();
+    dropped
+}
+
+/// Reads it likewise.
+async fn read(mut consumer: AsyncConsumer, mut dice: Dice) -> u64 {
+    let (mut position, mut dropped) = (0, 0);
+    let mut bytes = [0; 3000];
+    loop {
+        let len = 1 + dice.roll(3000) as usize;
+        match timeout(dice.moment(), consumer.read(&mut bytes[..len])).await {
+            Ok(Ok(0)) => break,
+            Ok(read) => {
+                let read = read.unwrap();
+                check(SEED, position, &bytes[..read]);
+                position += read as u64;
+            }
+            Err(_) => dropped += 1,
+        }
+        assert_eq!(consumer.get_ref().position(), position);
+        if dice.roll(20) == 0 {
+            tokio::time::sleep(dice.moment()).await;
+        }
+    }
+    assert_eq!(position, LEN);
+    dropped
+}
+
+#[test]
+fn dropped_calls_lose_and_repeat_nothing() {
+    alone("cancel::dropped_calls_lose_and_repeat_nothing", || {
+        let mut dropped = 0;
+        for _ in 0..5 {
+            let mut ring = Some(ring(4096));
+            let (one, other) = (unique(), unique());
+            println!("dice: {one} {other}");
+            let mut child = Fork::new(|| {
+                let producer: Producer = ring.take().unwrap().into_producer().unwrap();
+                block_on(write(AsyncProducer::new(producer), Dice(one)));
+            });
+            let consumer: Consumer = ring.take().unwrap().into_consumer().unwrap();
+            dropped += block_on(read(AsyncConsumer::new(consumer), Dice(other)));
+            assert_eq!(child.wait(), End::Exit(0));
+        }
+        println!("{dropped} reads were dropped");
+        assert!(dropped > 0, "no read was dropped: nothing is tested");
+    });
+}

@@ -1,0 +1,180 @@
+//! Two processes, one of which sends back what it gets.
+
+use futures::executor::block_on;
+use futures::future::join;
+use futures::io::{AsyncReadExt, AsyncWriteExt, copy};
+use shmpipe::Ring;
+use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
+use tokio_util::compat::{FuturesAsyncReadCompatExt, FuturesAsyncWriteCompatExt};
+
+use crate::common::{End, Fork, alone, check, stream, unique};
+use crate::ring;
+
+const LEN: usize = 1_000_003;
+
+fn ends(to: &mut Option<Ring>, from: &mut Option<Ring>) -> (AsyncProducer, AsyncConsumer) {
+    let producer = to.take().unwrap().into_producer().unwrap();
+    let consumer = from.take().unwrap().into_consumer().unwrap();
+    (AsyncProducer::new(producer), AsyncConsumer::new(consumer))
+}
+
+/// Forks `echo`, and has `ask` send and receive.
+fn through(
+    name: &str,
+    echo: fn((AsyncProducer, AsyncConsumer)),
+    ask: fn((AsyncProducer, AsyncConsumer), Vec<u8>) -> Vec<u8>,
+) {
+    alone(name, || {
+        for capacity in [4096, 64 << 10] {
+            let (mut there, mut back) = (Some(ring(capacity)), Some(ring(capacity)));
+            let mut child = Fork::new(|| echo(ends(&mut back, &mut there)));
+            let seed = unique();
+            let bytes = ask(ends(&mut there, &mut back), stream(seed, 0, LEN));
+            assert_eq!(bytes.len(), LEN);
+            check(seed, 0, &bytes);
+            assert_eq!(child.wait(), End::Exit(0));
+        }
+    });
+}
+
+fn on_futures((mut producer, mut consumer): (AsyncProducer, AsyncConsumer)) {
+    block_on(async {
+        assert_eq!(
+            copy(&mut consumer, &mut producer).await.unwrap(),
+            LEN as u64
+        );
+        producer.close().await.unwrap();
+    });
+}
+
+fn from_futures(
+    (mut producer, mut consumer): (AsyncProducer, AsyncConsumer),
+    bytes: Vec<u8>,
+) -> Vec<u8> {
+    block_on(async {
+        let write = async {
+            producer.write_all(&bytes).await.unwrap();
+            producer.close().await.unwrap();
+            producer.close().await.unwrap(); // once more changes nothing
+        };
+        let mut received = Vec::new();
+        join(write, consumer.read_to_end(&mut received))
+            .await
+            .1
+            .unwrap();
+        received
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_time().build().unwrap()
+}
+
+fn on_tokio((producer, consumer): (AsyncProducer, AsyncConsumer)) {
+    use tokio::io::{AsyncWriteExt, copy};
+    runtime().block_on(async {
+        let task = tokio::spawn(async {
+            let (mut producer, mut consumer) = (producer.compat_write(), consumer.compat());
+            let len = copy(&mut consumer, &mut producer).await.unwrap();
+            producer.shutdown().await.unwrap();
+            len
+        });
+        assert_eq!(task.await.unwrap(), LEN as u64);
+    });
+}
+
+fn from_tokio((producer, consumer): (AsyncProducer, AsyncConsumer), bytes: Vec<u8>) -> Vec<u8> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    runtime().block_on(async {
+        let task = tokio::spawn(async move {
+            let mut producer = producer.compat_write();
+            producer.write_all(&bytes).await.unwrap();
+            producer.shutdown().await.unwrap();
+        });
+        let mut received = Vec::new();
+        let mut consumer = consumer.compat();
+        consumer.read_to_end(&mut received).await.unwrap();
+        task.await.unwrap();
+        received
+    })
+}
+
+#[test]
+fn futures_to_futures() {
+    through("echo::futures_to_futures", on_futures, from_futures);
+}
+
+#[test]
+fn tokio_to_tokio() {
+    through("echo::tokio_to_tokio", on_tokio, from_tokio);
+}
+
+#[test]
+fn futures_to_tokio() {
+    through("echo::futures_to_tokio", on_tokio, from_futures);
+}
+
+/// The peer need not be async.
+#[test]
+fn tokio_to_a_process_that_blocks() {
+    fn on_threads((producer, consumer): (AsyncProducer, AsyncConsumer)) {
+        let (mut producer, mut consumer) = (producer.into_inner(), consumer.into_inner());
+        let len = std::io::copy(&mut consumer, &mut producer).unwrap();
+        assert_eq!(len, LEN as u64);
+        producer.close().unwrap();
+    }
+    through(
+        "echo::tokio_to_a_process_that_blocks",
+        on_threads,
+        from_tokio,
+    );
+}
+
+#[test]
+fn a_kernel_without_waitv_will_do() {
+    alone("echo::a_kernel_without_waitv_will_do", || {
+        forbid(libc::SYS_futex_waitv);
+        let (mut there, mut back) = (Some(ring(64 << 10)), Some(ring(64 << 10)));
+        let mut child = Fork::new(|| on_futures(ends(&mut back, &mut there)));
+        let seed = unique();
+        let bytes = from_futures(ends(&mut there, &mut back), stream(seed, 0, LEN));
+        check(seed, 0, &bytes);
+        assert_eq!(child.wait(), End::Exit(0));
+    });
+}
+
+/// Makes a system call fail with ENOSYS, in this process and its children.
+fn forbid(number: libc::c_long) {
+    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let filter = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut filters = [
+        filter(LOAD_NUMBER, 0, 0, 0), // seccomp_data.nr
+        filter(JUMP_IF_EQUAL, 0, 1, number as u32),
+        filter(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        filter(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filters.len() as u16,
+        filter: filters.as_mut_ptr(),
+    };
+    // SAFETY: integers.
+    let privileged = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(privileged, 0);
+    // SAFETY: the kernel copies the program, which outlives the call.
+    let filtered = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        )
+    };
+    assert_eq!(filtered, 0);
+    // SAFETY: no pointers: it fails before it looks at any.
+    let forbidden = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
+    assert_eq!(forbidden, -1);
+    let error = std::io::Error::last_os_error();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOSYS));
+}
