@@ -241,7 +241,9 @@ impl Options {
     /// # Errors
     ///
     /// [`OpenError::Removed`], [`OpenError::NotARing`],
-    /// [`OpenError::Untrusted`], [`OpenError::System`].
+    /// [`OpenError::Untrusted`], [`OpenError::System`]; while the ring is being
+    /// made, which it may be for a second, [`OpenError::TimedOut`] and
+    /// [`OpenError::Cancelled`].
     pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
         let options = self.checked()?;
         Ok(Ring::new(lifecycle::attach(id, &options)?, options, true))
