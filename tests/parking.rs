@@ -44,7 +44,7 @@ impl Random {
     /// A moment, so that the other side is met at every point of its way to
     /// sleep.
     fn dawdle(&mut self) {
-        let most = [1, 30, 300, 10_000][self.below(4) as usize];
+        let most = [1, 30, 300, 1_000][self.below(4) as usize];
         for _ in 0..self.below(most) {
             std::hint::spin_loop();
         }
@@ -298,7 +298,7 @@ fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Ra
         (Role::Producer, true) => {
             let mut producer = ring.into_producer().unwrap();
             await_peer(|| producer.peer());
-            random.dawdle();
+            (0..9).for_each(|_| random.dawdle());
             match how {
                 0 => producer.close().unwrap(),
                 1 => producer.abort(),
@@ -309,7 +309,7 @@ fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Ra
         (Role::Consumer, true) => {
             let mut consumer = ring.into_consumer().unwrap();
             await_peer(|| consumer.peer());
-            random.dawdle();
+            (0..9).for_each(|_| random.dawdle());
             match how {
                 0 => consumer.close().unwrap(),
                 _ => drop(consumer),
@@ -319,14 +319,14 @@ fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Ra
         (Role::Producer, false) => {
             let mut producer = ring.into_producer().unwrap();
             let _ = producer.try_write(&[0; CAPACITY]); // it may have closed
-            random.dawdle();
+            (0..9).for_each(|_| random.dawdle());
             let error = producer.write(&[0]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
             producer.stats().sleeps > 0
         }
         (Role::Consumer, false) => {
             let mut consumer = ring.into_consumer().unwrap();
-            random.dawdle();
+            (0..9).for_each(|_| random.dawdle());
             match consumer.read(&mut [0]) {
                 Ok(len) => assert_eq!(len, 0),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionAborted),
