@@ -44,7 +44,8 @@ pub enum Rule {
     ClosedWord,
     /// The life-cycle word has a value that no transition leads to.
     StateWord,
-    /// The record of this handle's own role was overwritten.
+    /// The owner word of this handle's own role, or what the life-cycle word
+    /// says of the role, was overwritten; the numbers are the words.
     OwnRole,
 }
 

@@ -90,17 +90,14 @@ pub(crate) fn create_anonymous(options: &Options) -> Result<ShmRegion, OpenError
 
 /// Attaches the ring whose segment is `id`.
 pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<ShmRegion, OpenError> {
-    let deadline = Deadline::new(Some(BIRTH), options.cancel.as_ref());
+    let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
     let expected = Expected::by_id(options.mode, options.owner);
     loop {
         let found = classify(id, &expected)?;
         match found.class {
             Class::Absent => return Err(OpenError::Removed { id }),
-            Class::Newborn => {
-                if deadline.pause("the ring is being made").is_err() {
-                    return Err(half_made(id));
-                }
-            }
+            Class::Newborn if deadline.elapsed() >= BIRTH => return Err(half_made(id)),
+            Class::Newborn => deadline.pause("the ring is being made")?,
             Class::Stillborn => return Err(half_made(id)),
             Class::Live(geometry) | Class::Orphan(geometry) => return attach_live(id, &geometry),
             Class::Spent => {
@@ -365,6 +362,17 @@ pub(crate) fn retire(id: SegmentId, geometry: &Geometry, seen: State) -> Result<
     step!(OrphanTaken);
     remove_if_there(id)?;
     Ok(true)
+}
+
+/// Takes away a ring, whatever its holders do meanwhile. One that is paired is
+/// so for good: that word is left to those who go by it.
+pub(crate) fn retire_by_force(id: SegmentId, geometry: &Geometry) -> Result<(), OpenError> {
+    let region = match attach_live(id, geometry) {
+        Err(OpenError::Removed { .. }) => return Ok(()),
+        attached => attached?,
+    };
+    roles::leave_unpaired(&region);
+    remove_if_there(id)
 }
 
 /// Removes a segment; that somebody else was faster is as good.

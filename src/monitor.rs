@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::classify::{Class, Expected, Found, classify, misshapen};
+use crate::classify::{Class, Expected, classify, misshapen};
 use crate::deadline::Deadline;
 use crate::error::{Incompatible, OpenError};
 use crate::keyfile::KeyFile;
@@ -404,22 +404,15 @@ fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<
         Class::Live(_) | Class::Spent if !force && !found.alone => Err(RemoveError::InUse { id }),
         // `found` keeps the segment attached, so the id is still its.
         Class::Stillborn | Class::Spent => Ok(lifecycle::remove_if_there(id)?),
+        Class::Live(geometry) | Class::Orphan(geometry) if force => {
+            Ok(lifecycle::retire_by_force(id, &geometry)?)
+        }
         Class::Live(geometry) | Class::Orphan(geometry) => {
-            let mut seen = found.state;
-            while !lifecycle::retire(id, &geometry, seen)? {
-                if !force {
-                    return Err(RemoveError::InUse { id });
-                }
-                seen = match classify(id, expected)? {
-                    Found {
-                        class: Class::Live(_) | Class::Orphan(_),
-                        state,
-                        ..
-                    } => state,
-                    _ => return Ok(lifecycle::remove_if_there(id)?),
-                };
+            if lifecycle::retire(id, &geometry, found.state)? {
+                Ok(())
+            } else {
+                Err(RemoveError::InUse { id })
             }
-            Ok(())
         }
         class => Err(class
             .refusal(id)

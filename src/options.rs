@@ -481,7 +481,9 @@ impl Options {
     /// # Errors
     ///
     /// [`OpenError::Removed`], [`OpenError::NotARing`],
-    /// [`OpenError::Untrusted`], [`OpenError::System`].
+    /// [`OpenError::Untrusted`], [`OpenError::System`]; while the ring is being
+    /// made, which it may be for a second, [`OpenError::TimedOut`] and
+    /// [`OpenError::Cancelled`].
     ///
     /// # Examples
     ///

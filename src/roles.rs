@@ -287,8 +287,12 @@ impl PeerWatch {
         let header = region.header();
         let now = state(header);
         let own = header.record(claim.role).owner.load(Ordering::Acquire); // P6
-        if own != claim.owner || !claim.is_held_in(now) {
+        if own != claim.owner {
             return Err(Corruption::new(Rule::OwnRole, own, claim.owner));
+        }
+        if !claim.is_held_in(now) {
+            let expected = now.with_holder(claim.role, claim.generation);
+            return Err(Corruption::new(Rule::OwnRole, now.0, expected.0));
         }
         let role = claim.role.peer();
         let record = header.record(role);

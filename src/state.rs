@@ -208,6 +208,12 @@ impl State {
         State(self.0 & !(Self::GENERATION << shift) | u64::from(generation) << shift)
     }
 
+    /// The same word with `role` held by its holder of this generation.
+    pub(crate) fn with_holder(self, role: Role, generation: u16) -> State {
+        self.with_tenure(role, Tenure::Held)
+            .with_generation(role, generation)
+    }
+
     /// `role` is claimed. `dead` says that its present holder is proven dead.
     pub(crate) fn claim(self, role: Role, kind: Kind, dead: bool) -> Result<State, Refusal> {
         match self.life() {
@@ -219,9 +225,7 @@ impl State {
             Some(Tenure::Held) if dead && kind == Kind::Persistent => {}
             _ => return Err(Refusal::Taken),
         }
-        let next = self
-            .with_tenure(role, Tenure::Held)
-            .with_generation(role, self.next_generation(role));
+        let next = self.with_holder(role, self.next_generation(role));
         let peer_came = self.generation(role.peer()) != 0;
         Ok(if peer_came && kind != Kind::Persistent {
             next.with_life(Life::Paired)

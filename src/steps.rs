@@ -1,5 +1,6 @@
 //! Named points between two steps of the protocol, at which a test can have
-//! its process killed.
+//! its process killed; and the length of a slice of sleep, which a test can
+//! set.
 //!
 //! For this crate's own tests: nothing here is covered by any promise. Without
 //! the feature `kill-points` a point is nothing at all.
@@ -20,7 +21,8 @@ pub use armed::*;
 
 #[cfg(feature = "kill-points")]
 mod armed {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    use std::time::Duration;
 
     macro_rules! points {
         ($($point:ident: $what:literal,)*) => {
@@ -78,6 +80,22 @@ mod armed {
     pub fn kill_at(point: Point, passes: u32) {
         PASSES.store(passes, Ordering::Relaxed); // read by this thread
         POINT.store(point as u32 + 1, Ordering::Relaxed); // as above
+    }
+
+    /// Nanoseconds of a slice; 0 leaves it as it is.
+    static SLICE: AtomicU64 = AtomicU64::new(0);
+
+    /// Sets how long a sleeper of this process sleeps before it looks again by
+    /// itself. A wake that goes missing is then not made up for in ten
+    /// milliseconds. A death and a cancel flag are noticed as much later.
+    pub fn set_slice(len: Duration) {
+        let nanos = u64::try_from(len.as_nanos()).unwrap_or(u64::MAX);
+        SLICE.store(nanos, Ordering::Relaxed); // stands for itself
+    }
+
+    pub(crate) fn slice() -> Option<Duration> {
+        let nanos = SLICE.load(Ordering::Relaxed); // stands for itself
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// Passes a point, or dies there.

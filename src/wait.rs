@@ -167,7 +167,7 @@ pub(crate) fn wait<T, E>(
     let mut naps = 0;
     loop {
         let now = Instant::now();
-        if now - effort.asked >= SLICE {
+        if now - effort.asked >= slice_len() {
             effort.asked = now;
             naps = 0;
             let verdict = slice();
@@ -181,7 +181,8 @@ pub(crate) fn wait<T, E>(
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(Waited::TimedOut);
         }
-        let nap = deadline.map_or(SLICE, |deadline| SLICE.min(deadline - now));
+        let most = slice_len();
+        let nap = deadline.map_or(most, |deadline| most.min(deadline - now));
         naps += 1;
 
         if spinning == Spinning::Always {
@@ -224,6 +225,16 @@ pub(crate) fn announce(own: &Signals, wanted: u64) {
 /// Takes that back.
 pub(crate) fn retract(own: &Signals) {
     own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
+}
+
+/// [`SLICE`], unless a test has made slices so long that a missed wake shows.
+#[inline]
+fn slice_len() -> Duration {
+    #[cfg(feature = "kill-points")]
+    if let Some(len) = crate::steps::slice() {
+        return len;
+    }
+    SLICE
 }
 
 /// Looks again and again, for as long as it is told and at most a slice.

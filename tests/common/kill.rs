@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Snapshot};
 
-use super::{Fork, PATIENCE, byte_at, exit_now};
+use super::{Fork, PATIENCE, asked_for, byte_at, exit_now};
 
 /// A blocking call that takes this long hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
 
 /// How many processes the tests kill in all.
 pub(crate) fn kills() -> u64 {
-    std::env::var("SHMPIPE_KILLS").map_or(10_000, |kills| kills.parse().unwrap())
+    asked_for("SHMPIPE_KILLS").unwrap_or(10_000)
 }
 
 /// A stream that repeats after a prime number of bytes, so that bytes from

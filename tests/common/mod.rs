@@ -110,10 +110,22 @@ pub(crate) fn alone(name: &str, body: impl FnOnce()) {
 }
 
 /// Seconds that a test in a process of its own may take: far more than it
-/// does, and in proportion to the kills that were asked for.
+/// does, and in proportion to what was asked for.
 fn hang_limit() -> u32 {
-    let kills = std::env::var("SHMPIPE_KILLS").map_or(0, |kills| kills.parse().unwrap_or(0));
-    600 + kills / 20
+    let asked = |name| asked_for(name).unwrap_or(0) as u32;
+    600 + asked("SHMPIPE_KILLS") / 20
+        + asked("SHMPIPE_PARKS") / 5_000
+        + asked("SHMPIPE_HOSTILE") * 4
+}
+
+/// The number in an environment variable, by which a test is made longer.
+pub(crate) fn asked_for(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
+    )
 }
 
 /// Defaults, but for a limit that turns a hang into an error.

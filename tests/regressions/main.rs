@@ -7,6 +7,7 @@ mod common;
 mod ends;
 mod huge_pages;
 mod left_behind;
+mod lies;
 mod roles;
 mod waiting;
 

@@ -1,0 +1,205 @@
+//! A process that has the ring attached and means harm: it writes what it
+//! likes where it likes, wakes, stops, and uses the kernel's calls. Ours
+//! streams on or says what is wrong: no fault, no panic, nothing written
+//! outside the ring, no call that comes back later than its limit.
+//!
+//! `SHMPIPE_HOSTILE=600` sets for how many seconds, 10 unless said;
+//! `-- --nocapture` shows what came of the calls.
+#![cfg(feature = "kill-points")] // for the harness of the kill tests
+#![allow(unsafe_code)] // writes to segments, maps pages
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod attacker;
+mod memory;
+mod model;
+mod opening;
+mod outcomes;
+mod random;
+mod victim;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use attacker::{Attack, attack_to_order};
+use common::kill::own_namespace;
+use common::{End, Fork, alone, asked_for, check, stream};
+use memory::{Canaries, segment_mappings};
+use outcomes::{Outcomes, timed};
+use random::Random;
+use shmpipe::{Options, Rule};
+
+/// How long the tests of this file attack, in all.
+fn duration() -> Duration {
+    Duration::from_secs(asked_for("SHMPIPE_HOSTILE").unwrap_or(10))
+}
+
+/// An attacker and the way to tell it what to attack.
+struct Attacker {
+    orders: io::PipeWriter,
+    ready: io::PipeReader,
+    process: Fork,
+}
+
+impl Attacker {
+    fn new() -> Attacker {
+        let (orders_in, orders) = io::pipe().unwrap();
+        let (ready, ready_in) = io::pipe().unwrap();
+        let process = Fork::new(|| attack_to_order(orders_in, ready_in));
+        Attacker {
+            orders,
+            ready,
+            process,
+        }
+    }
+
+    /// Attacks `id` from now on.
+    fn attack(&mut self, id: shmpipe::sysv::SegmentId, attack: usize, pause: i32) {
+        let order = [id.raw(), attack as i32, pause].map(i32::to_ne_bytes);
+        self.orders.write_all(&order.concat()).unwrap();
+        self.ready.read_exact(&mut [0]).unwrap();
+    }
+}
+
+/// Streams until `until` through one ring after the other, each attacked in
+/// one way, the ends in two threads.
+fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
+    let mut random = Random(1);
+    let mut outcomes = Outcomes::default();
+    let mut round = 0;
+    while Instant::now() < until {
+        round += 1;
+        let attack = round % Attack::ALL.len();
+        let capacity = [4096, 65_536][random.below(2) as usize];
+        let pause = [0, 0, 20, 1000][random.below(4) as usize];
+        let ring = Options::new().capacity(capacity).anonymous().unwrap();
+        let id = ring.id();
+        let (mut producer, consumer) = ring.split().unwrap();
+        let inside = producer.reserve_up_to(1).unwrap().as_mut_ptr();
+        let canaries = Canaries::around(inside, round as u8 | 1);
+        outcomes.add("rounds");
+        *outcomes
+            .0
+            .entry("pages beside a ring".to_owned())
+            .or_default() += canaries.pages();
+
+        attacker.attack(id, attack, pause);
+        let stop = Instant::now() + Duration::from_millis(20 + random.below(40));
+        let seeds = [random.word(), random.word()];
+        let (written, read) = std::thread::scope(|scope| {
+            let side = |seed| (Random(seed), Outcomes::default());
+            let writing = scope.spawn(move || {
+                let (mut random, mut outcomes) = side(seeds[0]);
+                victim::write(producer, stop, &mut random, &mut outcomes);
+                outcomes
+            });
+            let reading = scope.spawn(move || {
+                let (mut random, mut outcomes) = side(seeds[1]);
+                victim::read(consumer, stop, &mut random, &mut outcomes);
+                outcomes
+            });
+            (writing.join().unwrap(), reading.join().unwrap())
+        });
+        canaries.check();
+        for side in [written, read] {
+            if matches!(Attack::ALL[attack], Attack::Nothing | Attack::Payload) {
+                let lies = side.0.keys().find(|what| what.starts_with("corrupted"));
+                assert_eq!(lies, None, "nobody lied");
+                assert_eq!(side.of("dead"), 0, "nobody died");
+            }
+            outcomes.merge(side);
+        }
+    }
+    assert_eq!(segment_mappings(), [], "attachments left behind");
+    outcomes
+}
+
+#[test]
+fn a_hostile_peer_harms_nobody() {
+    alone("a_hostile_peer_harms_nobody", || {
+        let isolated = own_namespace();
+        let mut attacker = Attacker::new();
+        let until = Instant::now() + duration() * 6 / 10;
+        let mut victim = Fork::new(|| {
+            let outcomes = be_attacked(until, &mut attacker);
+            println!("under attack: {outcomes:#?}");
+            for what in [
+                "data",
+                "would block",
+                "timed out",
+                "closed",
+                "nothing",
+                "looked",
+            ] {
+                assert!(outcomes.of(what) > 0, "{what}: never");
+            }
+            for rule in [
+                Rule::TailOutOfRange,
+                Rule::HeadOutOfRange,
+                Rule::ClosedWord,
+                Rule::OwnRole,
+            ] {
+                let what = format!("corrupted: {rule:?}");
+                assert!(outcomes.of(&what) > 0, "{what}: never");
+            }
+            let (rounds, pages) = (outcomes.of("rounds"), outcomes.of("pages beside a ring"));
+            assert!(pages >= rounds / 2, "{pages} pages beside {rounds} rings");
+        });
+        assert_eq!(victim.wait(), End::Exit(0), "the victim's end");
+        assert!(attacker.process.is_running(), "nobody attacked");
+        drop(attacker);
+        common::kill::assert_no_segments(isolated);
+    });
+}
+
+/// A peer that is stopped at any point holds nobody up for longer than asked,
+/// and goes on where it was.
+#[test]
+fn a_stopped_peer_holds_nobody_up() {
+    alone("a_stopped_peer_holds_nobody_up", || {
+        let limit = Duration::from_millis(20);
+        let until = Instant::now() + duration() / 10;
+        let mut random = Random(2);
+        let (mut moved, mut late) = (0_u64, 0_u64);
+        let mut ring = Some(Options::new().capacity(4096).anonymous().unwrap());
+        let peer = Fork::new(|| {
+            let mut producer = ring.take().unwrap().into_producer().unwrap();
+            loop {
+                let bytes = stream(3, producer.position(), 1000);
+                producer.write_all(&bytes).unwrap();
+            }
+        });
+        let mut consumer = ring.take().unwrap().into_consumer().unwrap();
+        consumer.set_timeout(Some(limit));
+        let mut bytes = vec![0; 3000];
+        while Instant::now() < until {
+            let is_stopped = random.below(2) == 0;
+            if is_stopped {
+                peer.signal(libc::SIGSTOP);
+            }
+            let calls = 1 + random.below(4);
+            for _ in 0..calls {
+                let position = consumer.position();
+                match timed("a read", limit, || consumer.read(&mut bytes)) {
+                    Ok(len) => {
+                        check(3, position, &bytes[..len]);
+                        moved += len as u64;
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+                        late += 1;
+                    }
+                }
+                timed("a check", Duration::ZERO, || consumer.check_peer()).unwrap();
+            }
+            if is_stopped {
+                peer.signal(libc::SIGCONT);
+            }
+        }
+        println!("beside a stopped peer: {moved} bytes, {late} calls timed out");
+        assert!(moved > 0 && late > 0, "{moved} bytes, {late} late");
+        peer.signal(libc::SIGSTOP); // and leaving does not wait for it either
+        timed("a drop", Duration::ZERO, || drop(consumer));
+    });
+}

@@ -1,0 +1,85 @@
+//! What a peer writes that means harm.
+
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use shmpipe::sysv;
+use shmpipe::{Broken, OpenError, Rule};
+
+use crate::broken;
+use crate::common::kill::{HANG, options};
+use crate::common::{Fork, Segment, TempPath, alone, page, poke};
+
+/// Where the life-cycle word lies; see tests/layout.rs.
+const STATE: usize = 128;
+
+/// Found by tests/hostile: the numbers were the owner word, twice, where the
+/// life-cycle word had been overwritten.
+#[test]
+fn a_role_lost_from_the_life_cycle_word_is_told_by_two_numbers() {
+    for nonsense in [0_u64, 1, 2, u64::MAX, 0x0002_0001_1102] {
+        let (_producer, mut consumer) = options(4096).anonymous().unwrap().split().unwrap();
+        poke(consumer.id(), STATE, &nonsense.to_ne_bytes());
+        consumer.set_timeout(Some(Duration::from_millis(50)));
+        let error = consumer.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        let Broken::Corrupted(corruption) = broken(&error) else {
+            panic!("{error}");
+        };
+        assert_eq!(corruption.rule(), Rule::OwnRole);
+        assert_eq!(corruption.found(), nonsense);
+        assert_ne!(corruption.against(), nonsense);
+    }
+}
+
+/// Found in review: removing by force went by the life-cycle word that it had
+/// seen, again and again, for as long as somebody kept changing it.
+#[test]
+fn removing_by_force_ends_while_the_word_keeps_changing() {
+    alone(
+        "lies::removing_by_force_ends_while_the_word_keeps_changing",
+        || {
+            let path = TempPath::new();
+            let mut options = options(4096);
+            options.persistent(true);
+            let producer = options.producer(&path).unwrap();
+            let id = producer.id();
+            let attached = sysv::attach(id).unwrap();
+            let _attacker = Fork::new(|| {
+                // SAFETY: aligned, and inside the attachment.
+                let word =
+                    unsafe { AtomicU64::from_ptr(attached.as_ptr().wrapping_add(STATE).cast()) };
+                for round in 0.. {
+                    // Open, with one generation of the producer after the other.
+                    word.store(1 | (round & 0xffff) << 16, Ordering::Relaxed);
+                }
+            });
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(50) {
+                assert!(shmpipe::remove(id, false).is_err(), "somebody has it");
+            }
+            shmpipe::remove(id, true).unwrap();
+            assert!(start.elapsed() < HANG, "that is a hang");
+            assert!(!path.leads_to_a_segment());
+        },
+    );
+}
+
+/// Found in review: attaching a ring that is being made took a second, whatever
+/// its limit, and did not look at the flag.
+#[test]
+fn attaching_what_is_half_made_keeps_to_its_limit() {
+    let half_made = Segment::new(None, 2 * page(), 0o600);
+    let mut options = options(4096);
+    let error = (options.timeout(Duration::from_millis(20)))
+        .attach(half_made.id)
+        .unwrap_err();
+    assert!(matches!(error, OpenError::TimedOut { .. }), "{error}");
+    options.timeout(HANG);
+    let error = (options.cancel_on(Arc::new(AtomicBool::new(true))))
+        .attach(half_made.id)
+        .unwrap_err();
+    assert!(matches!(error, OpenError::Cancelled), "{error}");
+}
