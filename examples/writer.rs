@@ -34,6 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("only {written} of {} bytes fit the ring", text.len()).into());
     }
     producer.close()?;
-    println!("{written} bytes are in segment {}", producer.id());
+    println!(
+        "{written} bytes are in segment {}",
+        producer.id().expect("a path leads to a segment")
+    );
     Ok(())
 }

@@ -111,6 +111,8 @@ impl Ring {
     ///
     /// [`OpenError::Spawn`] when the child cannot be started; the ring is gone
     /// then. [`OpenError::RoleTaken`] when somebody is the producer already.
+    /// [`OpenError::NoSegment`] when the ring lies in [memory of the
+    /// caller's](Options::init_in).
     ///
     /// # Examples
     ///
@@ -138,7 +140,7 @@ impl Ring {
     /// }
     /// ```
     pub fn spawn_consumer(self, command: &mut Command) -> Result<(Producer, Child), OpenError> {
-        let handover = self.handover(Role::Consumer);
+        let handover = self.handover(Role::Consumer)?;
         let mut producer = self.into_producer()?;
         let child = handover.spawn(command)?;
         producer.expect_child(child.id());
@@ -173,19 +175,19 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn spawn_producer(self, command: &mut Command) -> Result<(Consumer, Child), OpenError> {
-        let handover = self.handover(Role::Producer);
+        let handover = self.handover(Role::Producer)?;
         let mut consumer = self.into_consumer()?;
         let child = handover.spawn(command)?;
         consumer.expect_child(child.id());
         Ok((consumer, child))
     }
 
-    fn handover(&self, role: Role) -> Handover {
-        Handover {
-            id: self.id(),
+    fn handover(&self, role: Role) -> Result<Handover, OpenError> {
+        Ok(Handover {
+            id: self.id().ok_or(OpenError::NoSegment)?,
             nonce: self.nonce(),
             role,
-        }
+        })
     }
 }
 

@@ -212,7 +212,7 @@ fn class_by_header(
             Class::Foreign(Incompatible::NoMagic)
         };
     }
-    let geometry = match Geometry::parse(&image, facts.len) {
+    let geometry = match Geometry::of_segment(&image, facts.len) {
         Ok(geometry) => geometry,
         Err(reason) => return Class::Foreign(reason),
     };

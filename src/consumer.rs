@@ -12,12 +12,12 @@ use crate::error::{
 };
 use crate::options::Options;
 use crate::region::Region;
-use crate::region::shm::ShmRegion;
+use crate::region::mapped::MappedRegion;
 use crate::ring::{Departure, PUBLICATION, Reader, Readiness};
 use crate::roles::{Claim, Occupant};
-use crate::state::{Kind, Role};
+use crate::state::Role;
 use crate::sync::Ordering;
-use crate::sysv::SegmentId;
+use crate::sysv::{Key, SegmentId};
 use crate::wait::{Stats, WaitPolicy};
 
 /// The end of a ring that bytes are read from.
@@ -68,7 +68,7 @@ use crate::wait::{Stats, WaitPolicy};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Consumer {
-    reader: Reader<ShmRegion>,
+    reader: Reader<MappedRegion>,
     end: Endpoint,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
@@ -76,7 +76,7 @@ pub struct Consumer {
 
 impl Consumer {
     pub(crate) fn new(
-        region: ShmRegion,
+        region: MappedRegion,
         claim: Claim,
         options: &Options,
     ) -> Result<Consumer, OpenError> {
@@ -84,19 +84,18 @@ impl Consumer {
     }
 
     pub(crate) fn with(
-        region: ShmRegion,
+        region: MappedRegion,
         claim: Claim,
         options: &Options,
         handed_over: bool,
     ) -> Result<Consumer, OpenError> {
         // With a persistent ring, an end of stream that an earlier consumer
         // was given and left with is not given again.
-        let forgotten = match region.geometry().kind {
-            Kind::Persistent => {
-                let consumer = region.header().side(Role::Consumer);
-                consumer.signals.acknowledged.load(Ordering::Acquire) // P6
-            }
-            Kind::Anonymous | Kind::Named => 0,
+        let forgotten = if region.geometry().kind.persists() {
+            let consumer = region.header().side(Role::Consumer);
+            consumer.signals.acknowledged.load(Ordering::Acquire) // P6
+        } else {
+            0
         };
         let mut end = Endpoint::new(region.clone(), claim, options, handed_over);
         match Reader::new(region, forgotten) {
@@ -348,7 +347,7 @@ impl Consumer {
         self.end.usable().is_ok()
     }
 
-    pub(crate) fn reader(&self) -> &Reader<ShmRegion> {
+    pub(crate) fn reader(&self) -> &Reader<MappedRegion> {
         &self.reader
     }
 
@@ -543,10 +542,18 @@ impl Consumer {
         self.reader.region().capacity() as usize
     }
 
-    /// The segment that the ring lies in.
+    /// The segment that the ring lies in; `None` of a ring in
+    /// [memory of the caller's](crate::Options::init_in).
     #[must_use]
-    pub fn id(&self) -> SegmentId {
+    pub fn id(&self) -> Option<SegmentId> {
         self.end.hand_over()
+    }
+
+    /// The key that leads to the ring now; `None` once none does, or if none
+    /// ever did. See [`Ring::key`](crate::Ring::key).
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.end.region().key()
     }
 
     /// Bytes read since the ring was made, by this handle and by those before
@@ -633,14 +640,15 @@ impl io::Read for Consumer {
             Err(PeekError::Ended { .. }) => return Ok(0),
             Err(error) => return Err(error.into()),
         }
-        let grant = self.peek_up_to(len)?;
+        let available = self.known(len)?;
         let mut read = 0;
         for part in parts {
-            let take = part.len().min(grant.len() - read);
-            grant.read_at(read, &mut part[..take]);
+            let take = part.len().min(available - read);
+            let position = self.reader.head().wrapping_add(read as u64);
+            self.reader.region().copy_out(position, &mut part[..take]);
             read += take;
         }
-        grant.consume(read);
+        self.consume(read);
         Ok(read)
     }
 }

@@ -14,7 +14,7 @@ use crate::layout::Signals;
 use crate::lifecycle;
 use crate::options::Options;
 use crate::region::Region;
-use crate::region::shm::ShmRegion;
+use crate::region::mapped::MappedRegion;
 use crate::ring::Departure;
 use crate::roles::{self, Claim, Holder, Occupant, PeerWatch, Verdict};
 use crate::state::{Kind, Life, Tenure};
@@ -25,7 +25,7 @@ use crate::wait::{self, Effort, Spinning, Stats, WaitPolicy, Waited};
 /// One side of a ring, held by one process.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    region: ShmRegion,
+    region: MappedRegion,
     claim: Claim,
     epoch: Epoch,
     watch: PeerWatch,
@@ -106,7 +106,7 @@ impl From<Corruption> for Blocked {
 
 impl Endpoint {
     pub(crate) fn new(
-        region: ShmRegion,
+        region: MappedRegion,
         claim: Claim,
         options: &Options,
         handed_over: bool,
@@ -126,12 +126,12 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn region(&self) -> &ShmRegion {
+    pub(crate) fn region(&self) -> &MappedRegion {
         &self.region
     }
 
     /// The id, for a process that may come at any time.
-    pub(crate) fn hand_over(&self) -> SegmentId {
+    pub(crate) fn hand_over(&self) -> Option<SegmentId> {
         self.handed_over.set(true);
         self.region.id()
     }
@@ -139,7 +139,7 @@ impl Endpoint {
     /// Expects a child, not yet waited for, to take the other role. Of a ring
     /// that persists anybody may, now or later.
     pub(crate) fn expect_child(&mut self, pid: u32) {
-        if self.region.geometry().kind != Kind::Persistent {
+        if !self.region.geometry().kind.persists() {
             self.watch.expect_child(pid);
         }
     }
@@ -208,11 +208,11 @@ impl Endpoint {
     /// Makes what cannot be undone the answer to every later call.
     #[cold]
     pub(crate) fn latch(&mut self, broken: Broken) -> Broken {
-        let persistent = self.region.geometry().kind == Kind::Persistent;
+        let persists = self.region.geometry().kind.persists();
         let is_final = match broken {
             Broken::Corrupted(_) | Broken::Closed => true,
-            // With a persistent ring somebody may come and take over.
-            Broken::Died { .. } | Broken::NeverCame { .. } => !persistent,
+            // With a ring that persists somebody may come and take over.
+            Broken::Died { .. } | Broken::NeverCame { .. } => !persists,
             _ => false,
         };
         if is_final {

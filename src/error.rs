@@ -6,12 +6,14 @@
 //! inside it, to be found by [`io::Error::get_ref`].
 
 mod amount;
+mod memory;
 mod open;
 
 use std::fmt;
 use std::io;
 
 pub use amount::{Partial, PeekError, ReserveError, Stop};
+pub use memory::MemoryError;
 pub use open::{Incompatible, OpenError};
 
 use crate::state::Role;

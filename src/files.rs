@@ -1,17 +1,17 @@
 //! Bytes between a ring and a file descriptor, with no copy in this process:
-//! the kernel reads into the ring, or writes out of it. A span of the ring is
-//! always one piece, so read(2) and write(2) do: there is nothing to scatter.
-#![allow(unsafe_code)] // hands a region's addresses to read(2) and write(2)
+//! the kernel reads into the ring, or writes out of it. A span of a segment's
+//! ring is always one piece, so read(2) and write(2) do. In memory of the
+//! caller's the ring's end can divide it: then readv(2) and writev(2) do.
+#![allow(unsafe_code)] // hands a region's addresses to the kernel
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 use crate::consumer::Consumer;
 use crate::error::PeekError;
 use crate::error::timed_out;
-use crate::grant::{ReadGrant, WriteGrant};
 use crate::producer::{Producer, no_room};
 
 /// What a descriptor that blocks takes at once, once poll(2) has called it
@@ -99,9 +99,10 @@ impl Producer {
     }
 
     fn fill_once(&mut self, file: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let mut grant = self.reserve_up_to(most)?;
-        let len = fill(&mut grant, file)?;
-        grant.commit(len);
+        let room = self.room_for(most.min(self.capacity()))?.min(most);
+        let writer = self.writer();
+        let len = fill(writer.region().runs(writer.tail(), room), file)?;
+        self.commit(len);
         Ok(len)
     }
 }
@@ -200,41 +201,62 @@ impl Consumer {
     }
 
     fn drain_once(&mut self, file: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let grant = self.peek_up_to(most)?;
-        let len = drain(&grant, file)?;
-        if len == 0 && grant.len() > 0 {
+        let most = most.min(self.capacity());
+        let available = self.known(most)?.min(most);
+        let reader = self.reader();
+        let len = drain(reader.region().runs(reader.head(), available), file)?;
+        if len == 0 && available > 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        grant.consume(len);
+        self.consume(len);
         Ok(len)
     }
 }
 
-/// Fills the start of a grant from `file` with one read, and says how far; 0
-/// is the end of the file. An interrupted read is made again.
+/// Two runs of addresses, with the length of each.
+type Runs = [(NonNull<u8>, usize); 2];
+
+/// Fills the start of `room` from `file` with one read, and says how far; 0 is
+/// the end of the file. An interrupted read is made again.
 ///
 /// <https://man7.org/linux/man-pages/man2/read.2.html>
-fn fill(grant: &mut WriteGrant<'_>, file: BorrowedFd<'_>) -> io::Result<usize> {
-    let (place, len) = (grant.as_mut_ptr(), grant.len());
-    retry(|| {
+/// <https://man7.org/linux/man-pages/man2/readv.2.html>
+fn fill(room: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
+    let fd = file.as_raw_fd();
+    if let [(place, len), (_, 0)] = room {
         // SAFETY: the kernel writes at most `len` bytes from `place` on, which
-        // are mapped while the grant lives. It copes with whatever the peer
-        // does to them meanwhile.
-        unsafe { libc::read(file.as_raw_fd(), place.cast(), len) }
-    })
+        // are mapped while the handle that gave them is borrowed. It copes
+        // with whatever the peer does to them meanwhile.
+        return retry(|| unsafe { libc::read(fd, place.as_ptr().cast(), len) });
+    }
+    let parts = room.map(part);
+    // SAFETY: as above, of each of the two parts.
+    retry(|| unsafe { libc::readv(fd, parts.as_ptr(), 2) })
 }
 
-/// Drains the start of a grant into `file` with one write, and says how far.
+/// Drains the start of `bytes` into `file` with one write, and says how far.
 /// An interrupted write is made again.
 ///
 /// <https://man7.org/linux/man-pages/man2/write.2.html>
-fn drain(grant: &ReadGrant<'_>, file: BorrowedFd<'_>) -> io::Result<usize> {
-    let (place, len) = (grant.as_ptr(), grant.len());
-    retry(|| {
+/// <https://man7.org/linux/man-pages/man2/writev.2.html>
+fn drain(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
+    let fd = file.as_raw_fd();
+    if let [(place, len), (_, 0)] = bytes {
         // SAFETY: the kernel reads at most `len` bytes from `place` on, which
-        // are mapped while the grant lives.
-        unsafe { libc::write(file.as_raw_fd(), place.cast(), len) }
-    })
+        // are mapped while the handle that gave them is borrowed.
+        return retry(|| unsafe { libc::write(fd, place.as_ptr().cast(), len) });
+    }
+    let parts = bytes.map(part);
+    // SAFETY: as above, of each of the two parts.
+    retry(|| unsafe { libc::writev(fd, parts.as_ptr(), 2) })
+}
+
+/// A run as the kernel takes it.
+fn part((place, len): (NonNull<u8>, usize)) -> libc::iovec {
+    libc::iovec {
+        iov_base: place.as_ptr().cast(),
+        iov_len: len,
+    }
 }
 
 /// Waits until `file` can be read from or written to, as `events` says, or has

@@ -1,8 +1,9 @@
 //! Zero-copy: room to write into before it is published, bytes to look at
 //! before they are released.
 //!
-//! A grant is one run of addresses, of any length up to the capacity: the ring
-//! is mapped twice in a row. What the addresses lead to is shared with the
+//! A grant is one run of addresses, of any length up to the capacity: a segment
+//! is mapped twice in a row. In memory of the caller's a grant ends where the
+//! ring does, at the latest. What the addresses lead to is shared with the
 //! peer, so the safe methods copy, or give a pointer and a length; slices are
 //! behind `unsafe`, for a peer that keeps to the protocol.
 //!
@@ -10,17 +11,16 @@
 //! those of the handles do, before they change anything that is shared.
 #![allow(unsafe_code)] // makes slices of a region's addresses
 
+mod peek;
+mod reserve;
+
 use std::fmt;
 use std::ops::Range;
 use std::slice;
-use std::time::Instant;
 
 use crate::consumer::Consumer;
-use crate::endpoint::Blocked;
-use crate::error::{Broken, PeekError, ReserveError};
 use crate::producer::Producer;
 use crate::region::Region;
-use crate::ring::Readiness;
 
 /// Room in the ring, to be filled and then committed.
 ///
@@ -52,11 +52,7 @@ pub struct WriteGrant<'a> {
     len: usize,
 }
 
-impl<'a> WriteGrant<'a> {
-    pub(crate) fn new(producer: &'a mut Producer, len: usize) -> WriteGrant<'a> {
-        WriteGrant { producer, len }
-    }
-
+impl WriteGrant<'_> {
     /// Bytes of room, one run of addresses.
     ///
     /// # Examples
@@ -152,8 +148,8 @@ impl<'a> WriteGrant<'a> {
     /// ```
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         let len = self.len;
-        // SAFETY: `at` gives the start of `len` mapped bytes, initialised
-        // since the kernel made them. They are the writer's until they are
+        // SAFETY: `at` gives the start of `len` mapped bytes, initialised by
+        // the kernel or by whoever vouched for them. They are the writer's until they are
         // published, for which the grant has to go first; that nobody else
         // touches them meanwhile is the caller's word.
         unsafe { slice::from_raw_parts_mut(self.as_mut_ptr(), len) }
@@ -231,11 +227,7 @@ pub struct ReadGrant<'a> {
     len: usize,
 }
 
-impl<'a> ReadGrant<'a> {
-    pub(crate) fn new(consumer: &'a mut Consumer, len: usize) -> ReadGrant<'a> {
-        ReadGrant { consumer, len }
-    }
-
+impl ReadGrant<'_> {
     /// Bytes there are, one run of addresses.
     ///
     /// # Examples
@@ -362,247 +354,6 @@ impl<'a> ReadGrant<'a> {
     pub fn consume_all(self) {
         let len = self.len;
         self.consume(len);
-    }
-}
-
-impl Producer {
-    /// Reserves `len` bytes of room, in one piece, to be filled and committed.
-    /// Does not block. Bytes that are held back in a batch are published.
-    ///
-    /// # Errors
-    ///
-    /// [`ReserveError::Full`] says how much room there is.
-    /// [`ReserveError::TooLong`] when the ring is not as long as that.
-    /// [`ReserveError::Broken`] when there is nobody to write for, or the
-    /// handle is of no further use.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::ReserveError;
-    ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
-    /// producer.reserve(4000)?.commit(3000);
-    /// assert_eq!(producer.reserve(2000).unwrap_err(), ReserveError::Full { room: 1096 });
-    /// assert_eq!(producer.reserve(5000).unwrap_err(), ReserveError::TooLong { capacity: 4096 });
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
-        let room = self.room_for(len)?;
-        if room < len {
-            return Err(ReserveError::Full { room });
-        }
-        Ok(WriteGrant::new(self, len))
-    }
-
-    /// Reserves as much room as there is, at most `most` bytes and at least
-    /// one. Does not block.
-    ///
-    /// # Errors
-    ///
-    /// [`ReserveError::Full`] when there is none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
-    /// producer.reserve_up_to(4000)?.commit_all();
-    /// assert_eq!(producer.reserve_up_to(4000)?.len(), 96);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
-        let len = self.room_for(most.min(self.capacity()))?.min(most);
-        if len == 0 && most > 0 {
-            return Err(ReserveError::Full { room: 0 });
-        }
-        Ok(WriteGrant::new(self, len))
-    }
-
-    /// Reserves `len` bytes of room, in one piece; waits for it until
-    /// `deadline`. A deadline that has passed does not keep room that is there
-    /// from being granted.
-    ///
-    /// # Errors
-    ///
-    /// [`ReserveError::TimedOut`] says how much room there is.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use shmpipe::ReserveError;
-    ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
-    /// let soon = Instant::now() + Duration::from_millis(20);
-    /// producer.reserve_deadline(4000, soon)?.commit_all();
-    /// let error = producer.reserve_deadline(100, soon).unwrap_err();
-    /// assert_eq!(error, ReserveError::TimedOut { room: 96 });
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn reserve_deadline(
-        &mut self,
-        len: usize,
-        deadline: Instant,
-    ) -> Result<WriteGrant<'_>, ReserveError> {
-        self.wait_to_reserve(len, Some(deadline))?;
-        Ok(WriteGrant::new(self, len))
-    }
-
-    fn wait_to_reserve(
-        &mut self,
-        len: usize,
-        deadline: Option<Instant>,
-    ) -> Result<(), ReserveError> {
-        if self.room_for(len)? >= len {
-            return Ok(());
-        }
-        match self.wait_for_room(len as u64, len as u64, deadline) {
-            Ok(()) => Ok(()),
-            Err(Blocked::TimedOut) => match self.room_for(len)? {
-                // It came at the last moment.
-                room if room >= len => Ok(()),
-                room => Err(ReserveError::TimedOut { room }),
-            },
-            Err(Blocked::Broken(broken)) => Err(broken.into()),
-        }
-    }
-
-    /// The room there is, if the ring is at all as long as `len`.
-    pub(crate) fn room_for(&mut self, len: usize) -> Result<usize, ReserveError> {
-        self.start_grant()?;
-        if len > self.capacity() {
-            return Err(ReserveError::TooLong {
-                capacity: self.capacity(),
-            });
-        }
-        Ok(self.room(len)?)
-    }
-}
-
-impl Consumer {
-    /// Looks at the next `len` bytes, in one piece, without taking them out of
-    /// the stream. Does not block.
-    ///
-    /// # Errors
-    ///
-    /// [`PeekError::Empty`] and [`PeekError::Ended`] say how many there are.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::Write;
-    /// use shmpipe::PeekError;
-    ///
-    /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// producer.write_all(b"abc")?;
-    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { available: 3 });
-    /// producer.close()?;
-    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { available: 3 });
-    /// consumer.peek(3)?.consume_all();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peek(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
-        self.bytes_for(len)?;
-        Ok(ReadGrant::new(self, len))
-    }
-
-    /// Looks at the bytes that are there, at most `most` and at least one. Does
-    /// not block.
-    ///
-    /// # Errors
-    ///
-    /// [`PeekError::Empty`] when there are none yet, [`PeekError::Ended`] when
-    /// there will be none.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::Write;
-    ///
-    /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// producer.write_all(b"abc")?;
-    /// let grant = consumer.peek_up_to(usize::MAX)?;
-    /// assert_eq!(grant.len(), 3);
-    /// grant.consume(2);
-    /// assert_eq!(consumer.available()?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
-        self.bytes_for(most.min(1))?;
-        let most = most.min(self.capacity());
-        let available = self.known(most)?;
-        Ok(ReadGrant::new(self, available.min(most)))
-    }
-
-    /// Looks at the next `len` bytes, in one piece; waits for them until
-    /// `deadline`. A deadline that has passed does not keep bytes that are
-    /// there from being granted.
-    ///
-    /// # Errors
-    ///
-    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many there are.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::Write;
-    /// use std::time::{Duration, Instant};
-    /// use shmpipe::PeekError;
-    ///
-    /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// producer.write_all(b"abc")?;
-    /// let soon = Instant::now() + Duration::from_millis(20);
-    /// let error = consumer.peek_deadline(4, soon).unwrap_err();
-    /// assert_eq!(error, PeekError::TimedOut { available: 3 });
-    /// consumer.peek_deadline(3, soon)?.consume_all();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peek_deadline(
-        &mut self,
-        len: usize,
-        deadline: Instant,
-    ) -> Result<ReadGrant<'_>, PeekError> {
-        self.wait_to_peek(len, Some(deadline))?;
-        Ok(ReadGrant::new(self, len))
-    }
-
-    pub(crate) fn wait_to_peek(
-        &mut self,
-        len: usize,
-        deadline: Option<Instant>,
-    ) -> Result<(), PeekError> {
-        match self.bytes_for(len) {
-            Err(PeekError::Empty { .. }) => {}
-            there => return there,
-        }
-        match self.wait_for_bytes(len as u64, deadline) {
-            Ok(()) => self.bytes_for(len),
-            Err(Blocked::TimedOut) => match self.known(len)? {
-                // They came at the last moment.
-                available if available >= len => Ok(()),
-                available => Err(PeekError::TimedOut { available }),
-            },
-            Err(Blocked::Broken(broken)) => Err(broken.into()),
-        }
-    }
-
-    /// Whether there are `len` bytes, and if not, why.
-    fn bytes_for(&mut self, len: usize) -> Result<(), PeekError> {
-        if len > self.capacity() {
-            return Err(PeekError::TooLong {
-                capacity: self.capacity(),
-            });
-        }
-        match self.readiness(len)? {
-            Readiness::Ready => Ok(()),
-            Readiness::Empty => Err(PeekError::Empty {
-                available: self.known(0)?,
-            }),
-            Readiness::Finished => Err(PeekError::Ended {
-                available: self.known(0)?,
-            }),
-            Readiness::Aborted => Err(Broken::ProducerAborted.into()),
-        }
     }
 }
 

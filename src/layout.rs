@@ -211,12 +211,52 @@ impl Header {
         }
     }
 
+    /// Takes away whatever was there before the ring. The life-cycle word comes
+    /// first, so that a creator that dies here leaves nothing to believe.
+    pub(crate) fn clear(&self) {
+        self.state.word.store(0, Ordering::Relaxed); // P3, with the fence
+        fence(Ordering::Release); // P3
+        // Relaxed throughout: published by the state word, P3.
+        self.identity.store(&IdentityImage::default());
+        for role in [Role::Producer, Role::Consumer] {
+            self.record(role).clear();
+            self.side(role).clear();
+        }
+        for word in &self.reserved {
+            word.store(0, Ordering::Relaxed); // P3
+        }
+    }
+
     /// Who holds `role`.
     pub(crate) fn record(&self, role: Role) -> &Record {
         match role {
             Role::Producer => &self.state.producer,
             Role::Consumer => &self.state.consumer,
         }
+    }
+}
+
+impl Record {
+    fn clear(&self) {
+        self.owner.store(0, Ordering::Relaxed); // P3
+        self.complete.store(0, Ordering::Relaxed); // P3
+        self.start.store(0, Ordering::Relaxed); // P3
+        self.pid_namespace.store(0, Ordering::Relaxed); // P3
+        self.time_namespace.store(0, Ordering::Relaxed); // P3
+        self.views.store(0, Ordering::Relaxed); // P3
+        self.reserved.store(0, Ordering::Relaxed); // P3
+    }
+}
+
+impl Side {
+    fn clear(&self) {
+        self.position.store(0, Ordering::Relaxed); // P3
+        let signals = &self.signals;
+        signals.closed.store(0, Ordering::Relaxed); // P3
+        signals.sleeping.store(0, Ordering::Relaxed); // P3
+        signals.wanted.store(0, Ordering::Relaxed); // P3
+        signals.acknowledged.store(0, Ordering::Relaxed); // P3
+        signals.reserved.store(0, Ordering::Relaxed); // P3
     }
 }
 
@@ -246,6 +286,15 @@ impl IdentityImage {
     /// creator stores the magic first.
     pub(crate) fn may_become_ours(&self) -> bool {
         self.magic == MAGIC && (self.version == 0 || self.has_our_version())
+    }
+
+    /// What it says does not fit memory of `len` bytes.
+    fn misfit(&self, len: usize) -> Incompatible {
+        Incompatible::Size {
+            capacity: self.capacity,
+            ring_offset: self.ring_offset,
+            segment: len,
+        }
     }
 }
 
@@ -297,8 +346,8 @@ impl Identity {
     }
 }
 
-/// What is believed of a segment: derived from its identity line, checked
-/// against the size the kernel reports, and kept in private memory.
+/// What is believed of a ring: derived from its identity line, checked against
+/// the size that the kernel or the caller reports, and kept in private memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     /// Bytes of the ring: a power of two.
@@ -341,12 +390,34 @@ impl Geometry {
         }
     }
 
-    /// Believes `image` if it describes a segment of `segment_len` bytes that
-    /// this build can use.
-    pub(crate) fn parse(
+    /// Believes `image` if it describes a ring that fills a segment of
+    /// `segment_len` bytes, and that this build can use.
+    pub(crate) fn of_segment(
         image: &IdentityImage,
         segment_len: usize,
     ) -> Result<Geometry, Incompatible> {
+        let geometry = Geometry::parse(image, segment_len)?;
+        if geometry.kind == Kind::Placed {
+            return Err(Incompatible::Kind { found: image.kind });
+        }
+        if image.capacity < MIN_RING_OFFSET as u64 || geometry.ring_end() != segment_len {
+            return Err(image.misfit(segment_len));
+        }
+        Ok(geometry)
+    }
+
+    /// Believes `image` if it describes a ring that was placed in the caller's
+    /// memory, of `len` bytes, and that this build can use.
+    pub(crate) fn of_memory(image: &IdentityImage, len: usize) -> Result<Geometry, Incompatible> {
+        let geometry = Geometry::parse(image, len)?;
+        if geometry.kind != Kind::Placed {
+            return Err(Incompatible::Kind { found: image.kind });
+        }
+        Ok(geometry)
+    }
+
+    /// What `image` says, if it describes a ring that lies within `len` bytes.
+    fn parse(image: &IdentityImage, len: usize) -> Result<Geometry, Incompatible> {
         if image.magic != MAGIC {
             return Err(Incompatible::NoMagic);
         }
@@ -368,17 +439,12 @@ impl Geometry {
         let Some(kind) = Kind::from_bits(image.kind) else {
             return Err(Incompatible::Kind { found: image.kind });
         };
-        let incompatible = Incompatible::Size {
-            capacity: image.capacity,
-            ring_offset: image.ring_offset,
-            segment: segment_len,
-        };
+        let ring_end = image.ring_offset.checked_add(image.capacity);
         if image.ring_offset != ring_offset() as u64
             || !image.capacity.is_power_of_two()
-            || image.capacity < MIN_RING_OFFSET as u64
-            || image.ring_offset.checked_add(image.capacity) != Some(segment_len as u64)
+            || ring_end.is_none_or(|end| end > len as u64)
         {
-            return Err(incompatible);
+            return Err(image.misfit(len));
         }
         Ok(Geometry {
             capacity: image.capacity,
@@ -421,8 +487,9 @@ impl Geometry {
             && self.project == u32::from(file.project.get())
     }
 
-    /// Bytes of the whole segment.
-    pub(crate) fn segment_len(&self) -> usize {
+    /// Bytes from the start of the header to the end of the ring: those of the
+    /// whole segment, if it is one.
+    pub(crate) fn ring_end(&self) -> usize {
         self.ring_offset + self.capacity as usize
     }
 }

@@ -40,6 +40,7 @@
 //! | a ring between unrelated processes | [`Options::producer`], [`Options::consumer`] |
 //! | a ring over a fork, or between threads | [`Ring`], [`pair()`] |
 //! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] and the like |
+//! | a ring in a memfd, POSIX shared memory or a static | [`Options::init_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | what is there, and removing it | [`Snapshot`], [`remove`], [`remove_stale`] |
@@ -94,6 +95,7 @@ mod layout;
 mod lifecycle;
 mod monitor;
 mod options;
+mod own_memory;
 mod pair;
 mod peer;
 mod position;
@@ -113,8 +115,8 @@ mod wait;
 
 pub use consumer::Consumer;
 pub use error::{
-    Broken, CloseError, Corruption, Incompatible, OpenError, Partial, PeekError, ReserveError,
-    Rule, Stop, TryReadError, TryWriteError,
+    Broken, CloseError, Corruption, Incompatible, MemoryError, OpenError, Partial, PeekError,
+    ReserveError, Rule, Stop, TryReadError, TryWriteError,
 };
 pub use grant::{ReadGrant, WriteGrant};
 pub use monitor::{LifeCycle, RemoveError, Snapshot, remove, remove_path, remove_stale};

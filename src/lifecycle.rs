@@ -5,6 +5,7 @@
 //! | anonymous | fork; id | at birth: `IPC_RMID` right after the first attach |
 //! | named | key, until paired | when both roles are claimed; else by the last handle's drop |
 //! | persistent | key | on purpose only |
+//! | placed | its memory, which is the caller's | never: there is no segment |
 //!
 //! On Linux a segment marked for removal can still be attached by id while
 //! somebody has it attached, and its key is free at once. So nothing here
@@ -19,16 +20,16 @@ use std::time::{Duration, Instant};
 
 use crate::classify::{Class, Expected, Found, classify};
 use crate::deadline::{self, Deadline};
-use crate::error::{Incompatible, OpenError};
+use crate::error::{Incompatible, MemoryError, OpenError};
 use crate::keyfile::KeyFile;
 use crate::layout::{EXPLICIT_CAPACITY, Geometry, UNWAITED, ring_offset};
 use crate::options::Options;
 use crate::region::Region;
-use crate::region::shm::ShmRegion;
+use crate::region::mapped::MappedRegion;
 use crate::roles::{self, Claim, Denied};
 use crate::state::{Kind, Life, Role, State, Tenure};
 use crate::steps::step;
-use crate::sysv::{self, DoubleView, Key, SegmentId, SysvErrorKind};
+use crate::sysv::{self, Key, SegmentId, SysvErrorKind};
 use crate::wait::{self, Effort, Spinning, Waited};
 
 /// How long a segment that is being made may take before it is somebody
@@ -70,26 +71,26 @@ impl Name {
 }
 
 /// A ring and a role in it.
-pub(crate) type Joined = (ShmRegion, Claim);
+pub(crate) type Joined = (MappedRegion, Claim);
 
 /// Makes an anonymous ring.
-pub(crate) fn create_anonymous(options: &Options) -> Result<ShmRegion, OpenError> {
+pub(crate) fn create_anonymous(options: &Options) -> Result<MappedRegion, OpenError> {
     let geometry = Geometry::new(options.ring_bytes()?, Kind::Anonymous, nonce(), None, 0);
-    let id = sysv::create(None, geometry.segment_len(), options.mode)?;
+    let id = sysv::create(None, geometry.ring_end(), options.mode)?;
     step!(Created);
     let view = sysv::attach_double(id, ring_offset());
     step!(Attached);
     // Removed in either case: attached, it lives on until the last detaches.
     let removed = sysv::remove(id);
     step!(Unkeyed);
-    let region = ShmRegion::format(view?, geometry);
+    let region = MappedRegion::format(view?, geometry);
     removed?;
     publish(&region);
     Ok(region)
 }
 
 /// Attaches the ring whose segment is `id`.
-pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<ShmRegion, OpenError> {
+pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<MappedRegion, OpenError> {
     let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
     let expected = Expected::by_id(options.mode, options.owner);
     loop {
@@ -103,10 +104,23 @@ pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<ShmRegion, Open
             Class::Spent => {
                 // Paired: by id a role can still be asked for, and refused.
                 let view = sysv::attach_double(id, ring_offset())?;
-                return ShmRegion::open(view).map_err(|reason| OpenError::NotARing { id, reason });
+                return MappedRegion::open(view)
+                    .map_err(|reason| OpenError::NotARing { id, reason });
             }
             class => return Err(class.refusal(id).unwrap_or(OpenError::Removed { id })),
         }
+    }
+}
+
+/// The ring takes nobody any more. One in the caller's memory never comes to
+/// that by itself: somebody has written to it.
+fn gone(region: &MappedRegion) -> OpenError {
+    match region.id() {
+        Some(id) => OpenError::Removed { id },
+        None => MemoryError::NotARing(Incompatible::State {
+            found: roles::state(region.header()).0,
+        })
+        .into(),
     }
 }
 
@@ -119,13 +133,13 @@ fn half_made(id: SegmentId) -> OpenError {
 
 /// Attaches a segment that was classified as live, and makes sure that it is
 /// still the same one.
-fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<ShmRegion, OpenError> {
+fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRegion, OpenError> {
     let removed = |error: sysv::SysvError| match error.kind() {
         SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::Removed { id },
         _ => OpenError::System(error),
     };
     let view = sysv::attach_double(id, geometry.ring_offset).map_err(removed)?;
-    let region = ShmRegion::open(view).map_err(|reason| OpenError::NotARing { id, reason })?;
+    let region = MappedRegion::open(view).map_err(|reason| OpenError::NotARing { id, reason })?;
     if region.geometry().nonce != geometry.nonce {
         return Err(OpenError::Removed { id });
     }
@@ -207,7 +221,7 @@ fn join(
                 if give_way(&region, options)? {
                     continue;
                 }
-                match claim(&region, role, DoubleView::VIEWS as u32) {
+                match claim(&region, role, region.views()) {
                     Err(OpenError::Removed { .. }) => continue,
                     claimed => return Ok((region, claimed?)),
                 }
@@ -266,7 +280,7 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
     } | if options.unwaited { UNWAITED } else { 0 };
     let file = name.file().map(KeyFile::identity);
     let geometry = Geometry::new(options.ring_bytes()?, kind, nonce(), file, flags);
-    let id = sysv::create(Some(name.key()), geometry.segment_len(), options.mode)?;
+    let id = sysv::create(Some(name.key()), geometry.ring_end(), options.mode)?;
     step!(Created);
     let view = match sysv::attach_double(id, geometry.ring_offset) {
         Ok(view) => view,
@@ -278,14 +292,14 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
         }
     };
     step!(Attached);
-    let region = ShmRegion::format(view, geometry);
+    let region = MappedRegion::format(view, geometry);
     publish(&region);
-    let claim = claim(&region, role, DoubleView::VIEWS as u32)?;
+    let claim = claim(&region, role, region.views())?;
     Ok((region, claim))
 }
 
-/// Lets the others believe a formatted segment.
-fn publish(region: &ShmRegion) {
+/// Lets the others believe a formatted ring.
+pub(crate) fn publish(region: &MappedRegion) {
     step!(Formatted);
     let word = &region.header().state.word;
     word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
@@ -294,12 +308,12 @@ fn publish(region: &ShmRegion) {
 
 /// Claims `role`; a ring that is thereby paired is removed from its key, and
 /// its other side told.
-pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim, OpenError> {
+pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Claim, OpenError> {
     let start = Instant::now();
     let claim = loop {
         match roles::claim(region, role, views) {
             Ok(claim) => break claim,
-            Err(Denied::Gone) => return Err(OpenError::Removed { id: region.id() }),
+            Err(Denied::Gone) => return Err(gone(region)),
             // Somebody is half way through leaving, or through a claim.
             Err(Denied::Taken { .. })
                 if roles::state(region.header()).tenure(role) == Some(Tenure::Free)
@@ -322,7 +336,7 @@ pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim,
 
 /// Compares what the caller wants with the ring that is there. `true` when
 /// that ring was given up for one of the capacity asked for.
-fn give_way(region: &ShmRegion, options: &Options) -> Result<bool, OpenError> {
+fn give_way(region: &MappedRegion, options: &Options) -> Result<bool, OpenError> {
     let geometry = region.geometry();
     let persistent = geometry.kind == Kind::Persistent;
     if persistent != options.persistent {
@@ -386,11 +400,11 @@ pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), OpenError> {
 /// Removes the segment of a ring that nobody needs to find any more. Where it
 /// belongs to another user, that user's side does it; in another IPC namespace
 /// than it was attached in, its id is somebody else's.
-pub(crate) fn unkey(region: &ShmRegion) -> Result<(), OpenError> {
-    if !region.is_known_by_its_id() {
+pub(crate) fn unkey(region: &MappedRegion) -> Result<(), OpenError> {
+    let Some(id) = region.known_id() else {
         return Ok(());
-    }
-    match remove_if_there(region.id()) {
+    };
+    match remove_if_there(id) {
         Err(OpenError::System(error)) if error.kind() == SysvErrorKind::PermissionDenied => Ok(()),
         removed => removed,
     }
@@ -414,6 +428,10 @@ fn await_peer(
     let header = region.header();
     let life = || roles::state(header).life();
     let file = name.file();
+    let is_there = || {
+        let stat = region.id().and_then(|id| sysv::stat(id).ok());
+        stat.is_some_and(|stat| !stat.marked_for_removal)
+    };
     let on_path = || file.is_none_or(KeyFile::is_current);
     let waited = if life() == Some(Life::Open) {
         file.inspect(|file| file.mark_waiting());
@@ -428,9 +446,7 @@ fn await_peer(
             || {
                 if deadline::is_set(options.cancel.as_ref()) {
                     Err(Stop::Cancelled)
-                } else if on_path()
-                    && sysv::stat(region.id()).is_ok_and(|stat| !stat.marked_for_removal)
-                {
+                } else if on_path() && is_there() {
                     Ok(())
                 } else {
                     Err(Stop::Unfindable)
@@ -448,7 +464,7 @@ fn await_peer(
         return match waited {
             Err(Stop::Cancelled) => Err(OpenError::Cancelled),
             Err(Stop::Unfindable) if on_path() => Ok(None),
-            Err(Stop::Unfindable) => Err(OpenError::Removed { id: region.id() }),
+            Err(Stop::Unfindable) => Err(gone(&region)),
             Ok(_) => Err(deadline.timed_out("nobody opened the other end")),
         };
     }
@@ -459,7 +475,7 @@ fn await_peer(
 }
 
 /// A number that tells this ring from every other one.
-fn nonce() -> u64 {
+pub(crate) fn nonce() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 

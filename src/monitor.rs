@@ -114,7 +114,7 @@ impl Snapshot {
     /// ```
     /// let (mut producer, _consumer) = shmpipe::pair()?;
     /// producer.try_write(b"12345").unwrap();
-    /// let ring = shmpipe::Snapshot::of(producer.id())?;
+    /// let ring = shmpipe::Snapshot::of(producer.id().unwrap())?;
     /// assert_eq!((ring.fill, ring.written), (5, 5));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -166,7 +166,7 @@ impl Snapshot {
         let header = shm::header_of(&looked).map_err(not_a_ring)?;
         let state = shm::load_state(header);
         let image = header.identity.load();
-        let geometry = Geometry::parse(&image, looked.len()).map_err(not_a_ring)?;
+        let geometry = Geometry::of_segment(&image, looked.len()).map_err(not_a_ring)?;
         if state.life() == Some(Life::Unborn) {
             return Err(not_a_ring(Incompatible::HalfMade));
         }
@@ -179,6 +179,13 @@ impl Snapshot {
                 asked: (file.dev, file.ino),
             });
         }
+        let life_cycle = match geometry.kind {
+            Kind::Anonymous => LifeCycle::Anonymous,
+            Kind::Named => LifeCycle::Named,
+            Kind::Persistent => LifeCycle::Persistent,
+            // Never in a segment.
+            Kind::Placed => return Err(not_a_ring(Incompatible::Kind { found: image.kind })),
+        };
         let (fill, written) = positions(header, geometry.capacity);
         let producer = occupant(header, state, Role::Producer);
         let consumer = occupant(header, state, Role::Consumer);
@@ -190,11 +197,7 @@ impl Snapshot {
             capacity: geometry.capacity,
             fill,
             written,
-            life_cycle: match geometry.kind {
-                Kind::Anonymous => LifeCycle::Anonymous,
-                Kind::Named => LifeCycle::Named,
-                Kind::Persistent => LifeCycle::Persistent,
-            },
+            life_cycle,
             producer,
             consumer,
             producer_sleeps: sleeps(header, Role::Producer, producer),

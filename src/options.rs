@@ -39,6 +39,7 @@ const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 /// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | what the parent process says |
 /// | [`anonymous`](Options::anonymous) | a [`Ring`] without roles | fork, or its id |
 /// | [`attach`](Options::attach) | a [`Ring`] without roles | an id |
+/// | [`init_in`](Options::init_in), [`attach_in`](Options::attach_in) | a [`Ring`] without roles | memory of the caller's |
 ///
 /// # Examples
 ///
@@ -519,7 +520,7 @@ impl Options {
     }
 
     /// The options, once nothing in them is impossible.
-    fn checked(&self) -> Result<Options, OpenError> {
+    pub(crate) fn checked(&self) -> Result<Options, OpenError> {
         let mut options = self.clone();
         if let Some(asked) = self.asked_mode {
             options.mode = Mode::new(asked)

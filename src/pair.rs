@@ -10,9 +10,9 @@ use crate::lifecycle;
 use crate::options::Options;
 use crate::producer::Producer;
 use crate::region::Region;
-use crate::region::shm::ShmRegion;
+use crate::region::mapped::MappedRegion;
 use crate::state::Role;
-use crate::sysv::{DoubleView, SegmentId};
+use crate::sysv::{Key, SegmentId};
 
 /// A ring and no role in it.
 ///
@@ -52,7 +52,7 @@ use crate::sysv::{DoubleView, SegmentId};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Ring {
-    region: ShmRegion,
+    region: MappedRegion,
     options: Options,
     handed_over: Cell<bool>,
 }
@@ -82,7 +82,7 @@ pub fn pair() -> Result<(Producer, Consumer), OpenError> {
 }
 
 impl Ring {
-    pub(crate) fn new(region: ShmRegion, options: Options, handed_over: bool) -> Ring {
+    pub(crate) fn new(region: MappedRegion, options: Options, handed_over: bool) -> Ring {
         Ring {
             region,
             options,
@@ -91,11 +91,38 @@ impl Ring {
     }
 
     /// The segment that the ring lies in. Another process can attach it by
-    /// this number for as long as somebody has it attached.
+    /// this number for as long as somebody has it attached. `None` of a ring in
+    /// [memory of the caller's](Options::init_in).
     #[must_use]
-    pub fn id(&self) -> SegmentId {
+    pub fn id(&self) -> Option<SegmentId> {
         self.handed_over.set(true);
         self.region.id()
+    }
+
+    /// The key that leads to the ring now, as the kernel says: one system call.
+    ///
+    /// `None` of an anonymous ring, of a named one once both ends are open, of
+    /// one that was removed, and of one in [memory of the
+    /// caller's](Options::init_in). `Some` may be out of date at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("shmpipe-doc-key-{}", std::process::id()));
+    /// std::fs::write(&path, "")?;
+    /// let mut options = shmpipe::Options::new();
+    /// let producer = options.no_wait(true).producer(&path)?;
+    /// let key = producer.key().expect("nobody has joined it");
+    /// let consumer = options.consumer_by_key(key)?;
+    /// assert_eq!((producer.key(), consumer.key()), (None, None)); // both ends are open
+    ///
+    /// assert_eq!(options.anonymous()?.key(), None);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.region.key()
     }
 
     /// What tells this ring from another one with its id.
@@ -132,7 +159,7 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
-        let claim = lifecycle::claim(&self.region, Role::Producer, DoubleView::VIEWS as u32)?;
+        let claim = lifecycle::claim(&self.region, Role::Producer, self.region.views())?;
         Producer::with(self.region, claim, &self.options, self.handed_over.get())
     }
 
@@ -153,7 +180,7 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
-        let claim = lifecycle::claim(&self.region, Role::Consumer, DoubleView::VIEWS as u32)?;
+        let claim = lifecycle::claim(&self.region, Role::Consumer, self.region.views())?;
         Consumer::with(self.region, claim, &self.options, self.handed_over.get())
     }
 
@@ -180,7 +207,7 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
-        let producing = lifecycle::claim(&self.region, Role::Producer, DoubleView::VIEWS as u32)?;
+        let producing = lifecycle::claim(&self.region, Role::Producer, self.region.views())?;
         let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
         // The second role lives in the mapping that the first one counted.
         let consuming = lifecycle::claim(&self.region, Role::Consumer, 0)?;

@@ -10,12 +10,12 @@ use crate::endpoint::{Blocked, Endpoint, Left};
 use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError, timed_out};
 use crate::options::Options;
 use crate::region::Region;
-use crate::region::shm::ShmRegion;
+use crate::region::mapped::MappedRegion;
 use crate::ring::{Departure, PUBLICATION, Writer};
 use crate::roles::{Claim, Occupant};
-use crate::state::{Kind, Role};
+use crate::state::Role;
 use crate::sync::Ordering;
-use crate::sysv::SegmentId;
+use crate::sysv::{Key, SegmentId};
 use crate::wait::{Stats, WaitPolicy};
 
 /// The end of a ring that bytes are written to.
@@ -54,7 +54,7 @@ use crate::wait::{Stats, WaitPolicy};
 /// shared(shmpipe::pair().unwrap().0);
 /// ```
 pub struct Producer {
-    writer: Writer<ShmRegion>,
+    writer: Writer<MappedRegion>,
     end: Endpoint,
     /// Bytes held back before they are published together.
     batch: u64,
@@ -64,7 +64,7 @@ pub struct Producer {
 
 impl Producer {
     pub(crate) fn new(
-        region: ShmRegion,
+        region: MappedRegion,
         claim: Claim,
         options: &Options,
     ) -> Result<Producer, OpenError> {
@@ -72,19 +72,18 @@ impl Producer {
     }
 
     pub(crate) fn with(
-        region: ShmRegion,
+        region: MappedRegion,
         claim: Claim,
         options: &Options,
         handed_over: bool,
     ) -> Result<Producer, OpenError> {
         // With a persistent ring, a consumer that had closed before this
         // producer came says nothing about the next one.
-        let forgotten = match region.geometry().kind {
-            Kind::Persistent => {
-                let consumer = region.header().side(Role::Consumer);
-                consumer.signals.closed.load(Ordering::Acquire) // P4
-            }
-            Kind::Anonymous | Kind::Named => 0,
+        let forgotten = if region.geometry().kind.persists() {
+            let consumer = region.header().side(Role::Consumer);
+            consumer.signals.closed.load(Ordering::Acquire) // P4
+        } else {
+            0
         };
         let mut end = Endpoint::new(region.clone(), claim, options, handed_over);
         match Writer::new(region, forgotten) {
@@ -340,7 +339,7 @@ impl Producer {
         self.end.usable().is_ok()
     }
 
-    pub(crate) fn writer(&self) -> &Writer<ShmRegion> {
+    pub(crate) fn writer(&self) -> &Writer<MappedRegion> {
         &self.writer
     }
 
@@ -628,10 +627,18 @@ impl Producer {
         self.writer.region().capacity() as usize
     }
 
-    /// The segment that the ring lies in.
+    /// The segment that the ring lies in; `None` of a ring in
+    /// [memory of the caller's](crate::Options::init_in).
     #[must_use]
-    pub fn id(&self) -> SegmentId {
+    pub fn id(&self) -> Option<SegmentId> {
         self.end.hand_over()
+    }
+
+    /// The key that leads to the ring now; `None` once none does, or if none
+    /// ever did. See [`Ring::key`](crate::Ring::key).
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.end.region().key()
     }
 
     /// Bytes written since the ring was made, by this handle and by those

@@ -2,7 +2,8 @@
 //! bytes.
 //!
 //! The ring is generic over this trait, so the same algorithm runs over a
-//! System V segment, over the heap in tests, and under the model checker.
+//! System V segment or the caller's memory, over the heap in tests, and under
+//! the model checker.
 //!
 //! 1. Nobody gets a `&[u8]` or `&mut [u8]` into a region: the peer may write
 //!    at any time, and a reference promises that nobody does. The words of the
@@ -12,10 +13,12 @@
 //! 3. Bounds are checked here again, against the capacity that was verified
 //!    when the region was made, whatever the caller has checked.
 
+use crate::error::Incompatible;
 use crate::layout::Header;
 
 #[cfg(any(test, loom))]
 pub(crate) mod heap;
+pub(crate) mod mapped;
 pub(crate) mod shm;
 
 /// Memory that holds a header and a ring.
@@ -39,4 +42,22 @@ pub(crate) trait Region {
     ///
     /// When `bytes` is longer than the ring.
     fn copy_out(&self, position: u64, bytes: &mut [u8]);
+}
+
+/// The header at `base`. Memory too small to hold one is not a ring.
+///
+/// # Safety
+///
+/// `len` bytes from `base` on are mapped for `'a`, and `base` is aligned for a
+/// `Header`.
+#[allow(unsafe_code)] // for the two that look before they believe
+unsafe fn header_at<'a>(base: *const u8, len: usize) -> Result<&'a Header, Incompatible> {
+    if len < size_of::<Header>() {
+        return Err(Incompatible::TooSmall { segment: len });
+    }
+    // SAFETY: the caller vouches for the bytes, which are enough for a
+    // `Header`; it is made of atomics, so any bytes are a valid one and
+    // anybody may write them. Relaxed loads are the only access where the
+    // mapping is read-only.
+    Ok(unsafe { &*base.cast::<Header>() })
 }

@@ -26,7 +26,7 @@ use crate::error::{Corruption, Rule};
 use crate::layout::{Header, Record};
 use crate::peer::{Liveness, Process, Watch};
 use crate::region::Region;
-use crate::region::shm::ShmRegion;
+use crate::region::mapped::MappedRegion;
 use crate::ring::Departure;
 use crate::state::{Kind, Life, Refusal, Role, State, Tenure};
 use crate::steps::step;
@@ -111,7 +111,7 @@ pub(crate) fn transition<E>(
 
 /// Claims `role`. `views` is what the claim adds to the attach count: nothing
 /// when the same mapping is counted for the other role already.
-pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim, Denied> {
+pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Claim, Denied> {
     let header = region.header();
     let record = header.record(role);
     let kind = region.geometry().kind;
@@ -183,7 +183,7 @@ fn release_owner(record: &Record, owner: u64) {
 /// Gives `claim` up and tells the peer. Returns the life-cycle word before and
 /// after; nothing, and does nothing, when the role is no longer this claim's.
 pub(crate) fn leave(
-    region: &ShmRegion,
+    region: &MappedRegion,
     claim: &Claim,
     departure: Departure,
 ) -> Option<(State, State)> {
@@ -205,7 +205,7 @@ pub(crate) fn leave(
         }
     });
     step!(RoleLeft);
-    if kind == Kind::Persistent {
+    if kind.persists() {
         release_owner(record, claim.owner);
         step!(OwnerFreed);
     }
@@ -216,7 +216,7 @@ pub(crate) fn leave(
 
 /// Gives up a named ring that nobody has joined. `false` when somebody just
 /// has.
-pub(crate) fn leave_unpaired(region: &ShmRegion) -> bool {
+pub(crate) fn leave_unpaired(region: &MappedRegion) -> bool {
     transition(region.header(), |state| match state.life() {
         Some(Life::Paired) => Err(()),
         _ => Ok(state.remove()),
@@ -226,7 +226,7 @@ pub(crate) fn leave_unpaired(region: &ShmRegion) -> bool {
 
 /// Gives up a ring that was found in this state. `false` when it has moved on
 /// since.
-pub(crate) fn give_up(region: &ShmRegion, seen: State) -> bool {
+pub(crate) fn give_up(region: &MappedRegion, seen: State) -> bool {
     transition(region.header(), |state| {
         if state == seen {
             Ok(state.remove())
@@ -280,7 +280,7 @@ impl PeerWatch {
     /// segment's id was given to a process that may come at any time.
     pub(crate) fn check(
         &mut self,
-        region: &ShmRegion,
+        region: &MappedRegion,
         claim: &Claim,
         handed_over: bool,
     ) -> Result<Verdict, Corruption> {
@@ -318,7 +318,7 @@ impl PeerWatch {
         }
         if let Verdict::Dead { pid } = verdict {
             self.dead = pid;
-            if region.geometry().kind == Kind::Persistent {
+            if region.geometry().kind.persists() {
                 declare_lost(header, now, role, owner);
             }
         }
@@ -328,7 +328,7 @@ impl PeerWatch {
     /// The peer has the role: is it alive, as far as the kernel tells?
     fn check_holder(
         &mut self,
-        region: &ShmRegion,
+        region: &MappedRegion,
         claim: &Claim,
         holder: Option<Holder>,
     ) -> Verdict {
@@ -348,7 +348,7 @@ impl PeerWatch {
     /// child: may somebody come yet?
     fn check_newcomer(
         &mut self,
-        region: &ShmRegion,
+        region: &MappedRegion,
         claim: &Claim,
         half_done: Option<Holder>,
         handed_over: bool,
@@ -464,19 +464,17 @@ impl Holder {
     }
 }
 
-/// How often the segment is attached; `None` when the kernel does not say, or
-/// when its id means another segment here: this process has moved to another
-/// IPC namespace.
-fn attached(region: &ShmRegion) -> Option<u64> {
-    if !region.is_known_by_its_id() {
-        return None;
-    }
-    sysv::stat(region.id()).ok().map(|stat| stat.attached)
+/// How often the segment is attached; `None` when the kernel does not say,
+/// when its id means another segment here (this process has moved to another
+/// IPC namespace), or when there is none.
+fn attached(region: &MappedRegion) -> Option<u64> {
+    let stat = sysv::stat(region.known_id()?).ok()?;
+    Some(stat.attached)
 }
 
 /// Whether the process of the owner word `found` is proven dead, asked by a
 /// process that holds no role and has the segment attached once, in two views.
-fn holder_is_dead(region: &ShmRegion, role: Role, found: u64) -> bool {
+fn holder_is_dead(region: &MappedRegion, role: Role, found: u64) -> bool {
     let holder = Holder::read(region.header().record(role));
     let gone = |holder: Holder| holder.owner == found && holder.liveness() == Liveness::Gone;
     if holder.is_some_and(gone) {

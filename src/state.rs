@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Named,
     /// Found by key until it is removed on purpose.
     Persistent,
+    /// In memory of the caller's, found and removed by its means.
+    Placed,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Kind::Anonymous => 1,
             Kind::Named => 2,
             Kind::Persistent => 3,
+            Kind::Placed => 4,
         }
     }
 
@@ -36,8 +39,15 @@ impl Kind {
             1 => Some(Kind::Anonymous),
             2 => Some(Kind::Named),
             3 => Some(Kind::Persistent),
+            4 => Some(Kind::Placed),
             _ => None,
         }
+    }
+
+    /// Whether the ring outlives its processes, so that each role can be taken
+    /// again and again.
+    pub(crate) fn persists(self) -> bool {
+        matches!(self, Kind::Persistent | Kind::Placed)
     }
 }
 
@@ -222,12 +232,12 @@ impl State {
         }
         match self.tenure(role) {
             Some(Tenure::Free | Tenure::Lost) => {}
-            Some(Tenure::Held) if dead && kind == Kind::Persistent => {}
+            Some(Tenure::Held) if dead && kind.persists() => {}
             _ => return Err(Refusal::Taken),
         }
         let next = self.with_holder(role, self.next_generation(role));
         let peer_came = self.generation(role.peer()) != 0;
-        Ok(if peer_came && kind != Kind::Persistent {
+        Ok(if peer_came && !kind.persists() {
             next.with_life(Life::Paired)
         } else {
             next
@@ -237,10 +247,12 @@ impl State {
     /// The holder of `role` leaves. A named ring that nobody joined goes with
     /// it.
     pub(crate) fn leave(self, role: Role, kind: Kind) -> State {
-        let next = match kind {
-            Kind::Persistent => self.with_tenure(role, Tenure::Free),
-            Kind::Anonymous | Kind::Named => self.with_tenure(role, Tenure::Left),
+        let after = if kind.persists() {
+            Tenure::Free
+        } else {
+            Tenure::Left
         };
+        let next = self.with_tenure(role, after);
         if kind == Kind::Named && self.life() == Some(Life::Open) {
             next.with_life(Life::Removed)
         } else {
@@ -280,7 +292,7 @@ impl std::fmt::Debug for State {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 3] = [Kind::Anonymous, Kind::Named, Kind::Persistent];
+    const KINDS: [Kind; 4] = [Kind::Anonymous, Kind::Named, Kind::Persistent, Kind::Placed];
     const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
 
     #[test]
@@ -291,8 +303,8 @@ mod tests {
                 assert_eq!(one.life(), Some(Life::Open));
                 let two = one.claim(role.peer(), kind, false).unwrap();
                 let expected = match kind {
-                    Kind::Persistent => Life::Open,
-                    _ => Life::Paired,
+                    Kind::Persistent | Kind::Placed => Life::Open,
+                    Kind::Anonymous | Kind::Named => Life::Paired,
                 };
                 assert_eq!(two.life(), Some(expected));
                 for role in ROLES {
@@ -311,8 +323,10 @@ mod tests {
                 let held = State::OPEN.claim(role, kind, false).unwrap();
                 let taken = held.claim(role, kind, true);
                 match kind {
-                    Kind::Persistent => assert_eq!(taken.unwrap().generation(role), 2),
-                    _ => assert_eq!(taken, Err(Refusal::Taken)),
+                    Kind::Persistent | Kind::Placed => {
+                        assert_eq!(taken.unwrap().generation(role), 2);
+                    }
+                    Kind::Anonymous | Kind::Named => assert_eq!(taken, Err(Refusal::Taken)),
                 }
             }
         }

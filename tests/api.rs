@@ -458,7 +458,7 @@ fn handles_and_errors_can_be_shown() {
 #[test]
 fn a_ring_dropped_without_a_role_leaves_nothing() {
     let ring = anonymous();
-    let id = ring.id();
+    let id = ring.id().unwrap();
     assert!(sysv::stat(id).is_ok_and(|stat| stat.marked_for_removal && stat.key_raw == 0));
     drop(ring);
     assert!(sysv::stat(id).is_err());
@@ -467,7 +467,7 @@ fn a_ring_dropped_without_a_role_leaves_nothing() {
 #[test]
 fn a_role_is_had_once() {
     let ring = anonymous();
-    let id = ring.id();
+    let id = ring.id().unwrap();
     let again = || options().attach(id).unwrap();
     let me = std::process::id();
     let taken = |result: Result<(), OpenError>, wanted| match result {
@@ -493,7 +493,7 @@ fn a_role_is_had_once() {
 #[test]
 fn who_comes_after_the_end_reads_it_all() {
     let ring = anonymous();
-    let late = options().attach(ring.id()).unwrap();
+    let late = options().attach(ring.id().unwrap()).unwrap();
     let mut producer = ring.into_producer().unwrap();
     producer.write_all(b"early").unwrap();
     producer.close().unwrap();
@@ -514,7 +514,7 @@ fn a_peer_that_lives_or_finished_is_no_error() {
 
     // One that may still come is none either.
     let ring = anonymous();
-    let other = options().attach(ring.id()).unwrap();
+    let other = options().attach(ring.id().unwrap()).unwrap();
     let mut producer = ring.into_producer().unwrap();
     assert_eq!(producer.check_peer(), Ok(()));
     drop(other);
@@ -545,7 +545,7 @@ fn nobody_else_can_come_to_a_ring_that_was_not_handed_on() {
 fn a_forked_copy_of_a_handle_is_inert() {
     alone("a_forked_copy_of_a_handle_is_inert", || {
         let (mut producer, mut consumer) = split();
-        let id = producer.id();
+        let id = producer.id().unwrap();
         producer.write_all(b"before").unwrap();
         assert_eq!(attached(id), 2);
         let mut handles = Some((producer, consumer));
@@ -588,7 +588,7 @@ fn commands_run_while_handles_live() {
         let mut waiting = Options::new();
         waiting.no_wait(true).capacity(CAPACITY);
         let named = waiting.producer(&path).unwrap();
-        let ids = [producer.id(), named.id()];
+        let ids = [producer.id().unwrap(), named.id().unwrap()];
         let run = |command: &mut Command| assert!(command.status().unwrap().success());
         run(&mut Command::new("true"));
         let mut forking = Command::new("true");

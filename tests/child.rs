@@ -81,7 +81,7 @@ fn a_child_reads_what_its_parent_writes() {
     }
     let mut command = Exec::command("a_child_reads_what_its_parent_writes", "child");
     let (producer, mut child) = spawn_consumer(small(), &mut command);
-    let id = producer.id();
+    let id = producer.id().unwrap();
     send(producer, LEN);
     assert!(child.wait().success());
     assert_gone(id);
@@ -94,7 +94,7 @@ fn a_parent_reads_what_its_child_writes() {
     }
     let mut command = Exec::command("a_parent_reads_what_its_child_writes", "child");
     let (consumer, mut child) = spawn_producer(small(), &mut command);
-    let id = consumer.id();
+    let id = consumer.id().unwrap();
     receive(consumer, LEN);
     assert!(child.wait().success());
     assert_gone(id);
@@ -110,7 +110,7 @@ fn a_parent_that_is_done_first_loses_nothing() {
     for is_closed in [true, false] {
         let mut command = Exec::command("a_parent_that_is_done_first_loses_nothing", "child");
         let (mut producer, mut child) = spawn_consumer(small(), &mut command);
-        let id = producer.id();
+        let id = producer.id().unwrap();
         producer.set_batch(4096);
         producer.write_all(&stream(SEED, 0, SHORT)).unwrap();
         if is_closed {
@@ -158,7 +158,7 @@ fn a_child_that_lives_and_never_comes_is_waited_for_no_longer_than_said() {
 #[test]
 fn an_abort_waits_for_no_child() {
     let (mut producer, mut child) = spawn_consumer(small(), &mut sleeper());
-    let id = producer.id();
+    let id = producer.id().unwrap();
     producer.write_all(b"lost").unwrap();
     producer.abort();
     drop(producer);
@@ -184,7 +184,7 @@ fn a_child_comes_too_late_for_a_consumer_that_left() {
 #[test]
 fn a_consumer_that_exits_without_its_role_is_noticed() {
     let (mut producer, mut child) = spawn_consumer(small(), &mut Command::new("true"));
-    let id = producer.id();
+    let id = producer.id().unwrap();
     let role = Role::Consumer;
     assert_never_came(producer.write_all(&vec![7; 2 * page()]), role);
     assert_eq!(producer.check_peer(), Err(Broken::NeverCame { role }));
@@ -207,7 +207,7 @@ fn bytes_for_a_consumer_that_never_comes_are_counted() {
 #[test]
 fn a_producer_that_exits_without_its_role_is_noticed() {
     let (mut consumer, mut child) = spawn_producer(small(), &mut Command::new("true"));
-    let id = consumer.id();
+    let id = consumer.id().unwrap();
     // Reaped, so that its pid is free.
     assert!(child.wait().success());
     let role = Role::Producer;
@@ -298,7 +298,7 @@ fn a_missing_program_leaves_nothing() {
     ];
     for spawn in spawns {
         let ring = small();
-        let id = ring.id();
+        let id = ring.id().unwrap();
         let mut command = Command::new("/does/not/exist");
         let error = spawn(ring, &mut command).unwrap_err();
         assert!(

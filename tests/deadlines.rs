@@ -343,7 +343,7 @@ fn every_policy_streams_between_two_processes() {
             let mut options = small();
             options.wait_policy(policy);
             let ring = options.anonymous().unwrap();
-            let other = options.attach(ring.id()).unwrap();
+            let other = options.attach(ring.id().unwrap()).unwrap();
             let len = 300_000;
             let mut child = Fork::new(move || {
                 let mut producer = other.into_producer().unwrap();
@@ -370,8 +370,8 @@ fn every_policy_answers_between_two_processes() {
             let mut options = small();
             options.wait_policy(policy);
             let (there, back) = (options.anonymous().unwrap(), options.anonymous().unwrap());
-            let other_there = options.attach(there.id()).unwrap();
-            let other_back = options.attach(back.id()).unwrap();
+            let other_there = options.attach(there.id().unwrap()).unwrap();
+            let other_back = options.attach(back.id().unwrap()).unwrap();
             let mut child = Fork::new(move || {
                 let mut asked = other_there.into_consumer().unwrap();
                 let mut answers = other_back.into_producer().unwrap();
@@ -402,7 +402,7 @@ fn every_policy_notices_a_death() {
             let mut options = small();
             options.wait_policy(policy);
             let ring = options.anonymous().unwrap();
-            let other = options.attach(ring.id()).unwrap();
+            let other = options.attach(ring.id().unwrap()).unwrap();
             let mut child = Fork::new(move || {
                 let mut producer = other.into_producer().unwrap();
                 producer.write_all(b"last").unwrap();
@@ -424,7 +424,7 @@ fn every_policy_notices_a_death() {
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
 
             let ring = options.anonymous().unwrap();
-            let other = options.attach(ring.id()).unwrap();
+            let other = options.attach(ring.id().unwrap()).unwrap();
             let mut child = Fork::new(move || {
                 let mut consumer = other.into_consumer().unwrap();
                 consumer.read_exact(&mut [0; 4]).unwrap();

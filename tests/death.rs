@@ -61,7 +61,7 @@ fn a_persistent_ring_survives_both() {
 #[test]
 fn a_child_that_was_given_the_id_is_waited_for() {
     let ring = options().anonymous().unwrap();
-    let _given_out = ring.id();
+    let _given_out = ring.id().unwrap();
     let mut consumer = ring.into_consumer().unwrap();
     consumer.set_timeout(Some(Duration::from_millis(100)));
     let error = consumer.read(&mut [0]).unwrap_err();
@@ -193,7 +193,7 @@ fn a_lie_is_corruption() {
     for (number, (lie, rule)) in to_the_reader.into_iter().enumerate() {
         let (_producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
         consumer.set_timeout(Some(Duration::from_millis(50)));
-        let liar = Liar::of(consumer.id());
+        let liar = Liar::of(consumer.id().unwrap());
         lie(&liar);
         if rule == Rule::OwnRole {
             // Somebody else's role: noticed by nobody but its holder.
@@ -233,7 +233,7 @@ fn a_lie_is_corruption() {
     ];
     for (number, (lie, rule)) in to_the_writer.into_iter().enumerate() {
         let (mut producer, _consumer) = options().anonymous().unwrap().split().unwrap();
-        lie(&Liar::of(producer.id()));
+        lie(&Liar::of(producer.id().unwrap()));
         for _ in 0..2 {
             // More than there is room for by the head known.
             let error = producer.write_all(&[0; 5000]).unwrap_err();
@@ -249,7 +249,7 @@ fn a_lie_is_corruption() {
 fn a_flood_of_wakes_is_slept_through() {
     alone("a_flood_of_wakes_is_slept_through", || {
         let (_producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
-        let id = consumer.id();
+        let id = consumer.id().unwrap();
         let _flood = Fork::new(|| {
             let liar = Liar::of(id);
             let word = liar.half(CONSUMER_SLEEPING);

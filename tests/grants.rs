@@ -508,7 +508,7 @@ fn a_record_of_a_killed_producer_is_whole_or_not_there() {
         || {
             for committed in [false, true] {
                 let ring = options().capacity(CAPACITY).anonymous().unwrap();
-                let other = options().attach(ring.id()).unwrap();
+                let other = options().attach(ring.id().unwrap()).unwrap();
                 let mut producing = Fork::new(move || {
                     let mut producer = other.into_producer().unwrap();
                     producer.write_all(b"before").unwrap();
@@ -565,7 +565,7 @@ fn a_grant_that_a_fork_copied_is_inert() {
 #[test]
 fn positions_that_cannot_be_break_grants_for_good() {
     let (mut producer, mut consumer) = split();
-    poke(producer.id(), 512, &(u64::MAX / 2).to_ne_bytes()); // head
+    poke(producer.id().unwrap(), 512, &(u64::MAX / 2).to_ne_bytes()); // head
     producer.reserve(CAPACITY).unwrap().commit_all(); // known to be free
     for _ in 0..2 {
         let ReserveError::Broken(Broken::Corrupted(found)) = producer.reserve(1).unwrap_err()
@@ -581,10 +581,14 @@ fn positions_that_cannot_be_break_grants_for_good() {
         assert_eq!(error, broken.clone().into());
         assert_eq!(producer.try_write(b"x"), Err(broken.into()));
         // Mended is not unbroken.
-        poke(producer.id(), 512, &0_u64.to_ne_bytes());
+        poke(producer.id().unwrap(), 512, &0_u64.to_ne_bytes());
     }
 
-    poke(consumer.id(), 256, &(CAPACITY as u64 + 1).to_ne_bytes()); // tail
+    poke(
+        consumer.id().unwrap(),
+        256,
+        &(CAPACITY as u64 + 1).to_ne_bytes(),
+    ); // tail
     for _ in 0..2 {
         let PeekError::Broken(Broken::Corrupted(found)) = consumer.peek(1).unwrap_err() else {
             panic!("not corrupted");
@@ -596,14 +600,14 @@ fn positions_that_cannot_be_break_grants_for_good() {
         let error = consumer.peek_deadline(1, soon()).unwrap_err();
         assert_eq!(error, broken.clone().into());
         assert_eq!(consumer.available(), Err(broken));
-        poke(consumer.id(), 256, &1_u64.to_ne_bytes());
+        poke(consumer.id().unwrap(), 256, &1_u64.to_ne_bytes());
     }
 }
 
 #[test]
 fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
     let (mut producer, mut consumer) = split();
-    poke(producer.id(), 640, &0x1ff_u32.to_ne_bytes()); // of the consumer
+    poke(producer.id().unwrap(), 640, &0x1ff_u32.to_ne_bytes()); // of the consumer
     for _ in 0..2 {
         match producer.reserve(1).unwrap_err() {
             ReserveError::Broken(Broken::Corrupted(found)) => {
@@ -611,9 +615,9 @@ fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
             }
             other => panic!("{other:?}"),
         }
-        poke(producer.id(), 640, &0_u32.to_ne_bytes());
+        poke(producer.id().unwrap(), 640, &0_u32.to_ne_bytes());
     }
-    poke(consumer.id(), 384, &3_u32.to_ne_bytes()); // of the producer
+    poke(consumer.id().unwrap(), 384, &3_u32.to_ne_bytes()); // of the producer
     for _ in 0..2 {
         match consumer.peek(1).unwrap_err() {
             PeekError::Broken(Broken::Corrupted(found)) => {
@@ -621,7 +625,7 @@ fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
             }
             other => panic!("{other:?}"),
         }
-        poke(consumer.id(), 384, &0_u32.to_ne_bytes());
+        poke(consumer.id().unwrap(), 384, &0_u32.to_ne_bytes());
     }
 }
 

@@ -72,7 +72,7 @@ fn kill_at_random(pattern: &Pattern, killer: &mut Killer, round: u64) {
     assert_eq!(outcome, Outcome::Died, "round {round}");
     killer.killed_at();
     assert_eq!(victim.wait(), End::Signal(libc::SIGKILL), "round {round}");
-    let id = survivor.id();
+    let id = survivor.id().unwrap();
     drop(survivor);
     assert_gone(id);
 }
@@ -86,7 +86,7 @@ fn both_sides_killed_leave_nothing() {
         for round in 0..rounds {
             let mut dice = Dice(round << 8 | 1);
             let mut ring = Some(options(4096).anonymous().unwrap());
-            let id = ring.as_ref().unwrap().id();
+            let id = ring.as_ref().unwrap().id().unwrap();
             let mut victims = [Role::Producer, Role::Consumer].map(|role| {
                 let habits = Habits::any(&mut dice);
                 fork_victim(&mut ring, role, |end| end.play(&pattern, habits))
@@ -240,7 +240,7 @@ fn kills_while_streaming_lose_nothing() {
             let mut survivor = take(ring.take().unwrap(), role.peer());
             let outcome = survivor.outlive(&pattern, pausing(sleeps));
             assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
-            let id = survivor.id();
+            let id = survivor.id().unwrap();
             drop(survivor);
             killer.killed_at();
             let end = victim.wait();
@@ -271,7 +271,7 @@ fn kills_while_closing_lose_nothing() {
             // survivor sees a peer that has left in order.
             let outcome = survivor.outlive(&pattern, Habits::STREAMING);
             assert_eq!(outcome, Outcome::Finished, "{point:?} {role} {number}");
-            let id = survivor.id();
+            let id = survivor.id().unwrap();
             drop(survivor);
             assert_eq!(
                 victim.wait(),

@@ -56,7 +56,7 @@ fn assert_identity(bytes: &[u8], kind: u32, file: (u64, u64, u32), flags: u32) {
 #[test]
 fn golden_bytes_of_an_anonymous_ring() {
     let ring = options().capacity(capacity()).anonymous().unwrap();
-    let bytes = bytes_of(ring.id());
+    let bytes = bytes_of(ring.id().unwrap());
     assert_eq!(bytes.len(), ring_offset() + capacity());
     assert_identity(&bytes, 1, (0, 0, 0), 0);
     assert_eq!(u64_at(&bytes, 128), 1, "life-cycle word: open, nobody");
@@ -69,7 +69,7 @@ fn golden_bytes_of_a_named_ring_one_side_holds() {
     let mut options = options();
     options.capacity(capacity()).no_wait(true);
     let producer = options.producer(&path).unwrap();
-    let bytes = bytes_of(producer.id());
+    let bytes = bytes_of(producer.id().unwrap());
     let file = fs::metadata(&path).unwrap();
     // Flags: the capacity was asked for, and nobody was waited for.
     assert_identity(&bytes, 2, (file.dev(), file.ino(), 1), 1 | 2);
@@ -90,7 +90,7 @@ fn golden_bytes_of_a_persistent_ring_nobody_holds() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).project(7).capacity(capacity());
-    let id = options.consumer(&path).unwrap().id();
+    let id = options.consumer(&path).unwrap().id().unwrap();
     let bytes = bytes_of(id);
     shmpipe::remove_path(&path, 7, false).unwrap();
     let file = fs::metadata(&path).unwrap();
@@ -107,7 +107,7 @@ fn golden_bytes_of_a_persistent_ring_nobody_holds() {
 fn every_ring_has_a_nonce_of_its_own() {
     let nonce = || {
         let ring = options().capacity(capacity()).anonymous().unwrap();
-        u64_at(&bytes_of(ring.id()), 40)
+        u64_at(&bytes_of(ring.id().unwrap()), 40)
     };
     assert_ne!(nonce(), nonce());
 }
@@ -116,7 +116,7 @@ fn every_ring_has_a_nonce_of_its_own() {
 fn tail_is_at_256_and_head_at_512() {
     let ring = options().capacity(capacity()).anonymous().unwrap();
     let (mut producer, mut consumer) = ring.split().unwrap();
-    let id: SegmentId = producer.id();
+    let id: SegmentId = producer.id().unwrap();
     let positions = || {
         let bytes = bytes_of(id);
         (u64_at(&bytes, 256), u64_at(&bytes, 512))
@@ -140,7 +140,7 @@ fn tail_is_at_256_and_head_at_512() {
 fn the_closed_words_tell_who_left_and_how() {
     let closed = |leave: fn(shmpipe::Producer, shmpipe::Consumer)| {
         let ring = options().capacity(capacity()).anonymous().unwrap();
-        let id = ring.id();
+        let id = ring.id().unwrap();
         let kept = sysv::attach_read_only(id).unwrap();
         let (producer, consumer) = ring.split().unwrap();
         leave(producer, consumer);
@@ -163,7 +163,7 @@ fn the_bytes_lie_at_their_position_modulo_the_capacity() {
     let bytes = stream(1, 0, len);
     producer.try_write(&bytes).unwrap();
 
-    let segment = bytes_of(producer.id());
+    let segment = bytes_of(producer.id().unwrap());
     let ring = &segment[ring_offset()..];
     assert_eq!(ring[at..], bytes[..96], "up to the end of the ring");
     assert_eq!(ring[..104], bytes[96..], "on from its start");
@@ -179,7 +179,7 @@ fn a_handle_maps_the_ring_twice_in_a_row() {
     alone("a_handle_maps_the_ring_twice_in_a_row", || {
         let capacity = 4 * capacity();
         let ring = options().capacity(capacity).anonymous().unwrap();
-        let id = ring.id();
+        let id = ring.id().unwrap();
         let stat = sysv::stat(id).unwrap();
         assert_eq!(stat.size, ring_offset() + capacity);
         assert_eq!(stat.attached, 2);

@@ -161,7 +161,7 @@ fn one_id_has_one_producer_and_one_consumer() {
     alone("one_id_has_one_producer_and_one_consumer", || {
         for _ in 0..ROUNDS {
             let ring = options().anonymous().unwrap();
-            let id = ring.id();
+            let id = ring.id().unwrap();
             let winners = race(|number| {
                 let role = role_of(number);
                 let ring = options().attach(id).unwrap();
@@ -294,11 +294,11 @@ fn a_hundred_thousand_rings_leave_nothing() {
                 let mut producer = options().no_wait(true).producer(&path).unwrap();
                 let mut consumer = options().consumer(&path).unwrap();
                 stream(&mut producer, &mut consumer);
-                last = Some(consumer.id());
+                last = Some(consumer.id().unwrap());
             } else {
                 let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
                 stream(&mut producer, &mut consumer);
-                last = Some(consumer.id());
+                last = Some(consumer.id().unwrap());
             }
         };
         (0..100).for_each(&mut cycle); // what is allocated once is allocated
@@ -447,7 +447,7 @@ fn removal_in_mid_stream_loses_nothing() {
             });
             let mut consumer = options.consumer(&path).unwrap();
             consumer.read_exact(&mut [0; 1000]).unwrap();
-            let id = consumer.id().to_string();
+            let id = consumer.id().unwrap().to_string();
             assert!(
                 Command::new("ipcrm")
                     .args(["-m", &id])

@@ -27,7 +27,7 @@ fn a_look_leaves_every_byte_and_every_count_as_it_was() {
     let mut consumer = persistent().consumer(&path).unwrap();
     producer.write_all(&[7; 1000]).unwrap();
     consumer.read_exact(&mut [0; 10]).unwrap();
-    let id = producer.id();
+    let id = producer.id().unwrap();
     let (bytes, attached) = (bytes_of(id), sysv::stat(id).unwrap().attached);
     for _ in 0..1000 {
         let by_id = Snapshot::of(id).unwrap();
@@ -46,7 +46,7 @@ fn figures_agree_while_bytes_stream() {
     let path = TempPath::new();
     let mut producer = persistent().producer(&path).unwrap();
     let mut consumer = persistent().consumer(&path).unwrap();
-    let id = producer.id();
+    let id = producer.id().unwrap();
     let enough = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -130,7 +130,7 @@ fn a_look_tells_who_sleeps() {
     let mut consumer = persistent().consumer(&path).unwrap();
     producer.set_wait_policy(WaitPolicy::Park);
     consumer.set_wait_policy(WaitPolicy::Park);
-    let id = producer.id();
+    let id = producer.id().unwrap();
     let asleep = || {
         let ring = Snapshot::of(id).unwrap();
         (ring.producer_sleeps, ring.consumer_sleeps)
@@ -157,7 +157,7 @@ fn a_look_tells_when_the_ring_was_made() {
     let second = Duration::from_secs(1);
     let before = SystemTime::now() - second; // whole seconds, of a coarser clock
     let (producer, _consumer) = shmpipe::pair().unwrap();
-    let ring = Snapshot::of(producer.id()).unwrap();
+    let ring = Snapshot::of(producer.id().unwrap()).unwrap();
     assert!(ring.created >= before, "{ring:?}");
     assert!(ring.created <= SystemTime::now(), "{ring:?}");
 }
@@ -172,13 +172,13 @@ fn a_path_leads_to_its_ring_for_as_long_as_it_can_be_opened() {
     none(1);
     let consumer = options().no_wait(true).consumer(&path).unwrap();
     let ring = Snapshot::at(&path, 1).unwrap();
-    assert_eq!(ring, Snapshot::of(consumer.id()).unwrap());
+    assert_eq!(ring, Snapshot::of(consumer.id().unwrap()).unwrap());
     assert_eq!(ring.life_cycle, LifeCycle::Named);
     assert_eq!(ring.consumer, Occupant::Process(std::process::id()));
     none(2);
     let producer = options().producer(&path).unwrap();
     none(1); // both ends are open
-    assert_eq!(Snapshot::of(producer.id()).unwrap().key, 0);
+    assert_eq!(Snapshot::of(producer.id().unwrap()).unwrap().key, 0);
 }
 
 #[test]
@@ -210,22 +210,26 @@ fn the_ring_of_another_file_is_not_shown_as_this_ones() {
     let producer = persistent().producer(&path).unwrap();
     // The inode number in the identity line, which is what a key forgets.
     let inode = std::fs::metadata(&path).unwrap().ino();
-    common::poke(producer.id(), 56, &(inode + (1 << 16)).to_ne_bytes());
+    common::poke(
+        producer.id().unwrap(),
+        56,
+        &(inode + (1 << 16)).to_ne_bytes(),
+    );
     match Snapshot::at(&path, 1) {
         Err(OpenError::KeyCollision { owner, asked, .. }) => {
             assert_eq!((owner.1, asked.1), (inode + (1 << 16), inode));
         }
         other => panic!("{other:?}"),
     }
-    assert!(Snapshot::of(producer.id()).is_ok());
-    common::poke(producer.id(), 56, &inode.to_ne_bytes());
+    assert!(Snapshot::of(producer.id().unwrap()).is_ok());
+    common::poke(producer.id().unwrap(), 56, &inode.to_ne_bytes());
 }
 
 #[test]
 fn a_removed_ring_is_removed() {
     let path = TempPath::new();
     let producer = persistent().producer(&path).unwrap();
-    let id = producer.id();
+    let id = producer.id().unwrap();
     drop(producer);
     shmpipe::remove_path(&path, 1, false).unwrap();
     assert_eq!(sysv::stat(id).unwrap_err().kind(), SysvErrorKind::Removed);

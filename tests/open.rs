@@ -219,7 +219,7 @@ fn a_key_that_leads_to_a_ring_of_no_file_is_a_collision() {
     for opened in open_each(&options, &path) {
         assert!(
             matches!(opened, Err(OpenError::KeyCollision { id, owner: (0, 0), asked })
-            if id == theirs.id() && asked == (file.dev(), file.ino()))
+            if id == theirs.id().unwrap() && asked == (file.dev(), file.ino()))
         );
     }
     // By its key it goes on.
@@ -262,7 +262,7 @@ fn positions_that_cannot_be_are_refused() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).capacity(page());
-    let id = options.producer(&path).unwrap().id();
+    let id = options.producer(&path).unwrap().id().unwrap();
     poke(id, 256, &(page() as u64 + 1).to_ne_bytes());
     let [producer, consumer] = open_each(&options, &path);
     for (opened, wanted) in [
@@ -278,7 +278,7 @@ fn positions_that_cannot_be_are_refused() {
 #[test]
 fn an_id_that_names_no_segment_is_removed() {
     let ring = options().anonymous().unwrap();
-    let id = ring.id();
+    let id = ring.id().unwrap();
     drop(ring);
     assert!(matches!(options().attach(id), Err(OpenError::Removed { id: gone }) if gone == id));
     let looked = Snapshot::of(id);
@@ -294,7 +294,7 @@ fn while_one_waits(options: &Options, path: &TempPath, then: impl FnOnce() -> Co
         until(|| path.leads_to_a_segment());
         let mut consumer = then();
         let mut producer = waiting.join().unwrap().unwrap();
-        assert_eq!(producer.id(), consumer.id());
+        assert_eq!(producer.id().unwrap(), consumer.id().unwrap());
         assert_eq!(producer.capacity(), consumer.capacity());
         producer.write_all(b"met").unwrap();
         drop(producer);
@@ -463,7 +463,7 @@ fn a_paired_path_is_free_for_a_second_pair() {
             check(*seed, round * 1111, &bytes);
         }
     }
-    let ids: Vec<SegmentId> = pairs.iter().map(|(_, pair)| pair.0.id()).collect();
+    let ids: Vec<SegmentId> = pairs.iter().map(|(_, pair)| pair.0.id().unwrap()).collect();
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
     drop(pairs);
     assert!(ids.into_iter().all(is_gone));
@@ -492,7 +492,7 @@ fn the_mode_is_what_was_asked_for_whatever_the_umask() {
             let mut shared = options();
             shared.no_wait(true).mode(mode);
             let producer = shared.producer(&path).unwrap();
-            let stat = sysv::stat(producer.id()).unwrap();
+            let stat = sysv::stat(producer.id().unwrap()).unwrap();
             assert_eq!(u32::from(stat.mode.bits()), mode);
             // Who asks for less trusts it not.
             let opened = options().consumer(&path);

@@ -380,7 +380,7 @@ fn a_persistent_ring_is_removed_by_its_path() {
 fn a_ring_in_use_is_removed_by_force_only_and_goes_on() {
     let path = TempPath::new();
     let (mut producer, mut consumer) = (writer(&path), reader(&path));
-    let id = producer.id();
+    let id = producer.id().unwrap();
     for refused in [
         shmpipe::remove_path(&path, 1, false),
         shmpipe::remove(id, false),
@@ -446,7 +446,7 @@ fn only_what_the_dead_left_behind_is_stale() {
         assert_eq!(removed, expected);
         assert!(!expected.into_iter().any(is_there));
         assert!(foreign.is_there());
-        assert!(sysv::stat(pair.0.id()).is_ok());
+        assert!(sysv::stat(pair.0.id().unwrap()).is_ok());
         assert!(used.leads_to_a_segment());
         assert_eq!(read(&kept), b"kept");
         assert_eq!(shmpipe::remove_stale().unwrap(), []);
@@ -461,7 +461,7 @@ fn a_snapshot_tells_what_the_ring_is() {
     let path = TempPath::new();
     let mut producer = writer(&path);
     producer.write_all(&[0; 100]).unwrap();
-    let id = producer.id();
+    let id = producer.id().unwrap();
     let ring = Snapshot::of(id).unwrap();
     assert_eq!((ring.id, ring.key), (id, path.key().raw()));
     assert_eq!(ring.size, 2 * page());
@@ -482,12 +482,12 @@ fn a_snapshot_tells_what_the_ring_is() {
 
     let (mut producer, consumer) = shmpipe::pair().unwrap();
     producer.close().unwrap();
-    let ring = Snapshot::of(consumer.id()).unwrap();
+    let ring = Snapshot::of(consumer.id().unwrap()).unwrap();
     assert_eq!((ring.key, ring.life_cycle), (0, LifeCycle::Anonymous));
     assert_eq!((ring.producer, ring.consumer), (Occupant::Left, me));
 
     let named = options().no_wait(true).consumer(TempPath::new()).unwrap();
-    let ring = Snapshot::of(named.id()).unwrap();
+    let ring = Snapshot::of(named.id().unwrap()).unwrap();
     assert_eq!(ring.life_cycle, LifeCycle::Named);
 }
 

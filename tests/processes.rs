@@ -114,7 +114,7 @@ fn unrelated_processes_that_start_at_once_meet_by_path() {
 fn a_forked_child_writes_to_its_parent() {
     alone("a_forked_child_writes_to_its_parent", || {
         let ring = anonymous(8 << 10);
-        let id = ring.id();
+        let id = ring.id().unwrap();
         let mut ring = Some(ring);
         let mut child = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
@@ -182,12 +182,12 @@ fn a_child_started_by_exec_is_given_the_id() {
         return;
     }
     let ring = anonymous(4096);
-    let mut child = Exec::new(test, &format!("producer {}", ring.id()));
+    let mut child = Exec::new(test, &format!("producer {}", ring.id().unwrap()));
     receive(&mut ring.into_consumer().unwrap(), SEED, 300_000, 4096);
     assert!(child.wait().success());
 
     let ring = anonymous(4096);
-    let mut child = Exec::new(test, &format!("consumer {}", ring.id()));
+    let mut child = Exec::new(test, &format!("consumer {}", ring.id().unwrap()));
     send(&mut ring.into_producer().unwrap(), SEED, 300_000, 4096);
     assert!(child.wait().success());
 }
@@ -357,7 +357,7 @@ fn a_sleeping_reader_is_found_by_a_wake_from_another_process() {
     let test = "a_sleeping_reader_is_found_by_a_wake_from_another_process";
     alone(test, || {
         let ring = anonymous(4096);
-        let words = Words::of(ring.id(), CONSUMERS_SIGNALS);
+        let words = Words::of(ring.id().unwrap(), CONSUMERS_SIGNALS);
         let mut ring = Some(ring);
         let mut child = Fork::new(|| {
             let mut consumer = ring.take().unwrap().into_consumer().unwrap();
@@ -378,7 +378,7 @@ fn a_sleeping_writer_is_found_by_a_wake_from_another_process() {
     let test = "a_sleeping_writer_is_found_by_a_wake_from_another_process";
     alone(test, || {
         let ring = anonymous(4096);
-        let words = Words::of(ring.id(), PRODUCERS_SIGNALS);
+        let words = Words::of(ring.id().unwrap(), PRODUCERS_SIGNALS);
         let mut ring = Some(ring);
         let mut child = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
@@ -399,7 +399,7 @@ fn a_write_wakes_a_reader_of_another_process() {
         let mut woken = false;
         for _ in 0..100 {
             let ring = anonymous(4096);
-            let words = Words::of(ring.id(), CONSUMERS_SIGNALS);
+            let words = Words::of(ring.id().unwrap(), CONSUMERS_SIGNALS);
             let mut ring = Some(ring);
             let mut child = Fork::new(|| {
                 let mut producer = ring.take().unwrap().into_producer().unwrap();
@@ -433,7 +433,7 @@ fn a_read_wakes_a_writer_only_once_a_quarter_is_free() {
     let test = "a_read_wakes_a_writer_only_once_a_quarter_is_free";
     alone(test, || {
         let (mut producer, mut consumer) = anonymous(4096).split().unwrap();
-        let words = Words::of(producer.id(), PRODUCERS_SIGNALS);
+        let words = Words::of(producer.id().unwrap(), PRODUCERS_SIGNALS);
         assert_eq!(producer.try_write(&[1; 4096]), Ok(4096));
         words.wanted().store(1024, Ordering::Relaxed);
         words.sleeping().store(1, Ordering::Release);

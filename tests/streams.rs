@@ -53,7 +53,7 @@ fn split_with_room(room: usize) -> (Producer, Consumer) {
 
 /// The tail that the segment shows.
 fn tail_of(consumer: &Consumer) -> u64 {
-    let bytes = bytes_of(consumer.id());
+    let bytes = bytes_of(consumer.id().unwrap());
     u64::from_ne_bytes(bytes[256..264].try_into().unwrap()) // see tests/layout.rs
 }
 
@@ -228,7 +228,7 @@ fn a_pipe_is_read_to_its_end_after_the_writer_has_gone() {
 fn a_pipe_between_parent_and_child() {
     alone("a_pipe_between_parent_and_child", || {
         let ring = options().capacity(CAPACITY).anonymous().unwrap();
-        let other = options().attach(ring.id()).unwrap();
+        let other = options().attach(ring.id().unwrap()).unwrap();
         let mut child = Fork::new(move || {
             let mut producer = other.into_producer().unwrap();
             for line in 0..2000 {

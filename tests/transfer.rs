@@ -572,7 +572,7 @@ fn a_large_file_goes_from_process_to_process() {
         let len = 100_000_000;
         let (input, output) = (file_of(10, len), nameless());
         let ring = options().capacity(256 << 10).anonymous().unwrap();
-        let other = options().attach(ring.id()).unwrap();
+        let other = options().attach(ring.id().unwrap()).unwrap();
         let mut child = Fork::new(move || {
             let mut producer = other.into_producer().unwrap();
             let mut sent = 0;

@@ -30,6 +30,13 @@ pub enum ReserveError {
         /// Bytes of the ring.
         capacity: usize,
     },
+    /// There is as much room as was asked for, but not in one piece: a ring in
+    /// [memory of the caller's](crate::Options::init_in) ends in between. A
+    /// write of as many bytes does not wait.
+    Wraps {
+        /// Bytes of room up to there.
+        contiguous: usize,
+    },
     /// There is not as much room as was asked for.
     Full {
         /// Bytes that there is room for.
@@ -67,6 +74,13 @@ pub enum PeekError {
         /// Bytes of the ring.
         capacity: usize,
     },
+    /// There are as many bytes as were asked for, but not in one piece: a ring
+    /// in [memory of the caller's](crate::Options::init_in) ends in between. A
+    /// read of as many bytes does not wait.
+    Wraps {
+        /// Bytes up to there.
+        contiguous: usize,
+    },
     /// There are not as many bytes as were asked for.
     Empty {
         /// Bytes that there are.
@@ -91,6 +105,9 @@ impl fmt::Display for ReserveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReserveError::TooLong { capacity } => write!(f, "the ring has {capacity} bytes only"),
+            ReserveError::Wraps { contiguous } => {
+                write!(f, "the ring ends after {contiguous} bytes of the room")
+            }
             ReserveError::Full { room } => write!(f, "there is room for {room} bytes only"),
             ReserveError::TimedOut { room } => {
                 write!(f, "timed out with room for {room} bytes only")
@@ -104,6 +121,9 @@ impl fmt::Display for PeekError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PeekError::TooLong { capacity } => write!(f, "the ring has {capacity} bytes only"),
+            PeekError::Wraps { contiguous } => {
+                write!(f, "the ring ends after {contiguous} of the bytes")
+            }
             PeekError::Empty { available } => write!(f, "there are {available} bytes only"),
             PeekError::TimedOut { available } => {
                 write!(f, "timed out with {available} bytes only")
@@ -145,8 +165,21 @@ macro_rules! grant_error {
     };
 }
 
-grant_error!(ReserveError, Full, TooLong => InvalidInput, TimedOut => TimedOut);
-grant_error!(PeekError, Empty, TooLong => InvalidInput, TimedOut => TimedOut, Ended => UnexpectedEof);
+grant_error!(
+    ReserveError,
+    Full,
+    TooLong => InvalidInput,
+    Wraps => InvalidInput,
+    TimedOut => TimedOut
+);
+grant_error!(
+    PeekError,
+    Empty,
+    TooLong => InvalidInput,
+    Wraps => InvalidInput,
+    TimedOut => TimedOut,
+    Ended => UnexpectedEof
+);
 
 /// Why a call that moves bytes until a deadline stopped before it was done.
 ///

@@ -6,11 +6,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Corruption;
+use super::{Corruption, MemoryError};
 use crate::state::Role;
 use crate::sysv::{KeyError, SegmentId, SysvError};
 
-/// Why a segment is not a ring that this build can use.
+/// Why a segment, or memory of the caller's, is not a ring that this build can
+/// use.
 ///
 /// # Examples
 ///
@@ -55,13 +56,14 @@ pub enum Incompatible {
         /// The value found.
         found: u32,
     },
-    /// Its header does not describe a segment of the size that it has.
+    /// Its header does not describe what fits the size that it has.
     Size {
         /// The capacity in its header, in bytes.
         capacity: u64,
         /// The offset of the ring in its header, in bytes.
         ring_offset: u64,
-        /// The size of the segment by the kernel, in bytes.
+        /// The size of the segment by the kernel, or of the memory by the
+        /// caller, in bytes.
         segment: usize,
     },
     /// Its life-cycle word is none that its life cycle leads to.
@@ -94,7 +96,7 @@ impl fmt::Display for Incompatible {
                 segment,
             } => write!(
                 f,
-                "header says {capacity} bytes from offset {ring_offset}, the segment has {segment}"
+                "header says {capacity} bytes from offset {ring_offset}, there are {segment} in all"
             ),
             Incompatible::State { found } => write!(f, "unknown life-cycle word {found:#x}"),
             Incompatible::HalfMade => f.write_str("its creator has not finished it"),
@@ -220,6 +222,12 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
+    /// The ring lies in memory of the caller's, not in a segment, so it cannot
+    /// be handed to a child.
+    NoSegment,
+    /// The memory that the caller vouched for cannot hold the ring, or holds
+    /// none.
+    Memory(MemoryError),
     /// No parent has handed a ring to this process: the environment variable
     /// `SHMPIPE_RING` is not set.
     NotAChild,
@@ -264,6 +272,7 @@ impl OpenError {
             OpenError::Key(_)
             | OpenError::Capacity { .. }
             | OpenError::Mode { .. }
+            | OpenError::NoSegment
             | OpenError::NotAChild
             | OpenError::Malformed { .. }
             | OpenError::OtherRole { .. } => Kind::InvalidInput,
@@ -279,6 +288,7 @@ impl OpenError {
             OpenError::TimedOut { .. } => Kind::TimedOut,
             OpenError::CannotPersist => Kind::Unsupported,
             OpenError::Cancelled => Kind::Other,
+            OpenError::Memory(error) => error.kind(),
             OpenError::System(error) => io::ErrorKind::from(error),
         }
     }
@@ -340,6 +350,10 @@ impl fmt::Display for OpenError {
             OpenError::Spawn { program, source } => {
                 write!(f, "cannot start {}: {source}", program.display())
             }
+            OpenError::NoSegment => {
+                f.write_str("the ring is in memory of the caller's, which no child can attach by id")
+            }
+            OpenError::Memory(error) => error.fmt(f),
             OpenError::NotAChild => {
                 f.write_str("no parent has handed a ring to this process: SHMPIPE_RING is not set")
             }
@@ -364,6 +378,7 @@ impl std::error::Error for OpenError {
             OpenError::Path { source, .. } | OpenError::Spawn { source, .. } => Some(source),
             OpenError::Key(error) => Some(error),
             OpenError::Corrupted(corruption) => Some(corruption),
+            OpenError::Memory(error) => Some(error),
             OpenError::System(error) => Some(error),
             _ => None,
         }
@@ -380,7 +395,12 @@ macro_rules! open_error_from {
     )*};
 }
 
-open_error_from!(KeyError => Key, Corruption => Corrupted, SysvError => System);
+open_error_from!(
+    KeyError => Key,
+    Corruption => Corrupted,
+    MemoryError => Memory,
+    SysvError => System
+);
 
 impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> io::Error {

@@ -231,8 +231,8 @@ pub(crate) fn open(options: &Options, path: &Path, role: Role) -> Result<Opened,
 impl Opened {
     pub(crate) fn id(&self) -> SegmentId {
         match self {
-            Opened::Producer(producer) => producer.id(),
-            Opened::Consumer(consumer) => consumer.id(),
+            Opened::Producer(producer) => producer.id().unwrap(),
+            Opened::Consumer(consumer) => consumer.id().unwrap(),
         }
     }
 

@@ -66,7 +66,7 @@ fn close_does_not_deny_a_consumer_that_came() {
         for round in 1..=ROUNDS {
             let mut producer = options.producer(&path).unwrap();
             producer.write_all(b"here").unwrap();
-            let ring = options.attach(producer.id()).unwrap();
+            let ring = options.attach(producer.id().unwrap()).unwrap();
             joining.send(ring).unwrap();
             assert_eq!(told.recv().unwrap(), None);
             started.store(round, Ordering::Release);

@@ -123,7 +123,7 @@ fn make_and_use(path: Option<&TempPath>, key: Key, pause: Duration) {
         Some(path) => options.consumer(path).unwrap(),
         None => options.consumer_by_key(key).unwrap(),
     };
-    assert_eq!(producer.id(), consumer.id());
+    assert_eq!(producer.id().unwrap(), consumer.id().unwrap());
     producer.close().unwrap();
     let mut bytes = Vec::new();
     consumer.read_to_end(&mut bytes).unwrap();
@@ -157,9 +157,9 @@ fn a_running_pair_is_in_use() {
     );
     let anonymous = options.anonymous().unwrap().split().unwrap();
     for (mut producer, mut consumer) in [named, anonymous] {
-        let removed = shmpipe::remove(producer.id(), false);
+        let removed = shmpipe::remove(producer.id().unwrap(), false);
         assert!(
-            matches!(removed, Err(RemoveError::InUse { id }) if id == producer.id()),
+            matches!(removed, Err(RemoveError::InUse { id }) if id == producer.id().unwrap()),
             "{removed:?}"
         );
         producer.write_all(b"on").unwrap();

@@ -101,7 +101,7 @@ fn an_id_means_nothing_in_another_ipc_namespace() {
                 }
                 let mut producer = options.producer(&path).unwrap();
                 let mut consumer = is_paired.then(|| options.consumer(&path).unwrap());
-                let id = producer.id();
+                let id = producer.id().unwrap();
                 assert!(move_to_own_ipc_namespace());
                 let mut strangers = (0..10_000).map(|_| Segment::new(None, page(), 0o600));
                 let Some(stranger) = strangers.find(|segment| segment.id == id) else {
@@ -126,7 +126,7 @@ fn an_id_means_nothing_in_another_ipc_namespace() {
 fn a_role_that_is_another_holders_is_not_left() {
     for (role, owner, closed) in [(Role::Producer, 136, 384), (Role::Consumer, 176, 640)] {
         let (producer, consumer) = options(4096).anonymous().unwrap().split().unwrap();
-        let id = producer.id();
+        let id = producer.id().unwrap();
         poke(id, owner, &(7_u64 << 42 | 1).to_ne_bytes());
         let other = match role {
             Role::Producer => {

@@ -95,7 +95,7 @@ fn a_death_in_the_middle_of_a_claim_is_noticed() {
         || {
             for role in ROLES {
                 let ring = options(4096).anonymous().unwrap();
-                let _ = ring.id(); // handed over: somebody else might come
+                let _ = ring.id().unwrap(); // handed over: somebody else might come
                 let mut ring = Some(ring);
                 let mut child = Fork::new(|| {
                     kill_at(Point::OwnerTaken, 0);

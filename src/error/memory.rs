@@ -1,0 +1,62 @@
+//! Why memory of the caller's is of no use for a ring.
+
+use std::fmt;
+use std::io;
+
+use super::Incompatible;
+
+/// Why [`Options::init_in`](crate::Options::init_in) made no ring, or
+/// [`Options::attach_in`](crate::Options::attach_in) found none. Nothing was
+/// written to the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// Too few bytes for the header and a ring: of one byte, or of the
+    /// capacity that was asked for.
+    TooSmall {
+        /// The bytes that there are.
+        len: usize,
+        /// The fewest that would do.
+        least: usize,
+    },
+    /// It begins at an address that the words of the header cannot have.
+    Misaligned {
+        /// Where it begins.
+        address: usize,
+        /// What the address must be a multiple of.
+        alignment: usize,
+    },
+    /// No ring that this build can use begins there.
+    NotARing(Incompatible),
+}
+
+impl MemoryError {
+    pub(super) fn kind(&self) -> io::ErrorKind {
+        match self {
+            MemoryError::TooSmall { .. } | MemoryError::Misaligned { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            MemoryError::NotARing(_) => io::ErrorKind::InvalidData,
+        }
+    }
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MemoryError::TooSmall { len, least } => {
+                write!(
+                    f,
+                    "{len} bytes of memory are too few for the ring: {least} are needed"
+                )
+            }
+            MemoryError::Misaligned { address, alignment } => write!(
+                f,
+                "memory at {address:#x} cannot hold a ring: not a multiple of {alignment}"
+            ),
+            MemoryError::NotARing(reason) => write!(f, "the memory is not usable: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {}

@@ -1,0 +1,294 @@
+//! A ring in mapped memory: a System V segment, or memory of the caller's.
+//!
+//! ```text
+//! base            base + ring_offset        + capacity          + 2 * capacity
+//! | header        | ring                    | ring again        |
+//! ```
+//!
+//! A segment is attached twice in a row, so that every span of up to
+//! `capacity` bytes is one run of addresses. The caller's memory ends with the
+//! ring: a span that runs over its end goes on at its start, in two parts. The
+//! start of each access is in the first view.
+#![allow(unsafe_code)] // the only place that turns an offset into a pointer
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::{Region, header_at};
+use crate::copy;
+use crate::error::Incompatible;
+use crate::layout::{Geometry, Header};
+use crate::peer;
+use crate::position;
+use crate::state::{Life, State};
+use crate::sync::Ordering;
+use crate::sysv::{self, DoubleView, Key, SegmentId};
+
+/// Mapped memory whose header has been checked. Clones share an attachment,
+/// which ends with the last of them.
+#[derive(Clone, Debug)]
+pub(crate) struct MappedRegion {
+    base: NonNull<u8>,
+    geometry: Geometry,
+    /// Bytes from `base` to the end of what is mapped in one run.
+    end: usize,
+    memory: Memory,
+}
+
+/// Whose memory it is.
+#[derive(Clone, Debug)]
+enum Memory {
+    Segment {
+        view: Arc<DoubleView>,
+        /// The IPC namespace that the id is of; 0 when unknown.
+        ipc_namespace: u32,
+    },
+    /// The caller's, who keeps it mapped.
+    Borrowed,
+}
+
+// SAFETY: `base` points into the mapping that `memory` keeps, or that the
+// caller keeps; a mapping belongs to the process, not to a thread. All access
+// is through atomics and through `copy`, and what orders payload accesses is
+// the ring's business, as it has to be between processes.
+unsafe impl Send for MappedRegion {}
+// SAFETY: as above; `&MappedRegion` gives out nothing but `&Header`, which is
+// made of atomics, and the copies, which stand for relaxed atomic accesses.
+unsafe impl Sync for MappedRegion {}
+
+impl MappedRegion {
+    /// Writes the identity of a new ring into a segment that nobody else
+    /// believes yet. The life-cycle word stays `Unborn`.
+    pub(crate) fn format(view: DoubleView, geometry: Geometry) -> MappedRegion {
+        assert_eq!(view.segment_len(), geometry.ring_end());
+        let region = MappedRegion::over(view, geometry);
+        region.header().identity.store(&geometry.to_image());
+        region
+    }
+
+    /// Believes an attached segment if its header checks out. The caller has
+    /// seen that it is ready.
+    pub(crate) fn open(view: DoubleView) -> Result<MappedRegion, Incompatible> {
+        let len = view.segment_len();
+        // SAFETY: `view` keeps `len` bytes mapped at its page-aligned address
+        // and outlives the borrow.
+        let header = unsafe { header_at(view.as_ptr(), len) }?;
+        let geometry = Geometry::of_segment(&header.identity.load(), len)?;
+        Ok(MappedRegion::over(view, geometry))
+    }
+
+    fn over(view: DoubleView, geometry: Geometry) -> MappedRegion {
+        let base = NonNull::new(view.as_ptr()).expect("an attached segment has an address");
+        MappedRegion {
+            base,
+            geometry,
+            end: view.len(),
+            memory: Memory::Segment {
+                view: Arc::new(view),
+                ipc_namespace: peer::namespace("ipc"),
+            },
+        }
+    }
+
+    /// Writes the identity of a new ring into the caller's memory, whatever
+    /// was there. The life-cycle word stays `Unborn`.
+    ///
+    /// # Safety
+    ///
+    /// - From `base` on, `geometry.ring_end()` bytes are mapped for reading
+    ///   and writing, and initialised, for as long as the region or a clone of
+    ///   it lives. Nobody accesses them but by atomics and by `copy`.
+    /// - `base` is aligned for a `Header`, which ends before the ring begins.
+    pub(crate) unsafe fn format_in(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
+        // SAFETY: the caller has the same duties.
+        let region = unsafe { MappedRegion::borrow(base, geometry) };
+        region.header().clear();
+        region.header().identity.store(&geometry.to_image());
+        region
+    }
+
+    /// Believes the caller's memory if its header checks out.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`format_in`](Self::format_in), of `len` bytes.
+    pub(crate) unsafe fn open_in(
+        base: NonNull<u8>,
+        len: usize,
+    ) -> Result<MappedRegion, Incompatible> {
+        // SAFETY: the caller keeps `len` bytes mapped at an address that is
+        // aligned, for longer than this borrow.
+        let header = unsafe { header_at(base.as_ptr(), len) }?;
+        let state = State(header.state.word.load(Ordering::Acquire)); // P3
+        let image = header.identity.load();
+        if state.life() == Some(Life::Unborn) && image.may_become_ours() {
+            return Err(Incompatible::HalfMade);
+        }
+        let geometry = Geometry::of_memory(&image, len)?;
+        if state.life() != Some(Life::Open) {
+            return Err(Incompatible::State { found: state.0 });
+        }
+        // SAFETY: `of_memory` has seen that the ring ends within `len`; the
+        // caller has the other duties.
+        Ok(unsafe { MappedRegion::borrow(base, geometry) })
+    }
+
+    /// # Safety
+    ///
+    /// As for [`format_in`](Self::format_in).
+    unsafe fn borrow(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
+        MappedRegion {
+            base,
+            geometry,
+            end: geometry.ring_end(),
+            memory: Memory::Borrowed,
+        }
+    }
+
+    /// The segment, if it is one.
+    pub(crate) fn id(&self) -> Option<SegmentId> {
+        match &self.memory {
+            Memory::Segment { view, .. } => Some(view.id()),
+            Memory::Borrowed => None,
+        }
+    }
+
+    /// The segment, if its id still means it to the kernel: ids are numbers of
+    /// one IPC namespace, and a process can move to another.
+    pub(crate) fn known_id(&self) -> Option<SegmentId> {
+        match &self.memory {
+            Memory::Segment {
+                view,
+                ipc_namespace,
+            } => (*ipc_namespace == peer::namespace("ipc")).then(|| view.id()),
+            Memory::Borrowed => None,
+        }
+    }
+
+    /// The key that leads to the segment, if one does.
+    pub(crate) fn key(&self) -> Option<Key> {
+        let stat = sysv::stat(self.known_id()?).ok()?;
+        Key::from_raw(stat.key_raw).ok()
+    }
+
+    /// What this mapping adds to the attach count of its segment.
+    pub(crate) fn views(&self) -> u32 {
+        match &self.memory {
+            Memory::Segment { .. } => DoubleView::VIEWS as u32,
+            Memory::Borrowed => 0,
+        }
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Bytes from the start of the memory to that of `position`.
+    #[inline]
+    fn offset(&self, position: u64) -> usize {
+        self.geometry.ring_offset + position::index(position, self.geometry.capacity) as usize
+    }
+
+    /// Bytes from `position` on that are one run of addresses, of those that a
+    /// ring holds.
+    #[inline]
+    pub(crate) fn contiguous(&self, position: u64) -> usize {
+        (self.end - self.offset(position)).min(self.geometry.capacity as usize)
+    }
+
+    /// The address of the byte at `position`, of which `len` follow.
+    ///
+    /// # Panics
+    ///
+    /// When these are not one run of addresses.
+    #[inline]
+    pub(crate) fn at(&self, position: u64, len: usize) -> NonNull<u8> {
+        let offset = self.offset(position);
+        assert!(len <= self.end - offset, "a span is one run of addresses");
+        // SAFETY: the index is less than the capacity, so `offset` lies before
+        // `end`, and so does the span. `end` is the length of the mapping that
+        // `memory` or the caller keeps (`format`, `open`, `format_in` and
+        // `open_in` have compared the geometry with it).
+        unsafe { self.base.add(offset) }
+    }
+
+    /// The `len` bytes from `position` on as two runs of addresses. The second
+    /// one is empty, but where the ring ends in between.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the ring has.
+    pub(crate) fn runs(&self, position: u64, len: usize) -> [(NonNull<u8>, usize); 2] {
+        let first = self.first_run(position, len);
+        let second = position.wrapping_add(first as u64);
+        [
+            (self.at(position, first), first),
+            (self.at(second, len - first), len - first),
+        ]
+    }
+
+    /// How many of the `len` bytes from `position` on are one run of addresses.
+    /// The others begin where the ring does, and are one run too.
+    fn first_run(&self, position: u64, len: usize) -> usize {
+        let capacity = self.geometry.capacity;
+        assert!(len as u64 <= capacity, "a span is no longer than the ring");
+        len.min(self.contiguous(position))
+    }
+
+    /// Copies across the end of the ring.
+    #[cold]
+    fn copy_in_twice(&self, position: u64, bytes: &[u8]) {
+        let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
+        self.copy_in(position, first);
+        self.copy_in(position.wrapping_add(first.len() as u64), second);
+    }
+
+    /// Copies across the end of the ring.
+    #[cold]
+    fn copy_out_twice(&self, position: u64, bytes: &mut [u8]) {
+        let len = self.first_run(position, bytes.len());
+        let (first, second) = bytes.split_at_mut(len);
+        self.copy_out(position, first);
+        self.copy_out(position.wrapping_add(len as u64), second);
+    }
+}
+
+impl Region for MappedRegion {
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY:
+        // - `base` is the start of a mapping that goes on to the ring at
+        //   least, kept by `memory` or the caller for as long as `self` lives,
+        //   and aligned.
+        // - `Header` is smaller than that, has no invalid bit patterns, and
+        //   consists of atomics only, so the peer may write it at any time.
+        unsafe { self.base.cast::<Header>().as_ref() }
+    }
+
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.geometry.capacity
+    }
+
+    #[inline]
+    fn copy_in(&self, position: u64, bytes: &[u8]) {
+        if bytes.len() > self.contiguous(position) {
+            return self.copy_in_twice(position, bytes);
+        }
+        let place = self.at(position, bytes.len());
+        // SAFETY: `at` gives a place with room for `bytes.len()` bytes in the
+        // writable mapping; `bytes` is private memory, which neither a mapping
+        // of a segment nor the memory that the caller vouched for overlaps.
+        unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len()) }
+    }
+
+    #[inline]
+    fn copy_out(&self, position: u64, bytes: &mut [u8]) {
+        if bytes.len() > self.contiguous(position) {
+            return self.copy_out_twice(position, bytes);
+        }
+        let place = self.at(position, bytes.len());
+        // SAFETY: as in `copy_in`, the other way round.
+        unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len()) }
+    }
+}
