@@ -72,7 +72,7 @@ fn kill_at_random(pattern: &Pattern, killer: &mut Killer, round: u64) {
     assert_eq!(outcome, Outcome::Died, "round {round}");
     killer.killed_at();
     assert_eq!(victim.wait(), End::Signal(libc::SIGKILL), "round {round}");
-    let id = survivor.id().unwrap();
+    let id = survivor.id();
     drop(survivor);
     assert_gone(id);
 }
@@ -240,7 +240,7 @@ fn kills_while_streaming_lose_nothing() {
             let mut survivor = take(ring.take().unwrap(), role.peer());
             let outcome = survivor.outlive(&pattern, pausing(sleeps));
             assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
-            let id = survivor.id().unwrap();
+            let id = survivor.id();
             drop(survivor);
             killer.killed_at();
             let end = victim.wait();
@@ -271,7 +271,7 @@ fn kills_while_closing_lose_nothing() {
             // survivor sees a peer that has left in order.
             let outcome = survivor.outlive(&pattern, Habits::STREAMING);
             assert_eq!(outcome, Outcome::Finished, "{point:?} {role} {number}");
-            let id = survivor.id().unwrap();
+            let id = survivor.id();
             drop(survivor);
             assert_eq!(
                 victim.wait(),
