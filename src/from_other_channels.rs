@@ -26,6 +26,7 @@
 //! | `splice`, `sendfile` | [`fill_from`](crate::Producer::fill_from), [`drain_to`](crate::Consumer::drain_to); with a deadline, [`fill_from_deadline`](crate::Producer::fill_from_deadline), [`drain_to_deadline`](crate::Consumer::drain_to_deadline) |
 //! | a child's `Stdio` | [`Ring::spawn_consumer`](crate::Ring::spawn_consumer), [`Ring::spawn_producer`](crate::Ring::spawn_producer) |
 //! | `lsof`, `/proc/PID/fd` | [`Snapshot`](crate::Snapshot), or `shmpipe ls` |
+//! | a mapping that you made and share yourself, such as a memfd | [`Options::init_in`](crate::Options::init_in), [`Options::attach_in`](crate::Options::attach_in) |
 //! | several writers, several readers | one of each |
 //! | who may open a FIFO: its mode | whose segment it is and its mode, 0600 by default: [`Options::mode`](crate::Options::mode), [`Options::owner`](crate::Options::owner) |
 //! | what a FIFO holds goes with its last process | the same, but for [`Options::persistent`](crate::Options::persistent) |
@@ -60,7 +61,7 @@
 //! | `read_chunk(n)` | [`peek`](crate::Consumer::peek), [`peek_up_to`](crate::Consumer::peek_up_to) |
 //! | `commit(k)` of a write chunk | [`commit`](crate::WriteGrant::commit) |
 //! | `commit(k)` of a read chunk | [`consume`](crate::ReadGrant::consume) |
-//! | `as_slices`: two, around the end | [`as_slice`](crate::ReadGrant::as_slice): always one; `unsafe`, for the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies and is safe |
+//! | `as_slices`: two, around the end | [`as_slice`](crate::ReadGrant::as_slice): one; only in [memory of the caller's](crate::Options::init_in) does the end divide, as [`Wraps`](crate::PeekError); `unsafe`, for the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies and is safe |
 //! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
 //! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
 //! | waiting is up to you | [`WaitPolicy`](crate::WaitPolicy) |

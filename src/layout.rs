@@ -14,6 +14,8 @@
 //!  768  reserved   two lines
 //! ```
 //!
+//! In memory of the caller's the same bytes may have more behind them.
+//!
 //! | words | written by | read by | order |
 //! |---|---|---|---|
 //! | identity | creator, before the state leaves `Unborn` | openers, once, copied out | P3 |

@@ -307,6 +307,16 @@ fn async_tokio_prints_three_lines_and_goes_on_meanwhile() {
 }
 
 #[test]
+fn own_memory_prints_what_its_child_says() {
+    let parent = Example::start("own_memory", &[]).end();
+    let (ring, text) = parent.printed().split_once('\n').unwrap();
+    assert_eq!(ring, "a ring of 65536 bytes");
+    let child = text.strip_prefix("hello from process ").expect(text);
+    assert!(child.trim_end().parse::<u32>().unwrap() != parent.pid);
+    parent.leaves_no_segment();
+}
+
+#[test]
 fn two_threads_stream_64_mib() {
     let process = Example::start("two_threads", &[]).end();
     let printed = process.printed();

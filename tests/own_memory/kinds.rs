@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::FromRawFd;
 use std::ptr::NonNull;
 
-use shmpipe::{Broken, Consumer, Occupant, OpenError, Options, Producer, Ring, Role};
+use shmpipe::{Broken, Consumer, Occupant, OpenError, Producer, Ring, Role, TryReadError};
 
 use crate::common::{self, End, Exec, Fork, alone, check, page, stream, unique};
 use crate::memory::{Mapping, memfd};
@@ -340,10 +340,12 @@ fn a_forked_copy_touches_nothing() {
         producer.write_all(b"before").unwrap();
         let bytes = memory.bytes();
         let mut child = Fork::new(|| {
-            assert_eq!(consumer.try_read(&mut [0]).ok(), None);
-            let (producer, consumer) = (&mut producer, &mut consumer);
-            // SAFETY: the child ends without using them again.
-            drop(unsafe { (std::ptr::read(producer), std::ptr::read(consumer)) });
+            let inherited = Err(TryReadError::Broken(Broken::Inherited));
+            assert_eq!(consumer.try_read(&mut [0]), inherited);
+            // SAFETY: the child ends without using it again.
+            drop(unsafe { std::ptr::read(&producer) });
+            // SAFETY: as above.
+            drop(unsafe { std::ptr::read(&consumer) });
         });
         assert_eq!(child.wait(), End::Exit(0));
         assert!(memory.bytes() == bytes);
@@ -356,7 +358,7 @@ fn a_forked_copy_touches_nothing() {
 #[test]
 fn there_is_no_id_no_key_and_no_child() {
     let memory = Mapping::new(room_for(4096));
-    let ring = memory.init(&Options::new().capacity(4096)).unwrap();
+    let ring = memory.init(&options(4096)).unwrap();
     assert_eq!((ring.id(), ring.key()), (None, None));
     assert!(format!("{ring:?}").contains("None"));
     let mut command = std::process::Command::new("true");

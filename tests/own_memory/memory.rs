@@ -61,12 +61,17 @@ impl Mapping {
         self.len
     }
 
+    pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset < self.len);
+        // SAFETY: inside the mapping.
+        unsafe { self.start().add(offset) }
+    }
+
     /// Makes a ring at `offset`, with all that follows.
     pub(crate) fn init_at(&self, offset: usize, options: &Options) -> Result<Ring, OpenError> {
-        assert!(offset < self.len);
         // SAFETY: the tests keep the mapping longer than what is made in it,
         // and make one ring at a time.
-        unsafe { options.init_in(self.start().add(offset), self.len - offset) }
+        unsafe { options.init_in(self.at(offset), self.len - offset) }
     }
 
     pub(crate) fn init(&self, options: &Options) -> Result<Ring, OpenError> {
@@ -82,7 +87,7 @@ impl Mapping {
         (0..self.len)
             // SAFETY: inside the mapping; others may write the byte meanwhile,
             // so it is read as a volatile one.
-            .map(|offset| unsafe { self.start().add(offset).read_volatile() })
+            .map(|offset| unsafe { self.at(offset).read_volatile() })
             .collect()
     }
 
@@ -90,7 +95,7 @@ impl Mapping {
         assert!(offset + bytes.len() <= self.len);
         for (place, &byte) in (offset..).zip(bytes) {
             // SAFETY: as in `bytes`.
-            unsafe { self.start().add(place).write_volatile(byte) };
+            unsafe { self.at(place).write_volatile(byte) };
         }
     }
 }

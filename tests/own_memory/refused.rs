@@ -66,7 +66,7 @@ fn misaligned_memory() {
         let init = refused(&memory, |memory| memory.init_at(offset, &common::options()));
         // SAFETY: part of the mapping.
         let attach = refused(&memory, |memory| unsafe {
-            common::options().attach_in(memory.start().add(offset), memory.len() - offset)
+            common::options().attach_in(memory.at(offset), memory.len() - offset)
         });
         for error in [init, attach] {
             assert!(
