@@ -23,8 +23,8 @@ pub(crate) use write::no_room;
 
 /// The end of a ring that bytes are written to.
 ///
-/// [`Write`](std::io::Write) blocks while the ring is full; [`try_write`](Self::try_write)
-/// never does. Each write is published at once, a long one as it goes, so
+/// [`Write`](std::io::Write) blocks while the ring is full;
+/// [`try_write`](Self::try_write) never does. Each write is published at once, a long one as it goes, so
 /// [`flush`](std::io::Write::flush) has nothing to do.
 ///
 /// Dropping the producer finishes the stream, as [`close`](Self::close) does;
@@ -438,8 +438,8 @@ impl Producer {
 
     /// Holds bytes back until there are at least so many, then publishes them
     /// together: many small writes cost one publication.
-    /// [`flush`](std::io::Write::flush),
-    /// a wait for room, [`close`](Self::close) and a drop publish them too;
+    /// [`flush`](std::io::Write::flush), a wait for room,
+    /// [`close`](Self::close) and a drop publish them too;
     /// [`abort`](Self::abort) and death do not. 0, the default, publishes every
     /// write.
     ///
