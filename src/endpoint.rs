@@ -46,7 +46,7 @@ pub(crate) struct Endpoint {
 #[cfg(feature = "async")]
 #[derive(Debug)]
 pub(crate) struct Vigil {
-    region: ShmRegion,
+    region: MappedRegion,
     claim: Claim,
     handed_over: bool,
     cancel: Option<Arc<AtomicBool>>,

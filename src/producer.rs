@@ -24,8 +24,8 @@ pub(crate) use write::no_room;
 /// The end of a ring that bytes are written to.
 ///
 /// [`Write`](std::io::Write) blocks while the ring is full;
-/// [`try_write`](Self::try_write) never does. Each write is published at once, a long one as it goes, so
-/// [`flush`](std::io::Write::flush) has nothing to do.
+/// [`try_write`](Self::try_write) never does. Each write is published at once,
+/// a long one as it goes, so [`flush`](std::io::Write::flush) has nothing to do.
 ///
 /// Dropping the producer finishes the stream, as [`close`](Self::close) does;
 /// dropping it while panicking breaks the stream off, as
@@ -693,8 +693,7 @@ impl Producer {
 
     /// Sets the limit on each blocking call. A write that runs into it after
     /// some bytes says how many; one that wrote none fails with
-<<<<<<< HEAD
-    /// [`io::ErrorKind::TimedOut`].
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut).
     ///
     /// # Examples
     ///
@@ -708,9 +707,6 @@ impl Producer {
     /// assert_eq!(producer.write(&[7]).unwrap_err().kind(), ErrorKind::TimedOut);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-=======
-    /// [`TimedOut`](std::io::ErrorKind::TimedOut).
->>>>>>> 506cfb4 (Use read and write where the ring's end does not divide)
     pub fn set_timeout(&mut self, limit: Option<Duration>) {
         self.end.set_timeout(limit);
     }

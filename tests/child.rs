@@ -146,7 +146,7 @@ fn a_child_that_lives_and_never_comes_is_waited_for_no_longer_than_said() {
     drop(producer); // is closed
 
     let (mut producer, _child) = spawn_consumer(small(), &mut sleeper());
-    let id = producer.id();
+    let id = producer.id().unwrap();
     producer.write_all(b"lost").unwrap();
     producer.set_timeout(Some(limit));
     drop(producer);

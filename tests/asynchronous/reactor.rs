@@ -150,7 +150,7 @@ fn a_dropped_handle_detaches_at_once() {
                 drop(producer);
             });
             let mut consumer = AsyncConsumer::new(ring.take().unwrap().into_consumer().unwrap());
-            let id = consumer.get_ref().id();
+            let id = consumer.get_ref().id().unwrap();
             until(|| sysv::stat(id).unwrap().attached == 4);
             assert!(poll_once(consumer.read(&mut [0]), &Arc::default()).is_pending());
             drop(consumer);
@@ -227,7 +227,7 @@ fn a_flood_of_wakes_is_slept_through() {
     alone("reactor::a_flood_of_wakes_is_slept_through", || {
         for flood in [Flood::Clear, Flood::Flip, Flood::WakeOnly] {
             let (mut producer, mut consumer) = pair(4096);
-            let id = consumer.get_ref().id();
+            let id = consumer.get_ref().id().unwrap();
             let child = Fork::new(|| {
                 let attached = sysv::attach(id).unwrap();
                 let word = NonNull::new(attached.as_ptr().wrapping_add(644).cast::<AtomicU32>());
