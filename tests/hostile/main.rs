@@ -74,7 +74,7 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
         let capacity = [4096, 65_536][random.below(2) as usize];
         let pause = [0, 0, 20, 1000][random.below(4) as usize];
         let ring = Options::new().capacity(capacity).anonymous().unwrap();
-        let id = ring.id();
+        let id = ring.id().unwrap();
         let (mut producer, consumer) = ring.split().unwrap();
         let inside = producer.reserve_up_to(1).unwrap().as_mut_ptr();
         let canaries = Canaries::around(inside, round as u8 | 1);

@@ -99,7 +99,7 @@ fn run(before: &[Act], acts: &[Act], seen: &mut Outcomes) {
     let mut options = Options::new();
     options.capacity(4096).timeout(LIMIT / 10);
     let ring = options.anonymous().unwrap();
-    let id = ring.id();
+    let id = ring.id().unwrap();
     let prey = Prey::new(id).unwrap();
     before.iter().for_each(|&store| apply(&prey, store));
     let mut producer = match options.attach(id).and_then(|ring| ring.into_producer()) {

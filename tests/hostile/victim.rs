@@ -73,7 +73,7 @@ macro_rules! look {
             let _ = ($end.peer(), $end.is_closed(), $end.stats(), $end.position());
             assert!($end.capacity().is_power_of_two());
             $end.set_wait_policy($policy);
-            match Snapshot::of($end.id()) {
+            match Snapshot::of($end.id().unwrap()) {
                 Ok(ring) => {
                     assert!(ring.fill <= ring.capacity);
                     $outcomes.add("looked");

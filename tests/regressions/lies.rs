@@ -21,7 +21,7 @@ const STATE: usize = 128;
 fn a_role_lost_from_the_life_cycle_word_is_told_by_two_numbers() {
     for nonsense in [0_u64, 1, 2, u64::MAX, 0x0002_0001_1102] {
         let (_producer, mut consumer) = options(4096).anonymous().unwrap().split().unwrap();
-        poke(consumer.id(), STATE, &nonsense.to_ne_bytes());
+        poke(consumer.id().unwrap(), STATE, &nonsense.to_ne_bytes());
         consumer.set_timeout(Some(Duration::from_millis(50)));
         let error = consumer.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
@@ -45,7 +45,7 @@ fn removing_by_force_ends_while_the_word_keeps_changing() {
             let mut options = options(4096);
             options.persistent(true);
             let producer = options.producer(&path).unwrap();
-            let id = producer.id();
+            let id = producer.id().unwrap();
             let attached = sysv::attach(id).unwrap();
             let _attacker = Fork::new(|| {
                 // SAFETY: aligned, and inside the attachment.
