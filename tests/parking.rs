@@ -357,7 +357,8 @@ fn closing_loses_no_wake() {
             for round in 0..rounds {
                 places.at(round << 4);
                 let ring = options().anonymous().unwrap();
-                out.write_all(&ring.id().raw().to_ne_bytes()).unwrap();
+                out.write_all(&ring.id().unwrap().raw().to_ne_bytes())
+                    .unwrap();
                 let (role, closes, how) = plan(round);
                 let waits = close_or_park(ring, role, closes, how, &mut random);
                 slept += u64::from(waits);
