@@ -138,10 +138,10 @@ impl Consumer {
 
     /// Whether there are `len` bytes, and if not, why.
     fn bytes_for(&mut self, len: usize) -> Result<(), PeekError> {
-        if len > self.capacity() {
-            return Err(PeekError::TooLong {
-                capacity: self.capacity(),
-            });
+        let capacity = self.capacity();
+        if len > capacity {
+            self.readiness(0)?; // a handle of no use says so first
+            return Err(PeekError::TooLong { capacity });
         }
         match self.readiness(len)? {
             Readiness::Ready => Ok(()),

@@ -1,0 +1,52 @@
+//! Any sequence of calls on both ends of a ring, against a queue.
+
+use shmpipe::{Consumer, Options, Producer};
+
+use super::memory::{HEAD, Memory, RING, TAIL};
+use super::model::{Call, Modelled, Place};
+use super::tape::Tape;
+
+/// Calls in one input, so that none takes long.
+const MOST_CALLS: usize = 400;
+
+/// A ring in memory of ours.
+#[derive(Debug)]
+struct Placed<'a>(&'a Memory);
+
+impl Place for Placed<'_> {
+    fn producer(&self) -> Producer {
+        let ring = self.0.attach(&Options::new()).unwrap();
+        ring.into_producer().unwrap()
+    }
+
+    fn consumer(&self) -> Consumer {
+        let ring = self.0.attach(&Options::new()).unwrap();
+        ring.into_consumer().unwrap()
+    }
+
+    const ENDS: bool = true;
+}
+
+/// Tape: the capacity's logarithm, the position to start at, calls.
+pub(crate) fn run(bytes: &[u8]) {
+    let _ = try_run(&mut Tape::new(bytes));
+}
+
+fn try_run(tape: &mut Tape<'_>) -> Option<()> {
+    let capacity = 1 << (tape.byte()? % 13);
+    let start = tape.long()?;
+    let memory = Memory::new(RING + capacity);
+    drop(memory.init(&Options::new()).unwrap());
+    memory.store(TAIL, 8, start);
+    memory.store(HEAD, 8, start);
+    let mut modelled = Modelled::new(Placed(&memory), start);
+    for _ in 0..MOST_CALLS {
+        let Some(call) = Call::read(tape, capacity) else {
+            break;
+        };
+        modelled.apply(call);
+    }
+    modelled.finish();
+    memory.check();
+    Some(())
+}

@@ -1,0 +1,7 @@
+//! Calls on both ends of a ring, interleaved with whatever a stranger stores.
+#![no_main]
+
+#[path = "../bodies/mod.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::hostile::run(bytes));
