@@ -9,15 +9,13 @@
 /// well to spin; so the caller's own affinity alone does not decide.
 /// <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
 pub(crate) fn share_one(peer: Option<u32>) -> bool {
-    if std::thread::available_parallelism().is_ok_and(|usable| usable.get() > 1) {
-        return false;
-    }
     let Some(own) = affinity(0) else {
         return false;
     };
+    let usable = own.iter().map(|word| word.count_ones()).sum::<u32>();
     match peer {
-        Some(pid) => affinity(pid) == Some(own),
-        None => false,
+        Some(pid) if usable == 1 => affinity(pid) == Some(own),
+        _ => false,
     }
 }
 

@@ -221,7 +221,7 @@ fn join(
                 if give_way(&region, options)? {
                     continue;
                 }
-                match claim(&region, role, region.views()) {
+                match claim(&region, role, region.views(), options) {
                     Err(OpenError::Removed { .. }) => continue,
                     claimed => return Ok((region, claimed?)),
                 }
@@ -294,7 +294,7 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
     step!(Attached);
     let region = MappedRegion::format(view, geometry);
     publish(&region);
-    let claim = claim(&region, role, region.views())?;
+    let claim = claim(&region, role, region.views(), options)?;
     Ok((region, claim))
 }
 
@@ -308,8 +308,15 @@ pub(crate) fn publish(region: &MappedRegion) {
 
 /// Claims `role`; a ring that is thereby paired is removed from its key, and
 /// its other side told.
-pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Claim, OpenError> {
+/// Waits for one who is half way through, within the time for opening.
+pub(crate) fn claim(
+    region: &MappedRegion,
+    role: Role,
+    views: u32,
+    options: &Options,
+) -> Result<Claim, OpenError> {
     let start = Instant::now();
+    let patience = options.timeout.unwrap_or(HALF_DONE).min(HALF_DONE);
     let claim = loop {
         match roles::claim(region, role, views) {
             Ok(claim) => break claim,
@@ -317,7 +324,7 @@ pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Cla
             // Somebody is half way through leaving, or through a claim.
             Err(Denied::Taken { .. })
                 if roles::state(region.header()).tenure(role) == Some(Tenure::Free)
-                    && start.elapsed() < HALF_DONE =>
+                    && start.elapsed() < patience =>
             {
                 std::thread::yield_now();
             }

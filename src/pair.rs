@@ -159,7 +159,7 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
-        let claim = lifecycle::claim(&self.region, Role::Producer, self.region.views())?;
+        let claim = lifecycle::claim(&self.region, Role::Producer, self.region.views(), &self.options)?;
         Producer::with(self.region, claim, &self.options, self.handed_over.get())
     }
 
@@ -180,7 +180,7 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
-        let claim = lifecycle::claim(&self.region, Role::Consumer, self.region.views())?;
+        let claim = lifecycle::claim(&self.region, Role::Consumer, self.region.views(), &self.options)?;
         Consumer::with(self.region, claim, &self.options, self.handed_over.get())
     }
 
@@ -207,10 +207,10 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
-        let producing = lifecycle::claim(&self.region, Role::Producer, self.region.views())?;
+        let producing = lifecycle::claim(&self.region, Role::Producer, self.region.views(), &self.options)?;
         let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
         // The second role lives in the mapping that the first one counted.
-        let consuming = lifecycle::claim(&self.region, Role::Consumer, 0)?;
+        let consuming = lifecycle::claim(&self.region, Role::Consumer, 0, &self.options)?;
         let consumer = Consumer::with(self.region, consuming, &self.options, true)?;
         Ok((producer, consumer))
     }

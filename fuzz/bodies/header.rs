@@ -1,5 +1,7 @@
 //! Attaching to any bytes.
 
+use std::time::Duration;
+
 use shmpipe::{Options, Ring};
 
 use super::memory::{Memory, RING};
@@ -14,7 +16,8 @@ pub(crate) fn run(bytes: &[u8]) {
 fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     let len = RING + usize::from(tape.short()? % 8193);
     let memory = Memory::new(len);
-    let options = Options::new();
+    let mut options = Options::new();
+    options.timeout(Duration::ZERO);
     let kind = tape.byte()?;
     if kind & 1 != 0 {
         // In memory too small for a ring there is none.

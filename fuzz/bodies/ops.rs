@@ -1,6 +1,6 @@
 //! Any sequence of calls on both ends of a ring, against a queue.
 
-use shmpipe::{Consumer, Options, Producer};
+use shmpipe::{Consumer, Options, Producer, WaitPolicy};
 
 use super::memory::{HEAD, Memory, RING, TAIL};
 use super::model::{Call, Modelled, Place};
@@ -11,16 +11,16 @@ const MOST_CALLS: usize = 400;
 
 /// A ring in memory of ours.
 #[derive(Debug)]
-struct Placed<'a>(&'a Memory);
+struct Placed<'a>(&'a Memory, Options);
 
 impl Place for Placed<'_> {
     fn producer(&self) -> Producer {
-        let ring = self.0.attach(&Options::new()).unwrap();
+        let ring = self.0.attach(&self.1).unwrap();
         ring.into_producer().unwrap()
     }
 
     fn consumer(&self) -> Consumer {
-        let ring = self.0.attach(&Options::new()).unwrap();
+        let ring = self.0.attach(&self.1).unwrap();
         ring.into_consumer().unwrap()
     }
 
@@ -36,10 +36,12 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     let capacity = 1 << (tape.byte()? % 13);
     let start = tape.long()?;
     let memory = Memory::new(RING + capacity);
-    drop(memory.init(&Options::new()).unwrap());
+    let mut options = Options::new();
+    options.wait_policy(WaitPolicy::Park); // no call has the time to wait
+    drop(memory.init(&options).unwrap());
     memory.store(TAIL, 8, start);
     memory.store(HEAD, 8, start);
-    let mut modelled = Modelled::new(Placed(&memory), start);
+    let mut modelled = Modelled::new(Placed(&memory, options), start);
     for _ in 0..MOST_CALLS {
         let Some(call) = Call::read(tape, capacity) else {
             break;
