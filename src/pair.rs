@@ -159,7 +159,12 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
-        let claim = lifecycle::claim(&self.region, Role::Producer, self.region.views(), &self.options)?;
+        let claim = lifecycle::claim(
+            &self.region,
+            Role::Producer,
+            self.region.views(),
+            &self.options,
+        )?;
         Producer::with(self.region, claim, &self.options, self.handed_over.get())
     }
 
@@ -180,7 +185,12 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
-        let claim = lifecycle::claim(&self.region, Role::Consumer, self.region.views(), &self.options)?;
+        let claim = lifecycle::claim(
+            &self.region,
+            Role::Consumer,
+            self.region.views(),
+            &self.options,
+        )?;
         Consumer::with(self.region, claim, &self.options, self.handed_over.get())
     }
 
@@ -207,7 +217,12 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
-        let producing = lifecycle::claim(&self.region, Role::Producer, self.region.views(), &self.options)?;
+        let producing = lifecycle::claim(
+            &self.region,
+            Role::Producer,
+            self.region.views(),
+            &self.options,
+        )?;
         let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
         // The second role lives in the mapping that the first one counted.
         let consuming = lifecycle::claim(&self.region, Role::Consumer, 0, &self.options)?;

