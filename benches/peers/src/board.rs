@@ -76,7 +76,11 @@ impl Board {
             if looks > 20_000 {
                 // More parties than processors.
                 std::thread::yield_now();
-                assert_eq!(self.failed.0.load(Ordering::Relaxed), 0, "the other side failed");
+                assert_eq!(
+                    self.failed.0.load(Ordering::Relaxed),
+                    0,
+                    "the other side failed"
+                );
             }
         }
     }
@@ -144,7 +148,11 @@ impl Board {
         if self.failed.0.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let bytes: Vec<u8> = self.text.iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        let bytes: Vec<u8> = self
+            .text
+            .iter()
+            .map(|byte| byte.load(Ordering::Relaxed))
+            .collect();
         let text = String::from_utf8_lossy(&bytes);
         Some(text.trim_end_matches('\0').replace('\n', " "))
     }

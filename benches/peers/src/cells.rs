@@ -77,7 +77,14 @@ pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
 }
 
 fn cell(question: &'static str, case: String, unit: &'static str, entrants: Vec<Entrant>) -> Cell {
-    Cell { question, case, unit, scale: 1.0, entrants, rounds: usize::MAX }
+    Cell {
+        question,
+        case,
+        unit,
+        scale: 1.0,
+        entrants,
+        rounds: usize::MAX,
+    }
 }
 
 fn entrant(contender: Contender, job: Job, wait: Wait) -> Entrant {
@@ -85,18 +92,30 @@ fn entrant(contender: Contender, job: Job, wait: Wait) -> Entrant {
         who: contender.name.to_string(),
         kind: contender.kind,
         contender,
-        spec: Spec { capacity: CAPACITY, block: job.block(), wait },
+        spec: Spec {
+            capacity: CAPACITY,
+            block: job.block(),
+            wait,
+        },
         job,
         pairs: 1,
     }
 }
 
 fn named(names: &[&str]) -> Vec<Contender> {
-    contenders::all().into_iter().filter(|contender| names.contains(&contender.name)).collect()
+    contenders::all()
+        .into_iter()
+        .filter(|contender| names.contains(&contender.name))
+        .collect()
 }
 
 fn stream(block: usize) -> Job {
-    Job::Stream { block, skew: (0, 0), slow: None, total: None }
+    Job::Stream {
+        block,
+        skew: (0, 0),
+        slow: None,
+        total: None,
+    }
 }
 
 pub(crate) fn size(bytes: usize) -> String {
@@ -131,7 +150,12 @@ fn messages() -> Vec<Cell> {
     [8, 64, 256]
         .map(|block| Cell {
             scale: 1000.0 / block as f64,
-            ..cell("messages", size(block), "M/s", everybody(stream(block), Wait::Default))
+            ..cell(
+                "messages",
+                size(block),
+                "M/s",
+                everybody(stream(block), Wait::Default),
+            )
         })
         .into()
 }
@@ -139,41 +163,80 @@ fn messages() -> Vec<Cell> {
 fn round_trip() -> Vec<Cell> {
     [8, 64, KIB]
         .map(|block| {
-            cell("round trip", size(block), "ns", everybody(Job::RoundTrip { block }, Wait::Spin))
+            cell(
+                "round trip",
+                size(block),
+                "ns",
+                everybody(Job::RoundTrip { block }, Wait::Spin),
+            )
         })
         .into()
 }
 
 fn parking() -> Vec<Cell> {
-    let sleepers = ["shmpipe", "pipe", "FIFO", "Unix socket", "TCP loopback", "System V mq"];
+    let sleepers = [
+        "shmpipe",
+        "pipe",
+        "FIFO",
+        "Unix socket",
+        "TCP loopback",
+        "System V mq",
+    ];
     let sleepers = named(&[&sleepers[..], &["POSIX mq", "shmem-ipc", "ipc-channel"]].concat());
     let job = Job::RoundTrip { block: 64 };
-    let entrants = sleepers.into_iter().map(|who| entrant(who, job, Wait::Park)).collect();
-    vec![Cell { scale: 1e-3, ..cell("parking", size(64), "us", entrants) }]
+    let entrants = sleepers
+        .into_iter()
+        .map(|who| entrant(who, job, Wait::Park))
+        .collect();
+    vec![Cell {
+        scale: 1e-3,
+        ..cell("parking", size(64), "us", entrants)
+    }]
 }
 
 fn wake() -> Vec<Cell> {
     let mut all = named(&["shmpipe", "pipe", "Unix socket"]);
     all.push(contenders::bare_futex());
-    let entrants = all.into_iter().map(|who| entrant(who, Job::Wake, Wait::Park)).collect();
-    vec![Cell { scale: 1e-3, ..cell("wake", size(8), "us", entrants) }]
+    let entrants = all
+        .into_iter()
+        .map(|who| entrant(who, Job::Wake, Wait::Park))
+        .collect();
+    vec![Cell {
+        scale: 1e-3,
+        ..cell("wake", size(8), "us", entrants)
+    }]
 }
 
 fn paced() -> Vec<Cell> {
     let ours = contenders::all()[0];
-    [(50, 1), (100, 1), (500, 1), (1000, 1), (10_000, 1), (10_000, 16)]
-        .map(|(every, burst)| {
-            let job = Job::Paced { every: Duration::from_nanos(every), burst };
-            let case = match (every, burst) {
-                (every, 1) if every < 1000 => format!("every {every} ns"),
-                (every, 1) => format!("every {} us", every / 1000),
-                (every, burst) => format!("{burst} every {} us", every / 1000),
-            };
-            let mut latency = entrant(ours, job, Wait::Spin);
-            latency.who += ", latency policy";
-            cell("paced", case, "ns", vec![entrant(ours, job, Wait::Default), latency])
-        })
-        .into()
+    [
+        (50, 1),
+        (100, 1),
+        (500, 1),
+        (1000, 1),
+        (10_000, 1),
+        (10_000, 16),
+    ]
+    .map(|(every, burst)| {
+        let job = Job::Paced {
+            every: Duration::from_nanos(every),
+            burst,
+        };
+        let case = match (every, burst) {
+            (every, 1) if every < 1000 => format!("every {every} ns"),
+            (every, 1) => format!("every {} us", every / 1000),
+            (every, burst) => format!("{burst} every {} us", every / 1000),
+        };
+        let mut latency = entrant(ours, job, Wait::Spin);
+        latency.who += ", latency policy";
+        cell(
+            "paced",
+            case,
+            "ns",
+            vec![entrant(ours, job, Wait::Default), latency],
+        )
+    })
+    .into()
 }
 
 fn unaligned() -> Vec<Cell> {
@@ -181,8 +244,16 @@ fn unaligned() -> Vec<Cell> {
     [4 * KIB, 64 * KIB, MIB]
         .map(|block| {
             let with = |who: &str, block, skew| {
-                let job = Job::Stream { block, skew, slow: None, total: None };
-                Entrant { who: who.to_string(), ..entrant(ours, job, Wait::Default) }
+                let job = Job::Stream {
+                    block,
+                    skew,
+                    slow: None,
+                    total: None,
+                };
+                Entrant {
+                    who: who.to_string(),
+                    ..entrant(ours, job, Wait::Default)
+                }
             };
             let entrants = vec![
                 with("aligned", block, (0, 0)),
@@ -217,10 +288,21 @@ fn small_rings() -> Vec<Cell> {
 fn slow_side() -> Vec<Cell> {
     [("reader", true), ("writer", false)]
         .map(|(side, reader)| {
-            let slow = Some(Slow { reader, work: Duration::from_micros(50) });
-            let job = Job::Stream { block: 64 * KIB, skew: (0, 0), slow, total: None };
+            let slow = Some(Slow {
+                reader,
+                work: Duration::from_micros(50),
+            });
+            let job = Job::Stream {
+                block: 64 * KIB,
+                skew: (0, 0),
+                slow,
+                total: None,
+            };
             let all = named(&["shmpipe", "pipe", "rtrb"]);
-            let entrants = all.into_iter().map(|who| entrant(who, job, Wait::Default)).collect();
+            let entrants = all
+                .into_iter()
+                .map(|who| entrant(who, job, Wait::Default))
+                .collect();
             cell("slow side", format!("slower {side}"), "GB/s", entrants)
         })
         .into()
@@ -233,16 +315,28 @@ fn growth(extent: Extent) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut gib = 1;
     while gib <= extent.most_gib {
-        let job = Job::Stream { block, skew: (0, 0), slow: None, total: Some(gib * GIB) };
+        let job = Job::Stream {
+            block,
+            skew: (0, 0),
+            slow: None,
+            total: Some(gib * GIB),
+        };
         let entrants = vec![entrant(ours, job, Wait::Default)];
         let rounds = if gib >= 16 { 3 } else { usize::MAX };
-        cells.push(Cell { rounds, ..cell("growth", format!("{gib} GiB"), "GB/s", entrants) });
+        cells.push(Cell {
+            rounds,
+            ..cell("growth", format!("{gib} GiB"), "GB/s", entrants)
+        });
         gib *= 4;
     }
     let mut entrants = Vec::new();
     for pairs in 1..=extent.cpus {
         let one = entrant(ours, stream(block), Wait::Default);
-        let who = if pairs == 1 { "1 ring".to_string() } else { format!("{pairs} rings") };
+        let who = if pairs == 1 {
+            "1 ring".to_string()
+        } else {
+            format!("{pairs} rings")
+        };
         entrants.push(Entrant { who, pairs, ..one });
     }
     cells.push(cell("growth", "rings".to_string(), "GB/s", entrants));

@@ -119,7 +119,9 @@ impl Setting<'_> {
 /// The side of the writer, or of the one that answers.
 pub(crate) fn write<S: Sender, R: Receiver>(set: &Setting<'_>, mut tx: S, back: Option<R>) {
     match set.job {
-        Job::Stream { block, skew, slow, .. } => {
+        Job::Stream {
+            block, skew, slow, ..
+        } => {
             let source = Source::new(block, skew.0);
             let mut cursor = Cursor::default();
             let work = slow.filter(|slow| !slow.reader).map(|slow| slow.work);
@@ -213,7 +215,12 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
         assert!(source.check(cursor, bytes), "a block came out wrong");
     };
     match set.job {
-        Job::Stream { block, skew, slow, total } => {
+        Job::Stream {
+            block,
+            skew,
+            slow,
+            total,
+        } => {
             let mut memory = Target::new(block, skew.1);
             let buffer = memory.bytes();
             let work = slow.filter(|slow| slow.reader).map(|slow| slow.work);
@@ -283,7 +290,10 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
                 for _ in 0..count {
                     delays.push(one(rx));
                 }
-                (stats::median(&mut delays), stats::quantile(&mut delays, 0.99))
+                (
+                    stats::median(&mut delays),
+                    stats::quantile(&mut delays, 0.99),
+                )
             });
         }
     }
@@ -341,7 +351,10 @@ impl Target {
     fn new(block: usize, skew: usize) -> Target {
         let memory = vec![1; block + skew + 4096];
         let start = memory.as_ptr().align_offset(4096) + skew;
-        Target { memory, range: start..start + block }
+        Target {
+            memory,
+            range: start..start + block,
+        }
     }
 
     fn bytes(&mut self) -> &mut [u8] {

@@ -8,11 +8,18 @@ use std::process::Command;
 pub(crate) fn cpu() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
-        let line = text.lines().find(|line| line.split(':').next().map(str::trim) == Some(name));
-        line.and_then(|line| line.split(':').nth(1)).map_or("?", str::trim)
+        let line = text
+            .lines()
+            .find(|line| line.split(':').next().map(str::trim) == Some(name));
+        line.and_then(|line| line.split(':').nth(1))
+            .map_or("?", str::trim)
     };
     let (name, family, model) = (field("model name"), field("cpu family"), field("model"));
-    let guest = if field("flags").contains(" hypervisor") { ", a guest" } else { "" };
+    let guest = if field("flags").contains(" hypervisor") {
+        ", a guest"
+    } else {
+        ""
+    };
     format!("{name} (family {family}, model {model}){guest}")
 }
 
@@ -37,5 +44,7 @@ pub(crate) fn kernel() -> String {
 
 pub(crate) fn rustc() -> String {
     let output = Command::new("rustc").arg("--version").output();
-    output.map_or("?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().into())
+    output.map_or("?".into(), |output| {
+        String::from_utf8_lossy(&output.stdout).trim().into()
+    })
 }

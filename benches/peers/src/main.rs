@@ -18,6 +18,7 @@ mod report;
 mod results;
 mod run;
 mod stats;
+mod summary;
 mod sys;
 mod verdict;
 
@@ -84,8 +85,16 @@ fn act(command: Command) -> std::io::Result<()> {
             println!("{}", report::text(&results));
         }
         Command::Report { results } => println!("{}", report::text(&Results::read(&results)?)),
-        Command::Charts { results, out } => charts::draw_all(&Results::read(&results)?, &out)?,
-        Command::Readme { results, readme, charts } => {
+        Command::Charts { results, out } => {
+            for (file, _) in charts::draw_all(&Results::read(&results)?, &out)? {
+                println!("{}", out.join(file).display());
+            }
+        }
+        Command::Readme {
+            results,
+            readme,
+            charts,
+        } => {
             readme::update(&Results::read(&results)?, &readme, &charts)?;
         }
         Command::List => {

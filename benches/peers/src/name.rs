@@ -15,7 +15,10 @@ impl Name {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let maker = std::process::id();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Name { maker, name: format!("shmpipe-peers-{maker}-{count}") }
+        Name {
+            maker,
+            name: format!("shmpipe-peers-{maker}-{count}"),
+        }
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -31,7 +34,10 @@ impl Drop for Name {
     fn drop(&mut self) {
         // A child has a copy of the name, and does not own it.
         if self.maker == std::process::id() {
-            let all = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+            let all = std::fs::read_dir("/dev/shm")
+                .into_iter()
+                .flatten()
+                .flatten();
             for entry in all {
                 // What a killed child has left goes by the same beginning.
                 let name = entry.file_name();

@@ -11,13 +11,11 @@
 pub(crate) const PERIOD: usize = 1021 * 64;
 const STEP: u32 = 0x9e37_79b1;
 
-/// The largest block.
-pub(crate) const MOST: usize = 1 << 20;
-
 /// Memory that holds the pattern, begun `skew` bytes past a page.
 pub(crate) struct Source {
     bytes: Vec<u8>,
     start: usize,
+    words_equal: fn(&[u8], u32) -> bool,
 }
 
 impl Source {
@@ -29,7 +27,11 @@ impl Source {
         for (at, byte) in bytes[start..start + len].iter_mut().enumerate() {
             *byte = byte_at(at);
         }
-        Source { bytes, start }
+        Source {
+            bytes,
+            start,
+            words_equal: kernel(),
+        }
     }
 
     /// `len` bytes of the stream from the cursor on, which moves past them.
@@ -54,6 +56,11 @@ impl Source {
     }
 
     fn check_long(&self, cursor: &mut Cursor, mut bytes: &[u8]) -> bool {
+        let at = cursor.0;
+        if at.is_multiple_of(4) && bytes.len().is_multiple_of(4) && at + bytes.len() <= PERIOD {
+            cursor.pass(bytes.len());
+            return (self.words_equal)(bytes, (at / 4) as u32);
+        }
         let mut good = true;
         while !bytes.is_empty() {
             let piece = bytes.len().min(PERIOD - cursor.0);
@@ -63,7 +70,7 @@ impl Source {
             let (head, rest) = now.split_at(head);
             let (words, tail) = rest.split_at(rest.len() & !3);
             good &= head == self.next(cursor, head.len());
-            good &= words_equal(words, (cursor.0 / 4) as u32);
+            good &= (self.words_equal)(words, (cursor.0 / 4) as u32);
             cursor.pass(words.len());
             good &= tail == self.next(cursor, tail.len());
             bytes = later;
@@ -107,14 +114,14 @@ fn short_equal(bytes: &[u8], expected: &[u8]) -> bool {
     differ == 0 && a.1 == b.1
 }
 
-/// Whether `bytes`, whole words, are the words from `first` on.
-fn words_equal(bytes: &[u8], first: u32) -> bool {
+/// What tells whether bytes, whole words, are the words from one on.
+fn kernel() -> fn(&[u8], u32) -> bool {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
-        return unsafe { words_equal_avx2(bytes, first) };
+        return |bytes, first| unsafe { words_equal_avx2(bytes, first) };
     }
-    words_equal_portable(bytes, first)
+    words_equal_portable
 }
 
 fn words_equal_portable(bytes: &[u8], first: u32) -> bool {
@@ -130,15 +137,25 @@ fn words_equal_portable(bytes: &[u8], first: u32) -> bool {
 fn words_equal_avx2(bytes: &[u8], first: u32) -> bool {
     use core::arch::x86_64::{
         __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi32,
-        _mm256_setr_epi32, _mm256_setzero_si256, _mm256_testz_si256, _mm256_xor_si256,
+        _mm256_setzero_si256, _mm256_testz_si256, _mm256_xor_si256,
     };
     const LANES: u32 = 8;
     const VECTORS: usize = 4;
-    let lane = |lane: u32| word(first.wrapping_add(lane)).cast_signed();
-    let start = _mm256_setr_epi32(
-        lane(0), lane(1), lane(2), lane(3), lane(4), lane(5), lane(6), lane(7),
-    );
+    // What the words of the first vector add to `first`'s.
+    const LANE: [i32; LANES as usize] = {
+        let mut lane = [0; LANES as usize];
+        let mut at = 0;
+        while at < LANES {
+            lane[at as usize] = STEP.wrapping_mul(at).cast_signed();
+            at += 1;
+        }
+        lane
+    };
+    let lane: &'static [i32; LANES as usize] = &LANE;
+    // SAFETY: 32 bytes, which need not be aligned.
+    let lanes = unsafe { _mm256_loadu_si256(lane.as_ptr().cast()) };
     let step = |vectors: u32| _mm256_set1_epi32((vectors * LANES).wrapping_mul(STEP).cast_signed());
+    let start = _mm256_add_epi32(_mm256_set1_epi32(word(first).cast_signed()), lanes);
     let mut expected = [start; VECTORS];
     for (vector, expected) in expected.iter_mut().enumerate() {
         *expected = _mm256_add_epi32(start, step(vector as u32));
@@ -161,8 +178,7 @@ fn words_equal_avx2(bytes: &[u8], first: u32) -> bool {
         _mm256_or_si256(differ[2], differ[3]),
     );
     let done = (bytes.len() - rest.len()) / 4;
-    _mm256_testz_si256(all, all) == 1
-        && words_equal_portable(rest, first.wrapping_add(done as u32))
+    _mm256_testz_si256(all, all) == 1 && words_equal_portable(rest, first.wrapping_add(done as u32))
 }
 
 #[cfg(test)]
@@ -171,7 +187,9 @@ mod tests {
 
     #[test]
     fn each_wrong_byte_is_noticed() {
-        for len in [1, 7, 8, 63, 64, 255, 256, 257, 300, 1021, 4096, 65_533, 70_000] {
+        for len in [
+            1, 7, 8, 63, 64, 255, 256, 257, 300, 1021, 4096, 65_533, 70_000,
+        ] {
             let source = Source::new(len, 13);
             for start in [0, 1, 2, 3, 60, PERIOD - 65, PERIOD - 1] {
                 let mut cursor = Cursor(start);

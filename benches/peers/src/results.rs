@@ -100,7 +100,8 @@ impl Results {
             *run = row.run.max(*run);
         }
         all.rows.retain(|row| last[&row.question] == row.run);
-        all.machines.retain(|machine| last.values().any(|&run| run == machine.run));
+        all.machines
+            .retain(|machine| last.values().any(|&run| run == machine.run));
         Ok(all)
     }
 }

@@ -11,7 +11,7 @@ use crate::job::{self, Job, Setting};
 use crate::sys::{self, Shared, Usage};
 
 /// Round trips of the bare line in a probe: a third of a millisecond.
-const TRIPS: u64 = 4096;
+pub(crate) const TRIPS: u64 = 4096;
 
 /// Where and for how long.
 #[derive(Clone, Debug)]
@@ -84,7 +84,11 @@ pub(crate) fn processes<C: Channel>(
     let open = || C::open(spec).map_err(|error| error.to_string());
     let mut links = Vec::new();
     for _ in 0..pairs {
-        let back = if job.needs_a_way_back() { Some(open()?) } else { None };
+        let back = if job.needs_a_way_back() {
+            Some(open()?)
+        } else {
+            None
+        };
         links.push((Some(open()?), back));
     }
     let mut children = Vec::new();
@@ -216,6 +220,8 @@ fn reporting(board: &Board, body: impl FnOnce()) {
 fn outcome(board: &Board, children: &[libc::pid_t], plan: &Plan) -> Result<Sample, String> {
     match sys::reap(children, plan.limit) {
         Ok(()) => Ok(Sample::of(board)),
-        Err(how) => Err(board.failure().map_or(how.to_string(), |why| format!("{how}: {why}"))),
+        Err(how) => Err(board
+            .failure()
+            .map_or(how.to_string(), |why| format!("{how}: {why}"))),
     }
 }

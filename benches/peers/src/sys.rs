@@ -19,6 +19,7 @@ pub(crate) struct Shared<T>(NonNull<T>);
 pub(crate) unsafe trait Zeroed: Sync {}
 
 impl<T: Zeroed> Shared<T> {
+    /// A value of zeros.
     pub(crate) fn new() -> Shared<T> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;

@@ -19,7 +19,10 @@ impl Channel for Queue {
         std::fs::create_dir(name.path())?;
         // Room for a few of the largest messages, with their heads.
         let capacity = spec.capacity.max(4 * spec.block.next_power_of_two());
-        Ok(Queue(Options::new("queue", capacity).with_path(name.path()), name))
+        Ok(Queue(
+            Options::new("queue", capacity).with_path(name.path()),
+            name,
+        ))
     }
 
     fn sender(self) -> io::Result<Publisher> {

@@ -47,7 +47,14 @@ impl Sender for End {
         self.1 += 1;
         self.0.count.0.store(self.1, Ordering::Release);
         // SAFETY: the word is mapped; the rest are numbers.
-        unsafe { libc::syscall(libc::SYS_futex, &raw const self.0.count.0, libc::FUTEX_WAKE, 1) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                &raw const self.0.count.0,
+                libc::FUTEX_WAKE,
+                1,
+            )
+        };
     }
 }
 
@@ -60,7 +67,10 @@ impl Receiver for End {
                 block.copy_from_slice(&self.0.value.0.load(Ordering::Relaxed).to_ne_bytes());
                 return;
             }
-            let (word, forever) = (&raw const self.0.count.0, std::ptr::null::<libc::timespec>());
+            let (word, forever) = (
+                &raw const self.0.count.0,
+                std::ptr::null::<libc::timespec>(),
+            );
             // SAFETY: the word is mapped; there is no time limit.
             unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, count, forever) };
         }

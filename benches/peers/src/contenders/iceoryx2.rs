@@ -39,7 +39,9 @@ impl Service {
         let mut config = Config::default();
         let root = self.name.path();
         let root = root.to_str().expect("a path of letters");
-        config.global.set_root_path(&Path::new(root.as_bytes()).map_err(other)?);
+        config
+            .global
+            .set_root_path(&Path::new(root.as_bytes()).map_err(other)?);
         config.global.prefix = FileName::new(format!("{name}_").as_bytes()).map_err(other)?;
         let node = NodeBuilder::new()
             .config(&config)
@@ -66,7 +68,11 @@ impl Channel for Service {
 
     fn open(spec: &Spec) -> io::Result<Service> {
         let depth = (spec.capacity / spec.block).clamp(2, DEPTH);
-        Ok(Service { name: Name::new(), block: spec.block, depth })
+        Ok(Service {
+            name: Name::new(),
+            block: spec.block,
+            depth,
+        })
     }
 
     fn sender(self) -> io::Result<Port<Tx>> {
@@ -78,13 +84,25 @@ impl Channel for Service {
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()
             .map_err(other)?;
-        Ok(Port { port, _service: service, _node: node })
+        Ok(Port {
+            port,
+            _service: service,
+            _node: node,
+        })
     }
 
     fn receiver(self) -> io::Result<Port<Rx>> {
         let (node, service) = self.join()?;
-        let port = service.subscriber_builder().buffer_size(self.depth).create().map_err(other)?;
-        Ok(Port { port, _service: service, _node: node })
+        let port = service
+            .subscriber_builder()
+            .buffer_size(self.depth)
+            .create()
+            .map_err(other)?;
+        Ok(Port {
+            port,
+            _service: service,
+            _node: node,
+        })
     }
 }
 

@@ -9,7 +9,10 @@ use serde_bytes::Bytes;
 use crate::channel::{Channel, Receiver, Sender, Spec, other};
 use crate::name::Name;
 
-pub(crate) struct Ring(SharedRingBuffer, #[expect(dead_code, reason = "goes with it")] Name);
+pub(crate) struct Ring(
+    SharedRingBuffer,
+    #[expect(dead_code, reason = "goes with it")] Name,
+);
 
 impl Channel for Ring {
     type Sender = Tx;
@@ -21,7 +24,10 @@ impl Channel for Ring {
         let capacity = spec.capacity.max(4 * spec.block) as u32;
         let path = name.path();
         let path = path.to_str().expect("a path of letters");
-        Ok(Ring(SharedRingBuffer::create(path, capacity).map_err(other)?, name))
+        Ok(Ring(
+            SharedRingBuffer::create(path, capacity).map_err(other)?,
+            name,
+        ))
     }
 
     fn sender(self) -> io::Result<Tx> {

@@ -59,11 +59,27 @@ const ANY: usize = usize::MAX;
 
 /// Every contender that this build has, ours first.
 pub(crate) fn all() -> Vec<Contender> {
-    let entry = |name, kind, run, most| Contender { name, kind, run, most };
+    let entry = |name, kind, run, most| Contender {
+        name,
+        kind,
+        run,
+        most,
+    };
+    #[allow(unused_mut)] // where no feature is on
     let mut all = vec![
-        entry("shmpipe", Kind::Ours, processes::<shmpipe::Ring> as Run, ANY),
+        entry(
+            "shmpipe",
+            Kind::Ours,
+            processes::<shmpipe::Ring> as Run,
+            ANY,
+        ),
         entry("pipe", Kind::Kernel, processes::<streams::Pipe>, ANY),
-        entry("pipe 1 MiB", Kind::Kernel, processes::<streams::LargePipe>, ANY),
+        entry(
+            "pipe 1 MiB",
+            Kind::Kernel,
+            processes::<streams::LargePipe>,
+            ANY,
+        ),
         entry("FIFO", Kind::Kernel, processes::<streams::Fifo>, ANY),
         entry("Unix socket", Kind::Kernel, processes::<streams::Unix>, ANY),
         entry("TCP loopback", Kind::Kernel, processes::<streams::Tcp>, ANY),
@@ -85,21 +101,41 @@ pub(crate) fn all() -> Vec<Contender> {
         entry("cloudtoid", Kind::Crate, processes::<cloudtoid::Queue>, ANY),
         entry("ipc_ring", Kind::Crate, processes::<ipc_ring::Ring>, ANY),
         entry("ipmpsc", Kind::Crate, processes::<ipmpsc::Ring>, ANY),
-        entry("ipc-channel", Kind::Crate, processes::<ipc_channel::Bytes>, ANY),
+        entry(
+            "ipc-channel",
+            Kind::Crate,
+            processes::<ipc_channel::Bytes>,
+            ANY,
+        ),
     ]);
     #[cfg(feature = "iceoryx2")]
-    all.extend([entry("iceoryx2", Kind::Crate, processes::<iceoryx2::Service>, ANY)]);
+    all.extend([entry(
+        "iceoryx2",
+        Kind::Crate,
+        processes::<iceoryx2::Service>,
+        ANY,
+    )]);
     all
 }
 
 /// A wake by the futex alone: what parking costs at least.
 pub(crate) fn bare_futex() -> Contender {
-    Contender { name: "bare futex", kind: Kind::Limit, run: processes::<futex::Word>, most: 8 }
+    Contender {
+        name: "bare futex",
+        kind: Kind::Limit,
+        run: processes::<futex::Word>,
+        most: 8,
+    }
 }
 
 /// What one core does with two copies, unchecked and checked.
 pub(crate) fn copies() -> [Contender; 2] {
-    let limit = |name, run| Contender { name, kind: Kind::Limit, run, most: ANY };
+    let limit = |name, run| Contender {
+        name,
+        kind: Kind::Limit,
+        run,
+        most: ANY,
+    };
     [
         limit("memcpy twice, one core", memcpy::unchecked as Run),
         limit("the same, checked", memcpy::checked),
@@ -108,7 +144,12 @@ pub(crate) fn copies() -> [Contender; 2] {
 
 /// Making a ring by a path or by none: ours, then the bare calls.
 pub(crate) fn setups(by_path: bool) -> [Contender; 2] {
-    let entry = |name, kind, run| Contender { name, kind, run, most: ANY };
+    let entry = |name, kind, run| Contender {
+        name,
+        kind,
+        run,
+        most: ANY,
+    };
     if by_path {
         [
             entry("shmpipe", Kind::Ours, setup::named as Run),

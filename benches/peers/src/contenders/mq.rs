@@ -48,7 +48,14 @@ impl Drop for Queue {
 
 impl SystemV {
     fn end(&self) -> SystemVEnd {
-        SystemVEnd(self.0.id, Box::new(Message { kind: 1, bytes: [0; PIECE] }), 0)
+        SystemVEnd(
+            self.0.id,
+            Box::new(Message {
+                kind: 1,
+                bytes: [0; PIECE],
+            }),
+            0,
+        )
     }
 }
 
@@ -62,7 +69,10 @@ impl Channel for SystemV {
         if id < 0 {
             return Err(io::Error::last_os_error());
         }
-        let queue = Queue { id, maker: std::process::id() };
+        let queue = Queue {
+            id,
+            maker: std::process::id(),
+        };
         // SAFETY: plain integers, for which zeros are a value.
         let mut what: libc::msqid_ds = unsafe { std::mem::zeroed() };
         // SAFETY: `what` is a msqid_ds to write to.

@@ -43,7 +43,7 @@ pub(crate) fn bare_anonymous(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Resu
         let views = [attach(id), attach(id)];
         touch(views[0]);
         remove(id);
-        views.map(detach);
+        views.into_iter().for_each(detach);
     })
 }
 
@@ -59,8 +59,8 @@ pub(crate) fn bare_named(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Result<S
         let other = [attach(found), attach(found)];
         touch(other[0]);
         remove(id);
-        one.map(detach);
-        other.map(detach);
+        one.into_iter().for_each(detach);
+        other.into_iter().for_each(detach);
     })
 }
 
@@ -76,7 +76,12 @@ fn get(key: libc::key_t, size: usize, flags: libc::c_int) -> libc::c_int {
 fn attach(id: libc::c_int) -> *mut c_void {
     // SAFETY: at an address of the kernel's choice.
     let at = unsafe { libc::shmat(id, std::ptr::null(), 0) };
-    assert_ne!(at.addr(), usize::MAX, "shmat: {}", io::Error::last_os_error());
+    assert_ne!(
+        at.addr(),
+        usize::MAX,
+        "shmat: {}",
+        io::Error::last_os_error()
+    );
     at
 }
 

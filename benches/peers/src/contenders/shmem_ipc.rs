@@ -33,17 +33,28 @@ impl Channel for Ring {
             tx.empty_signal().try_clone()?,
             tx.full_signal().try_clone()?,
         ];
-        Ok(Ring { tx, capacity: spec.capacity, files, spins: spec.wait == Wait::Spin })
+        Ok(Ring {
+            tx,
+            capacity: spec.capacity,
+            files,
+            spins: spec.wait == Wait::Spin,
+        })
     }
 
     fn sender(self) -> io::Result<End<Tx>> {
-        Ok(End { ring: self.tx, spins: self.spins })
+        Ok(End {
+            ring: self.tx,
+            spins: self.spins,
+        })
     }
 
     fn receiver(self) -> io::Result<End<Rx>> {
         let [memory, empty, full] = self.files;
         let ring = Rx::open(self.capacity, memory, empty, full).map_err(other)?;
-        Ok(End { ring, spins: self.spins })
+        Ok(End {
+            ring,
+            spins: self.spins,
+        })
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::io;
 
-use shmring::backend::ShmStorage;
 use shmring::Options;
+use shmring::backend::ShmStorage;
 
 use crate::channel::{Channel, Receiver, Sender, Spec, other};
 use crate::name::Name;

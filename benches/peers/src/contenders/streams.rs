@@ -54,7 +54,11 @@ pub(crate) struct Pipe(OwnedFd, OwnedFd);
 pub(crate) struct LargePipe(Pipe);
 
 /// A FIFO, of 64 KiB.
-pub(crate) struct Fifo(File, File, #[expect(dead_code, reason = "goes with it")] Name);
+pub(crate) struct Fifo(
+    File,
+    File,
+    #[expect(dead_code, reason = "goes with it")] Name,
+);
 
 /// A pair of Unix stream sockets.
 pub(crate) struct Unix(UnixStream, UnixStream);
