@@ -53,6 +53,16 @@ impl Job {
         }
     }
 
+    /// How much longer than another job it may take: a gigabyte a second.
+    pub(crate) fn at_most(&self) -> Duration {
+        match *self {
+            Job::Stream {
+                total: Some(total), ..
+            } => Duration::from_nanos(total),
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn needs_a_way_back(&self) -> bool {
         matches!(self, Job::RoundTrip { .. })
     }

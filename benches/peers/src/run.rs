@@ -121,7 +121,7 @@ pub(crate) fn processes<C: Channel>(
             }));
         }
     }
-    outcome(&board, &children, plan)
+    outcome(&board, &children, job, plan)
 }
 
 /// The same between two threads of one process.
@@ -166,7 +166,7 @@ pub(crate) fn threads<C: Threads>(
             });
         });
     });
-    outcome(&board, &[child], plan)
+    outcome(&board, &[child], job, plan)
 }
 
 fn setting<'a>(
@@ -217,8 +217,13 @@ fn reporting(board: &Board, body: impl FnOnce()) {
     }
 }
 
-fn outcome(board: &Board, children: &[libc::pid_t], plan: &Plan) -> Result<Sample, String> {
-    match sys::reap(children, plan.limit) {
+fn outcome(
+    board: &Board,
+    children: &[libc::pid_t],
+    job: Job,
+    plan: &Plan,
+) -> Result<Sample, String> {
+    match sys::reap(children, plan.limit + job.at_most()) {
         Ok(()) => Ok(Sample::of(board)),
         Err(how) => Err(board
             .failure()
