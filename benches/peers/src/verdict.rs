@@ -312,3 +312,91 @@ fn set_up(question: &Question, lines: &mut Vec<Line>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Results, Row};
+    use crate::summary;
+
+    fn row(question: &str, case: &str, who: &str, kind: Kind, value: f64) -> Row {
+        Row {
+            run: 1,
+            question: question.into(),
+            case: case.into(),
+            who: who.into(),
+            kind,
+            round: 0,
+            unit: "GB/s".into(),
+            value: Some(value),
+            high: None,
+            bytes: Some(1e9),
+            cpu: Some(1.0 / value),
+            calls: Some(0.0),
+            waits: None,
+            preemptions: None,
+            line_before: Some(70.0),
+            line_after: Some(72.0),
+            dropped: None,
+        }
+    }
+
+    fn verdict(rows: Vec<Row>) -> String {
+        table(&summary::of(&Results {
+            machines: Vec::new(),
+            rows,
+        }))
+    }
+
+    #[test]
+    fn a_bar_is_held_against_the_best_rival_by_medians() {
+        let rows = |ours: f64| {
+            let mut rows = Vec::new();
+            for noise in [0.9, 1.0, 5.0] {
+                rows.push(row(
+                    "throughput",
+                    "4 KiB",
+                    "shmpipe",
+                    Kind::Ours,
+                    ours * noise,
+                ));
+                rows.push(row("throughput", "4 KiB", "slow", Kind::Crate, 3.0));
+                rows.push(row("throughput", "4 KiB", "fast", Kind::Threads, 10.0));
+                // A limit is no rival.
+                rows.push(row("throughput", "4 KiB", "memcpy", Kind::Limit, 99.0));
+            }
+            rows
+        };
+        let text = verdict(rows(20.0));
+        assert!(
+            text.contains("| >= 2 | 2.00 | 20.0 : 10.0 GB/s of fast | yes |"),
+            "{text}"
+        );
+        let text = verdict(rows(19.0));
+        assert!(
+            text.contains("| >= 2 | 1.90 | 19.0 : 10.0 GB/s of fast | **no** |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_was_dropped_does_not_count() {
+        let mut moved = row("throughput", "4 KiB", "shmpipe", Kind::Ours, 99.0);
+        moved.dropped = Some("moved".into());
+        let text = verdict(vec![
+            moved,
+            row("throughput", "4 KiB", "shmpipe", Kind::Ours, 20.0),
+            row("throughput", "4 KiB", "other", Kind::Kernel, 10.0),
+        ]);
+        assert!(text.contains("20.0 : 10.0 GB/s of other"), "{text}");
+    }
+
+    #[test]
+    fn a_round_trip_is_held_against_the_line_of_its_own_run() {
+        let text = verdict(vec![row("round trip", "8 B", "shmpipe", Kind::Ours, 85.2)]);
+        assert!(
+            text.contains("| <= 1.2 | 1.20 | 85.2 : 71.0 ns | yes |"),
+            "{text}"
+        );
+    }
+}
