@@ -23,6 +23,10 @@ pub(crate) enum Slot {
     Calls,
     Waits,
     Preemptions,
+    /// Seconds that a side was kept from its processor, of the measured leg.
+    KeptWaiting,
+    /// Seconds of the measured leg.
+    Elapsed,
     /// Nanoseconds of a round trip of a bare line.
     LineBefore,
     LineAfter,

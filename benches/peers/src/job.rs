@@ -212,6 +212,7 @@ fn follow<S>(
     set.board.writer.set(Slot::Cpu, used.cpu);
     set.board.writer.set(Slot::Waits, used.waits);
     set.board.writer.set(Slot::Preemptions, used.preemptions);
+    set.board.writer.set(Slot::KeptWaiting, used.kept_waiting);
     set.board.writer.set(Slot::Calls, count(called, calls(tx)));
     set.meet();
 }
@@ -321,6 +322,7 @@ fn measure<R: Receiver>(
     let start = Instant::now();
     let (mut value, high) = leg(rx, blocks);
     let used = (set.usage)().since(used);
+    let elapsed = start.elapsed().as_secs_f64();
     let bytes = (blocks * set.job.block() as u64) as f64;
     set.meet();
     if set.parties > 2 {
@@ -335,6 +337,8 @@ fn measure<R: Receiver>(
         slots.set(Slot::Cpu, used.cpu);
         slots.set(Slot::Waits, used.waits);
         slots.set(Slot::Preemptions, used.preemptions);
+        slots.set(Slot::KeptWaiting, used.kept_waiting);
+        slots.set(Slot::Elapsed, elapsed);
         slots.set(Slot::Calls, count(called, rx.calls()));
     }
 }

@@ -68,6 +68,8 @@ impl Place {
 const AGAIN: usize = 4;
 /// How long a run waits in all for its processors to be where it began.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The part of its time that a side may be kept from its processor by others.
+const KEPT_WAITING: f64 = 0.01;
 /// How long a measurement may take over all before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -217,7 +219,7 @@ impl Turns<'_> {
         for _ in 0..=AGAIN {
             let sample = (one.contender.run)(&one.spec, one.job, &self.plan, one.pairs);
             let (sample, dropped) = match &sample {
-                Ok(sample) => (*sample, objection(sample, self.place)),
+                Ok(sample) => (*sample, objection(sample, one.pairs, self.place)),
                 Err(why) => (Sample::bare(f64::NAN), Some(format!("failed: {why}"))),
             };
             let failed = dropped
@@ -245,11 +247,18 @@ impl Turns<'_> {
 }
 
 /// Why a sample does not count.
-fn objection(sample: &Sample, place: Place) -> Option<String> {
+fn objection(sample: &Sample, pairs: usize, place: Place) -> Option<String> {
     let moved = |ns: f64| !ns.is_nan() && Place::of(ns) != place;
     if moved(sample.line_before) || moved(sample.line_after) {
         let (before, after) = (sample.line_before, sample.line_after);
         return Some(format!("moved: line {before:.0} ns, then {after:.0} ns"));
+    }
+    // Several pairs may share a processor: then they wait for each other.
+    if pairs == 1 && sample.kept_waiting > KEPT_WAITING {
+        return Some(format!(
+            "disturbed: waited {:.1} % of the time",
+            sample.kept_waiting * 100.0
+        ));
     }
     None
 }
@@ -278,6 +287,7 @@ fn row(
         calls: some(sample.calls),
         waits: some(sample.waits),
         preemptions: some(sample.preemptions),
+        kept_waiting: some(sample.kept_waiting),
         line_before: some(sample.line_before),
         line_after: some(sample.line_after),
         dropped,

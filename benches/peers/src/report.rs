@@ -125,7 +125,7 @@ pub(crate) fn number(value: f64) -> String {
 fn notes(question: &Question) -> String {
     let (least, most) = question.rounds();
     let mut text = format!(
-        "\nMedians of {least} to {most} rounds, least and most in brackets; {} dropped, for they moved.\n",
+        "\nMedians of {least} to {most} rounds, least and most in brackets; {} dropped, for they moved or were disturbed.\n",
         question.dropped(),
     );
     for failure in &question.failures {

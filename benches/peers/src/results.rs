@@ -43,6 +43,8 @@ pub(crate) struct Row {
     /// Voluntary and involuntary context switches of both sides.
     pub(crate) waits: Option<f64>,
     pub(crate) preemptions: Option<f64>,
+    /// The part of the time that a side was kept from its processor.
+    pub(crate) kept_waiting: Option<f64>,
     /// Nanoseconds of a round trip of a bare line, before and after.
     pub(crate) line_before: Option<f64>,
     pub(crate) line_after: Option<f64>,

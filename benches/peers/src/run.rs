@@ -32,6 +32,9 @@ pub(crate) struct Sample {
     pub(crate) calls: f64,
     pub(crate) waits: f64,
     pub(crate) preemptions: f64,
+    /// The part of the time that the side worse off was kept from its
+    /// processor by others.
+    pub(crate) kept_waiting: f64,
     pub(crate) line_before: f64,
     pub(crate) line_after: f64,
 }
@@ -47,6 +50,11 @@ impl Sample {
             calls: both(Slot::Calls),
             waits: both(Slot::Waits),
             preemptions: both(Slot::Preemptions),
+            kept_waiting: board
+                .reader
+                .get(Slot::KeptWaiting)
+                .max(board.writer.get(Slot::KeptWaiting))
+                / board.reader.get(Slot::Elapsed),
             line_before: board.reader.get(Slot::LineBefore),
             line_after: board.reader.get(Slot::LineAfter),
         }
@@ -63,6 +71,7 @@ impl Sample {
             calls: none,
             waits: none,
             preemptions: none,
+            kept_waiting: none,
             line_before: none,
             line_after: none,
         }

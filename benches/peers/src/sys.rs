@@ -4,6 +4,7 @@
 
 use std::io;
 use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -101,36 +102,62 @@ pub(crate) fn end(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Waits for children of ours. Kills them all once one has failed or `limit`
-/// is over, and says which.
+/// Waits for children of ours, asleep, so as not to disturb them. Kills them
+/// all once one has failed or `limit` is over, and says which.
 pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'static str> {
     let end = Instant::now() + limit;
-    let mut left = children.to_vec();
     let mut verdict = Ok(());
+    let mut left: Vec<(libc::pid_t, OwnedFd)> = children
+        .iter()
+        .map(|&child| (child, pidfd(child)))
+        .collect();
     while !left.is_empty() {
-        left.retain(|&child| {
-            let mut status = 0;
-            // SAFETY: `status` is an integer to write to.
-            if unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == 0 {
+        let mut fds: Vec<libc::pollfd> = left
+            .iter()
+            .map(|(_, fd)| libc::pollfd {
+                fd: fd.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            })
+            .collect();
+        let rest = end.saturating_duration_since(Instant::now()).as_millis() as libc::c_int;
+        // SAFETY: as many pollfds as is said.
+        let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, rest) };
+        if ready == 0 && verdict.is_ok() {
+            verdict = Err("hung");
+        }
+        let mut at = 0;
+        left.retain(|&(child, _)| {
+            let ended = fds[at].revents != 0;
+            at += 1;
+            if !ended {
                 return true;
             }
+            let mut status = 0;
+            // SAFETY: `status` is an integer to write to.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
             if status != 0 && verdict.is_ok() {
                 verdict = Err("died");
             }
             false
         });
-        if verdict.is_ok() && Instant::now() > end {
-            verdict = Err("hung");
-        }
         if verdict.is_err() {
-            for &child in &left {
+            for (child, _) in &left {
                 // SAFETY: a child that is not reaped yet, so the number is its.
-                unsafe { libc::kill(child, libc::SIGKILL) };
+                unsafe { libc::kill(*child, libc::SIGKILL) };
             }
         }
-        std::thread::sleep(Duration::from_micros(300));
     }
     verdict
+}
+
+/// A descriptor that becomes readable when a child of ours ends.
+fn pidfd(child: libc::pid_t) -> OwnedFd {
+    // SAFETY: numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+    assert!(fd >= 0, "pidfd_open: {}", io::Error::last_os_error());
+    // SAFETY: a new descriptor that nobody else has.
+    unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }
 }
 
 /// What a process, or a thread, has used so far.
@@ -142,27 +169,36 @@ pub(crate) struct Usage {
     pub(crate) waits: f64,
     /// How often it lost the processor to somebody else.
     pub(crate) preemptions: f64,
+    /// Seconds that it could have run and was not let.
+    pub(crate) kept_waiting: f64,
 }
 
 impl Usage {
     pub(crate) fn of_thread() -> Usage {
-        Usage::of(libc::RUSAGE_THREAD)
+        Usage::of(libc::RUSAGE_THREAD, "/proc/thread-self/schedstat")
     }
 
     pub(crate) fn of_process() -> Usage {
-        Usage::of(libc::RUSAGE_SELF)
+        Usage::of(libc::RUSAGE_SELF, "/proc/self/schedstat")
     }
 
-    fn of(who: libc::c_int) -> Usage {
+    fn of(who: libc::c_int, schedule: &str) -> Usage {
         // SAFETY: plain integers, for which zeros are a value.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: `used` is a rusage to write to.
         unsafe { libc::getrusage(who, &raw mut used) };
+        // Nanoseconds on a processor, nanoseconds in its queue, and turns.
+        let schedule = std::fs::read_to_string(schedule).unwrap_or_default();
+        let queued = schedule
+            .split_whitespace()
+            .nth(1)
+            .and_then(|ns| ns.parse::<f64>().ok());
         let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
         Usage {
             cpu: seconds(used.ru_utime) + seconds(used.ru_stime),
             waits: used.ru_nvcsw as f64,
             preemptions: used.ru_nivcsw as f64,
+            kept_waiting: queued.map_or(f64::NAN, |ns| ns / 1e9),
         }
     }
 
@@ -171,6 +207,7 @@ impl Usage {
             cpu: self.cpu - before.cpu,
             waits: self.waits - before.waits,
             preemptions: self.preemptions - before.preemptions,
+            kept_waiting: self.kept_waiting - before.kept_waiting,
         }
     }
 }

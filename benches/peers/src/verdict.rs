@@ -335,6 +335,7 @@ mod tests {
             calls: Some(0.0),
             waits: None,
             preemptions: None,
+            kept_waiting: None,
             line_before: Some(70.0),
             line_after: Some(72.0),
             dropped: None,
