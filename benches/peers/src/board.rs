@@ -54,6 +54,7 @@ pub(crate) struct Board {
     round: Line<AtomicU64>,
     count: Line<AtomicU64>,
     more: Line<AtomicU64>,
+    taken: Line<AtomicU64>,
     failed: Line<AtomicU64>,
     pub(crate) reader: Slots,
     pub(crate) writer: Slots,
@@ -105,6 +106,15 @@ impl Board {
 
     pub(crate) fn set_more(&self, more: bool) {
         self.more.0.store(u64::from(more), Ordering::Release);
+    }
+
+    /// Messages that the reader has taken, where the writer waits for that.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take(&self) {
+        self.taken.0.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Bounces the line `trips` times; both sides call it. Gives nanoseconds

@@ -179,10 +179,17 @@ pub(crate) fn write<S: Sender, R: Receiver>(set: &Setting<'_>, mut tx: S, back: 
         }
         Job::Wake => {
             let nap = (NAP.as_nanos() as f64 / clock::ns_per_tick()) as u64;
+            let mut sent = 0;
             follow(set, &mut tx, S::calls, |tx, count| {
                 for _ in 0..count {
+                    // The last one has come, however late, and the receiver
+                    // is on its way to sleep.
+                    while set.board.taken() < sent {
+                        std::hint::spin_loop();
+                    }
                     clock::spin_until(clock::ticks() + nap);
                     tx.send(&clock::ticks().to_le_bytes());
+                    sent += 1;
                 }
             });
         }
@@ -286,7 +293,9 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
                 let (sent, rest) = buffer.split_first_chunk::<8>().expect("8 bytes at least");
                 let sent = u64::from_le_bytes(*sent);
                 cursor.pass(8);
-                if !rest.is_empty() {
+                if rest.is_empty() {
+                    set.board.take();
+                } else {
                     check(&mut cursor, rest);
                 }
                 now.saturating_sub(sent) as f64 * clock::ns_per_tick()

@@ -17,7 +17,7 @@ pub(crate) struct Shared<T>(NonNull<T>);
 /// # Safety
 ///
 /// Zero bytes are a value, and all of it is atomic.
-#[expect(dead_code, reason = "it is a bound")]
+#[allow(dead_code)] // a bound is a use
 pub(crate) unsafe trait Zeroed: Sync {}
 
 impl<T: Zeroed> Shared<T> {
