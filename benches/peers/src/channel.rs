@@ -19,6 +19,7 @@ pub(crate) struct Spec {
     /// Bytes that it can hold, where that can be chosen.
     pub(crate) capacity: usize,
     /// Bytes of the largest block.
+    #[cfg_attr(not(feature = "messages"), allow(dead_code))]
     pub(crate) block: usize,
     pub(crate) wait: Wait,
 }
@@ -63,6 +64,7 @@ pub(crate) trait Receiver {
 
 /// Looks again until `ready` gives something: the wait of contenders that
 /// have none.
+#[cfg_attr(not(feature = "rings"), allow(dead_code))]
 #[inline(always)]
 pub(crate) fn spin<T>(mut ready: impl FnMut() -> Option<T>) -> T {
     loop {
@@ -74,6 +76,7 @@ pub(crate) fn spin<T>(mut ready: impl FnMut() -> Option<T>) -> T {
 }
 
 /// An error of any kind as one of input and output.
+#[cfg_attr(not(feature = "rings"), allow(dead_code))]
 pub(crate) fn other(error: impl std::fmt::Debug) -> io::Error {
     io::Error::other(format!("{error:?}"))
 }

@@ -28,10 +28,10 @@ pub(crate) fn caches() -> String {
     for index in 0..4 {
         let base = format!("/sys/devices/system/cpu/cpu0/cache/index{index}");
         let read = |name| fs::read_to_string(format!("{base}/{name}"));
-        if let (Ok(level), Ok(kind), Ok(size)) = (read("level"), read("type"), read("size")) {
-            if kind.trim() != "Instruction" {
-                caches.push(format!("L{} {}", level.trim(), size.trim()));
-            }
+        if let (Ok(level), Ok(kind), Ok(size)) = (read("level"), read("type"), read("size"))
+            && kind.trim() != "Instruction"
+        {
+            caches.push(format!("L{} {}", level.trim(), size.trim()));
         }
     }
     caches.join(", ")

@@ -39,9 +39,9 @@ impl Source {
     pub(crate) fn next(&self, cursor: &mut Cursor, len: usize) -> &[u8] {
         let from = self.start + cursor.0;
         cursor.pass(len);
+        debug_assert!(from + len <= self.bytes.len());
         // SAFETY: a cursor is below PERIOD, and `len` is at most the block that
         // the memory was made for.
-        debug_assert!(from + len <= self.bytes.len());
         unsafe { self.bytes.get_unchecked(from..from + len) }
     }
 

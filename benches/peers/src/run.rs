@@ -101,11 +101,10 @@ pub(crate) fn processes<C: Channel>(
         links.push((Some(open()?), back));
     }
     let mut children = Vec::new();
-    for pair in 0..pairs {
+    for (pair, (link, back)) in links.iter_mut().enumerate() {
         for reads in [true, false] {
             let cpu = plan.cpus[(2 * pair + usize::from(!reads)) % plan.cpus.len()];
             let set = setting(&board, spec, job, plan, pairs, pair, Usage::of_process);
-            let (link, back) = &mut links[pair];
             children.push(sys::fork(|| {
                 sys::pin(cpu);
                 reporting(&board, || {
