@@ -1,0 +1,363 @@
+//! The questions, and what is measured to answer each.
+
+use std::time::Duration;
+
+use crate::channel::{Spec, Wait};
+use crate::contenders::{self, Contender, Kind};
+use crate::job::{Job, Slow};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// The ring of every contender, unless the question is about its size.
+pub(crate) const CAPACITY: usize = 4 * MIB;
+
+/// A contender with what it is to do.
+#[derive(Clone)]
+pub(crate) struct Entrant {
+    pub(crate) who: String,
+    pub(crate) kind: Kind,
+    pub(crate) contender: Contender,
+    pub(crate) spec: Spec,
+    pub(crate) job: Job,
+    pub(crate) pairs: usize,
+}
+
+/// What is measured in turns: one comparison.
+#[derive(Clone)]
+pub(crate) struct Cell {
+    pub(crate) question: &'static str,
+    pub(crate) case: String,
+    pub(crate) unit: &'static str,
+    /// What a figure of the unit is, of what the job gives.
+    pub(crate) scale: f64,
+    pub(crate) entrants: Vec<Entrant>,
+    /// Rounds at most, where one takes long.
+    pub(crate) rounds: usize,
+}
+
+/// What can be chosen about the questions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) most_gib: u64,
+    pub(crate) cpus: usize,
+}
+
+pub(crate) const QUESTIONS: [&str; 11] = [
+    "throughput",
+    "messages",
+    "round trip",
+    "parking",
+    "wake",
+    "paced",
+    "unaligned",
+    "small rings",
+    "slow side",
+    "growth",
+    "set-up",
+];
+
+/// The cells of a question.
+pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
+    match question {
+        "throughput" => throughput(),
+        "messages" => messages(),
+        "round trip" => round_trip(),
+        "parking" => parking(),
+        "wake" => wake(),
+        "paced" => paced(),
+        "unaligned" => unaligned(),
+        "small rings" => small_rings(),
+        "slow side" => slow_side(),
+        "growth" => growth(extent),
+        "set-up" => set_up(),
+        _ => unreachable!("one of QUESTIONS"),
+    }
+}
+
+fn cell(question: &'static str, case: String, unit: &'static str, entrants: Vec<Entrant>) -> Cell {
+    Cell {
+        question,
+        case,
+        unit,
+        scale: 1.0,
+        entrants,
+        rounds: usize::MAX,
+    }
+}
+
+fn entrant(contender: Contender, job: Job, wait: Wait) -> Entrant {
+    Entrant {
+        who: contender.name.to_string(),
+        kind: contender.kind,
+        contender,
+        spec: Spec {
+            capacity: CAPACITY,
+            block: job.block(),
+            wait,
+        },
+        job,
+        pairs: 1,
+    }
+}
+
+fn named(names: &[&str]) -> Vec<Contender> {
+    contenders::all()
+        .into_iter()
+        .filter(|contender| names.contains(&contender.name))
+        .collect()
+}
+
+fn stream(block: usize) -> Job {
+    Job::Stream {
+        block,
+        skew: (0, 0),
+        slow: None,
+        total: None,
+    }
+}
+
+pub(crate) fn size(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes >= MIB => format!("{} MiB", bytes / MIB),
+        bytes if bytes >= KIB => format!("{} KiB", bytes / KIB),
+        bytes => format!("{bytes} B"),
+    }
+}
+
+/// Every contender that takes the block.
+fn everybody(job: Job, wait: Wait) -> Vec<Entrant> {
+    contenders::all()
+        .into_iter()
+        .filter(|contender| job.block() <= contender.most)
+        .map(|contender| entrant(contender, job, wait))
+        .collect()
+}
+
+fn throughput() -> Vec<Cell> {
+    [64, KIB, 4 * KIB, 64 * KIB, MIB]
+        .map(|block| {
+            let job = stream(block);
+            let mut entrants = everybody(job, Wait::Default);
+            entrants.extend(contenders::copies().map(|copy| entrant(copy, job, Wait::Default)));
+            cell("throughput", size(block), "GB/s", entrants)
+        })
+        .into()
+}
+
+fn messages() -> Vec<Cell> {
+    [8, 64, 256]
+        .map(|block| Cell {
+            scale: 1000.0 / block as f64,
+            ..cell(
+                "messages",
+                size(block),
+                "M/s",
+                everybody(stream(block), Wait::Default),
+            )
+        })
+        .into()
+}
+
+fn round_trip() -> Vec<Cell> {
+    [8, 64, KIB]
+        .map(|block| {
+            cell(
+                "round trip",
+                size(block),
+                "ns",
+                everybody(Job::RoundTrip { block }, Wait::Spin),
+            )
+        })
+        .into()
+}
+
+fn parking() -> Vec<Cell> {
+    let sleepers = [
+        "shmpipe",
+        "pipe",
+        "FIFO",
+        "Unix socket",
+        "TCP loopback",
+        "System V mq",
+    ];
+    let sleepers = named(&[&sleepers[..], &["POSIX mq", "shmem-ipc", "ipc-channel"]].concat());
+    let job = Job::RoundTrip { block: 64 };
+    let entrants = sleepers
+        .into_iter()
+        .map(|who| entrant(who, job, Wait::Park))
+        .collect();
+    vec![Cell {
+        scale: 1e-3,
+        ..cell("parking", size(64), "us", entrants)
+    }]
+}
+
+fn wake() -> Vec<Cell> {
+    let mut all = named(&["shmpipe", "pipe", "Unix socket"]);
+    all.push(contenders::bare_futex());
+    let entrants = all
+        .into_iter()
+        .map(|who| entrant(who, Job::Wake, Wait::Park))
+        .collect();
+    vec![Cell {
+        scale: 1e-3,
+        ..cell("wake", size(8), "us", entrants)
+    }]
+}
+
+fn paced() -> Vec<Cell> {
+    let ours = contenders::all()[0];
+    [
+        (50, 1),
+        (100, 1),
+        (500, 1),
+        (1000, 1),
+        (10_000, 1),
+        (10_000, 16),
+    ]
+    .map(|(every, burst)| {
+        let job = Job::Paced {
+            every: Duration::from_nanos(every),
+            burst,
+        };
+        let case = match (every, burst) {
+            (every, 1) if every < 1000 => format!("every {every} ns"),
+            (every, 1) => format!("every {} us", every / 1000),
+            (every, burst) => format!("{burst} every {} us", every / 1000),
+        };
+        let mut latency = entrant(ours, job, Wait::Spin);
+        latency.who += ", latency policy";
+        cell(
+            "paced",
+            case,
+            "ns",
+            vec![entrant(ours, job, Wait::Default), latency],
+        )
+    })
+    .into()
+}
+
+fn unaligned() -> Vec<Cell> {
+    let ours = contenders::all()[0];
+    [4 * KIB, 64 * KIB, MIB]
+        .map(|block| {
+            let with = |who: &str, block, skew| {
+                let job = Job::Stream {
+                    block,
+                    skew,
+                    slow: None,
+                    total: None,
+                };
+                Entrant {
+                    who: who.to_string(),
+                    ..entrant(ours, job, Wait::Default)
+                }
+            };
+            let entrants = vec![
+                with("aligned", block, (0, 0)),
+                with("source + 13", block, (13, 0)),
+                with("destination + 7", block, (0, 7)),
+                with("both", block, (13, 7)),
+                with("3 bytes less", block - 3, (0, 0)),
+            ];
+            cell("unaligned", size(block), "GB/s", entrants)
+        })
+        .into()
+}
+
+fn small_rings() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for capacity in [64 * KIB, 256 * KIB] {
+        for block in [4 * KIB, 64 * KIB, MIB] {
+            let case = format!("{} ring, {} blocks", size(capacity), size(block));
+            let mut entrants = Vec::new();
+            for contender in named(&["shmpipe", "rtrb", "pipe"]) {
+                let mut one = entrant(contender, stream(block), Wait::Default);
+                one.spec.capacity = capacity;
+                entrants.push(one);
+            }
+            cells.push(cell("small rings", case, "GB/s", entrants));
+        }
+    }
+    cells
+}
+
+/// Blocks of 64 KiB, one side of which works for 50 us after each.
+fn slow_side() -> Vec<Cell> {
+    [("reader", true), ("writer", false)]
+        .map(|(side, reader)| {
+            let slow = Some(Slow {
+                reader,
+                work: Duration::from_micros(50),
+            });
+            let job = Job::Stream {
+                block: 64 * KIB,
+                skew: (0, 0),
+                slow,
+                total: None,
+            };
+            let all = named(&["shmpipe", "pipe", "rtrb"]);
+            let entrants = all
+                .into_iter()
+                .map(|who| entrant(who, job, Wait::Default))
+                .collect();
+            cell("slow side", format!("slower {side}"), "GB/s", entrants)
+        })
+        .into()
+}
+
+/// More bytes, and more rings.
+fn growth(extent: Extent) -> Vec<Cell> {
+    let ours = contenders::all()[0];
+    let block = 64 * KIB;
+    let mut cells = Vec::new();
+    let mut gib = 1;
+    while gib <= extent.most_gib {
+        let job = Job::Stream {
+            block,
+            skew: (0, 0),
+            slow: None,
+            total: Some(gib * GIB),
+        };
+        let entrants = vec![entrant(ours, job, Wait::Default)];
+        let rounds = if gib >= 16 { 3 } else { usize::MAX };
+        cells.push(Cell {
+            rounds,
+            ..cell("growth", format!("{gib} GiB"), "GB/s", entrants)
+        });
+        gib *= 4;
+    }
+    let mut entrants = Vec::new();
+    for pairs in 1..=extent.cpus {
+        let one = entrant(ours, stream(block), Wait::Default);
+        let who = if pairs == 1 {
+            "1 ring".to_string()
+        } else {
+            format!("{pairs} rings")
+        };
+        entrants.push(Entrant { who, pairs, ..one });
+    }
+    cells.push(cell("growth", "rings".to_string(), "GB/s", entrants));
+    cells
+}
+
+fn set_up() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (case, by_path, capacity) in [
+        ("anonymous", false, CAPACITY),
+        ("by path", true, CAPACITY),
+        ("anonymous, 1 GiB", false, GIB as usize),
+    ] {
+        let entrants = contenders::setups(by_path)
+            .map(|contender| {
+                let mut one = entrant(contender, Job::Wake, Wait::Default);
+                one.spec.capacity = capacity;
+                one
+            })
+            .into();
+        cells.push(cell("set-up", case.to_string(), "us", entrants));
+    }
+    cells
+}

@@ -1,0 +1,196 @@
+//! Bar charts as SVG, one for each question that has contenders.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+use crate::contenders::Kind;
+use crate::report::number;
+use crate::results::Results;
+use crate::summary::{self, Cell, Question};
+
+/// The charts: a question, the file's name, its title, and whether more is
+/// better.
+const CHARTS: [(&str, &str, &str, bool); 4] = [
+    (
+        "throughput",
+        "throughput.svg",
+        "Throughput by block, GB/s: more is better",
+        true,
+    ),
+    (
+        "messages",
+        "messages.svg",
+        "Messages, each published, millions a second: more is better",
+        true,
+    ),
+    (
+        "round trip",
+        "round-trip.svg",
+        "Round trip, spinning, ns: less is better",
+        false,
+    ),
+    (
+        "parking",
+        "parking.svg",
+        "Round trip, both sides asleep, us: less is better",
+        false,
+    ),
+];
+
+/// Contenders shown in a chart.
+const SHOWN: usize = 10;
+
+const WIDTH: f64 = 860.0;
+const BAR: f64 = 15.0;
+const LABEL: f64 = 190.0;
+const FIGURE: f64 = 70.0;
+const GAP: f64 = 34.0;
+
+/// Draws what the results have figures for, and names the files.
+pub(crate) fn draw_all(results: &Results, folder: &Path) -> io::Result<Vec<(String, String)>> {
+    std::fs::create_dir_all(folder)?;
+    let questions = summary::of(results);
+    let mut drawn = Vec::new();
+    for (name, file, title, more) in CHARTS {
+        let Some(question) = questions.iter().find(|question| question.name == name) else {
+            continue;
+        };
+        std::fs::write(folder.join(file), draw(question, title, more))?;
+        drawn.push((file.to_string(), title.to_string()));
+    }
+    Ok(drawn)
+}
+
+/// A group of bars for each case, the best at the top. The axis is
+/// logarithmic: figures differ by factors of hundreds.
+fn draw(question: &Question, title: &str, more: bool) -> String {
+    let groups: Vec<(&String, Vec<Bar<'_>>)> = question
+        .cases
+        .iter()
+        .map(|case| (case, bars(question, case, more)))
+        .collect();
+    let all = || {
+        groups
+            .iter()
+            .flat_map(|(_, bars)| bars)
+            .map(|bar| bar.value)
+    };
+    let low = 10f64.powf(all().fold(f64::MAX, f64::min).log10().floor());
+    let high = all().fold(f64::MIN, f64::max);
+    let span = WIDTH - LABEL - FIGURE;
+    let length = |value: f64| (span * (value / low).log10() / (high / low).log10()).max(1.0);
+
+    let rows: usize = groups.iter().map(|(_, bars)| bars.len()).sum();
+    let height = 40.0 + rows as f64 * BAR + groups.len() as f64 * GAP;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"11\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
+         <text x=\"10\" y=\"20\" font-size=\"14\" font-weight=\"bold\" fill=\"#222222\">{title}</text>\n\
+         <text x=\"10\" y=\"34\" fill=\"#777777\">logarithmic; whiskers from the least to the most of \
+         all rounds</text>\n"
+    );
+    let mut y = 40.0;
+    let mut decade = low;
+    while decade <= high {
+        let x = LABEL + length(decade);
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"44\" y2=\"{height}\" stroke=\"#eeeeee\"/>"
+        );
+        decade *= 10.0;
+    }
+    for (case, bars) in &groups {
+        y += GAP - 10.0;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" font-weight=\"bold\" fill=\"#222222\">\
+             {case}</text>",
+            LABEL - 8.0,
+            y - 2.0
+        );
+        for bar in bars {
+            bar.draw(&mut svg, y, &length);
+            y += BAR;
+        }
+        y += 10.0;
+    }
+    svg + "</svg>\n"
+}
+
+struct Bar<'a> {
+    who: &'a str,
+    kind: Kind,
+    value: f64,
+    range: (f64, f64),
+}
+
+impl Bar<'_> {
+    fn draw(&self, svg: &mut String, y: f64, length: &dyn Fn(f64) -> f64) {
+        let color = match self.kind {
+            Kind::Ours => "#1b6ca8",
+            Kind::Kernel => "#c9c2b8",
+            Kind::Crate | Kind::Threads => "#9fb3c1",
+            Kind::Limit => "#e3d9a8",
+        };
+        let weight = if self.kind == Kind::Ours {
+            "bold"
+        } else {
+            "normal"
+        };
+        let threads = if self.kind == Kind::Threads {
+            " (threads)"
+        } else {
+            ""
+        };
+        let (middle, baseline) = (y + BAR / 2.0, y + BAR - 4.0);
+        let end = length(self.value);
+        let (from, to) = (LABEL + length(self.range.0), LABEL + length(self.range.1));
+        let (height, label) = (BAR - 3.0, LABEL - 8.0);
+        let figure = to.max(LABEL + end) + 5.0;
+        let (who, value) = (self.who, number(self.value));
+        let _ = writeln!(
+            svg,
+            "<text x=\"{label}\" y=\"{baseline:.1}\" text-anchor=\"end\" font-weight=\"{weight}\" \
+             fill=\"#333333\">{who}{threads}</text>\
+             <rect x=\"{LABEL}\" y=\"{y:.1}\" width=\"{end:.1}\" height=\"{height}\" fill=\"{color}\"/>\
+             <line x1=\"{from:.1}\" x2=\"{to:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\" \
+             stroke=\"#555555\"/>\
+             <text x=\"{figure:.1}\" y=\"{baseline:.1}\" font-weight=\"{weight}\" fill=\"#333333\">\
+             {value}</text>"
+        );
+    }
+}
+
+/// Ours, the limits, and the best of the others, with pipe and Unix socket in
+/// any case.
+fn bars<'a>(question: &'a Question, case: &str, more: bool) -> Vec<Bar<'a>> {
+    let bar = |cell: &'a Cell| Bar {
+        who: &cell.who,
+        kind: cell.kind,
+        value: cell.median,
+        range: (cell.least, cell.most),
+    };
+    let mut bars: Vec<Bar<'_>> = question.in_case(case).map(bar).collect();
+    if question.name == "round trip" {
+        let line = question.line(case);
+        bars.push(Bar {
+            who: "bare line",
+            kind: Kind::Limit,
+            value: line,
+            range: (line, line),
+        });
+    }
+    bars.sort_by(|a, b| {
+        let order = a.value.total_cmp(&b.value);
+        if more { order.reverse() } else { order }
+    });
+    let mut others = 0;
+    bars.retain(|bar| {
+        let always = matches!(bar.kind, Kind::Ours | Kind::Limit);
+        others += usize::from(!always);
+        always || others <= SHOWN || ["pipe", "Unix socket"].contains(&bar.who)
+    });
+    bars
+}

@@ -1,0 +1,78 @@
+//! One word in shared memory and a futex on it, without anything else: one
+//! value of eight bytes at a time.
+#![allow(unsafe_code)] // the system call
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::channel::{Channel, Receiver, Sender, Spec};
+use crate::sys::{Line, Shared, Zeroed};
+
+#[repr(C)]
+pub(crate) struct Cell {
+    count: Line<AtomicU32>,
+    value: Line<AtomicU64>,
+}
+
+// SAFETY: atomic integers.
+unsafe impl Zeroed for Cell {}
+
+pub(crate) struct Word(Arc<Shared<Cell>>);
+
+/// An end, and the count that it has come to.
+pub(crate) struct End(Arc<Shared<Cell>>, u32);
+
+impl Channel for Word {
+    type Sender = End;
+    type Receiver = End;
+
+    fn open(_: &Spec) -> io::Result<Word> {
+        Ok(Word(Arc::new(Shared::new())))
+    }
+
+    fn sender(self) -> io::Result<End> {
+        Ok(End(self.0, 0))
+    }
+
+    fn receiver(self) -> io::Result<End> {
+        Ok(End(self.0, 0))
+    }
+}
+
+impl Sender for End {
+    fn send(&mut self, block: &[u8]) {
+        let value = u64::from_ne_bytes(block.try_into().expect("eight bytes"));
+        self.0.value.0.store(value, Ordering::Relaxed); // before the count
+        self.1 += 1;
+        self.0.count.0.store(self.1, Ordering::Release);
+        // SAFETY: the word is mapped; the rest are numbers.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                &raw const self.0.count.0,
+                libc::FUTEX_WAKE,
+                1,
+            )
+        };
+    }
+}
+
+impl Receiver for End {
+    fn receive(&mut self, block: &mut [u8]) {
+        loop {
+            let count = self.0.count.0.load(Ordering::Acquire);
+            if count != self.1 {
+                self.1 = count;
+                block.copy_from_slice(&self.0.value.0.load(Ordering::Relaxed).to_ne_bytes());
+                return;
+            }
+            let (word, forever) = (
+                &raw const self.0.count.0,
+                std::ptr::null::<libc::timespec>(),
+            );
+            // SAFETY: the word is mapped; there is no time limit.
+            unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, count, forever) };
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The contenders, one file each.
+
+#[cfg(feature = "rings")]
+mod bbqueue;
+#[cfg(feature = "messages")]
+mod cloudtoid;
+#[cfg(feature = "rings")]
+mod cueue;
+mod futex;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx2;
+#[cfg(feature = "messages")]
+mod ipc_channel;
+#[cfg(feature = "messages")]
+mod ipc_ring;
+#[cfg(feature = "messages")]
+mod ipmpsc;
+mod memcpy;
+mod mq;
+#[cfg(feature = "rings")]
+mod ringbuf;
+#[cfg(feature = "rings")]
+mod ringfire;
+mod rtrb;
+mod setup;
+#[cfg(feature = "rings")]
+mod shmem_ipc;
+mod shmpipe;
+#[cfg(feature = "rings")]
+mod shmring;
+mod streams;
+
+use crate::run::{Run, processes, threads};
+
+/// What it is, for the reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Kind {
+    Ours,
+    /// A transport of the kernel.
+    Kernel,
+    /// A crate, between processes.
+    Crate,
+    /// A crate, between threads.
+    Threads,
+    /// What the machine allows.
+    Limit,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) run: Run,
+    /// Its largest block.
+    pub(crate) most: usize,
+}
+
+const ANY: usize = usize::MAX;
+
+/// Every contender that this build has, ours first.
+pub(crate) fn all() -> Vec<Contender> {
+    let entry = |name, kind, run, most| Contender {
+        name,
+        kind,
+        run,
+        most,
+    };
+    #[allow(unused_mut)] // where no feature is on
+    let mut all = vec![
+        entry(
+            "shmpipe",
+            Kind::Ours,
+            processes::<shmpipe::Ring> as Run,
+            ANY,
+        ),
+        entry("pipe", Kind::Kernel, processes::<streams::Pipe>, ANY),
+        entry(
+            "pipe 1 MiB",
+            Kind::Kernel,
+            processes::<streams::LargePipe>,
+            ANY,
+        ),
+        entry("FIFO", Kind::Kernel, processes::<streams::Fifo>, ANY),
+        entry("Unix socket", Kind::Kernel, processes::<streams::Unix>, ANY),
+        entry("TCP loopback", Kind::Kernel, processes::<streams::Tcp>, ANY),
+        entry("System V mq", Kind::Kernel, processes::<mq::SystemV>, ANY),
+        entry("POSIX mq", Kind::Kernel, processes::<mq::Posix>, ANY),
+        entry("rtrb", Kind::Threads, threads::<rtrb::Ring>, ANY),
+    ];
+    #[cfg(feature = "rings")]
+    all.extend([
+        entry("ringbuf", Kind::Threads, threads::<ringbuf::Ring>, ANY),
+        entry("bbqueue", Kind::Threads, threads::<bbqueue::Ring>, ANY),
+        entry("cueue", Kind::Crate, processes::<cueue::Ring>, ANY),
+        entry("ringfire", Kind::Crate, ringfire::run, 64 << 10),
+        entry("shmem-ipc", Kind::Crate, processes::<shmem_ipc::Ring>, ANY),
+        entry("shmring", Kind::Crate, processes::<shmring::Ring>, ANY),
+    ]);
+    #[cfg(feature = "messages")]
+    all.extend([
+        entry("cloudtoid", Kind::Crate, processes::<cloudtoid::Queue>, ANY),
+        entry("ipc_ring", Kind::Crate, processes::<ipc_ring::Ring>, ANY),
+        entry("ipmpsc", Kind::Crate, processes::<ipmpsc::Ring>, ANY),
+        entry(
+            "ipc-channel",
+            Kind::Crate,
+            processes::<ipc_channel::Bytes>,
+            ANY,
+        ),
+    ]);
+    #[cfg(feature = "iceoryx2")]
+    all.extend([entry(
+        "iceoryx2",
+        Kind::Crate,
+        processes::<iceoryx2::Service>,
+        ANY,
+    )]);
+    all
+}
+
+/// A wake by the futex alone: what parking costs at least.
+pub(crate) fn bare_futex() -> Contender {
+    Contender {
+        name: "bare futex",
+        kind: Kind::Limit,
+        run: processes::<futex::Word>,
+        most: 8,
+    }
+}
+
+/// What one core does with two copies, unchecked and checked.
+pub(crate) fn copies() -> [Contender; 2] {
+    let limit = |name, run| Contender {
+        name,
+        kind: Kind::Limit,
+        run,
+        most: ANY,
+    };
+    [
+        limit("memcpy twice, one core", memcpy::unchecked as Run),
+        limit("the same, checked", memcpy::checked),
+    ]
+}
+
+/// Making a ring by a path or by none: ours, then the bare calls.
+pub(crate) fn setups(by_path: bool) -> [Contender; 2] {
+    let entry = |name, kind, run| Contender {
+        name,
+        kind,
+        run,
+        most: ANY,
+    };
+    if by_path {
+        [
+            entry("shmpipe", Kind::Ours, setup::named as Run),
+            entry("bare calls", Kind::Limit, setup::bare_named),
+        ]
+    } else {
+        [
+            entry("shmpipe", Kind::Ours, setup::anonymous as Run),
+            entry("bare calls", Kind::Limit, setup::bare_anonymous),
+        ]
+    }
+}

@@ -1,0 +1,108 @@
+//! shmpipe beside the kernel's transports and other crates, in one run.
+//!
+//! The method is in the README beside this crate.
+
+mod board;
+mod cells;
+mod channel;
+mod charts;
+mod clock;
+mod contenders;
+mod job;
+mod machine;
+mod measure;
+mod name;
+mod pattern;
+mod readme;
+mod report;
+mod results;
+mod run;
+mod stats;
+mod summary;
+mod sys;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use measure::Options;
+use results::Results;
+
+/// Measures shmpipe beside its rivals, and tells which bars hold.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = false)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures, appends to the results file, and prints the tables (default)
+    Run(Options),
+    /// Prints the tables of a results file, and which bars hold
+    Report { results: PathBuf },
+    /// Draws the charts of a results file
+    Charts {
+        results: PathBuf,
+        /// The folder to draw them into
+        #[arg(long, default_value = "charts")]
+        out: PathBuf,
+    },
+    /// Writes figures and charts of a results file into a README, between its
+    /// marks, and the charts beside it
+    Readme {
+        results: PathBuf,
+        #[arg(long, default_value = "README.md")]
+        readme: PathBuf,
+        /// The folder of the charts, seen from the README
+        #[arg(long, default_value = "benches/charts")]
+        charts: PathBuf,
+    },
+    /// Names the questions and the contenders
+    List,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match act(args.command.unwrap_or(Command::Run(args.options))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(command: Command) -> std::io::Result<()> {
+    match command {
+        Command::Run(options) => {
+            let results = measure::run(&options)?;
+            println!("{}", report::text(&results));
+        }
+        Command::Report { results } => println!("{}", report::text(&Results::read(&results)?)),
+        Command::Charts { results, out } => {
+            for (file, _) in charts::draw_all(&Results::read(&results)?, &out)? {
+                println!("{}", out.join(file).display());
+            }
+        }
+        Command::Readme {
+            results,
+            readme,
+            charts,
+        } => {
+            readme::update(&Results::read(&results)?, &readme, &charts)?;
+        }
+        Command::List => {
+            println!("questions: {}", cells::QUESTIONS.join(", "));
+            for contender in contenders::all() {
+                println!("{:<14} {:?}", contender.name, contender.kind);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! Runs the cells: contenders in turns, in rotated order, with what moved
+//! between processors' places dropped, counted and run again.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::board::{Board, Slot};
+use crate::cells::{self, Cell, Entrant, Extent, QUESTIONS};
+use crate::machine;
+use crate::results::{Log, Machine, Results, Row};
+use crate::run::{Plan, Sample, TRIPS};
+use crate::sys::{self, Shared};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Less of everything: 5 rounds of 25 ms, 1 GiB at most
+    #[arg(long)]
+    quick: bool,
+    /// Questions to ask, by their beginning [default: all]
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Contenders beside shmpipe and the limits, by their beginning [default: all]
+    #[arg(long, value_delimiter = ',')]
+    who: Vec<String>,
+    /// Rounds [default: 11]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Milliseconds of a measurement [default: 60]
+    #[arg(long)]
+    time: Option<u64>,
+    /// The reader's processor and the writer's [default: the first two allowed]
+    #[arg(long, value_delimiter = ',')]
+    cpus: Vec<usize>,
+    /// Where the two are to be to each other; what is elsewhere does not count
+    /// [default: near, or where they are if they do not come near]
+    #[arg(long)]
+    place: Option<Place>,
+    /// The most GiB of a stream, of those from 1 GiB on in steps of 4 [default: 64]
+    #[arg(long)]
+    most_gib: Option<u64>,
+    /// The file that results are appended to
+    #[arg(long, default_value = "results.jsonl")]
+    out: PathBuf,
+}
+
+/// Where two processors are to each other, by the bare line's round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Place {
+    /// One core, by two of its threads.
+    OneCore,
+    /// A cache that they share.
+    Near,
+    Far,
+}
+
+impl Place {
+    fn of(ns: f64) -> Place {
+        match ns {
+            ns if ns < 50.0 => Place::OneCore,
+            ns if ns < 150.0 => Place::Near,
+            _ => Place::Far,
+        }
+    }
+}
+
+/// How often a measurement that moved is run again.
+const AGAIN: usize = 4;
+/// How long a run waits in all for its processors to be where it began.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The part of its time that a side may be kept from its processor by others.
+const KEPT_WAITING: f64 = 0.01;
+/// How long a measurement may take over all before it counts as hung.
+const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) fn run(options: &Options) -> io::Result<Results> {
+    let allowed = sys::allowed_cpus();
+    let cpus = if options.cpus.is_empty() {
+        allowed.iter().copied().take(2).collect()
+    } else {
+        options.cpus.clone()
+    };
+    if cpus.len() < 2 || cpus.iter().any(|cpu| !allowed.contains(cpu)) {
+        return Err(io::Error::other(format!(
+            "two processors are needed, of {allowed:?}"
+        )));
+    }
+    let (rounds, time) = if options.quick { (5, 25) } else { (11, 60) };
+    let rounds = options.rounds.unwrap_or(rounds);
+    let time = Duration::from_millis(options.time.unwrap_or(time));
+    let most_gib = options
+        .most_gib
+        .unwrap_or(if options.quick { 1 } else { 64 });
+
+    let questions: Vec<_> = QUESTIONS
+        .into_iter()
+        .filter(|name| chosen(&options.only, name))
+        .collect();
+    if questions.is_empty() {
+        return Err(io::Error::other(format!(
+            "the questions are {}",
+            QUESTIONS.join(", ")
+        )));
+    }
+    let mut patience = PATIENCE;
+    let wanted_place = options.place.unwrap_or(Place::Near);
+    let line = wait_for(wanted_place, &cpus, &mut patience);
+    let place = options.place.unwrap_or(Place::of(line));
+    patience = PATIENCE;
+    let machine = Machine {
+        run: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs()),
+        cpu: machine::cpu(),
+        cpus: cpus.clone(),
+        caches: machine::caches(),
+        kernel: machine::kernel(),
+        rustc: machine::rustc(),
+        place: format!("{place:?}: a line's round trip takes {line:.0} ns"),
+        time_ms: time.as_millis() as u64,
+        rounds,
+    };
+    let mut log = Log::append(&options.out)?;
+    log.machine(&machine)?;
+    let extent = Extent {
+        most_gib,
+        cpus: allowed.len(),
+    };
+    let start = Instant::now();
+    for question in questions {
+        for mut cell in cells::of(question, extent) {
+            cell.entrants.retain(|one| wanted(one, &options.who));
+            let plan = Plan {
+                cpus: cpus.clone(),
+                time,
+                limit: LIMIT,
+            };
+            let rounds = rounds.min(cell.rounds);
+            let mut turns = Turns {
+                plan,
+                place,
+                patience,
+                run: machine.run,
+                log: &mut log,
+            };
+            turns.measure(&cell, rounds)?;
+            patience = turns.patience;
+        }
+        eprintln!("{:>4.0} s  {question}", start.elapsed().as_secs_f64());
+    }
+    Results::read(&options.out)
+}
+
+fn chosen(wanted: &[String], name: &str) -> bool {
+    wanted.is_empty() || wanted.iter().any(|want| name.starts_with(want.as_str()))
+}
+
+fn wanted(one: &Entrant, who: &[String]) -> bool {
+    use crate::contenders::Kind;
+    matches!(one.kind, Kind::Ours | Kind::Limit) || chosen(who, &one.who)
+}
+
+/// A bare line's round trip between the first two processors, in ns, once they
+/// are where they are wanted, or `patience` is over.
+fn wait_for(place: Place, cpus: &[usize], patience: &mut Duration) -> f64 {
+    let start = Instant::now();
+    let mut line = probe(cpus);
+    while Place::of(line) != place && start.elapsed() < *patience {
+        std::thread::sleep(Duration::from_millis(30));
+        line = probe(cpus);
+    }
+    *patience = patience.saturating_sub(start.elapsed());
+    line
+}
+
+fn probe(cpus: &[usize]) -> f64 {
+    let board = Shared::<Board>::new();
+    let children = [true, false].map(|leads| {
+        sys::fork(|| {
+            sys::pin(cpus[usize::from(!leads)]);
+            let ns = board.bounce(leads, TRIPS);
+            if leads {
+                board.reader.set(Slot::Value, ns);
+            }
+        })
+    });
+    match sys::reap(&children, LIMIT) {
+        Ok(()) => board.reader.get(Slot::Value),
+        Err(_) => f64::NAN,
+    }
+}
+
+/// What is the same for all measurements of a run.
+struct Turns<'a> {
+    plan: Plan,
+    place: Place,
+    patience: Duration,
+    run: u64,
+    log: &'a mut Log,
+}
+
+impl Turns<'_> {
+    /// One cell: so many rounds, each of which begins with another contender.
+    fn measure(&mut self, cell: &Cell, rounds: usize) -> io::Result<()> {
+        let mut failed = vec![false; cell.entrants.len()];
+        for round in 0..rounds {
+            for turn in 0..cell.entrants.len() {
+                let which = (round + turn) % cell.entrants.len();
+                if !failed[which] {
+                    failed[which] = !self.take(cell, &cell.entrants[which], round)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn of one contender; false once it cannot be measured.
+    fn take(&mut self, cell: &Cell, one: &Entrant, round: usize) -> io::Result<bool> {
+        for _ in 0..=AGAIN {
+            let sample = (one.contender.run)(&one.spec, one.job, &self.plan, one.pairs);
+            let (sample, dropped) = match &sample {
+                Ok(sample) => (*sample, objection(sample, one.pairs, self.place)),
+                Err(why) => (Sample::bare(f64::NAN), Some(format!("failed: {why}"))),
+            };
+            let failed = dropped
+                .as_ref()
+                .is_some_and(|why| why.starts_with("failed"));
+            if failed {
+                eprintln!(
+                    "{}, {}, {}: {}",
+                    cell.question,
+                    cell.case,
+                    one.who,
+                    dropped.as_deref().unwrap_or("")
+                );
+            }
+            let counts = dropped.is_none();
+            self.log
+                .row(&row(cell, one, self.run, round, &sample, dropped))?;
+            if counts || failed {
+                return Ok(counts);
+            }
+            wait_for(self.place, &self.plan.cpus, &mut self.patience);
+        }
+        Ok(true)
+    }
+}
+
+/// Why a sample does not count.
+fn objection(sample: &Sample, pairs: usize, place: Place) -> Option<String> {
+    let moved = |ns: f64| !ns.is_nan() && Place::of(ns) != place;
+    if moved(sample.line_before) || moved(sample.line_after) {
+        let (before, after) = (sample.line_before, sample.line_after);
+        return Some(format!("moved: line {before:.0} ns, then {after:.0} ns"));
+    }
+    // Several pairs may share a processor: then they wait for each other.
+    if pairs == 1 && sample.kept_waiting > KEPT_WAITING {
+        return Some(format!(
+            "disturbed: waited {:.1} % of the time",
+            sample.kept_waiting * 100.0
+        ));
+    }
+    None
+}
+
+fn row(
+    cell: &Cell,
+    one: &Entrant,
+    run: u64,
+    round: usize,
+    sample: &Sample,
+    dropped: Option<String>,
+) -> Row {
+    let some = |value: f64| value.is_finite().then_some(value);
+    Row {
+        run,
+        question: cell.question.to_string(),
+        case: cell.case.clone(),
+        who: one.who.clone(),
+        kind: one.kind,
+        round,
+        unit: cell.unit.to_string(),
+        value: some(sample.value * cell.scale),
+        high: some(sample.high * cell.scale),
+        bytes: some(sample.bytes),
+        cpu: some(sample.cpu),
+        calls: some(sample.calls),
+        waits: some(sample.waits),
+        preemptions: some(sample.preemptions),
+        kept_waiting: some(sample.kept_waiting),
+        line_before: some(sample.line_before),
+        line_after: some(sample.line_after),
+        dropped,
+    }
+}

@@ -1,0 +1,237 @@
+//! The bytes that are sent, and the check of every one of them.
+//!
+//! Word `i` of 32 bits is `(i + 1) * STEP`, begun anew every [`PERIOD`] bytes.
+//! The period is no multiple of any ring, so bytes of another lap are wrong
+//! bytes. The writer sends from memory that holds the pattern; the reader
+//! makes the words that it expects in registers, so that its check costs one
+//! pass over what it has received and no more memory.
+#![allow(unsafe_code)] // vectors
+
+/// Bytes after which the pattern repeats: 1021 lines, a prime.
+pub(crate) const PERIOD: usize = 1021 * 64;
+const STEP: u32 = 0x9e37_79b1;
+
+/// Memory that holds the pattern, begun `skew` bytes past a page.
+pub(crate) struct Source {
+    bytes: Vec<u8>,
+    start: usize,
+    words_equal: fn(&[u8], u32) -> bool,
+}
+
+impl Source {
+    /// For blocks of at most `block` bytes.
+    pub(crate) fn new(block: usize, skew: usize) -> Source {
+        let len = PERIOD + block;
+        let mut bytes = vec![0; len + skew + 4096];
+        let start = bytes.as_ptr().align_offset(4096) + skew;
+        for (at, byte) in bytes[start..start + len].iter_mut().enumerate() {
+            *byte = byte_at(at);
+        }
+        Source {
+            bytes,
+            start,
+            words_equal: kernel(),
+        }
+    }
+
+    /// `len` bytes of the stream from the cursor on, which moves past them.
+    #[inline(always)]
+    pub(crate) fn next(&self, cursor: &mut Cursor, len: usize) -> &[u8] {
+        let from = self.start + cursor.0;
+        cursor.pass(len);
+        debug_assert!(from + len <= self.bytes.len());
+        // SAFETY: a cursor is below PERIOD, and `len` is at most the block that
+        // the memory was made for.
+        unsafe { self.bytes.get_unchecked(from..from + len) }
+    }
+
+    /// Whether `bytes` are the stream from the cursor on, which moves past them.
+    #[inline(always)]
+    pub(crate) fn check(&self, cursor: &mut Cursor, bytes: &[u8]) -> bool {
+        if bytes.len() <= 256 {
+            let expected = self.next(cursor, bytes.len());
+            return short_equal(bytes, expected);
+        }
+        self.check_long(cursor, bytes)
+    }
+
+    fn check_long(&self, cursor: &mut Cursor, mut bytes: &[u8]) -> bool {
+        let at = cursor.0;
+        if at.is_multiple_of(4) && bytes.len().is_multiple_of(4) && at + bytes.len() <= PERIOD {
+            cursor.pass(bytes.len());
+            return (self.words_equal)(bytes, (at / 4) as u32);
+        }
+        let mut good = true;
+        while !bytes.is_empty() {
+            let piece = bytes.len().min(PERIOD - cursor.0);
+            let (now, later) = bytes.split_at(piece);
+            // To the next word, words, and what is left.
+            let head = (cursor.0.next_multiple_of(4) - cursor.0).min(piece);
+            let (head, rest) = now.split_at(head);
+            let (words, tail) = rest.split_at(rest.len() & !3);
+            good &= few_equal(head, self.next(cursor, head.len()));
+            good &= (self.words_equal)(words, (cursor.0 / 4) as u32);
+            cursor.pass(words.len());
+            good &= few_equal(tail, self.next(cursor, tail.len()));
+            bytes = later;
+        }
+        good
+    }
+}
+
+/// A place in the pattern.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cursor(usize);
+
+impl Cursor {
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, len: usize) {
+        self.0 += len;
+        if self.0 >= PERIOD {
+            self.0 %= PERIOD;
+        }
+    }
+}
+
+fn byte_at(at: usize) -> u8 {
+    let at = at % PERIOD;
+    word(at as u32 / 4).to_le_bytes()[at % 4]
+}
+
+#[inline(always)]
+fn word(index: u32) -> u32 {
+    index.wrapping_add(1).wrapping_mul(STEP)
+}
+
+/// By words of eight bytes: a load is never longer than the store before it.
+#[inline(always)]
+fn short_equal(bytes: &[u8], expected: &[u8]) -> bool {
+    let (a, b) = (bytes.as_chunks::<8>(), expected.as_chunks::<8>());
+    let mut differ = 0;
+    for (a, b) in a.0.iter().zip(b.0) {
+        differ |= u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    }
+    differ == 0 && a.1 == b.1
+}
+
+/// Less than a word, without a call.
+#[inline(always)]
+fn few_equal(bytes: &[u8], expected: &[u8]) -> bool {
+    let differ = bytes
+        .iter()
+        .zip(expected)
+        .fold(0, |differ, (a, b)| differ | (a ^ b));
+    differ == 0
+}
+
+/// What tells whether bytes, whole words, are the words from one on.
+fn kernel() -> fn(&[u8], u32) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        return |bytes, first| unsafe { words_equal_avx2(bytes, first) };
+    }
+    words_equal_portable
+}
+
+fn words_equal_portable(bytes: &[u8], first: u32) -> bool {
+    let mut differ = 0;
+    for (at, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
+        differ |= u32::from_le_bytes(*bytes) ^ word(first.wrapping_add(at as u32));
+    }
+    differ == 0
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn words_equal_avx2(bytes: &[u8], first: u32) -> bool {
+    use core::arch::x86_64::{
+        __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi32,
+        _mm256_setzero_si256, _mm256_testz_si256, _mm256_xor_si256,
+    };
+    const LANES: u32 = 8;
+    const VECTORS: usize = 4;
+    // What the words of the first vector add to `first`'s.
+    const LANE: [i32; LANES as usize] = {
+        let mut lane = [0; LANES as usize];
+        let mut at = 0;
+        while at < LANES {
+            lane[at as usize] = STEP.wrapping_mul(at).cast_signed();
+            at += 1;
+        }
+        lane
+    };
+    let lane: &'static [i32; LANES as usize] = &LANE;
+    // SAFETY: 32 bytes, which need not be aligned.
+    let lanes = unsafe { _mm256_loadu_si256(lane.as_ptr().cast()) };
+    let step = |vectors: u32| _mm256_set1_epi32((vectors * LANES).wrapping_mul(STEP).cast_signed());
+    let start = _mm256_add_epi32(_mm256_set1_epi32(word(first).cast_signed()), lanes);
+    let mut expected = [start; VECTORS];
+    for (vector, expected) in expected.iter_mut().enumerate() {
+        *expected = _mm256_add_epi32(start, step(vector as u32));
+    }
+    let far = step(VECTORS as u32);
+    let mut differ = [_mm256_setzero_si256(); VECTORS];
+    let (parts, rest) = bytes.as_chunks::<{ 32 * VECTORS }>();
+    for part in parts {
+        let at: *const __m256i = part.as_ptr().cast();
+        for vector in 0..VECTORS {
+            // SAFETY: inside `part`; the load need not be aligned.
+            let found = unsafe { _mm256_loadu_si256(at.add(vector)) };
+            let wrong = _mm256_xor_si256(found, expected[vector]);
+            differ[vector] = _mm256_or_si256(differ[vector], wrong);
+            expected[vector] = _mm256_add_epi32(expected[vector], far);
+        }
+    }
+    let (vectors, rest) = rest.as_chunks::<32>();
+    for vector in vectors {
+        // SAFETY: 32 bytes; the load need not be aligned.
+        let found = unsafe { _mm256_loadu_si256(vector.as_ptr().cast()) };
+        differ[0] = _mm256_or_si256(differ[0], _mm256_xor_si256(found, expected[0]));
+        expected[0] = _mm256_add_epi32(expected[0], step(1));
+    }
+    let all = _mm256_or_si256(
+        _mm256_or_si256(differ[0], differ[1]),
+        _mm256_or_si256(differ[2], differ[3]),
+    );
+    let done = (bytes.len() - rest.len()) / 4;
+    _mm256_testz_si256(all, all) == 1 && words_equal_portable(rest, first.wrapping_add(done as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wrong_byte_is_noticed() {
+        for len in [
+            1, 7, 8, 63, 64, 255, 256, 257, 300, 1021, 4096, 65_533, 70_000,
+        ] {
+            let source = Source::new(len, 13);
+            for start in [0, 1, 2, 3, 60, PERIOD - 65, PERIOD - 1] {
+                let mut cursor = Cursor(start);
+                let sent = source.next(&mut cursor, len).to_vec();
+                let mut received = sent.clone();
+                let mut again = Cursor(start);
+                assert!(source.check(&mut again, &received), "{len} from {start}");
+                assert_eq!(again.0, cursor.0);
+                for at in (0..len).step_by(1 + len / 200).chain([len - 1]) {
+                    received[at] ^= 0x10;
+                    assert!(!source.check(&mut Cursor(start), &received), "{len}, {at}");
+                    received[at] ^= 0x10;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lap_of_a_ring_is_not_the_stream() {
+        let source = Source::new(4096, 0);
+        let mut bytes = vec![0; 4096];
+        for lap in [4096, 65_536, 262_144, 4 << 20] {
+            let old = source.next(&mut Cursor(lap % PERIOD), 4096);
+            bytes.copy_from_slice(old);
+            assert!(!source.check(&mut Cursor(0), &bytes));
+        }
+    }
+}

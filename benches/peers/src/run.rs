@@ -1,0 +1,240 @@
+//! One measurement: two processes, or two threads, pinned, with the placement
+//! probed before and after.
+
+use std::io;
+use std::time::Duration;
+
+use crate::board::{Board, Slot};
+use crate::channel::{Channel, Spec, Threads};
+use crate::clock;
+use crate::job::{self, Job, Setting};
+use crate::sys::{self, Shared, Usage};
+
+/// Round trips of the bare line in a probe: a third of a millisecond.
+pub(crate) const TRIPS: u64 = 4096;
+
+/// Where and for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The reader's processor, the writer's, and more for more pairs.
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) time: Duration,
+    pub(crate) limit: Duration,
+}
+
+/// What a measurement gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) value: f64,
+    pub(crate) high: f64,
+    pub(crate) bytes: f64,
+    pub(crate) cpu: f64,
+    pub(crate) calls: f64,
+    pub(crate) waits: f64,
+    pub(crate) preemptions: f64,
+    /// The part of the time that the side worse off was kept from its
+    /// processor by others.
+    pub(crate) kept_waiting: f64,
+    pub(crate) line_before: f64,
+    pub(crate) line_after: f64,
+}
+
+impl Sample {
+    fn of(board: &Board) -> Sample {
+        let both = |slot| board.reader.get(slot) + board.writer.get(slot);
+        Sample {
+            value: board.reader.get(Slot::Value),
+            high: board.reader.get(Slot::High),
+            bytes: board.reader.get(Slot::Bytes),
+            cpu: both(Slot::Cpu),
+            calls: both(Slot::Calls),
+            waits: both(Slot::Waits),
+            preemptions: both(Slot::Preemptions),
+            kept_waiting: board
+                .reader
+                .get(Slot::KeptWaiting)
+                .max(board.writer.get(Slot::KeptWaiting))
+                / board.reader.get(Slot::Elapsed),
+            line_before: board.reader.get(Slot::LineBefore),
+            line_after: board.reader.get(Slot::LineAfter),
+        }
+    }
+
+    /// A figure alone.
+    pub(crate) fn bare(value: f64) -> Sample {
+        let none = f64::NAN;
+        Sample {
+            value,
+            high: none,
+            bytes: none,
+            cpu: none,
+            calls: none,
+            waits: none,
+            preemptions: none,
+            kept_waiting: none,
+            line_before: none,
+            line_after: none,
+        }
+    }
+}
+
+/// How a contender is run.
+pub(crate) type Run = fn(&Spec, Job, &Plan, usize) -> Result<Sample, String>;
+
+/// `pairs` channels of the kind at once, each between two processes.
+pub(crate) fn processes<C: Channel>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String> {
+    clock::ns_per_tick(); // once, for all children
+    let board = Shared::<Board>::new();
+    let open = || C::open(spec).map_err(|error| error.to_string());
+    let mut links = Vec::new();
+    for _ in 0..pairs {
+        let back = if job.needs_a_way_back() {
+            Some(open()?)
+        } else {
+            None
+        };
+        links.push((Some(open()?), back));
+    }
+    let mut children = Vec::new();
+    for (pair, (link, back)) in links.iter_mut().enumerate() {
+        for reads in [true, false] {
+            let cpu = plan.cpus[(2 * pair + usize::from(!reads)) % plan.cpus.len()];
+            let set = setting(&board, spec, job, plan, pairs, pair, Usage::of_process);
+            children.push(sys::fork(|| {
+                sys::pin(cpu);
+                reporting(&board, || {
+                    let link = link.take().expect("taken in the child only");
+                    let back = back.take();
+                    probe(&set, reads, pairs, Slot::LineBefore);
+                    if reads {
+                        let tx = back.map(C::sender).transpose();
+                        let rx = link.receiver();
+                        let (tx, rx) = (opened(tx), opened(rx));
+                        set.board.meet(set.parties);
+                        job::read(&set, rx, tx);
+                    } else {
+                        let rx = back.map(C::receiver).transpose();
+                        let tx = link.sender();
+                        let (tx, rx) = (opened(tx), opened(rx));
+                        set.board.meet(set.parties);
+                        job::write(&set, tx, rx);
+                    }
+                    probe(&set, reads, pairs, Slot::LineAfter);
+                });
+            }));
+        }
+    }
+    outcome(&board, &children, job, plan)
+}
+
+/// The same between two threads of one process.
+pub(crate) fn threads<C: Threads>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String> {
+    if pairs != 1 {
+        return Err("several rings are measured between processes only".into());
+    }
+    clock::ns_per_tick();
+    let board = Shared::<Board>::new();
+    let child = sys::fork(|| {
+        reporting(&board, || {
+            let set = setting(&board, spec, job, plan, 1, 0, Usage::of_thread);
+            let (tx, rx) = opened(C::open(spec)).split();
+            let (back, there) = if job.needs_a_way_back() {
+                let (there, back) = opened(C::open(spec)).split();
+                (Some(back), Some(there))
+            } else {
+                (None, None)
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    sys::pin(plan.cpus[0]);
+                    reporting(&board, || {
+                        probe(&set, true, 1, Slot::LineBefore);
+                        job::read(&set, rx, there);
+                        probe(&set, true, 1, Slot::LineAfter);
+                    });
+                });
+                scope.spawn(|| {
+                    sys::pin(plan.cpus[1]);
+                    reporting(&board, || {
+                        probe(&set, false, 1, Slot::LineBefore);
+                        job::write(&set, tx, back);
+                        probe(&set, false, 1, Slot::LineAfter);
+                    });
+                });
+            });
+        });
+    });
+    outcome(&board, &[child], job, plan)
+}
+
+fn setting<'a>(
+    board: &'a Board,
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+    pair: usize,
+    usage: fn() -> Usage,
+) -> Setting<'a> {
+    Setting {
+        board,
+        job,
+        time: plan.time,
+        capacity: spec.capacity,
+        parties: 2 * pairs as u64,
+        first: pair == 0,
+        usage,
+    }
+}
+
+fn probe(set: &Setting<'_>, reads: bool, pairs: usize, slot: Slot) {
+    if pairs > 1 {
+        return; // no line of their own, and no processor either
+    }
+    let line = set.board.bounce(reads, TRIPS);
+    if reads {
+        set.board.reader.set(slot, line);
+    }
+}
+
+fn opened<T>(result: io::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("does not open: {error}"))
+}
+
+/// Leaves word on the board of what went wrong.
+fn reporting(board: &Board, body: impl FnOnce()) {
+    let body = std::panic::AssertUnwindSafe(body);
+    if let Err(panic) = std::panic::catch_unwind(body) {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("panicked");
+        board.fail(text);
+        sys::end(1);
+    }
+}
+
+fn outcome(
+    board: &Board,
+    children: &[libc::pid_t],
+    job: Job,
+    plan: &Plan,
+) -> Result<Sample, String> {
+    match sys::reap(children, plan.limit + job.at_most()) {
+        Ok(()) => Ok(Sample::of(board)),
+        Err(how) => Err(board
+            .failure()
+            .map_or(how.to_string(), |why| format!("{how}: {why}"))),
+    }
+}

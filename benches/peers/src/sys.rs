@@ -1,0 +1,213 @@
+//! What the harness asks of the kernel: processes, processors, shared memory
+//! and what a process has used.
+#![allow(unsafe_code)] // the calls of C
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// Values that the processes forked later share with this one. Their pages
+/// are there before anybody uses them.
+pub(crate) struct Shared<T>(NonNull<T>);
+
+/// What may lie in memory of zeros that several processes write to.
+///
+/// # Safety
+///
+/// Zero bytes are a value, and all of it is atomic.
+#[allow(dead_code)] // a bound is a use
+pub(crate) unsafe trait Zeroed: Sync {}
+
+impl<T: Zeroed> Shared<T> {
+    /// A value of zeros.
+    pub(crate) fn new() -> Shared<T> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let kind = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<T>(), access, kind, -1, 0) };
+        assert_ne!(at, libc::MAP_FAILED, "{}", io::Error::last_os_error());
+        Shared(NonNull::new(at.cast()).expect("a mapping is not at zero"))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: mapped in `new`, as long as a `T`, page aligned, zeros or
+        // what atomic stores have made of them (`Zeroed`).
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping of `new`, which nothing refers to any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<T>()) };
+    }
+}
+
+// SAFETY: it gives out shared references to a `T` alone, which is `Sync`.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+// SAFETY: as above, and memory can be unmapped by any thread.
+unsafe impl<T: Sync> Send for Shared<T> {}
+
+/// A line of its own: two of what the prefetcher takes at once.
+#[repr(C, align(128))]
+pub(crate) struct Line<T>(pub(crate) T);
+
+/// The processors that this process may use.
+pub(crate) fn allowed_cpus() -> Vec<usize> {
+    // SAFETY: plain integers, for which zeros are a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is as long as is said.
+    unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
+    (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: below CPU_SETSIZE.
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect()
+}
+
+/// Keeps the calling thread to one processor.
+pub(crate) fn pin(cpu: usize) {
+    // SAFETY: as in `allowed_cpus`.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `cpu` was found in such a set.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is as long as is said.
+    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+    assert_eq!(done, 0, "cpu {cpu}: {}", io::Error::last_os_error());
+}
+
+/// Runs `body` in a child process, which ends without running what belongs to
+/// this one. This process has one thread.
+pub(crate) fn fork(body: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: one thread, so that no lock is held by another.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", io::Error::last_os_error()),
+        0 => {
+            std::panic::set_hook(Box::new(|_| {})); // the board has the words
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            end(i32::from(done.is_err()))
+        }
+        child => child,
+    }
+}
+
+/// Ends this process, and runs nothing of what it has inherited.
+pub(crate) fn end(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for children of ours, asleep, so as not to disturb them. Kills them
+/// all once one has failed or `limit` is over, and says which.
+pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'static str> {
+    let end = Instant::now() + limit;
+    let mut verdict = Ok(());
+    let mut left: Vec<(libc::pid_t, OwnedFd)> = children
+        .iter()
+        .map(|&child| (child, pidfd(child)))
+        .collect();
+    while !left.is_empty() {
+        let mut fds: Vec<libc::pollfd> = left
+            .iter()
+            .map(|(_, fd)| libc::pollfd {
+                fd: fd.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            })
+            .collect();
+        let rest = end.saturating_duration_since(Instant::now()).as_millis() as libc::c_int;
+        // SAFETY: as many pollfds as is said.
+        let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, rest) };
+        if ready == 0 && verdict.is_ok() {
+            verdict = Err("hung");
+        }
+        let mut at = 0;
+        left.retain(|&(child, _)| {
+            let ended = fds[at].revents != 0;
+            at += 1;
+            if !ended {
+                return true;
+            }
+            let mut status = 0;
+            // SAFETY: `status` is an integer to write to.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            if status != 0 && verdict.is_ok() {
+                verdict = Err("died");
+            }
+            false
+        });
+        if verdict.is_err() {
+            for (child, _) in &left {
+                // SAFETY: a child that is not reaped yet, so the number is its.
+                unsafe { libc::kill(*child, libc::SIGKILL) };
+            }
+        }
+    }
+    verdict
+}
+
+/// A descriptor that becomes readable when a child of ours ends.
+fn pidfd(child: libc::pid_t) -> OwnedFd {
+    // SAFETY: numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+    assert!(fd >= 0, "pidfd_open: {}", io::Error::last_os_error());
+    // SAFETY: a new descriptor that nobody else has.
+    unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }
+}
+
+/// What a process, or a thread, has used so far.
+#[derive(Clone, Copy)]
+pub(crate) struct Usage {
+    /// Seconds of processor time, in user code and in the kernel.
+    pub(crate) cpu: f64,
+    /// How often it gave up the processor to wait.
+    pub(crate) waits: f64,
+    /// How often it lost the processor to somebody else.
+    pub(crate) preemptions: f64,
+    /// Seconds that it could have run and was not let.
+    pub(crate) kept_waiting: f64,
+}
+
+impl Usage {
+    pub(crate) fn of_thread() -> Usage {
+        Usage::of(libc::RUSAGE_THREAD, "/proc/thread-self/schedstat")
+    }
+
+    pub(crate) fn of_process() -> Usage {
+        Usage::of(libc::RUSAGE_SELF, "/proc/self/schedstat")
+    }
+
+    fn of(who: libc::c_int, schedule: &str) -> Usage {
+        // SAFETY: plain integers, for which zeros are a value.
+        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `used` is a rusage to write to.
+        unsafe { libc::getrusage(who, &raw mut used) };
+        // Nanoseconds on a processor, nanoseconds in its queue, and turns.
+        let schedule = std::fs::read_to_string(schedule).unwrap_or_default();
+        let queued = schedule
+            .split_whitespace()
+            .nth(1)
+            .and_then(|ns| ns.parse::<f64>().ok());
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        Usage {
+            cpu: seconds(used.ru_utime) + seconds(used.ru_stime),
+            waits: used.ru_nvcsw as f64,
+            preemptions: used.ru_nivcsw as f64,
+            kept_waiting: queued.map_or(f64::NAN, |ns| ns / 1e9),
+        }
+    }
+
+    pub(crate) fn since(self, before: Usage) -> Usage {
+        Usage {
+            cpu: self.cpu - before.cpu,
+            waits: self.waits - before.waits,
+            preemptions: self.preemptions - before.preemptions,
+            kept_waiting: self.kept_waiting - before.kept_waiting,
+        }
+    }
+}
