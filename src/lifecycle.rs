@@ -285,7 +285,7 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
 }
 
 /// Lets the others believe a formatted segment.
-fn publish(region: &ShmRegion) {
+pub(crate) fn publish(region: &impl Region) {
     step!(Formatted);
     let word = &region.header().state.word;
     word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
@@ -300,10 +300,13 @@ pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim,
         match roles::claim(region, role, views) {
             Ok(claim) => break claim,
             Err(Denied::Gone) => return Err(OpenError::Removed { id: region.id() }),
-            // Somebody is half way through leaving, or through a claim.
+            // Somebody is half way through leaving, through a claim, or through
+            // saying that the holder is dead.
             Err(Denied::Taken { .. })
-                if roles::state(region.header()).tenure(role) == Some(Tenure::Free)
-                    && start.elapsed() < HALF_DONE =>
+                if matches!(
+                    roles::state(region.header()).tenure(role),
+                    Some(Tenure::Free | Tenure::Lost)
+                ) && start.elapsed() < HALF_DONE =>
             {
                 std::thread::yield_now();
             }

@@ -112,14 +112,27 @@ pub(crate) fn transition<E>(
 /// Claims `role`. `views` is what the claim adds to the attach count: nothing
 /// when the same mapping is counted for the other role already.
 pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim, Denied> {
+    let kind = region.geometry().kind;
+    let is_dead = |found| holder_is_dead(region, role, found);
+    claim_as(Process::current(), region, kind, role, views, is_dead)
+}
+
+/// Claims `role` for the process `me`, in any memory. `is_dead` says whether
+/// the process of an owner word is proven dead.
+pub(crate) fn claim_as(
+    me: Process,
+    region: &impl Region,
+    kind: Kind,
+    role: Role,
+    views: u32,
+    is_dead: impl FnOnce(u64) -> bool,
+) -> Result<Claim, Denied> {
     let header = region.header();
     let record = header.record(role);
-    let kind = region.geometry().kind;
-    let me = Process::current();
 
     let now = state(header);
     let found = record.owner.load(Ordering::Acquire); // P6
-    let dead = found != 0 && holder_is_dead(region, role, found);
+    let dead = found != 0 && is_dead(found);
     let refused = |refusal| match refusal {
         Refusal::Taken => Denied::Taken { pid: pid_of(found) },
         Refusal::Gone => Denied::Gone,
@@ -139,6 +152,9 @@ pub(crate) fn claim(region: &ShmRegion, role: Role, views: u32) -> Result<Claim,
 
     step!(OwnerTaken);
 
+    // Release: whoever reads one of the words below finds the owner changed
+    // when it looks again.
+    fence(Ordering::Release); // P6
     // Relaxed: published by `complete`.
     record.start.store(me.start, Ordering::Relaxed); // P6
     record
@@ -183,12 +199,12 @@ fn release_owner(record: &Record, owner: u64) {
 /// Gives `claim` up and tells the peer. Returns the life-cycle word before and
 /// after; nothing, and does nothing, when the role is no longer this claim's.
 pub(crate) fn leave(
-    region: &ShmRegion,
+    region: &impl Region,
+    kind: Kind,
     claim: &Claim,
     departure: Departure,
 ) -> Option<(State, State)> {
     let header = region.header();
-    let kind = region.geometry().kind;
     let record = header.record(claim.role);
     if record.owner.load(Ordering::Acquire) != claim.owner {
         return None; // P6
@@ -216,7 +232,7 @@ pub(crate) fn leave(
 
 /// Gives up a named ring that nobody has joined. `false` when somebody just
 /// has.
-pub(crate) fn leave_unpaired(region: &ShmRegion) -> bool {
+pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
     transition(region.header(), |state| match state.life() {
         Some(Life::Paired) => Err(()),
         _ => Ok(state.remove()),
@@ -226,7 +242,7 @@ pub(crate) fn leave_unpaired(region: &ShmRegion) -> bool {
 
 /// Gives up a ring that was found in this state. `false` when it has moved on
 /// since.
-pub(crate) fn give_up(region: &ShmRegion, seen: State) -> bool {
+pub(crate) fn give_up(region: &impl Region, seen: State) -> bool {
     transition(region.header(), |state| {
         if state == seen {
             Ok(state.remove())
@@ -383,7 +399,7 @@ impl PeerWatch {
 
 /// Says in the segment that the holder of `role` is dead: whoever opens the
 /// ring next may not be able to prove it.
-fn declare_lost(header: &Header, seen: State, role: Role, owner: u64) {
+pub(crate) fn declare_lost(header: &Header, seen: State, role: Role, owner: u64) {
     let lost = transition(header, |state| {
         if state == seen {
             state.lose(role).ok_or(())
