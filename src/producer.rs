@@ -82,7 +82,7 @@ impl Producer {
         let forgotten = match region.geometry().kind {
             Kind::Persistent => {
                 let consumer = region.header().side(Role::Consumer);
-                consumer.signals.closed.load(Ordering::Acquire) // P4
+                consumer.signals.closed.load(Ordering::Relaxed) // compared only; before our claim, P6
             }
             Kind::Anonymous | Kind::Named => 0,
         };

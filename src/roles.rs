@@ -206,8 +206,9 @@ pub(crate) fn leave(
 ) -> Option<(State, State)> {
     let header = region.header();
     let record = header.record(claim.role);
-    if record.owner.load(Ordering::Acquire) != claim.owner {
-        return None; // P6
+    let own = record.owner.load(Ordering::Relaxed); // compared only
+    if own != claim.owner {
+        return None;
     }
     let word = departure.to_word(claim.generation);
     let signals = &header.side(claim.role).signals;
@@ -302,7 +303,7 @@ impl PeerWatch {
     ) -> Result<Verdict, Corruption> {
         let header = region.header();
         let now = state(header);
-        let own = header.record(claim.role).owner.load(Ordering::Acquire); // P6
+        let own = header.record(claim.role).owner.load(Ordering::Relaxed); // compared only
         if own != claim.owner {
             return Err(Corruption::new(Rule::OwnRole, own, claim.owner));
         }

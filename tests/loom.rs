@@ -23,6 +23,7 @@ run! {
         spans_are_whole
         the_last_bytes_come_before_the_end
         the_last_room_comes_before_the_reader_has_left
+        a_look_is_of_one_moment
         a_writer_takes_over
         a_writer_takes_over_the_room
         a_reader_takes_over;

@@ -3,6 +3,7 @@
 use loom::thread;
 
 use super::{explore, leave, paired};
+use crate::monitor;
 use crate::region::Region;
 use crate::region::heap::HeapRegion;
 use crate::ring::{Departure, Reader, Readiness, Writer};
@@ -166,6 +167,27 @@ pub fn the_last_room_comes_before_the_reader_has_left() {
         if writer.peer_departure().unwrap() == Departure::Finished {
             assert_eq!(writer.unread(), Ok(0));
         }
+        reading.join().unwrap();
+    });
+}
+
+/// P1, P2, for somebody who looks on: no more is in the ring than fits.
+pub fn a_look_is_of_one_moment() {
+    explore(10, || {
+        let region = HeapRegion::new(1, START);
+        let mut writer = writer(&region);
+        let mut reader = reader(&region);
+        let writing = thread::spawn(move || {
+            put(&mut writer, 1);
+            put(&mut writer, 2);
+        });
+        let reading = thread::spawn(move || {
+            get(&mut reader);
+        });
+        // Two would pass for a fill, if two were ever there.
+        let (fill, tail) = monitor::positions(region.header(), 2);
+        assert!(fill <= 1, "{fill} bytes before {tail}");
+        writing.join().unwrap();
         reading.join().unwrap();
     });
 }
