@@ -353,4 +353,6 @@ impl<R: Region> Reader<R> {
 }
 
 #[cfg(all(test, not(loom)))]
+mod order;
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -102,9 +102,10 @@ pub(crate) fn transition<E>(
         let after = next(before)?;
         // Release: the words written before are the winner's to publish.
         // Acquire: what the last winner published is seen before we go on.
-        match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return Ok((before, after)), // P3, P6
-            Err(now) => before = State(now),     // P6
+        // Relaxed: of a swap that failed the word alone counts. P3, P6
+        match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return Ok((before, after)),
+            Err(now) => before = State(now),
         }
     }
 }
@@ -131,7 +132,7 @@ pub(crate) fn claim_as(
     let record = header.record(role);
 
     let now = state(header);
-    let found = record.owner.load(Ordering::Acquire); // P6
+    let found = record.owner.load(Ordering::Relaxed); // compared only
     let dead = found != 0 && is_dead(found);
     let refused = |refusal| match refusal {
         Refusal::Taken => Denied::Taken { pid: pid_of(found) },
@@ -147,7 +148,7 @@ pub(crate) fn claim_as(
     let owner = owner_word(&me, generation);
     record
         .owner
-        .compare_exchange(found, owner, Ordering::AcqRel, Ordering::Acquire) // P6
+        .compare_exchange(found, owner, Ordering::Acquire, Ordering::Relaxed) // P6
         .map_err(|other| Denied::Taken { pid: pid_of(other) })?;
 
     step!(OwnerTaken);
@@ -193,7 +194,7 @@ fn release_owner(record: &Record, owner: u64) {
     // A failure means that somebody else wrote it; then it is not ours to free.
     let _ = record
         .owner
-        .compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed); // P6
+        .compare_exchange(owner, 0, Ordering::Release, Ordering::Relaxed); // P6
 }
 
 /// Gives `claim` up and tells the peer. Returns the life-cycle word before and
