@@ -42,6 +42,7 @@ run! {
         declaring_a_death_takes_nothing_from_a_successor
         a_successor_comes_after_its_predecessor
         a_record_is_of_one_holder
+        a_record_taken_over_is_of_one_holder
         a_held_role_is_refused;
     life:
         an_open_ring_has_its_identity

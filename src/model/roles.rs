@@ -102,48 +102,67 @@ pub fn declaring_a_death_takes_nothing_from_a_successor() {
 /// A successor comes after all that its predecessor did, and nobody takes the
 /// predecessor's departure for its own.
 pub fn a_successor_comes_after_its_predecessor() {
-    explore(20, || {
+    explore(10, || {
         let region = ready(1, 0);
         let predecessor = take(&region, Kind::Persistent, 1).unwrap();
         let other = region.clone();
-        let leaving = thread::spawn(move || {
-            act(&other, 1);
-            roles::leave(&other, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        let succeeding = thread::spawn(move || {
+            let claim = take(&other, Kind::Persistent, 2);
+            assert!(claim.is_none_or(|claim| claim.generation == 2));
         });
         let other = region.clone();
-        let succeeding =
-            thread::spawn(move || take(&other, Kind::Persistent, 2).map(|claim| claim.generation));
-        // The other side looks on.
-        if roles::state(region.header()).generation(ROLE) == 2 {
-            let signals = &region.header().side(ROLE).signals;
-            let closed = signals.closed.load(Ordering::Relaxed); // after the state word, P6
-            assert_eq!(closed, 0, "its predecessor's");
-        }
-        leaving.join().unwrap();
-        let generation = succeeding.join().unwrap();
-        assert!(generation.is_none_or(|generation| generation == 2));
+        let looking = thread::spawn(move || {
+            if roles::state(other.header()).generation(ROLE) == 2 {
+                let signals = &other.header().side(ROLE).signals;
+                let closed = signals.closed.load(Ordering::Relaxed); // after the state word, P6
+                assert_eq!(closed, 0, "its predecessor's");
+            }
+        });
+        act(&region, 1);
+        roles::leave(&region, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        succeeding.join().unwrap();
+        looking.join().unwrap();
     });
 }
 
-/// A record is its owner's, or counts as half done. Found when this model was
-/// made: a claimer's words could be seen under the last owner's.
-pub fn a_record_is_of_one_holder() {
-    explore(20, || {
+/// Looks at the role's record while `change` happens: it is of one holder, or
+/// counts as half done.
+///
+/// The onlooker is the second thread: loom, which keeps one last access of a
+/// word, does not go back behind the first load of a thread that loads the
+/// word before it swaps it.
+fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sync + 'static) {
+    explore(10, move || {
         let region = ready(1, 0);
-        let predecessor = take(&region, Kind::Persistent, 1).unwrap();
+        let claim = take(&region, Kind::Persistent, first).unwrap();
         let other = region.clone();
-        let changing = thread::spawn(move || {
-            roles::leave(&other, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
-            take(&other, Kind::Persistent, 2).unwrap();
-        });
-        if let Some(holder) = Holder::read(region.header().record(ROLE)) {
-            let found = holder.process;
-            assert!([1, 2].contains(&found.pid));
-            if found.start != 0 {
-                assert_eq!(found, process(found.pid));
+        let looking = thread::spawn(move || {
+            if let Some(holder) = Holder::read(other.header().record(ROLE)) {
+                let found = holder.process;
+                if found.start != 0 {
+                    assert_eq!(found, process(found.pid));
+                }
             }
-        }
-        changing.join().unwrap();
+        });
+        change(&region, claim);
+        looking.join().unwrap();
+    });
+}
+
+/// A record is of one holder while one follows the other.
+pub fn a_record_is_of_one_holder() {
+    look_while(1, |region, predecessor| {
+        roles::leave(region, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        take(region, Kind::Persistent, 2).unwrap();
+    });
+}
+
+/// A record is of one holder while one takes over from the dead. Found when
+/// this model was made: a claimer's words could be seen under the owner word
+/// of the dead.
+pub fn a_record_taken_over_is_of_one_holder() {
+    look_while(DEAD, |region, _| {
+        take_over(region, 2).unwrap();
     });
 }
 
