@@ -6,9 +6,8 @@
 #![allow(unsafe_code)] // the only caller of SYS_futex and SYS_futex_waitv
 
 use std::ptr;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
-
-use crate::sync::AtomicU32;
 
 /// Sleeps while `word` holds `expected`, for at most `timeout`, by the
 /// monotonic clock.

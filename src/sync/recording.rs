@@ -72,9 +72,14 @@ macro_rules! recording {
                 self.0.compare_exchange(current, new, success, failure)
             }
 
-            #[allow(dead_code)] // of one width
-            pub(crate) fn as_ptr(&self) -> *mut $value {
-                self.0.as_ptr()
+        }
+
+        /// For the kernel, which keeps no record.
+        impl std::ops::Deref for $name {
+            type Target = atomic::$name;
+
+            fn deref(&self) -> &atomic::$name {
+                &self.0
             }
         }
     )*};
