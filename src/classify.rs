@@ -7,7 +7,6 @@ use crate::peer::{Liveness, Process, Watch, effective_uid};
 use crate::region::shm;
 use crate::roles::Holder;
 use crate::state::{Kind, Life, Role, State, Tenure};
-use crate::sync::Ordering;
 use crate::sysv::{
     self, Attachment, FileIdentity, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
 };
@@ -193,10 +192,7 @@ fn class_by_header(
     facts: Facts,
     expected: &Expected,
 ) -> Class {
-    let mut image = header.identity.load();
-    if image.magic == 0 && !is_zero(header) {
-        image = header.identity.load(); // its creator may be just writing it
-    }
+    let image = header.identity.load();
     let unborn = facts.state.life() == Some(Life::Unborn);
     if unborn && (image == Default::default() || image.may_become_ours()) {
         // Its magic makes it ours; without one, nothing in it may be anybody's.
@@ -262,21 +258,6 @@ fn is_orphan(header: &Header, facts: Facts) -> bool {
         .peekable();
     // Whoever holds a role has it attached.
     facts.alone || held.peek().is_some() && held.all(dead)
-}
-
-/// Whether every word of the header is as the kernel made it.
-fn is_zero(header: &Header) -> bool {
-    let sides = [Role::Producer, Role::Consumer].map(|role| {
-        let side = header.side(role);
-        // Relaxed: a segment that anybody writes to is no longer all zero,
-        // whenever that is seen.
-        side.position.load(Ordering::Relaxed) == 0 // as above
-            && side.signals.closed.load(Ordering::Relaxed) == 0 // as above
-            && header.record(role).owner.load(Ordering::Relaxed) == 0 // as above
-    });
-    header.identity.load() == Default::default()
-        && header.state.word.load(Ordering::Relaxed) == 0 // as above
-        && sides == [true, true]
 }
 
 impl Class {

@@ -373,10 +373,11 @@ impl Endpoint {
             return Left::InOrder;
         }
         self.latched = Some(Broken::Closed);
-        let Some((before, _)) = roles::leave(&self.region, &self.claim, departure) else {
+        let kind = self.region.geometry().kind;
+        let Some((before, _)) = roles::leave(&self.region, kind, &self.claim, departure) else {
             return Left::InOrder;
         };
-        if self.region.geometry().kind != Kind::Named {
+        if kind != Kind::Named {
             return Left::InOrder;
         }
         // Nobody is there to tell of a failure; the last to detach, or the

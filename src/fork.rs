@@ -81,6 +81,7 @@ impl Epoch {
             return Epoch(token);
         }
         let fresh = NEXT.fetch_add(1, Relaxed); // only needs to be unique
+        // Relaxed: the token alone counts.
         match word.compare_exchange(0, fresh, Relaxed, Relaxed) {
             Ok(_) => Epoch(fresh),
             Err(token) => Epoch(token), // another thread was first

@@ -301,26 +301,31 @@ impl IdentityImage {
 }
 
 impl Identity {
-    /// Copies the line out, each word once.
+    /// Copies the line out, each word once. If any of it is there, so is the
+    /// magic, also while its creator is writing it.
     ///
     /// The caller has loaded the life-cycle word with Acquire (P3) when it
     /// means to believe what it reads.
     pub(crate) fn load(&self) -> IdentityImage {
         // Relaxed throughout: ordered by the state word, P3.
-        IdentityImage {
-            magic: self.magic.load(Ordering::Relaxed),             // P3
-            version: self.version.load(Ordering::Relaxed),         // P3
-            byte_order: self.byte_order.load(Ordering::Relaxed),   // P3
-            line: self.line.load(Ordering::Relaxed),               // P3
-            kind: self.kind.load(Ordering::Relaxed),               // P3
-            capacity: self.capacity.load(Ordering::Relaxed),       // P3
+        let image = IdentityImage {
+            magic: 0,
+            version: self.version.load(Ordering::Relaxed), // P3
+            byte_order: self.byte_order.load(Ordering::Relaxed), // P3
+            line: self.line.load(Ordering::Relaxed),       // P3
+            kind: self.kind.load(Ordering::Relaxed),       // P3
+            capacity: self.capacity.load(Ordering::Relaxed), // P3
             ring_offset: self.ring_offset.load(Ordering::Relaxed), // P3
-            nonce: self.nonce.load(Ordering::Relaxed),             // P3
-            device: self.device.load(Ordering::Relaxed),           // P3
-            inode: self.inode.load(Ordering::Relaxed),             // P3
-            project: self.project.load(Ordering::Relaxed),         // P3
-            flags: self.flags.load(Ordering::Relaxed),             // P3
-        }
+            nonce: self.nonce.load(Ordering::Relaxed),     // P3
+            device: self.device.load(Ordering::Relaxed),   // P3
+            inode: self.inode.load(Ordering::Relaxed),     // P3
+            project: self.project.load(Ordering::Relaxed), // P3
+            flags: self.flags.load(Ordering::Relaxed),     // P3
+        };
+        // The magic, stored first, is loaded last.
+        fence(Ordering::Acquire); // P3
+        let magic = self.magic.load(Ordering::Relaxed); // P3
+        IdentityImage { magic, ..image }
     }
 
     /// Fills the line of a segment that nobody believes yet: the life-cycle
@@ -330,7 +335,7 @@ impl Identity {
     pub(crate) fn store(&self, image: &IdentityImage) {
         self.magic.store(image.magic, Ordering::Relaxed); // P3
         // Release: the rest of the line does not overtake the magic, as seen
-        // by whoever has loaded any of it and then fences.
+        // by `load`.
         fence(Ordering::Release); // P3
         step!(MagicStored);
         // Relaxed: published by the state word, P3.

@@ -88,11 +88,18 @@ mod files;
 mod fork;
 #[cfg(any(doc, doctest))]
 pub mod from_other_channels;
+#[cfg(not(loom))]
+mod futex;
+#[cfg(loom)]
+#[path = "model/futex.rs"]
 mod futex;
 mod grant;
 mod keyfile;
 mod layout;
 mod lifecycle;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod monitor;
 mod options;
 mod own_memory;

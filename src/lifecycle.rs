@@ -299,7 +299,7 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
 }
 
 /// Lets the others believe a formatted ring.
-pub(crate) fn publish(region: &MappedRegion) {
+pub(crate) fn publish(region: &impl Region) {
     step!(Formatted);
     let word = &region.header().state.word;
     word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
@@ -321,10 +321,13 @@ pub(crate) fn claim(
         match roles::claim(region, role, views) {
             Ok(claim) => break claim,
             Err(Denied::Gone) => return Err(gone(region)),
-            // Somebody is half way through leaving, or through a claim.
+            // Somebody is half way through leaving, through a claim, or through
+            // saying that the holder is dead.
             Err(Denied::Taken { .. })
-                if roles::state(region.header()).tenure(role) == Some(Tenure::Free)
-                    && start.elapsed() < patience =>
+                if matches!(
+                    roles::state(region.header()).tenure(role),
+                    Some(Tenure::Free | Tenure::Lost)
+                ) && start.elapsed() < patience =>
             {
                 std::thread::yield_now();
             }

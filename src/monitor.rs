@@ -253,7 +253,7 @@ fn find(file: &KeyFile) -> Result<SegmentId, OpenError> {
 }
 
 /// Fill and tail, read until both stood still in between, or often enough.
-fn positions(header: &Header, capacity: u64) -> (u64, u64) {
+pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
     let load = |role| {
         let word = header.side(role).position.load(Ordering::Relaxed); // with the fence: P1, P2
         fence(Ordering::Acquire); // P1, P2

@@ -121,31 +121,127 @@ mod tests {
     }
 
     fn check(own: u8, known: u8, word: u8, capacity: u8) {
-        // The consumer at `own`, which knew of `known` readable bytes.
-        let claimed = (i32::from(word) - i32::from(own)).rem_euclid(256);
-        let expected = if claimed > i32::from(capacity) {
-            Err(Fault::OutOfRange)
-        } else if claimed < i32::from(known) {
-            Err(Fault::MovedBack)
-        } else {
-            Ok(claimed as u8)
+        let [own_w, known_w, word_w, capacity_w] = [own, known, word, capacity].map(i128::from);
+        let expected = |claimed| {
+            let expected = consumer_expects(claimed, known_w, capacity_w);
+            expected.map(|bytes| bytes as u8)
         };
+        // The consumer at `own`, which knew of `known` readable bytes.
+        let claimed = (word_w - own_w).rem_euclid(256);
         let known_tail = own.wrapping_add(known);
-        assert_eq!(readable(own, known_tail, word, capacity), expected);
+        assert_eq!(readable(own, known_tail, word, capacity), expected(claimed));
 
         // The producer at `own`, which knew of `known` bytes not yet released.
-        let claimed = (i32::from(own) - i32::from(word)).rem_euclid(256);
-        let expected = if claimed > i32::from(capacity) {
-            Err(Fault::OutOfRange)
-        } else if claimed > i32::from(known) {
-            Err(Fault::MovedBack)
-        } else {
-            Ok(claimed as u8)
-        };
+        let claimed = (own_w - word_w).rem_euclid(256);
+        let expected = producer_expects(claimed, known_w, capacity_w);
         let known_head = own.wrapping_sub(known);
-        assert_eq!(occupied(own, known_head, word, capacity), expected);
+        assert_eq!(
+            occupied(own, known_head, word, capacity),
+            expected.map(|bytes| bytes as u8)
+        );
 
         assert_eq!(index(word, capacity), word % capacity);
+    }
+
+    /// What a consumer makes of a claim that so many bytes are readable.
+    fn consumer_expects(claimed: i128, known: i128, capacity: i128) -> Result<i128, Fault> {
+        match claimed {
+            _ if claimed > capacity => Err(Fault::OutOfRange),
+            _ if claimed < known => Err(Fault::MovedBack),
+            _ => Ok(claimed),
+        }
+    }
+
+    /// What a producer makes of a claim that so many bytes are not released.
+    fn producer_expects(claimed: i128, known: i128, capacity: i128) -> Result<i128, Fault> {
+        match claimed {
+            _ if claimed > capacity => Err(Fault::OutOfRange),
+            _ if claimed > known => Err(Fault::MovedBack),
+            _ => Ok(claimed),
+        }
+    }
+
+    /// From every position, with every fill, every length that there is room
+    /// for: the next fill is right on both sides, within the bounds, and no
+    /// byte of it lies where another does.
+    #[test]
+    fn every_length_at_eight_bits_keeps_the_bounds() {
+        for capacity in [1u8, 2, 4, 8, 16, 32, 64, 128] {
+            for head in 0..=u8::MAX {
+                for fill in 0..=capacity {
+                    let tail = head.wrapping_add(fill);
+                    assert_eq!(fill == 0, head == tail);
+                    for len in 0..=capacity - fill {
+                        // Written, then read.
+                        let next = tail.wrapping_add(len);
+                        assert_eq!(readable(head, tail, next, capacity), Ok(fill + len));
+                        let next = head.wrapping_add(len.min(fill));
+                        let left = fill - len.min(fill);
+                        assert_eq!(occupied(tail, head, next, capacity), Ok(left));
+                    }
+                    // The first byte and the one after the fill share a place
+                    // only in an empty and in a full ring.
+                    let shares = index(head, capacity) == index(tail, capacity);
+                    assert_eq!(shares, fill == 0 || fill == capacity);
+                }
+            }
+        }
+    }
+
+    /// Every own position, word and last word close to where a position
+    /// changes its upper half or wraps, and every capacity, at both widths.
+    #[test]
+    fn every_combination_around_each_wrap_agrees_with_unbounded_integers() {
+        macro_rules! around {
+            ($word:ty, $edges:expr) => {
+                for edge in $edges {
+                    for capacity in (0..<$word>::BITS).map(|bit| 1 << bit) {
+                        around_an_edge::<$word>(edge, capacity);
+                    }
+                }
+            };
+        }
+        around!(u64, [0u64, 1 << 32, 1 << 63]);
+        around!(u32, [0u32, 1 << 16, 1 << 31]);
+
+        fn around_an_edge<W: Width + TryFrom<i128> + std::fmt::Debug>(edge: W, capacity: W)
+        where
+            i128: TryFrom<W>,
+        {
+            let wide = |word: W| i128::try_from(word).ok().unwrap();
+            let range = 1i128 << (8 * size_of::<W>());
+            let narrow = |value: i128| W::try_from(value.rem_euclid(range)).ok().unwrap();
+            let (edge, capacity_w) = (wide(edge), wide(capacity));
+            for own in edge - 5..=edge + 5 {
+                for known in [0, 1, 2, capacity_w - 1, capacity_w] {
+                    if !(0..=capacity_w).contains(&known) {
+                        continue;
+                    }
+                    // Words near our position, and near a ring from it.
+                    let near = [
+                        own,
+                        own + capacity_w,
+                        own - capacity_w,
+                        own + known,
+                        own - known,
+                    ];
+                    for word in near.into_iter().flat_map(|word| word - 3..=word + 3) {
+                        let claimed = (word - own).rem_euclid(range);
+                        assert_eq!(
+                            readable(narrow(own), narrow(own + known), narrow(word), capacity),
+                            consumer_expects(claimed, known, capacity_w).map(narrow)
+                        );
+                        let claimed = (own - word).rem_euclid(range);
+                        assert_eq!(
+                            occupied(narrow(own), narrow(own - known), narrow(word), capacity),
+                            producer_expects(claimed, known, capacity_w).map(narrow)
+                        );
+                        let place = word.rem_euclid(range) % capacity_w;
+                        assert_eq!(index(narrow(word), capacity), narrow(place));
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Producer {
         // producer came says nothing about the next one.
         let forgotten = if region.geometry().kind.persists() {
             let consumer = region.header().side(Role::Consumer);
-            consumer.signals.closed.load(Ordering::Acquire) // P4
+            consumer.signals.closed.load(Ordering::Relaxed) // compared only; before our claim, P6
         } else {
             0
         };

@@ -342,7 +342,7 @@ impl<R: Region> Reader<R> {
     pub(crate) fn acknowledge_end(&self) {
         if let Some(word) = self.ended {
             let own = &self.region.header().side(Role::Consumer).signals;
-            own.acknowledged.store(word, Ordering::Release); // P6
+            own.acknowledged.store(word, Ordering::Relaxed); // published by leaving, P6
         }
     }
 
@@ -352,5 +352,7 @@ impl<R: Region> Reader<R> {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod order;
 #[cfg(all(test, not(loom)))]
 mod tests;

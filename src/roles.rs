@@ -102,9 +102,10 @@ pub(crate) fn transition<E>(
         let after = next(before)?;
         // Release: the words written before are the winner's to publish.
         // Acquire: what the last winner published is seen before we go on.
-        match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return Ok((before, after)), // P3, P6
-            Err(now) => before = State(now),     // P6
+        // Relaxed: of a swap that failed the word alone counts. P3, P6
+        match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return Ok((before, after)),
+            Err(now) => before = State(now),
         }
     }
 }
@@ -112,14 +113,27 @@ pub(crate) fn transition<E>(
 /// Claims `role`. `views` is what the claim adds to the attach count: nothing
 /// when the same mapping is counted for the other role already.
 pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Claim, Denied> {
+    let kind = region.geometry().kind;
+    let is_dead = |found| holder_is_dead(region, role, found);
+    claim_as(Process::current(), region, kind, role, views, is_dead)
+}
+
+/// Claims `role` for the process `me`, in any memory. `is_dead` says whether
+/// the process of an owner word is proven dead.
+pub(crate) fn claim_as(
+    me: Process,
+    region: &impl Region,
+    kind: Kind,
+    role: Role,
+    views: u32,
+    is_dead: impl FnOnce(u64) -> bool,
+) -> Result<Claim, Denied> {
     let header = region.header();
     let record = header.record(role);
-    let kind = region.geometry().kind;
-    let me = Process::current();
 
     let now = state(header);
-    let found = record.owner.load(Ordering::Acquire); // P6
-    let dead = found != 0 && holder_is_dead(region, role, found);
+    let found = record.owner.load(Ordering::Relaxed); // compared only
+    let dead = found != 0 && is_dead(found);
     let refused = |refusal| match refusal {
         Refusal::Taken => Denied::Taken { pid: pid_of(found) },
         Refusal::Gone => Denied::Gone,
@@ -134,11 +148,14 @@ pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Cla
     let owner = owner_word(&me, generation);
     record
         .owner
-        .compare_exchange(found, owner, Ordering::AcqRel, Ordering::Acquire) // P6
+        .compare_exchange(found, owner, Ordering::Acquire, Ordering::Relaxed) // P6
         .map_err(|other| Denied::Taken { pid: pid_of(other) })?;
 
     step!(OwnerTaken);
 
+    // Release: whoever reads one of the words below finds the owner changed
+    // when it looks again.
+    fence(Ordering::Release); // P6
     // Relaxed: published by `complete`.
     record.start.store(me.start, Ordering::Relaxed); // P6
     record
@@ -177,21 +194,22 @@ fn release_owner(record: &Record, owner: u64) {
     // A failure means that somebody else wrote it; then it is not ours to free.
     let _ = record
         .owner
-        .compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed); // P6
+        .compare_exchange(owner, 0, Ordering::Release, Ordering::Relaxed); // P6
 }
 
 /// Gives `claim` up and tells the peer. Returns the life-cycle word before and
 /// after; nothing, and does nothing, when the role is no longer this claim's.
 pub(crate) fn leave(
-    region: &MappedRegion,
+    region: &impl Region,
+    kind: Kind,
     claim: &Claim,
     departure: Departure,
 ) -> Option<(State, State)> {
     let header = region.header();
-    let kind = region.geometry().kind;
     let record = header.record(claim.role);
-    if record.owner.load(Ordering::Acquire) != claim.owner {
-        return None; // P6
+    let own = record.owner.load(Ordering::Relaxed); // compared only
+    if own != claim.owner {
+        return None;
     }
     let word = departure.to_word(claim.generation);
     let signals = &header.side(claim.role).signals;
@@ -216,7 +234,7 @@ pub(crate) fn leave(
 
 /// Gives up a named ring that nobody has joined. `false` when somebody just
 /// has.
-pub(crate) fn leave_unpaired(region: &MappedRegion) -> bool {
+pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
     transition(region.header(), |state| match state.life() {
         Some(Life::Paired) => Err(()),
         _ => Ok(state.remove()),
@@ -226,7 +244,7 @@ pub(crate) fn leave_unpaired(region: &MappedRegion) -> bool {
 
 /// Gives up a ring that was found in this state. `false` when it has moved on
 /// since.
-pub(crate) fn give_up(region: &MappedRegion, seen: State) -> bool {
+pub(crate) fn give_up(region: &impl Region, seen: State) -> bool {
     transition(region.header(), |state| {
         if state == seen {
             Ok(state.remove())
@@ -286,7 +304,7 @@ impl PeerWatch {
     ) -> Result<Verdict, Corruption> {
         let header = region.header();
         let now = state(header);
-        let own = header.record(claim.role).owner.load(Ordering::Acquire); // P6
+        let own = header.record(claim.role).owner.load(Ordering::Relaxed); // compared only
         if own != claim.owner {
             return Err(Corruption::new(Rule::OwnRole, own, claim.owner));
         }
@@ -383,7 +401,7 @@ impl PeerWatch {
 
 /// Says in the segment that the holder of `role` is dead: whoever opens the
 /// ring next may not be able to prove it.
-fn declare_lost(header: &Header, seen: State, role: Role, owner: u64) {
+pub(crate) fn declare_lost(header: &Header, seen: State, role: Role, owner: u64) {
     let lost = transition(header, |state| {
         if state == seen {
             state.lose(role).ok_or(())

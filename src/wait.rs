@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use crate::futex;
 use crate::layout::Signals;
 use crate::steps::step;
-use crate::sync::{Ordering, fence, spin_loop};
+use crate::sync::{Ordering, fence, now, spin_loop};
 
 /// How long a sleeper sleeps before it looks whether its peer lives.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
@@ -140,7 +140,7 @@ impl Effort {
     pub(crate) fn new() -> Effort {
         Effort {
             stats: Stats::default(),
-            asked: Instant::now(),
+            asked: now(),
         }
     }
 }
@@ -166,7 +166,7 @@ pub(crate) fn wait<T, E>(
     }
     let mut naps = 0;
     loop {
-        let now = Instant::now();
+        let now = now();
         if now - effort.asked >= slice_len() {
             effort.asked = now;
             naps = 0;
@@ -224,7 +224,9 @@ pub(crate) fn announce(own: &Signals, wanted: u64) {
 
 /// Takes that back.
 pub(crate) fn retract(own: &Signals) {
-    own.sleeping.store(0, Ordering::Relaxed); // nobody owes a wake
+    // Nobody owes a wake. Swapped, so that it comes after a waker's swap also
+    // for loom, which lets a store come in between.
+    own.sleeping.swap(0, Ordering::Relaxed); // P5: orders nothing
 }
 
 /// [`SLICE`], unless a test has made slices so long that a missed wake shows.
@@ -250,7 +252,7 @@ fn spin<T, E>(
         Spinning::For(time) => time.min(SLICE),
         Spinning::Always | Spinning::Not => SLICE,
     };
-    let mut until = Instant::now() + most;
+    let mut until = now() + most;
     if let Some(deadline) = deadline {
         until = until.min(deadline);
     }
@@ -261,7 +263,7 @@ fn spin<T, E>(
             }
             spin_loop();
         }
-        if Instant::now() >= until {
+        if now() >= until {
             return Ok(None);
         }
     }

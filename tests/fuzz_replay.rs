@@ -12,7 +12,10 @@ use bodies::seeds::seeds;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const TARGETS: [(&str, fn(&[u8])); 3] = [
+/// A target's name and what it does.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 3] = [
     ("header", bodies::header::run),
     ("ops", bodies::ops::run),
     ("hostile", bodies::hostile::run),

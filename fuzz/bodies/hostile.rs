@@ -128,7 +128,10 @@ impl Ends {
             Call::Write(len) => {
                 let result = self.producer.try_write(&self.bytes[..len]);
                 let broken = match result {
-                    Ok(written) => Ok(assert!(written <= len)),
+                    Ok(written) => {
+                        assert!(written <= len);
+                        Ok(())
+                    }
                     Err(TryWriteError::Full) => Ok(()),
                     Err(TryWriteError::Broken(broken)) => Err(broken),
                 };
@@ -175,7 +178,10 @@ impl Ends {
             Call::Read(len) => {
                 let result = self.consumer.try_read(&mut self.bytes[..len]);
                 let broken = match result {
-                    Ok(read) => Ok(assert!(read <= len)),
+                    Ok(read) => {
+                        assert!(read <= len);
+                        Ok(())
+                    }
                     Err(TryReadError::Empty) => Ok(()),
                     Err(TryReadError::Broken(broken)) => Err(broken),
                 };
@@ -248,7 +254,10 @@ impl Ends {
 /// What an [`io::Error`] of ours stands for.
 fn moved(result: io::Result<usize>, len: usize) -> Result<(), Broken> {
     match result {
-        Ok(moved) => Ok(assert!(moved <= len)),
+        Ok(moved) => {
+            assert!(moved <= len);
+            Ok(())
+        }
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(broken) => Err(Broken::clone(broken)),
             None => Ok(()),

@@ -108,9 +108,11 @@ impl Memory {
     /// The eight bytes at `offset`, a multiple of eight.
     pub(crate) fn load(&self, offset: usize) -> u64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
-        // SAFETY: in bounds, aligned, atomic.
-        unsafe { AtomicU64::from_ptr(self.start().add(offset).as_ptr().cast()) }
-            .load(Ordering::Relaxed) // one thread
+        let place = self.start().as_ptr().wrapping_add(offset);
+        // SAFETY: in bounds and aligned; anybody may access it, but as atomics
+        // only.
+        let word = unsafe { AtomicU64::from_ptr(place.cast()) };
+        word.load(Ordering::Relaxed) // one thread
     }
 
     /// Stores `bytes` at the start, as many as there is room for.

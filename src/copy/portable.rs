@@ -27,14 +27,14 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
             let value = unsafe { src.add(start).cast::<usize>().read_unaligned() };
             // SAFETY: as before; `walk` aligns `dst + start`.
             let shared = unsafe { AtomicUsize::from_ptr(dst.add(start).cast()) };
-            shared.store(value, Relaxed);
+            shared.store(value, Relaxed); // ordered by P1, P2
         },
         |start| {
             // SAFETY: `walk` keeps `start < len`; the caller vouches for both sides.
             let value = unsafe { src.add(start).read() };
             // SAFETY: as before.
             let shared = unsafe { AtomicU8::from_ptr(dst.add(start)) };
-            shared.store(value, Relaxed);
+            shared.store(value, Relaxed); // ordered by P1, P2
         },
     );
 }
@@ -51,14 +51,14 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
             // SAFETY: `walk` keeps `start + WORD <= len` and aligns `src + start`; the caller
             // vouches for both sides. An atomic load writes nothing.
             let shared = unsafe { AtomicUsize::from_ptr(src.add(start).cast_mut().cast()) };
-            let value = shared.load(Relaxed);
+            let value = shared.load(Relaxed); // ordered by P1, P2
             // SAFETY: as before.
             unsafe { dst.add(start).cast::<usize>().write_unaligned(value) };
         },
         |start| {
             // SAFETY: `walk` keeps `start < len`; the caller vouches for both sides.
             let shared = unsafe { AtomicU8::from_ptr(src.add(start).cast_mut()) };
-            let value = shared.load(Relaxed);
+            let value = shared.load(Relaxed); // ordered by P1, P2
             // SAFETY: as before.
             unsafe { dst.add(start).write(value) };
         },

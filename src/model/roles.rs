@@ -1,0 +1,177 @@
+//! Claiming, leaving and losing a role (P6). Whoever has the producer's role
+//! writes the first byte of the ring, a plain cell: two holders that are not
+//! one after the other are a race.
+
+use loom::thread;
+
+use super::{claim, explore, process, ready};
+use crate::region::Region;
+use crate::region::heap::HeapRegion;
+use crate::ring::Departure;
+use crate::roles::{self, Claim, Denied, Holder};
+use crate::state::{Kind, Role, Tenure};
+use crate::sync::Ordering;
+
+const ROLE: Role = Role::Producer;
+/// The process that is dead.
+const DEAD: u32 = 9;
+
+/// What only the holder of the role does.
+fn act(region: &HeapRegion, pid: u32) {
+    region.copy_in(0, &[pid as u8]);
+}
+
+fn take(region: &HeapRegion, kind: Kind, pid: u32) -> Option<Claim> {
+    let claim = claim(region, kind, ROLE, pid).ok()?;
+    act(region, pid);
+    Some(claim)
+}
+
+/// Takes the role from the dead, as often as `lifecycle::claim` would try.
+fn take_over(region: &HeapRegion, pid: u32) -> Option<Claim> {
+    let is_dead = |found| roles::pid_of(found) == DEAD;
+    let claim = roles::claim_as(process(pid), region, Kind::Persistent, ROLE, 2, is_dead).ok()?;
+    act(region, pid);
+    Some(claim)
+}
+
+/// Of three claimers one has the role.
+pub fn one_of_several_claimers_wins() {
+    explore(20, || {
+        let region = ready(1, 0);
+        let claimers = [1, 2].map(|pid| {
+            let region = region.clone();
+            thread::spawn(move || take(&region, Kind::Named, pid).is_some())
+        });
+        let mut winners = usize::from(take(&region, Kind::Named, 3).is_some());
+        for claimer in claimers {
+            winners += usize::from(claimer.join().unwrap());
+        }
+        assert_eq!(winners, 1);
+        let state = roles::state(region.header());
+        assert_eq!(
+            (state.tenure(ROLE), state.generation(ROLE)),
+            (Some(Tenure::Held), 1)
+        );
+    });
+}
+
+/// Of two claimers one has the role of the dead.
+pub fn one_claimer_takes_over() {
+    explore(10, || {
+        let region = ready(1, 0);
+        claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
+        let other = region.clone();
+        let claimer = thread::spawn(move || take_over(&other, 1).is_some());
+        let winners = usize::from(take_over(&region, 2).is_some());
+        assert_eq!(winners + usize::from(claimer.join().unwrap()), 1);
+        let state = roles::state(region.header());
+        assert_eq!(
+            (state.tenure(ROLE), state.generation(ROLE)),
+            (Some(Tenure::Held), 2)
+        );
+    });
+}
+
+/// A peer says that the holder is dead while somebody takes its place: the
+/// successor keeps it, or finds it free at the next attempt.
+pub fn declaring_a_death_takes_nothing_from_a_successor() {
+    explore(10, || {
+        let region = ready(1, 0);
+        claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
+        let seen = roles::state(region.header());
+        let record = region.header().record(ROLE);
+        let owner = record.owner.load(Ordering::Relaxed); // one thread yet
+        let other = region.clone();
+        let declarer = thread::spawn(move || {
+            roles::declare_lost(other.header(), seen, ROLE, owner);
+        });
+        let mut claim = take_over(&region, 1);
+        declarer.join().unwrap();
+        if claim.is_none() {
+            claim = take_over(&region, 1);
+        }
+        assert_eq!(claim.unwrap().generation, 2);
+        let state = roles::state(region.header());
+        assert_eq!(state.tenure(ROLE), Some(Tenure::Held));
+        let holder = Holder::read(region.header().record(ROLE));
+        assert_eq!(holder.map(|holder| holder.process), Some(process(1)));
+    });
+}
+
+/// A successor comes after all that its predecessor did, and nobody takes the
+/// predecessor's departure for its own.
+pub fn a_successor_comes_after_its_predecessor() {
+    explore(10, || {
+        let region = ready(1, 0);
+        let predecessor = take(&region, Kind::Persistent, 1).unwrap();
+        let other = region.clone();
+        let succeeding = thread::spawn(move || {
+            let claim = take(&other, Kind::Persistent, 2);
+            assert!(claim.is_none_or(|claim| claim.generation == 2));
+        });
+        let other = region.clone();
+        let looking = thread::spawn(move || {
+            if roles::state(other.header()).generation(ROLE) == 2 {
+                let signals = &other.header().side(ROLE).signals;
+                let closed = signals.closed.load(Ordering::Relaxed); // after the state word, P6
+                assert_eq!(closed, 0, "its predecessor's");
+            }
+        });
+        act(&region, 1);
+        roles::leave(&region, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        succeeding.join().unwrap();
+        looking.join().unwrap();
+    });
+}
+
+/// Looks at the role's record while `change` happens: it is of one holder, or
+/// counts as half done.
+///
+/// The onlooker is the second thread: loom, which keeps one last access of a
+/// word, does not go back behind the first load of a thread that loads the
+/// word before it swaps it.
+fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sync + 'static) {
+    explore(10, move || {
+        let region = ready(1, 0);
+        let claim = take(&region, Kind::Persistent, first).unwrap();
+        let other = region.clone();
+        let looking = thread::spawn(move || {
+            if let Some(holder) = Holder::read(other.header().record(ROLE)) {
+                let found = holder.process;
+                if found.start != 0 {
+                    assert_eq!(found, process(found.pid));
+                }
+            }
+        });
+        change(&region, claim);
+        looking.join().unwrap();
+    });
+}
+
+/// A record is of one holder while one follows the other.
+pub fn a_record_is_of_one_holder() {
+    look_while(1, |region, predecessor| {
+        roles::leave(region, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        take(region, Kind::Persistent, 2).unwrap();
+    });
+}
+
+/// A record is of one holder while one takes over from the dead. Found when
+/// this model was made: a claimer's words could be seen under the owner word
+/// of the dead.
+pub fn a_record_taken_over_is_of_one_holder() {
+    look_while(DEAD, |region, _| {
+        take_over(region, 2).unwrap();
+    });
+}
+
+/// A claimer that is refused says why.
+pub fn a_held_role_is_refused() {
+    explore(1, || {
+        let region = ready(1, 0);
+        take(&region, Kind::Persistent, 1).unwrap();
+        let refused = claim(&region, Kind::Persistent, ROLE, 2).unwrap_err();
+        assert_eq!(refused, Denied::Taken { pid: 1 });
+    });
+}

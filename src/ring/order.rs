@@ -1,0 +1,295 @@
+//! What the algorithm does with its memory, and in which order: over a memory
+//! that keeps a record.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::layout::Header;
+use crate::region::heap::HeapRegion;
+use crate::sync::recording::{self, Access};
+use crate::wait;
+
+/// What was done with which word, or with the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Load(&'static str),
+    Store(&'static str),
+    Swap(&'static str),
+    /// Position and length.
+    CopyIn(u64, usize),
+    CopyOut(u64, usize),
+    Capacity,
+}
+
+use Event::{Capacity, CopyIn, CopyOut, Load, Store, Swap};
+
+/// A ring on the heap that keeps a record of what one handle does with it.
+#[derive(Clone, Debug)]
+struct Recorder {
+    region: HeapRegion,
+    events: Rc<RefCell<Vec<Event>>>,
+}
+
+impl Recorder {
+    fn new(region: &HeapRegion) -> Recorder {
+        recording::take();
+        Recorder {
+            region: region.clone(),
+            events: Rc::default(),
+        }
+    }
+
+    fn name(&self, address: usize) -> &'static str {
+        let header = self.region.header();
+        let words = [
+            (
+                Role::Producer,
+                [
+                    "tail",
+                    "producer closed",
+                    "producer sleeping",
+                    "producer wanted",
+                ],
+            ),
+            (
+                Role::Consumer,
+                [
+                    "head",
+                    "consumer closed",
+                    "consumer sleeping",
+                    "consumer wanted",
+                ],
+            ),
+        ];
+        for (role, names) in words {
+            let side = header.side(role);
+            let addresses = [
+                std::ptr::from_ref(&*side.position).addr(),
+                std::ptr::from_ref(&side.signals.closed).addr(),
+                std::ptr::from_ref(&side.signals.sleeping).addr(),
+                std::ptr::from_ref(&side.signals.wanted).addr(),
+            ];
+            if let Some(at) = addresses.iter().position(|&word| word == address) {
+                return names[at];
+            }
+        }
+        panic!("a word that the ring has no business with")
+    }
+
+    /// Moves what was done with words since the last event in before it.
+    fn log(&self, event: Option<Event>) {
+        let mut events = self.events.borrow_mut();
+        events.extend(recording::take().into_iter().map(|access| match access {
+            Access::Load(word) => Load(self.name(word)),
+            Access::Store(word) => Store(self.name(word)),
+            Access::Swap(word) => Swap(self.name(word)),
+        }));
+        events.extend(event);
+    }
+
+    /// What was done since the last call.
+    fn take(&self) -> Vec<Event> {
+        self.log(None);
+        self.events.take()
+    }
+}
+
+impl Region for Recorder {
+    fn header(&self) -> &Header {
+        self.region.header()
+    }
+
+    fn capacity(&self) -> u64 {
+        self.log(Some(Capacity));
+        self.region.capacity()
+    }
+
+    fn copy_in(&self, position: u64, bytes: &[u8]) {
+        self.log(Some(CopyIn(position, bytes.len())));
+        self.region.copy_in(position, bytes);
+    }
+
+    fn copy_out(&self, position: u64, bytes: &mut [u8]) {
+        self.log(Some(CopyOut(position, bytes.len())));
+        self.region.copy_out(position, bytes);
+    }
+}
+
+struct Recorded {
+    writer: Writer<Recorder>,
+    reader: Reader<Recorder>,
+    region: HeapRegion,
+}
+
+fn ring(capacity: usize) -> Recorded {
+    let region = HeapRegion::new(capacity, 0);
+    let writer = Writer::new(Recorder::new(&region), 0).unwrap();
+    assert_eq!(writer.region.take(), [Capacity, Load("tail"), Load("head")]);
+    let reader = Reader::new(Recorder::new(&region), 0).unwrap();
+    assert_eq!(reader.region.take(), [Capacity, Load("head"), Load("tail")]);
+    Recorded {
+        writer,
+        reader,
+        region,
+    }
+}
+
+impl Recorded {
+    /// Leaves as `roles::leave` does.
+    fn finish(&self) {
+        let side = self.region.header().side(Role::Producer);
+        let word = Departure::Finished.to_word(1);
+        side.signals.closed.store(word, Ordering::Relaxed); // one thread
+        recording::take();
+    }
+}
+
+#[test]
+fn the_payload_comes_before_its_publication() {
+    let Recorded { mut writer, .. } = ring(8);
+    writer.put(b"abc").unwrap();
+    writer.publish();
+    assert_eq!(writer.region.take(), [CopyIn(0, 3), Store("tail")]);
+    // Several parts, one publication.
+    writer.put(b"d").unwrap();
+    writer.put(b"ef").unwrap();
+    writer.publish();
+    let events = writer.region.take();
+    assert_eq!(events, [CopyIn(3, 1), CopyIn(4, 2), Store("tail")]);
+}
+
+#[test]
+fn the_bytes_are_copied_out_before_their_room_is_released() {
+    let mut ring = ring(8);
+    ring.writer.put(b"abc").unwrap();
+    ring.writer.publish();
+    ring.writer.region.take();
+    ring.reader.get(&mut [0; 3]).unwrap();
+    ring.reader.release(3);
+    let events = ring.reader.region.take();
+    assert_eq!(events, [Load("tail"), CopyOut(0, 3), Store("head")]);
+}
+
+#[test]
+fn nothing_is_stored_in_a_full_ring() {
+    let Recorded { mut writer, .. } = ring(4);
+    assert_eq!(writer.put(b"abcd"), Ok(4));
+    writer.publish();
+    writer.region.take();
+    assert_eq!(writer.put(b"e"), Ok(0));
+    assert_eq!(writer.region.take(), [Load("head")]);
+}
+
+#[test]
+fn nothing_is_stored_for_an_empty_ring() {
+    let Recorded { mut reader, .. } = ring(4);
+    assert_eq!(reader.get(&mut [0]), Ok(0));
+    assert_eq!(reader.region.take(), [Load("tail")]);
+    assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
+    let events = reader.region.take();
+    assert_eq!(events, [Load("tail"), Load("producer closed")]);
+}
+
+/// The one operation that loads the peer's position twice, with the word in
+/// between that makes the second load see the last value.
+#[test]
+fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
+    let mut ring = ring(4);
+    ring.finish();
+    assert_eq!(ring.reader.readiness(1), Ok(Readiness::Finished));
+    let events = ring.reader.region.take();
+    assert_eq!(
+        events,
+        [Load("tail"), Load("producer closed"), Load("tail")]
+    );
+}
+
+#[test]
+fn a_waker_looks_and_touches_nothing_while_nobody_sleeps() {
+    let Recorded { writer, region, .. } = ring(4);
+    let consumer = &region.header().side(Role::Consumer).signals;
+    assert!(!wait::wake(consumer, 1));
+    assert_eq!(writer.region.take(), [Load("consumer sleeping")]);
+    consumer.wanted.store(2, Ordering::Relaxed); // one thread
+    consumer.sleeping.store(1, Ordering::Relaxed); // as above
+    writer.region.take();
+    assert!(!wait::wake(consumer, 1));
+    let events = writer.region.take();
+    assert_eq!(events, [Load("consumer sleeping"), Load("consumer wanted")]);
+    // The word changes before the wake.
+    assert!(wait::wake(consumer, 2));
+    let events = writer.region.take();
+    let swap = Swap("consumer sleeping");
+    assert_eq!(
+        events,
+        [Load("consumer sleeping"), Load("consumer wanted"), swap]
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put(usize),
+    Publish,
+    Room(u64),
+    Get(usize),
+    Release,
+    Available(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        (0usize..20).prop_map(Op::Put),
+        Just(Op::Publish),
+        (0u64..20).prop_map(Op::Room),
+        (0usize..20).prop_map(Op::Get),
+        Just(Op::Release),
+        (0u64..20).prop_map(Op::Available),
+    ];
+    prop::collection::vec(op, 1..100)
+}
+
+fn count(events: &[Event], event: Event) -> usize {
+    events.iter().filter(|found| **found == event).count()
+}
+
+proptest! {
+    /// Whatever the operations: a side never loads its own position, never
+    /// asks for the capacity again, loads the peer's position at most once in
+    /// an operation, and stores nothing but its own.
+    #[test]
+    fn each_word_is_touched_by_its_own_rules(shift in 0u32..5, ops in ops()) {
+        let Recorded { mut writer, mut reader, .. } = ring(1 << shift);
+        let mut read = 0;
+        for op in ops {
+            match op {
+                Op::Put(len) => { writer.put(&vec![0; len]).unwrap(); }
+                Op::Publish => writer.publish(),
+                Op::Room(wanted) => { writer.room(wanted).unwrap(); }
+                Op::Get(len) => read = reader.get(&mut vec![0; len]).unwrap(),
+                Op::Release => reader.release(std::mem::take(&mut read) as u64),
+                Op::Available(wanted) => { reader.available(wanted).unwrap(); }
+            }
+            let (events, own, peer) = match op {
+                Op::Put(_) | Op::Publish | Op::Room(_) => (writer.region.take(), "tail", "head"),
+                _ => (reader.region.take(), "head", "tail"),
+            };
+            let publishes = matches!(op, Op::Publish | Op::Release);
+            prop_assert_eq!(count(&events, Load(own)), 0);
+            prop_assert_eq!(count(&events, Capacity), 0);
+            prop_assert!(count(&events, Load(peer)) <= 1);
+            prop_assert_eq!(count(&events, Store(own)), usize::from(publishes));
+            let copies = |event: &&Event| matches!(event, CopyIn(..) | CopyOut(..));
+            prop_assert!(events.iter().filter(copies).count() <= 1);
+            let others = events.iter().filter(|event| match event {
+                Load(word) => *word != peer,
+                Store(word) => *word != own,
+                Swap(_) => true,
+                _ => false,
+            });
+            prop_assert_eq!(others.count(), 0, "{:?}", events);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The models of `src/model`, run by loom:
+//!
+//! ```sh
+//! RUSTFLAGS="--cfg loom" cargo test --release --test loom
+//! ```
+#![cfg(loom)]
+
+macro_rules! run {
+    ($($file:ident: $($model:ident)*;)*) => {$(
+        mod $file {
+            $(#[test]
+            fn $model() {
+                shmpipe::model::$file::$model();
+            })*
+        }
+    )*};
+}
+
+run! {
+    ring:
+        bytes_come_before_the_tail
+        bytes_are_read_before_their_room_is_used
+        spans_are_whole
+        the_last_bytes_come_before_the_end
+        the_last_room_comes_before_the_reader_has_left
+        a_look_is_of_one_moment
+        a_writer_takes_over
+        a_writer_takes_over_the_room
+        a_reader_takes_over;
+    wait:
+        a_byte_wakes_the_reader
+        room_wakes_the_writer
+        the_end_wakes_the_reader
+        a_leaving_reader_wakes_the_writer
+        a_wanted_position_is_woken_for
+        a_stream_through_one_byte
+        a_sleep_that_ends_early_loses_nothing
+        joining_wakes_who_waits_in_open;
+    roles:
+        one_of_several_claimers_wins
+        one_claimer_takes_over
+        declaring_a_death_takes_nothing_from_a_successor
+        a_successor_comes_after_its_predecessor
+        a_record_is_of_one_holder
+        a_record_taken_over_is_of_one_holder
+        a_held_role_is_refused;
+    life:
+        an_open_ring_has_its_identity
+        a_claimed_ring_has_its_identity
+        the_magic_comes_first
+        two_claims_pair_a_ring_once
+        giving_up_and_joining_exclude_each_other
+        reclaiming_and_claiming_exclude_each_other
+        both_sides_leave;
+}
