@@ -11,6 +11,7 @@ use crate::error::{
     Broken, CloseError, OpenError, Partial, PeekError, Stop, TryReadError, timed_out,
 };
 use crate::options::Options;
+use crate::pace::{Pace, Pacer};
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
 use crate::ring::{Departure, PUBLICATION, Reader, Readiness};
@@ -18,7 +19,7 @@ use crate::roles::{Claim, Occupant};
 use crate::state::Role;
 use crate::sync::Ordering;
 use crate::sysv::{Key, SegmentId};
-use crate::wait::{Stats, WaitPolicy};
+use crate::wait::{Spinning, Stats, WaitPolicy};
 
 /// The end of a ring that bytes are read from.
 ///
@@ -70,6 +71,7 @@ use crate::wait::{Stats, WaitPolicy};
 pub struct Consumer {
     reader: Reader<MappedRegion>,
     end: Endpoint,
+    pacer: Pacer,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -102,6 +104,7 @@ impl Consumer {
             Ok(reader) => Ok(Consumer {
                 reader,
                 end,
+                pacer: Pacer::new(options.pace),
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
@@ -168,6 +171,29 @@ impl Consumer {
     /// ```
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
+        if self.read_known(bytes) {
+            return Ok(bytes.len());
+        }
+        self.try_read_pieces(bytes)
+    }
+
+    /// The common case of a read: it is short, and so many bytes are known to
+    /// be there. `false` otherwise; nothing has happened then.
+    #[inline]
+    fn read_known(&mut self, bytes: &mut [u8]) -> bool {
+        if bytes.is_empty() || bytes.len() > PUBLICATION || !self.end.is_usable() {
+            return false;
+        }
+        let got = self.reader.get_known(bytes);
+        if got {
+            self.consume(bytes.len());
+        }
+        got
+    }
+
+    /// All cases.
+    #[inline(never)]
+    fn try_read_pieces(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
         self.end.usable()?;
         let mut read = 0;
         while read < bytes.len() {
@@ -210,18 +236,68 @@ impl Consumer {
         }
     }
 
+    #[inline(never)]
+    fn read_or_wait(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if !bytes.is_empty() && self.end.is_usable() && self.pacer.is_at_once() {
+            let len = self.reader.hear_next(bytes);
+            if len > 0 {
+                self.pacer.taken_at_once();
+                self.wake_producer();
+                return Ok(len);
+            }
+        }
+        let deadline = self.end.deadline();
+        self.read_until(bytes, deadline).map_err(no_bytes)
+    }
+
+    #[inline(never)]
+    fn read_exact_or_wait(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.read_or_wait(bytes)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => bytes = &mut bytes[read..],
+            }
+        }
+        Ok(())
+    }
+
     fn read_until(
         &mut self,
         bytes: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, Blocked> {
+        if !bytes.is_empty() && self.end.is_usable() {
+            self.gather(bytes.len(), deadline)?;
+        }
         loop {
-            match self.try_read(bytes) {
+            match self.try_read_pieces(bytes) {
                 Ok(len) => return Ok(len),
                 Err(TryReadError::Empty) => self.wait_for_bytes(1, deadline)?,
                 Err(TryReadError::Broken(broken)) => return Err(broken.into()),
             }
         }
+    }
+
+    /// Waits while there is nothing; and, having caught up with the producer,
+    /// lets bytes gather as the pace says.
+    fn gather(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
+        if self.reader.known() >= len as u64 {
+            return Ok(());
+        }
+        if self.known(len)? == 0 {
+            self.wait_for_bytes(1, deadline)?;
+        }
+        let found = self.reader.known();
+        if found > 0 && self.end.spinning() != Spinning::Not {
+            let capacity = self.reader.region().capacity();
+            let reader = &mut self.reader;
+            let gathered = self
+                .pacer
+                .gather(found, capacity, || reader.available(u64::MAX));
+            gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
+            self.reader.note(self.reader.known());
+        }
+        Ok(())
     }
 
     /// Waits until there are `least` bytes, or no more to come.
@@ -231,7 +307,7 @@ impl Consumer {
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
         let (end, wanted, ready) = self.wait_for_bytes_parts(least);
-        end.wait(wanted, deadline, ready)
+        end.wait(wanted, Duration::ZERO, deadline, ready)
     }
 
     /// What it takes to wait for that: who waits, the tail that is worth a
@@ -344,7 +420,7 @@ impl Consumer {
     }
 
     pub(crate) fn is_usable(&self) -> bool {
-        self.end.usable().is_ok()
+        self.end.is_usable()
     }
 
     pub(crate) fn reader(&self) -> &Reader<MappedRegion> {
@@ -368,8 +444,14 @@ impl Consumer {
     pub(crate) fn consume(&mut self, len: usize) {
         if len > 0 {
             self.reader.release(len as u64);
-            self.end.wake(self.reader.head());
+            self.wake_producer();
         }
+    }
+
+    #[inline]
+    fn wake_producer(&mut self) {
+        let (peer, head) = (self.reader.peer_signals(), self.reader.head());
+        self.end.wake(peer, head);
     }
 
     /// Bytes that can be read without waiting: there are at least so many, and
@@ -465,6 +547,18 @@ impl Consumer {
     /// ```
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
         self.end.set_policy(policy);
+        self.reader.stop_listening();
+    }
+
+    /// How blocking reads trade latency for throughput.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.pacer.pace
+    }
+
+    /// Sets how blocking reads trade latency for throughput.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pacer = Pacer::new(pace);
     }
 
     /// Closes the ring: the producer's writes fail from here on.
@@ -625,9 +719,20 @@ impl Consumer {
 impl io::Read for Consumer {
     /// Reads what is there, at least one byte, blocking while there is none;
     /// 0 is the end of the stream.
+    #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.end.deadline();
-        self.read_until(bytes, deadline).map_err(no_bytes)
+        if self.read_known(bytes) {
+            return Ok(bytes.len());
+        }
+        self.read_or_wait(bytes)
+    }
+
+    #[inline]
+    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        if self.read_known(bytes) {
+            return Ok(());
+        }
+        self.read_exact_or_wait(bytes)
     }
 
     /// Reads into the parts one after the other what is there, at least one

@@ -61,6 +61,25 @@ pub(crate) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
     unsafe { implementation::copy_in(dst, src, len) }
 }
 
+/// Asks the processor for the line of `place`, to write to it soon. Touches no memory: a bad address
+/// is ignored.
+#[inline(always)]
+pub(crate) fn prepare(place: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch changes no register, no flag and no memory, and does not fault. Where the
+    // processor does not know it, it does nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(any(target_arch = "aarch64", target_arch = "x86_64"), not(miri))))]
+    let _ = place;
+}
+
 /// Copies `len` bytes out of the shared ring into private memory.
 ///
 /// # Safety

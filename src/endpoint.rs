@@ -120,7 +120,7 @@ impl Endpoint {
             handed_over: Cell::new(handed_over),
             timeout: options.timeout,
             cancel: options.cancel.clone(),
-            effort: Effort::new(),
+            effort: Effort::with_barriers(),
             policy: options.policy,
             shares_processor: None,
         }
@@ -152,7 +152,8 @@ impl Endpoint {
             return true;
         };
         // No position ends this wait.
-        self.wait(u64::MAX, deadline, has_come).is_ok()
+        self.wait(u64::MAX, Duration::ZERO, deadline, has_come)
+            .is_ok()
     }
 
     /// What tells whether the child that is expected, if one is, has taken the
@@ -195,13 +196,25 @@ impl Endpoint {
 
     /// Whether the handle can be used, by this process.
     #[inline]
+    pub(crate) fn is_usable(&self) -> bool {
+        self.epoch.is_current() && self.latched.is_none()
+    }
+
+    /// As [`is_usable`](Self::is_usable), and if not, why.
+    #[inline]
     pub(crate) fn usable(&self) -> Result<(), Broken> {
-        if !self.epoch.is_current() {
-            return Err(Broken::Inherited);
+        if self.is_usable() {
+            return Ok(());
         }
+        Err(self.reason())
+    }
+
+    /// Why the handle cannot be used.
+    #[cold]
+    fn reason(&self) -> Broken {
         match &self.latched {
-            None => Ok(()),
-            Some(broken) => Err(broken.clone()),
+            Some(broken) if self.epoch.is_current() => broken.clone(),
+            _ => Broken::Inherited,
         }
     }
 
@@ -229,24 +242,47 @@ impl Endpoint {
         &self.region.header().side(self.claim.role.peer()).signals
     }
 
-    /// Wakes the peer if it sleeps and wants no more than `position`.
+    /// Wakes the peer, whose signals these are, if it sleeps and wants no more
+    /// than `position`.
     #[inline]
-    pub(crate) fn wake(&mut self, position: u64) {
-        if wait::wake(self.peer_signals(), position) {
-            self.effort.stats.wakes += 1;
-        }
+    pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
+        self.effort.wake(peer, position);
     }
 
     /// Waits until `ready` gives a value. `wanted` is the position of the peer
-    /// that is worth a wake.
+    /// that is worth a wake, `rest` the time between two looks at it.
+    #[inline]
     pub(crate) fn wait<T>(
         &mut self,
         wanted: u64,
+        rest: Duration,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        let spinning = self.spinning();
+        // Before the spin, a peer that is seen to sleep; before the sleep, any.
+        let role = self.claim.role;
+        let header = self.region.header();
+        self.effort.wake_if_seen(&header.side(role.peer()).signals);
+        match wait::spin(spinning, rest, deadline, &mut ready) {
+            Ok(Some(value)) => {
+                self.effort.stayed_awake(&header.side(role).signals);
+                Ok(value)
+            }
+            Ok(None) => self.sleep(wanted, spinning, deadline, ready),
+            Err(blocked) => Err(self.latch_blocked(blocked)),
+        }
+    }
+
+    #[cold]
+    fn sleep<T>(
+        &mut self,
+        wanted: u64,
+        spinning: Spinning,
         deadline: Option<Instant>,
         ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
         self.wake_before_waiting();
-        let spinning = self.spinning();
         let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
         let waited = wait::wait(
@@ -263,8 +299,15 @@ impl Endpoint {
         match waited {
             Ok(Waited::Ready(value)) => Ok(value),
             Ok(Waited::TimedOut) => Err(Blocked::TimedOut),
-            Err(Blocked::Broken(broken)) => Err(Blocked::Broken(self.latch(broken))),
-            Err(blocked) => Err(blocked),
+            Err(blocked) => Err(self.latch_blocked(blocked)),
+        }
+    }
+
+    #[cold]
+    fn latch_blocked(&mut self, blocked: Blocked) -> Blocked {
+        match blocked {
+            Blocked::Broken(broken) => Blocked::Broken(self.latch(broken)),
+            Blocked::TimedOut => blocked,
         }
     }
 
@@ -336,10 +379,12 @@ impl Endpoint {
         }
     }
 
-    fn spinning(&mut self) -> Spinning {
+    /// How a wait spins, and whether it does.
+    pub(crate) fn spinning(&mut self) -> Spinning {
         let policy = self.policy;
         match policy {
             WaitPolicy::Spin => Spinning::Always,
+            WaitPolicy::SpinThenPark(Duration::ZERO) => Spinning::Not,
             WaitPolicy::SpinThenPark(time) if !self.shares_processor() => Spinning::For(time),
             WaitPolicy::SpinThenPark(_) | WaitPolicy::Park => Spinning::Not,
         }

@@ -7,10 +7,10 @@
 //! header, in lines of 128 bytes (x86-64 and aarch64):
 //!    0  identity   magic, version, byte order, line size, kind, capacity, ...
 //!  128  state      life-cycle word; who holds each role
-//!  256  producer   tail
+//!  256  producer   tail, echo
 //!  384             closed, sleeping, wanted
 //!  512  consumer   head
-//!  640             closed, sleeping, wanted, acknowledged
+//!  640             closed, sleeping, wanted, acknowledged, wants_echo
 //!  768  reserved   two lines
 //! ```
 //!
@@ -26,9 +26,11 @@
 //! | `closed` | own side | the other | P4 |
 //! | `sleeping`, `wanted` | own side sets, the other clears `sleeping` | both | P5 |
 //! | `acknowledged` | consumer, when it leaves | the next consumer | P6 |
+//! | echo | producer | consumer | P7 |
+//! | `wants_echo` | consumer | producer, as a hint | none |
 //!
 //! The pairs P1 to P5 are explained in `ring.rs` and `wait.rs`, P6 in
-//! `roles.rs`. Only integers of fixed width lie in a segment. What is read
+//! `roles.rs`, P7 in `echo.rs`. Only integers of fixed width lie in a segment. What is read
 //! here was written by a stranger: it is loaded once, checked, and the local
 //! copy is used.
 //!
@@ -115,8 +117,24 @@ pub(crate) struct StateLine {
 pub(crate) struct Side {
     /// The producer's tail or the consumer's head: bytes since the ring was
     /// made.
-    pub(crate) position: CachePadded<AtomicU64>,
+    pub(crate) position: AtomicU64,
+    /// On the line of the position. The consumer's is unused.
+    pub(crate) echo: Echo,
     pub(crate) signals: CachePadded<Signals>,
+}
+
+/// The words of an echo: with a position, they fill a line.
+pub(crate) const ECHO_WORDS: usize = 13;
+
+/// A short message once more, beside the tail; see `echo.rs`.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Echo {
+    /// The position behind the last byte, or one that is far from it.
+    pub(crate) end: AtomicU64,
+    /// The position of the first byte.
+    pub(crate) start: AtomicU64,
+    pub(crate) words: [AtomicU64; ECHO_WORDS],
 }
 
 /// What a side says that is no position: written by that side, but for
@@ -132,7 +150,8 @@ pub(crate) struct Signals {
     pub(crate) wanted: AtomicU64,
     /// The producer's `closed` word whose end of stream was delivered.
     pub(crate) acknowledged: AtomicU32,
-    reserved: AtomicU32,
+    /// Whether the consumer has the producer echo short messages: 0 or 1.
+    pub(crate) wants_echo: AtomicU32,
 }
 
 /// The start of every segment.
@@ -168,6 +187,7 @@ mod pinned {
         const _: () = assert!(offset_of!(Header, reserved) == 768);
         const _: () = assert!(size_of::<Header>() == 1024);
         const _: () = assert!(offset_of!(Side, position) == 0);
+        const _: () = assert!(offset_of!(Side, echo) == 8);
         const _: () = assert!(offset_of!(Side, signals) == 128);
     }
 
@@ -200,6 +220,11 @@ mod pinned {
     const _: () = assert!(offset_of!(Signals, sleeping) == 4);
     const _: () = assert!(offset_of!(Signals, wanted) == 8);
     const _: () = assert!(offset_of!(Signals, acknowledged) == 16);
+    const _: () = assert!(offset_of!(Signals, wants_echo) == 20);
+    const _: () = assert!(offset_of!(Echo, end) == 0);
+    const _: () = assert!(offset_of!(Echo, start) == 8);
+    const _: () = assert!(offset_of!(Echo, words) == 16);
+    const _: () = assert!(size_of::<Echo>() == 120);
     const _: () = assert!(size_of::<Signals>() == 24);
 }
 
@@ -253,12 +278,17 @@ impl Record {
 impl Side {
     fn clear(&self) {
         self.position.store(0, Ordering::Relaxed); // P3
+        self.echo.end.store(0, Ordering::Relaxed); // P3
+        self.echo.start.store(0, Ordering::Relaxed); // P3
+        for word in &self.echo.words {
+            word.store(0, Ordering::Relaxed); // P3
+        }
         let signals = &self.signals;
         signals.closed.store(0, Ordering::Relaxed); // P3
         signals.sleeping.store(0, Ordering::Relaxed); // P3
         signals.wanted.store(0, Ordering::Relaxed); // P3
         signals.acknowledged.store(0, Ordering::Relaxed); // P3
-        signals.reserved.store(0, Ordering::Relaxed); // P3
+        signals.wants_echo.store(0, Ordering::Relaxed); // P3
     }
 }
 

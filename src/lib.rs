@@ -76,12 +76,14 @@ compile_error!(
 
 #[cfg(feature = "async")]
 pub mod asynchronous;
+mod barrier;
 mod child;
 mod classify;
 mod consumer;
 mod copy;
 mod cpu;
 mod deadline;
+mod echo;
 mod endpoint;
 mod error;
 mod files;
@@ -103,6 +105,7 @@ pub mod model;
 mod monitor;
 mod options;
 mod own_memory;
+mod pace;
 mod pair;
 mod peer;
 mod position;
@@ -128,6 +131,7 @@ pub use error::{
 pub use grant::{ReadGrant, WriteGrant};
 pub use monitor::{LifeCycle, RemoveError, Snapshot, remove, remove_path, remove_stale};
 pub use options::{DEFAULT_CAPACITY, Options};
+pub use pace::Pace;
 pub use pair::{Ring, pair};
 pub use producer::Producer;
 pub use roles::Occupant;

@@ -15,6 +15,7 @@ use crate::roles::{Occupant, occupant};
 use crate::state::{Kind, Life, Role};
 use crate::sync::{Ordering, fence};
 use crate::sysv::{self, FileIdentity, Mode, Project, SegmentId, SysvErrorKind};
+use crate::wait;
 
 /// How a ring comes and goes.
 ///
@@ -239,7 +240,7 @@ impl Snapshot {
 /// Whether `holder`, who has `role`, sleeps. Whoever has left cannot.
 fn sleeps(header: &Header, role: Role, holder: Occupant) -> bool {
     let sleeping = &header.side(role).signals.sleeping;
-    matches!(holder, Occupant::Process(_)) && sleeping.load(Ordering::Relaxed) != 0 // shown only
+    matches!(holder, Occupant::Process(_)) && sleeping.load(Ordering::Relaxed) == wait::ASLEEP // shown only
 }
 
 /// The segment that `file` leads to.

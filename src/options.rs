@@ -10,6 +10,7 @@ use crate::error::OpenError;
 use crate::keyfile::KeyFile;
 use crate::layout::MIN_RING_OFFSET;
 use crate::lifecycle::{self, Joined, Name};
+use crate::pace::Pace;
 use crate::pair::Ring;
 use crate::producer::Producer;
 use crate::state::Role;
@@ -75,6 +76,7 @@ pub struct Options {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<Arc<AtomicBool>>,
     pub(crate) policy: WaitPolicy,
+    pub(crate) pace: Pace,
     pub(crate) batch: usize,
     project: u32,
     asked_mode: Option<u32>,
@@ -109,6 +111,7 @@ impl Options {
             timeout: None,
             cancel: None,
             policy: WaitPolicy::default(),
+            pace: Pace::default(),
             batch: 0,
             project: 1,
             asked_mode: None,
@@ -312,6 +315,12 @@ impl Options {
     /// ```
     pub fn wait_policy(&mut self, policy: WaitPolicy) -> &mut Options {
         self.policy = policy;
+        self
+    }
+
+    /// How a consumer's blocking reads trade latency for throughput.
+    pub fn pace(&mut self, pace: Pace) -> &mut Options {
+        self.pace = pace;
         self
     }
 

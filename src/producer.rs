@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::endpoint::{Blocked, Endpoint, Left};
 use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError};
 use crate::options::Options;
+use crate::pace;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
 use crate::ring::{Departure, PUBLICATION, Writer};
@@ -153,6 +154,32 @@ impl Producer {
     /// ```
     #[inline]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
+        if self.write_known(bytes) {
+            return Ok(bytes.len());
+        }
+        self.try_write_pieces(bytes)
+    }
+
+    /// The common case of a write: it is short, there is somebody to read it,
+    /// and there is room that is known of. `false` otherwise; nothing has
+    /// happened then.
+    #[inline]
+    fn write_known(&mut self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() || bytes.len() > PUBLICATION || !self.end.is_usable() {
+            return false;
+        }
+        if !self.writer.put_known(bytes) {
+            return false;
+        }
+        if self.writer.pending() >= self.batch {
+            self.publish_now();
+        }
+        true
+    }
+
+    /// All cases.
+    #[inline(never)]
+    fn try_write_pieces(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
         self.end.usable()?;
         if bytes.is_empty() {
             return Ok(0);
@@ -204,9 +231,16 @@ impl Producer {
     #[inline]
     pub(crate) fn publish(&mut self) {
         if self.writer.pending() > 0 {
-            self.writer.publish();
-            self.end.wake(self.writer.tail());
+            self.publish_now();
         }
+    }
+
+    /// As [`publish`](Self::publish), knowing that there is something.
+    #[inline]
+    fn publish_now(&mut self) {
+        self.writer.publish();
+        let (peer, tail) = (self.writer.peer_signals(), self.writer.tail());
+        self.end.wake(peer, tail);
     }
 
     /// Writes all of `bytes` before `deadline`, or says how far it came.
@@ -217,7 +251,7 @@ impl Producer {
     ) -> (usize, Result<(), Blocked>) {
         let mut written = 0;
         while written < bytes.len() {
-            match self.try_write(&bytes[written..]) {
+            match self.try_write_pieces(&bytes[written..]) {
                 Ok(len) => written += len,
                 Err(TryWriteError::Full) => {
                     if let Err(blocked) = self.wait_for_some_room(bytes.len() - written, deadline) {
@@ -254,8 +288,10 @@ impl Producer {
         worth_a_wake: u64,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
+        // A reader that is a ring behind has more to do than to be watched.
+        let rest = pace::until_room(self.writer.region().capacity());
         let (end, wanted, ready) = self.wait_for_room_parts(least, worth_a_wake);
-        end.wait(wanted, deadline, ready)
+        end.wait(wanted, rest, deadline, ready)
     }
 
     /// What it takes to wait for that, all that was held back being published:
@@ -339,7 +375,7 @@ impl Producer {
     }
 
     pub(crate) fn is_usable(&self) -> bool {
-        self.end.usable().is_ok()
+        self.end.is_usable()
     }
 
     pub(crate) fn writer(&self) -> &Writer<MappedRegion> {

@@ -36,6 +36,12 @@ pub(crate) trait Region {
     /// When `bytes` is longer than the ring.
     fn copy_in(&self, position: u64, bytes: &[u8]);
 
+    /// Gets the place of `position` ready to be written: a hint.
+    #[inline]
+    fn prepare(&self, position: u64) {
+        let _ = position;
+    }
+
     /// Copies out of the ring into `bytes`, the first one from `position`.
     ///
     /// # Panics

@@ -19,6 +19,7 @@
 //! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
 //! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
 //! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
+//! | P7 | echo, then its `end` | `end`, then the echo, then `end` | a short message beside `tail`; see `echo.rs` |
 //!
 //! A reader that finds the ring empty and `closed` set loads `tail` once more
 //! before it believes in the end: by P4 that load sees the last one.
@@ -31,16 +32,24 @@
 //! spans that are copied are bounded by the capacity and by what this side
 //! holds in private memory.
 
+use crate::echo;
 use crate::error::{Corruption, Rule};
+use crate::layout::Signals;
 use crate::position::{self, Fault};
 use crate::region::Region;
 use crate::state::Role;
 use crate::steps::step;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, spin_loop};
 
 /// The most that a write publishes, or a read releases, at once, so that the
 /// reader copies out while the writer copies in.
 pub(crate) const PUBLICATION: usize = 16 << 10;
+
+/// Short messages, one at a time, after which a reader asks for echoes.
+const SHORT_MESSAGES: u32 = 8;
+
+/// Looks for an echo before other ways of waiting: about a microsecond.
+const HEARING: u32 = 32;
 
 /// How a side has left the ring, as its `closed` word says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +73,18 @@ impl Departure {
         u32::from(generation) << 8 | how
     }
 
+    /// What a `closed` word says, past a word that no longer counts.
+    ///
+    /// `forgotten` is a `closed` word of the past: with a persistent ring, that
+    /// of a holder before this side came. Zero forgets nothing.
+    #[inline]
+    fn of(word: u32, forgotten: u32) -> Result<Departure, Corruption> {
+        if word == forgotten {
+            return Ok(Departure::Open);
+        }
+        Departure::from_word(word)
+    }
+
     fn from_word(word: u32) -> Result<Departure, Corruption> {
         match word & 0xff {
             0 if word == 0 => Ok(Departure::Open),
@@ -72,28 +93,6 @@ impl Departure {
             _ => Err(Corruption::new(Rule::ClosedWord, u64::from(word), 2)),
         }
     }
-}
-
-/// How the peer has left, past a word that no longer counts; and the word.
-///
-/// `forgotten` is a `closed` word of the past: with a persistent ring, that of
-/// a holder before this side came. Zero forgets nothing.
-#[inline]
-fn departure<R: Region>(
-    region: &R,
-    role: Role,
-    forgotten: u32,
-) -> Result<(Departure, u32), Corruption> {
-    let word = region
-        .header()
-        .side(role)
-        .signals
-        .closed
-        .load(Ordering::Acquire); // P4
-    if word == forgotten {
-        return Ok((Departure::Open, word));
-    }
-    Ok((Departure::from_word(word)?, word))
 }
 
 /// The positions that a side finds when it takes its role: own, then peer.
@@ -126,7 +125,7 @@ pub(crate) struct Writer<R> {
     published: u64,
     /// The last head accepted.
     known_head: u64,
-    /// See [`departure`].
+    /// See [`Departure::of`].
     forgotten: u32,
 }
 
@@ -137,6 +136,8 @@ impl<R: Region> Writer<R> {
         let (tail, head) = adopt(&region, Role::Producer);
         position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
+        // The last writer may have died between an echo and its publication.
+        region.header().side(Role::Producer).echo.clear(tail); // P7
         Ok(Writer {
             region,
             capacity,
@@ -159,7 +160,7 @@ impl<R: Region> Writer<R> {
     /// `wanted` are known to be free.
     #[inline]
     pub(crate) fn room(&mut self, wanted: u64) -> Result<u64, Corruption> {
-        let known = self.capacity - self.tail.wrapping_sub(self.known_head);
+        let known = self.capacity - self.occupied();
         if known >= wanted {
             return Ok(known);
         }
@@ -170,6 +171,44 @@ impl<R: Region> Writer<R> {
             .map_err(|fault| corrupt(fault, Role::Consumer, self.tail, self.known_head, head))?;
         self.known_head = head;
         Ok(self.capacity - occupied)
+    }
+
+    /// Copies all of `bytes` if there is a reader and room that is known of,
+    /// and publishes nothing. `false` if not; nothing has happened then.
+    #[inline]
+    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
+        let len = bytes.len() as u64;
+        let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
+        if closed != self.forgotten || self.capacity - self.occupied() < len {
+            return false;
+        }
+        self.region.copy_in(self.tail, bytes);
+        step!(CopiedIn);
+        // Relaxed: a hint. Nothing may be pending: an echo ends at a tail.
+        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 {
+            self.echo(bytes);
+        }
+        self.advance(len);
+        true
+    }
+
+    /// Puts the bytes at the tail beside it too, if it is they alone that are
+    /// published next.
+    #[inline(never)]
+    fn echo(&self, bytes: &[u8]) {
+        if bytes.len() <= echo::MOST && self.pending() == 0 {
+            let side = self.region.header().side(Role::Producer);
+            side.echo.put(self.tail, bytes); // P7
+            let next = self.tail.wrapping_add(bytes.len() as u64);
+            self.region.prepare(next);
+        }
+    }
+
+    /// Bytes that the reader is not known to have released: at most the
+    /// capacity.
+    #[inline]
+    fn occupied(&self) -> u64 {
+        self.tail.wrapping_sub(self.known_head)
     }
 
     /// Copies as much of `bytes` as there is room for, and publishes nothing.
@@ -208,10 +247,17 @@ impl<R: Region> Writer<R> {
         step!(TailStored);
     }
 
+    /// What the reader says that is no position.
+    #[inline]
+    pub(crate) fn peer_signals(&self) -> &Signals {
+        &self.region.header().side(Role::Consumer).signals
+    }
+
     /// How the reader has left.
     #[inline]
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
-        Ok(departure(&self.region, Role::Consumer, self.forgotten)?.0)
+        let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
+        Departure::of(closed, self.forgotten)
     }
 
     /// Bytes written and not yet released by the reader.
@@ -242,10 +288,14 @@ pub(crate) struct Reader<R> {
     head: u64,
     /// The last tail accepted.
     known_tail: u64,
-    /// See [`departure`].
+    /// See [`Departure::of`].
     forgotten: u32,
     /// The `closed` word of the writer whose end was delivered last.
     ended: Option<u32>,
+    /// How many short messages have come one at a time.
+    short: u32,
+    /// Whether the writer is asked for echoes.
+    listening: bool,
 }
 
 impl<R: Region> Reader<R> {
@@ -262,6 +312,8 @@ impl<R: Region> Reader<R> {
             known_tail: tail,
             forgotten,
             ended: None,
+            short: 0,
+            listening: false,
         })
     }
 
@@ -277,17 +329,42 @@ impl<R: Region> Reader<R> {
     /// `wanted` are known to be there.
     #[inline]
     pub(crate) fn available(&mut self, wanted: u64) -> Result<u64, Corruption> {
-        let known = self.known_tail.wrapping_sub(self.head);
+        let known = self.known();
         if known >= wanted {
             return Ok(known);
         }
         // Possibly empty: refresh.
         let side = self.region.header().side(Role::Producer);
         let tail = side.position.load(Ordering::Acquire); // P1
+        self.accept(tail)
+    }
+
+    /// Believes a tail that was loaded, if it can be true; and says how many
+    /// bytes there are before it.
+    #[inline]
+    fn accept(&mut self, tail: u64) -> Result<u64, Corruption> {
         let readable = position::readable(self.head, self.known_tail, tail, self.capacity)
             .map_err(|fault| corrupt(fault, Role::Producer, self.head, self.known_tail, tail))?;
         self.known_tail = tail;
         Ok(readable)
+    }
+
+    /// Fills all of `bytes` if so many are known to be there, and releases
+    /// nothing. `false` if not; nothing has happened then.
+    #[inline]
+    pub(crate) fn get_known(&self, bytes: &mut [u8]) -> bool {
+        if self.known() < bytes.len() as u64 {
+            return false;
+        }
+        self.region.copy_out(self.head, bytes);
+        step!(CopiedOut);
+        true
+    }
+
+    /// Bytes known to be there.
+    #[inline]
+    pub(crate) fn known(&self) -> u64 {
+        self.known_tail.wrapping_sub(self.head)
     }
 
     /// Copies what is there, as much as `bytes` holds, and releases nothing.
@@ -297,10 +374,86 @@ impl<R: Region> Reader<R> {
         // No loss: what is taken is at most `bytes.len()`.
         let len = available.min(bytes.len() as u64) as usize;
         if len > 0 {
-            self.region.copy_out(self.head, &mut bytes[..len]);
+            let bytes = &mut bytes[..len];
+            if !self.hear(available, bytes) {
+                self.region.copy_out(self.head, bytes);
+            }
             step!(CopiedOut);
         }
         Ok(len)
+    }
+
+    /// Fills `bytes` from beside the tail, if they are all of the `available`
+    /// ones, and there.
+    #[inline]
+    fn hear(&self, available: u64, bytes: &mut [u8]) -> bool {
+        self.listening
+            && available == bytes.len() as u64
+            && self
+                .region
+                .header()
+                .side(Role::Producer)
+                .echo
+                .get(self.head, bytes) // P7
+    }
+
+    /// Looks for a short message beside the tail for a moment, if the writer is
+    /// asked for echoes and nothing else is known to be there. Takes it out of
+    /// the stream; its length is at most that of `bytes`. 0 if there is none.
+    #[inline]
+    pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
+        if !self.listening || self.known() > 0 {
+            return 0;
+        }
+        let side = self.region.header().side(Role::Producer);
+        for _ in 0..HEARING {
+            let tail = side.position.load(Ordering::Acquire); // P1
+            if tail != self.head {
+                let len = tail.wrapping_sub(self.head);
+                let most = self.capacity.min(bytes.len().min(echo::MOST) as u64);
+                // A tail too far, or behind, is for `available` to judge.
+                if len > most || !side.echo.get(self.head, &mut bytes[..len as usize]) {
+                    return 0;
+                }
+                step!(CopiedOut);
+                self.known_tail = tail;
+                self.release(len);
+                return len as usize;
+            }
+            spin_loop();
+        }
+        0
+    }
+
+    /// Notes how many bytes a look at the tail has found after a wait. Short
+    /// messages one at a time are asked to come beside the tail, too; a stream
+    /// is not.
+    #[inline]
+    pub(crate) fn note(&mut self, found: u64) {
+        if found > echo::MOST as u64 {
+            self.stop_listening();
+        } else if !self.listening {
+            self.short += 1;
+            if self.short == SHORT_MESSAGES {
+                self.ask_for_echoes(true);
+            }
+        }
+    }
+
+    /// Has the writer spare itself the echoes.
+    #[inline]
+    pub(crate) fn stop_listening(&mut self) {
+        self.short = 0;
+        if self.listening {
+            self.ask_for_echoes(false);
+        }
+    }
+
+    fn ask_for_echoes(&mut self, listening: bool) {
+        self.listening = listening;
+        let own = &self.region.header().side(Role::Consumer).signals;
+        own.wants_echo
+            .store(u32::from(listening), Ordering::Relaxed); // a hint
     }
 
     /// Gives the room of the first `len` bytes, which are there, back to the
@@ -315,11 +468,26 @@ impl<R: Region> Reader<R> {
 
     /// Whether there are `least` bytes to read, and if not, whether more can
     /// come.
+    #[inline]
     pub(crate) fn readiness(&mut self, least: u64) -> Result<Readiness, Corruption> {
-        if self.available(least)? >= least {
+        if self.known() >= least {
             return Ok(Readiness::Ready);
         }
-        let (departure, word) = departure(&self.region, Role::Producer, self.forgotten)?;
+        let side = self.region.header().side(Role::Producer);
+        let tail = side.position.load(Ordering::Acquire); // P1
+        let closed = side.signals.closed.load(Ordering::Acquire); // P4
+        if tail == self.known_tail && closed == self.forgotten {
+            return Ok(Readiness::Empty); // what a waiter sees most of the time
+        }
+        self.judge(tail, closed, least)
+    }
+
+    /// What these two words of the writer make of it.
+    fn judge(&mut self, tail: u64, closed: u32, least: u64) -> Result<Readiness, Corruption> {
+        if self.accept(tail)? >= least {
+            return Ok(Readiness::Ready);
+        }
+        let departure = Departure::of(closed, self.forgotten)?;
         if departure == Departure::Open {
             return Ok(Readiness::Empty);
         }
@@ -330,11 +498,17 @@ impl<R: Region> Reader<R> {
             Departure::Aborted => Readiness::Aborted,
             Departure::Finished | Departure::Open => {
                 if available == 0 {
-                    self.ended = Some(word);
+                    self.ended = Some(closed);
                 }
                 Readiness::Finished
             }
         })
+    }
+
+    /// What the writer says that is no position.
+    #[inline]
+    pub(crate) fn peer_signals(&self) -> &Signals {
+        &self.region.header().side(Role::Producer).signals
     }
 
     /// Records that the end of the writer's stream was delivered, if it was,
@@ -348,7 +522,8 @@ impl<R: Region> Reader<R> {
 
     /// How the writer has left. Bytes may still be there to read.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
-        Ok(departure(&self.region, Role::Producer, self.forgotten)?.0)
+        let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
+        Departure::of(closed, self.forgotten)
     }
 }
 

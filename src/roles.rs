@@ -22,6 +22,7 @@
 //! proves nothing, since a fork adds to it. What cannot be known counts as
 //! alive.
 
+use crate::barrier;
 use crate::error::{Corruption, Rule};
 use crate::layout::{Header, Record};
 use crate::peer::{Liveness, Process, Watch};
@@ -170,7 +171,12 @@ pub(crate) fn claim_as(
 
     let side = &header.side(role).signals;
     side.closed.store(0, Ordering::Relaxed); // published by the state word, P6
-    side.sleeping.store(0, Ordering::Relaxed); // as above
+    // A promise of the last holder does not bind this one: from the barrier on
+    // nobody reads it any more. Refused, it may cost the first sleep a slice.
+    if side.sleeping.swap(wait::AWAKE, Ordering::Relaxed) == wait::PROMISED {
+        barrier::everywhere(); // P5
+    }
+    side.wants_echo.store(0, Ordering::Relaxed); // a hint
     step!(SideCleared);
 
     match transition(header, |state| state.claim(role, kind, dead)) {

@@ -12,7 +12,7 @@ mod imp {
     pub(crate) use core::hint::spin_loop;
     #[cfg(not(test))]
     pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
-    pub(crate) use core::sync::atomic::{Ordering, fence};
+    pub(crate) use core::sync::atomic::{Ordering, compiler_fence, fence};
 
     #[cfg(test)]
     pub(crate) use super::recording::{AtomicU32, AtomicU64};
@@ -31,6 +31,9 @@ mod imp {
 
     pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    /// Loom moves nothing as a compiler may.
+    pub(crate) fn compiler_fence(_: Ordering) {}
 
     /// The time, which stands still: no slice and no deadline ever ends, so
     /// that a wake that is missed is a deadlock, which loom reports.

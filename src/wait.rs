@@ -7,8 +7,8 @@
 //! sleeper                              waker
 //! wanted = position                    position or closed = new value
 //! sleeping = 1                         fence(SeqCst)
-//! fence(SeqCst)                        sleeping == 0? done
-//! is it there? then sleeping = 0       sleeping swapped to 0; was 1?
+//! fence(SeqCst)                        sleeping != 1? done
+//! is it there? then sleeping = 0       sleeping from 1 to 0; was 1?
 //! FUTEX_WAIT(sleeping == 1, slice)     FUTEX_WAKE(sleeping)
 //! ```
 //!
@@ -22,10 +22,52 @@
 //! |---|---|
 //! | 0 | awake, or woken |
 //! | 1 | asleep, or about to be; whoever clears it owes a wake |
+//! | 2 | awake, and promises a barrier before the next sleep |
 //!
 //! `wanted` keeps a waker from waking for nothing: a sleeping writer wants a
 //! quarter of the ring, not one byte. It may be stale or a lie; the sleeper
 //! looks again after each slice whatever happens.
+//!
+//! # The promise: no fence on the busy side
+//!
+//! The waker's fence is the one costly step of a short operation, and it is
+//! there for a sleep that hardly ever comes. So a side that has waited several
+//! times without a sleep stores 2: *before I sleep next, I have the kernel do
+//! a barrier on every processor that runs my peer* (`barrier.rs`). A waker that
+//! reads 2, and has registered for such barriers, leaves its fence out:
+//!
+//! ```text
+//! sleeper, having promised             waker, registered
+//! wanted = position                    position or closed = new value
+//! sleeping = 1                         sleeping == 2? done
+//! barrier everywhere                   else as above
+//! is it there? then sleeping = 0
+//! FUTEX_WAIT(sleeping == 1, slice)
+//! ```
+//!
+//! Why no wake-up is lost. The kernel's barrier takes effect in the waker's
+//! thread at some point between two of its instructions. Take the waker's load
+//! of `sleeping`.
+//!
+//! - It comes before that point: so does the store of the position, which is
+//!   before the load in the program and which the compiler may not move behind
+//!   it. The barrier makes the store visible before the sleeper's call returns,
+//!   and the sleeper, who looks after that, sees it and does not sleep.
+//! - It comes after that point: it sees the 1 that was stored before the call,
+//!   or a later value, never the 2 again. What follows is the handshake above.
+//!
+//! The barrier ends the promise: the next sleep is announced over a 1 that no
+//! waker can read as the old 2, so it needs a fence only, until 2 is stored
+//! anew. To promise needs no order at all: what is promised is about sleeps
+//! that come later in the same thread.
+//!
+//! Who must do what is decided by each side for itself, from what it knows of
+//! itself: a waker that could not register keeps its fence whatever it reads; a
+//! sleeper that could not register promises nothing. Should a promised barrier
+//! be refused after all, the sleeper sleeps in slices of a millisecond from
+//! then on. A new holder of a role takes its predecessor's promise back by a
+//! barrier (`roles.rs`). A peer that promises and does not keep it has its own
+//! sleep to lose.
 //!
 //! # A peer that lies, or dies
 //!
@@ -35,13 +77,28 @@
 
 use std::time::{Duration, Instant};
 
+use crate::barrier;
 use crate::futex;
 use crate::layout::Signals;
+use crate::pace;
 use crate::steps::step;
-use crate::sync::{Ordering, fence, now, spin_loop};
+use crate::sync::{Ordering, compiler_fence, fence, now, spin_loop};
+
+/// `Signals::sleeping`; see the module's head.
+pub(crate) const AWAKE: u32 = 0;
+pub(crate) const ASLEEP: u32 = 1;
+pub(crate) const PROMISED: u32 = 2;
+
+/// No value of `sleeping`, but of a peer that has its own wakes to lose.
+const NOTHING: u32 = u32::MAX;
+
+/// Waits without a sleep after which a side promises barriers.
+const WAITS_AWAKE: u32 = 16;
 
 /// How long a sleeper sleeps before it looks whether its peer lives.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
+/// The same for one whose promised barrier was refused.
+const SHORT_SLICE: Duration = Duration::from_millis(1);
 /// How long a waiter spins before it sleeps, by default: about the cost of a
 /// wake, so that waiting costs at most twice what knowing the future would.
 const SPIN: Duration = Duration::from_micros(30);
@@ -134,18 +191,106 @@ pub(crate) struct Effort {
     pub(crate) stats: Stats,
     /// When it last asked whether there is a reason to wait.
     asked: Instant,
+    /// The word of the peer's that makes a fence needless here: [`PROMISED`],
+    /// or [`NOTHING`] if the barriers of others do not reach this process.
+    believed: u32,
+    /// Waits since the last sleep.
+    awake: u32,
+    /// Whether a promised barrier was refused.
+    refused: bool,
 }
 
 impl Effort {
+    /// For a side that promises nothing, and fences.
     pub(crate) fn new() -> Effort {
         Effort {
             stats: Stats::default(),
             asked: now(),
+            believed: NOTHING,
+            awake: 0,
+            refused: false,
+        }
+    }
+
+    /// For a side of a process that is reached by barriers, if the kernel has
+    /// them.
+    pub(crate) fn with_barriers() -> Effort {
+        Effort {
+            believed: if barrier::register() {
+                PROMISED
+            } else {
+                NOTHING
+            },
+            ..Effort::new()
+        }
+    }
+
+    /// Counts a wait that needed no sleep. One that will need none soon is
+    /// worth a promise.
+    #[inline]
+    pub(crate) fn stayed_awake(&mut self, own: &Signals) {
+        self.awake = self.awake.saturating_add(1);
+        if self.awake == WAITS_AWAKE && self.believed == PROMISED {
+            own.sleeping.store(PROMISED, Ordering::Relaxed); // P5: orders nothing
+        }
+    }
+
+    /// Announces a sleep.
+    fn announce(&mut self, own: &Signals, wanted: u64) {
+        self.awake = 0;
+        if !announce(own, wanted) {
+            self.believed = NOTHING;
+            self.refused = true;
+        }
+    }
+
+    /// How long a sleep is at most.
+    fn slice(&self) -> Duration {
+        if self.refused {
+            SHORT_SLICE
+        } else {
+            slice_len()
+        }
+    }
+
+    /// Wakes the peer if it sleeps and waits for no more than `position`, which
+    /// the caller has just published.
+    #[inline]
+    pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
+        // In the program, the position is stored before `sleeping` is loaded.
+        compiler_fence(Ordering::SeqCst); // P5
+        if peer.sleeping.load(Ordering::Relaxed) == self.believed {
+            return; // P5: the peer does the barrier
+        }
+        fence(Ordering::SeqCst); // P5
+        // Acquire: `wanted` before it.
+        if peer.sleeping.load(Ordering::Acquire) == ASLEEP {
+            self.wake_sleeper(peer, position); // P5
+        }
+    }
+
+    #[cold]
+    fn wake_sleeper(&mut self, peer: &Signals, position: u64) {
+        let wanted = peer.wanted.load(Ordering::Relaxed); // P5: after `sleeping`
+        // Positions wrap, so "not yet there" is a distance of half the range.
+        if position.wrapping_sub(wanted) <= u64::MAX / 2 {
+            self.stats.wakes += u64::from(rouse(peer));
+        }
+    }
+
+    /// Wakes the peer if it is seen to sleep, whatever it waits for. Without
+    /// an order: what is not seen yet is left to [`wake_always`].
+    #[inline]
+    pub(crate) fn wake_if_seen(&mut self, peer: &Signals) {
+        if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
+            self.stats.wakes += u64::from(rouse(peer)); // P5: a look ahead
         }
     }
 }
 
-/// Waits until `ready` gives a value, or an error, or the deadline passes.
+/// Sleeps until `ready` gives a value, or an error, or the deadline passes.
+/// The caller has spun for as long as its policy says; one that never sleeps
+/// spins on here.
 ///
 /// `own` is the caller's and `wanted` the position of the peer that would be
 /// worth a wake. `slice` is called once in a slice, however short the waits
@@ -159,11 +304,6 @@ pub(crate) fn wait<T, E>(
     mut ready: impl FnMut() -> Result<Option<T>, E>,
     mut slice: impl FnMut() -> Result<(), E>,
 ) -> Result<Waited<T>, E> {
-    if spinning != Spinning::Not
-        && let Some(value) = spin(spinning, deadline, &mut ready)?
-    {
-        return Ok(Waited::Ready(value));
-    }
     let mut naps = 0;
     loop {
         let now = now();
@@ -181,25 +321,25 @@ pub(crate) fn wait<T, E>(
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(Waited::TimedOut);
         }
-        let most = slice_len();
+        let most = effort.slice();
         let nap = deadline.map_or(most, |deadline| most.min(deadline - now));
         naps += 1;
 
         if spinning == Spinning::Always {
             let until = Some(now + nap);
-            if let Some(value) = spin(spinning, until, &mut ready)? {
+            if let Some(value) = spin(spinning, Duration::ZERO, until, &mut ready)? {
                 return Ok(Waited::Ready(value));
             }
         } else if naps > FALSE_WAKES {
             effort.stats.sleeps += 1;
             std::thread::sleep(nap); // out of the peer's reach
         } else {
-            announce(own, wanted);
+            effort.announce(own, wanted); // P5
             let value = ready();
             if matches!(value, Ok(None)) {
                 effort.stats.sleeps += 1;
                 step!(SleepNow);
-                futex::wait(&own.sleeping, 1, nap);
+                futex::wait(&own.sleeping, ASLEEP, nap);
                 step!(Slept);
             }
             retract(own);
@@ -214,19 +354,24 @@ pub(crate) fn wait<T, E>(
 }
 
 /// Says that this side is about to sleep until the peer's position is
-/// `wanted`. The caller looks once more before it does.
-pub(crate) fn announce(own: &Signals, wanted: u64) {
+/// `wanted`. The caller looks once more before it does. `false` if that look
+/// may be too early, since a barrier that was promised was refused.
+pub(crate) fn announce(own: &Signals, wanted: u64) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: before `sleeping`
-    own.sleeping.store(1, Ordering::Release); // P5
+    let before = own.sleeping.swap(ASLEEP, Ordering::Release); // P5
     step!(SleepSet);
+    // The word says so if a promise stands, or else the peer has overwritten
+    // it, which it has no business to: such a one need not wake us at all.
+    let kept = before != PROMISED || barrier::everywhere();
     fence(Ordering::SeqCst); // P5
+    kept
 }
 
 /// Takes that back.
 pub(crate) fn retract(own: &Signals) {
     // Nobody owes a wake. Swapped, so that it comes after a waker's swap also
     // for loom, which lets a store come in between.
-    own.sleeping.swap(0, Ordering::Relaxed); // P5: orders nothing
+    own.sleeping.swap(AWAKE, Ordering::Relaxed); // P5: orders nothing
 }
 
 /// [`SLICE`], unless a test has made slices so long that a missed wake shows.
@@ -239,65 +384,60 @@ fn slice_len() -> Duration {
     SLICE
 }
 
-/// Looks again and again, for as long as it is told and at most a slice.
-fn spin<T, E>(
+/// Looks again and again, for as long as it is told and at most a slice, with
+/// at least `rest` between two looks.
+#[inline]
+pub(crate) fn spin<T, E>(
     spinning: Spinning,
+    rest: Duration,
     deadline: Option<Instant>,
     ready: &mut impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
-    if let Some(value) = ready()? {
-        return Ok(Some(value));
-    }
     let most = match spinning {
+        Spinning::Not => return Ok(None),
         Spinning::For(time) => time.min(SLICE),
-        Spinning::Always | Spinning::Not => SLICE,
+        Spinning::Always => SLICE,
     };
-    let mut until = now() + most;
-    if let Some(deadline) = deadline {
-        until = until.min(deadline);
-    }
+    // The clock is looked at only by those who wait for longer.
+    let looks = if rest.is_zero() { SPINS_PER_LOOK } else { 1 };
+    let mut until = None;
     loop {
-        for _ in 0..SPINS_PER_LOOK {
+        for _ in 0..looks {
             if let Some(value) = ready()? {
                 return Ok(Some(value));
             }
-            spin_loop();
+            if rest.is_zero() {
+                spin_loop();
+            } else {
+                pace::rest(rest);
+            }
         }
-        if now() >= until {
+        let now = now();
+        let latest = *until.get_or_insert_with(|| {
+            let until = now + most;
+            deadline.map_or(until, |deadline| until.min(deadline))
+        });
+        if now >= latest {
             return Ok(None);
         }
     }
 }
 
-/// Wakes the peer if it sleeps and waits for no more than `position`, which
-/// the caller has just published. Returns whether it did.
-#[inline]
-pub(crate) fn wake(peer: &Signals, position: u64) -> bool {
-    fence(Ordering::SeqCst); // P5
-    if peer.sleeping.load(Ordering::Acquire) == 0 {
-        // P5: `wanted` before it
-        return false;
-    }
-    let wanted = peer.wanted.load(Ordering::Relaxed); // P5: after `sleeping`
-    // Positions wrap, so "not yet there" is a distance of half the range.
-    if position.wrapping_sub(wanted) > u64::MAX / 2 {
-        return false;
-    }
-    rouse(peer)
-}
-
 /// Wakes the peer if it sleeps, whatever it waits for: something has changed
-/// that no position tells.
+/// that no position tells. Says whether it did.
 pub(crate) fn wake_always(peer: &Signals) -> bool {
     fence(Ordering::SeqCst); // P5
-    peer.sleeping.load(Ordering::Relaxed) != 0 && rouse(peer) // P5: ordered by the fence
+    peer.sleeping.load(Ordering::Relaxed) == ASLEEP && rouse(peer) // P5: ordered by the fence
 }
 
 #[cold]
 fn rouse(peer: &Signals) -> bool {
     // The word changes before the wake: see the module's head.
     step!(WakeSeen);
-    let slept = peer.sleeping.swap(0, Ordering::Relaxed) == 1; // P5: ordered by the fence
+    let slept = peer
+        .sleeping
+        .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed) // P5: ordered by the fence
+        .is_ok();
     if slept {
         step!(WakeCleared);
         futex::wake(&peer.sleeping);
@@ -305,3 +445,6 @@ fn rouse(peer: &Signals) -> bool {
     }
     slept
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -82,7 +82,9 @@ fn golden_bytes_of_a_named_ring_one_side_holds() {
     assert_eq!(u64_at(&bytes, 136) >> 42, u64::from(std::process::id()));
     assert_eq!(u64_at(&bytes, 136), u64_at(&bytes, 144));
     assert_eq!(u32_at(&bytes, 168), 2);
-    assert_zero(&bytes, 172, bytes.len());
+    assert_zero(&bytes, 172, 264);
+    assert_eq!(u64_at(&bytes, 264), 1 << 63, "the end of no echo");
+    assert_zero(&bytes, 272, bytes.len());
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Writing {
             rest = &rest[len..];
             if len > 0 {
                 self.half.publish();
-                wait::wake(self.peer(), self.half.tail());
+                effort().wake(self.peer(), self.half.tail());
                 continue;
             }
             let wanted = (self.half.tail())
@@ -112,7 +112,7 @@ impl Reading {
         let mut bytes = vec![0; least];
         assert_eq!(self.half.get(&mut bytes), Ok(least));
         self.half.release(least as u64);
-        wait::wake(self.peer(), self.half.head());
+        effort().wake(self.peer(), self.half.head());
         bytes
     }
 }

@@ -10,14 +10,20 @@ impl io::Write for Producer {
     /// Writes all of `bytes`, blocking while the ring is full. Fewer are
     /// written only when the stream breaks or the time is over in between; the
     /// next call then gives the reason.
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.usable()?;
-        let deadline = self.end.deadline();
-        match self.write_until(bytes, deadline) {
-            (written, _) if written > 0 => Ok(written),
-            (_, Ok(())) => Ok(0),
-            (_, Err(blocked)) => Err(no_room(blocked)),
+        if self.write_known(bytes) {
+            return Ok(bytes.len());
         }
+        self.write_or_wait(bytes)
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.write_known(bytes) {
+            return Ok(());
+        }
+        self.write_all_or_wait(bytes)
     }
 
     /// Writes the parts one after the other, as many as there is room for, and
@@ -57,6 +63,28 @@ impl io::Write for Producer {
         if self.writer.pending() > 0 {
             self.check_consumer()?;
             self.publish();
+        }
+        Ok(())
+    }
+}
+
+impl Producer {
+    #[inline(never)]
+    fn write_or_wait(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.end.usable()?;
+        let deadline = self.end.deadline();
+        match self.write_until(bytes, deadline) {
+            (written, _) if written > 0 => Ok(written),
+            (_, Ok(())) => Ok(0),
+            (_, Err(blocked)) => Err(no_room(blocked)),
+        }
+    }
+
+    #[inline(never)]
+    fn write_all_or_wait(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.write_or_wait(bytes)?;
+            bytes = &bytes[written..];
         }
         Ok(())
     }

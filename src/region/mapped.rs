@@ -283,6 +283,11 @@ impl Region for MappedRegion {
     }
 
     #[inline]
+    fn prepare(&self, position: u64) {
+        copy::prepare(self.at(position, 1).as_ptr());
+    }
+
+    #[inline]
     fn copy_out(&self, position: u64, bytes: &mut [u8]) {
         if bytes.len() > self.contiguous(position) {
             return self.copy_out_twice(position, bytes);

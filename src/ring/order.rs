@@ -10,7 +10,7 @@ use super::*;
 use crate::layout::Header;
 use crate::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};
-use crate::wait;
+use crate::wait::Effort;
 
 /// What was done with which word, or with the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,39 +44,25 @@ impl Recorder {
 
     fn name(&self, address: usize) -> &'static str {
         let header = self.region.header();
-        let words = [
-            (
-                Role::Producer,
-                [
-                    "tail",
-                    "producer closed",
-                    "producer sleeping",
-                    "producer wanted",
-                ],
-            ),
-            (
-                Role::Consumer,
-                [
-                    "head",
-                    "consumer closed",
-                    "consumer sleeping",
-                    "consumer wanted",
-                ],
-            ),
-        ];
-        for (role, names) in words {
-            let side = header.side(role);
-            let addresses = [
-                std::ptr::from_ref(&*side.position).addr(),
-                std::ptr::from_ref(&side.signals.closed).addr(),
-                std::ptr::from_ref(&side.signals.sleeping).addr(),
-                std::ptr::from_ref(&side.signals.wanted).addr(),
-            ];
-            if let Some(at) = addresses.iter().position(|&word| word == address) {
-                return names[at];
-            }
+        let producer = header.side(Role::Producer);
+        let consumer = header.side(Role::Consumer);
+        fn at<T>(word: &T) -> usize {
+            std::ptr::from_ref(word).addr()
         }
-        panic!("a word that the ring has no business with")
+        let words = [
+            (at(&producer.position), "tail"),
+            (at(&producer.echo.end), "echo end"),
+            (at(&producer.signals.closed), "producer closed"),
+            (at(&producer.signals.sleeping), "producer sleeping"),
+            (at(&producer.signals.wanted), "producer wanted"),
+            (at(&consumer.position), "head"),
+            (at(&consumer.signals.closed), "consumer closed"),
+            (at(&consumer.signals.sleeping), "consumer sleeping"),
+            (at(&consumer.signals.wanted), "consumer wanted"),
+            (at(&consumer.signals.wants_echo), "consumer wants echo"),
+        ];
+        let found = words.iter().find(|(word, _)| *word == address);
+        found.expect("a word that the ring has business with").1
     }
 
     /// Moves what was done with words since the last event in before it.
@@ -127,7 +113,9 @@ struct Recorded {
 fn ring(capacity: usize) -> Recorded {
     let region = HeapRegion::new(capacity, 0);
     let writer = Writer::new(Recorder::new(&region), 0).unwrap();
-    assert_eq!(writer.region.take(), [Capacity, Load("tail"), Load("head")]);
+    let events = writer.region.take();
+    let clear = Store("echo end");
+    assert_eq!(events, [Capacity, Load("tail"), Load("head"), clear]);
     let reader = Reader::new(Recorder::new(&region), 0).unwrap();
     assert_eq!(reader.region.take(), [Capacity, Load("head"), Load("tail")]);
     Recorded {
@@ -211,22 +199,21 @@ fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
 fn a_waker_looks_and_touches_nothing_while_nobody_sleeps() {
     let Recorded { writer, region, .. } = ring(4);
     let consumer = &region.header().side(Role::Consumer).signals;
-    assert!(!wait::wake(consumer, 1));
-    assert_eq!(writer.region.take(), [Load("consumer sleeping")]);
+    let (looked, wanted) = (Load("consumer sleeping"), Load("consumer wanted"));
+    let mut effort = Effort::new();
+    effort.wake(consumer, 1);
+    assert_eq!(writer.region.take(), [looked, looked]); // before its fence and after
     consumer.wanted.store(2, Ordering::Relaxed); // one thread
     consumer.sleeping.store(1, Ordering::Relaxed); // as above
     writer.region.take();
-    assert!(!wait::wake(consumer, 1));
-    let events = writer.region.take();
-    assert_eq!(events, [Load("consumer sleeping"), Load("consumer wanted")]);
+    effort.wake(consumer, 1);
+    assert_eq!(writer.region.take(), [looked, looked, wanted]);
+    assert_eq!(effort.stats.wakes, 0);
     // The word changes before the wake.
-    assert!(wait::wake(consumer, 2));
-    let events = writer.region.take();
+    effort.wake(consumer, 2);
     let swap = Swap("consumer sleeping");
-    assert_eq!(
-        events,
-        [Load("consumer sleeping"), Load("consumer wanted"), swap]
-    );
+    assert_eq!(writer.region.take(), [looked, looked, wanted, swap]);
+    assert_eq!(effort.stats.wakes, 1);
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,248 @@
+//! How often a side that has caught up with its peer looks again.
+//!
+//! A reader that takes every message as soon as it is there makes the two
+//! processors hand lines to and fro, several for each message. One that leaves
+//! the writer alone for a moment finds many messages, whose lines come in one
+//! after the other; neither waits for the other meanwhile. It costs the moment
+//! in latency, so it is done only while it pays, and given up at once when it
+//! does not: a reply or a message now and then has nothing behind it to wait
+//! for.
+//!
+//! All state is private; the peer has no say in it but by what it writes.
+
+use std::time::{Duration, Instant};
+
+use crate::sync::spin_loop;
+
+/// Latency against throughput, for a reader that has caught up.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::Pace;
+///
+/// let (_producer, mut consumer) = shmpipe::pair()?;
+/// assert_eq!(consumer.pace(), Pace::Balanced);
+/// consumer.set_pace(Pace::Latency);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pace {
+    /// Takes what there is as soon as it is there.
+    Latency,
+    /// Lets bytes gather for up to three microseconds while more and more come,
+    /// and for up to eight while more than two gigabytes a second do. A reply,
+    /// or a message now and then, is not kept waiting.
+    #[default]
+    Balanced,
+    /// Lets bytes gather for as long as they come fast, up to a quarter of the
+    /// ring.
+    Throughput,
+}
+
+/// For how long a side leaves the peer's line alone.
+const INTERVAL: Duration = Duration::from_micros(1);
+/// The first interval of one that does not know whether it pays.
+const GLANCE: Duration = Duration::from_nanos(150);
+/// Intervals in a row, at most, while bytes come slowly and while they come
+/// fast.
+const BALANCED: (u32, u32) = (3, 8);
+const THROUGHPUT: (u32, u32) = (64, 64);
+/// Bytes that come fast, in an interval.
+const FAST: u64 = 2 << 10;
+/// What has gathered is enough.
+const ENOUGH: u64 = 1 << 20;
+/// Looks without waiting after a wait that did not pay, at most.
+const MOST_LOOKS: u32 = 1023;
+
+/// What one handle knows of its peer's pace.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    pub(crate) pace: Pace,
+    /// Looks to be done without waiting.
+    looks: u32,
+    /// What `looks` started from; 0 while waiting pays.
+    backoff: u32,
+}
+
+impl Pacer {
+    pub(crate) fn new(pace: Pace) -> Pacer {
+        Pacer {
+            pace,
+            looks: 1,
+            backoff: 1,
+        }
+    }
+
+    /// Lets bytes gather in a ring of `capacity` bytes where `found` were
+    /// found. `look` says how many there are now.
+    #[inline]
+    pub(crate) fn gather<E>(
+        &mut self,
+        found: u64,
+        capacity: u64,
+        look: impl FnMut() -> Result<u64, E>,
+    ) -> Result<u64, E> {
+        if self.is_at_once() {
+            self.taken_at_once();
+            return Ok(found);
+        }
+        self.gather_now(found, capacity, look)
+    }
+
+    /// Whether what the next look finds is to be taken at once.
+    #[inline]
+    pub(crate) fn is_at_once(&self) -> bool {
+        self.looks > 0
+    }
+
+    /// Counts a look whose find was taken at once.
+    #[inline]
+    pub(crate) fn taken_at_once(&mut self) {
+        self.looks -= 1;
+    }
+
+    fn gather_now<E>(
+        &mut self,
+        found: u64,
+        capacity: u64,
+        mut look: impl FnMut() -> Result<u64, E>,
+    ) -> Result<u64, E> {
+        let (slow, fast) = match self.pace {
+            Pace::Latency => return Ok(found),
+            Pace::Balanced => BALANCED,
+            Pace::Throughput => THROUGHPUT,
+        };
+        let enough = ENOUGH.min(capacity / 4);
+        let mut there = found;
+        if self.backoff > 0 {
+            rest(GLANCE);
+            there = look()?;
+            if there == found {
+                self.back_off();
+                return Ok(there);
+            }
+        }
+        for interval in 0..fast {
+            if there >= enough {
+                break;
+            }
+            rest(INTERVAL);
+            let now = look()?;
+            let gained = now - there;
+            there = now;
+            if interval == 0 {
+                if gained < FAST.min(8 * found) {
+                    self.back_off();
+                    return Ok(there);
+                }
+                self.backoff = 0;
+            }
+            if gained == 0 || (gained < FAST && interval + 1 >= slow) {
+                break;
+            }
+        }
+        Ok(there)
+    }
+
+    /// Waiting has not paid: it is tried again after twice as many looks.
+    fn back_off(&mut self) {
+        self.backoff = (2 * self.backoff + 1).min(MOST_LOOKS);
+        self.looks = self.backoff;
+    }
+}
+
+/// For how long a writer that finds a ring of `capacity` bytes full leaves the
+/// reader's line alone: at most an interval, and not for as long as the reader
+/// needs for a quarter of the ring.
+pub(crate) fn until_room(capacity: u64) -> Duration {
+    INTERVAL.min(Duration::from_nanos(capacity / 128))
+}
+
+/// Lets time pass without touching memory that anybody else writes.
+pub(crate) fn rest(time: Duration) {
+    let start = Instant::now();
+    loop {
+        for _ in 0..4 {
+            spin_loop();
+        }
+        if start.elapsed() >= time {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPACITY: u64 = 4 << 20;
+
+    /// Looks that find `gain` more each time. What `gather` made of one, and
+    /// how many looks it took.
+    fn gather(pacer: &mut Pacer, found: u64, gain: u64) -> (u64, u32) {
+        let (mut there, mut looks) = (found, 0);
+        let gathered = pacer.gather(found, CAPACITY, || {
+            looks += 1;
+            there += gain;
+            Ok::<_, ()>(there)
+        });
+        (gathered.unwrap(), looks)
+    }
+
+    fn ready(pace: Pace) -> Pacer {
+        let mut pacer = Pacer::new(pace);
+        while pacer.is_at_once() {
+            pacer.taken_at_once();
+        }
+        pacer
+    }
+
+    #[test]
+    fn replies_are_waited_with_ever_more_seldom() {
+        let mut pacer = Pacer::new(Pace::Balanced);
+        let mut waits = 0;
+        for _ in 0..20_000 {
+            let (gathered, looks) = gather(&mut pacer, 8, 0);
+            assert_eq!(gathered, 8);
+            assert!(looks <= 1, "a glance, no more");
+            waits += looks;
+        }
+        assert!((10..40).contains(&waits), "{waits}");
+    }
+
+    #[test]
+    fn a_stream_is_let_gather_up_to_the_limit_of_the_pace() {
+        for (pace, gain, looks) in [
+            (Pace::Balanced, FAST, BALANCED.1),
+            (Pace::Balanced, FAST - 1, BALANCED.0),
+            (Pace::Throughput, FAST - 1, THROUGHPUT.0),
+        ] {
+            let mut pacer = ready(pace);
+            // One more at first: the glance.
+            assert_eq!(gather(&mut pacer, 64, gain).1, looks + 1);
+            assert_eq!(gather(&mut pacer, 64, gain).1, looks);
+        }
+    }
+
+    #[test]
+    fn enough_is_enough() {
+        let mut pacer = ready(Pace::Throughput);
+        let (gathered, looks) = gather(&mut pacer, 64, 200 << 10);
+        assert_eq!((gathered, looks), (64 + 6 * (200 << 10), 6));
+        assert_eq!(gather(&mut pacer, ENOUGH, 1), (ENOUGH, 0));
+    }
+
+    #[test]
+    fn latency_waits_for_nothing() {
+        let mut pacer = ready(Pace::Latency);
+        assert_eq!(gather(&mut pacer, 64, 1 << 20), (64, 0));
+    }
+
+    #[test]
+    fn a_small_ring_is_left_alone_for_less() {
+        assert_eq!(until_room(CAPACITY), INTERVAL);
+        assert!(until_room(4096) < Duration::from_nanos(100));
+    }
+}

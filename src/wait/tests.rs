@@ -1,0 +1,89 @@
+//! The promise of a barrier, one thread being both sides in turn.
+
+use super::*;
+use crate::layout::Signals;
+
+fn word(signals: &Signals) -> u32 {
+    signals.sleeping.load(Ordering::Relaxed) // one thread
+}
+
+/// An effort that has waited so often without a sleep.
+fn awake(own: &Signals, waits: u32) -> Effort {
+    let mut effort = Effort::with_barriers();
+    for _ in 0..waits {
+        effort.stayed_awake(own);
+    }
+    effort
+}
+
+/// Sleeps for a moment, as nothing comes; what `sleeping` said when it looked
+/// for the last time.
+fn sleep(own: &Signals, effort: &mut Effort) -> u32 {
+    let mut seen = Vec::new();
+    let deadline = Some(Instant::now() + Duration::from_millis(1));
+    let waited = wait(
+        own,
+        0,
+        Spinning::Not,
+        deadline,
+        effort,
+        || {
+            seen.push(word(own));
+            Ok::<_, ()>(None::<()>)
+        },
+        || Ok(()),
+    );
+    assert_eq!(waited, Ok(Waited::TimedOut));
+    assert_eq!(word(own), AWAKE);
+    seen[0]
+}
+
+#[test]
+fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
+    let own = Signals::default();
+    let mut effort = awake(&own, WAITS_AWAKE - 1);
+    assert_eq!(word(&own), AWAKE);
+    effort.stayed_awake(&own);
+    if !barrier::register() {
+        assert_eq!(word(&own), AWAKE, "nothing to promise");
+        return;
+    }
+    assert_eq!(word(&own), PROMISED);
+    assert_eq!(sleep(&own, &mut effort), ASLEEP);
+    // It takes as many waits again.
+    for _ in 1..WAITS_AWAKE {
+        effort.stayed_awake(&own);
+        assert_eq!(word(&own), AWAKE);
+    }
+    effort.stayed_awake(&own);
+    assert_eq!(word(&own), PROMISED);
+}
+
+#[test]
+fn who_is_not_reached_by_barriers_promises_none_and_believes_none() {
+    let own = Signals::default();
+    let mut effort = Effort::new();
+    for _ in 0..2 * WAITS_AWAKE {
+        effort.stayed_awake(&own);
+    }
+    assert_eq!(word(&own), AWAKE);
+    assert_ne!(effort.believed, PROMISED);
+}
+
+#[test]
+fn a_sleeper_is_woken_whoever_wakes_it_and_a_promise_is_left_alone() {
+    let peer = Signals::default();
+    for mut effort in [Effort::new(), awake(&Signals::default(), WAITS_AWAKE)] {
+        peer.sleeping.store(ASLEEP, Ordering::Relaxed); // one thread
+        peer.wanted.store(10, Ordering::Relaxed); // one thread
+        effort.wake(&peer, 9);
+        assert_eq!((word(&peer), effort.stats.wakes), (ASLEEP, 0), "too early");
+        effort.wake(&peer, 10);
+        assert_eq!((word(&peer), effort.stats.wakes), (AWAKE, 1));
+        peer.sleeping.store(PROMISED, Ordering::Relaxed); // one thread
+        effort.wake(&peer, 11);
+        effort.wake_if_seen(&peer);
+        assert!(!wake_always(&peer));
+        assert_eq!((word(&peer), effort.stats.wakes), (PROMISED, 1));
+    }
+}
