@@ -1,4 +1,4 @@
-//! Copies by relaxed atomics, for other targets and for Miri.
+//! Copies by relaxed atomics, for other targets, sanitizers and Miri.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 

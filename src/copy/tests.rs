@@ -19,7 +19,7 @@ fn implementations() -> Vec<(&'static str, usize, Copy)> {
 
 /// The vector loops of x86-64, which the lengths and the processor choose between otherwise.
 fn vectors() -> Vec<(&'static str, usize, Copy)> {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(miri, shmpipe_portable_copy))))]
     {
         use super::assembly::{avx2, sse2};
         let has_avx2 = std::arch::is_x86_feature_detected!("avx2");
@@ -29,7 +29,7 @@ fn vectors() -> Vec<(&'static str, usize, Copy)> {
             .chain(avx2)
             .collect()
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(miri, shmpipe_portable_copy)))))]
     Vec::new()
 }
 

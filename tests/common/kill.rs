@@ -250,6 +250,11 @@ impl Opened {
     /// The survivor's part: goes on until the peer is gone, and checks that
     /// nothing that was published is missing.
     pub(crate) fn outlive(&mut self, pattern: &Pattern, habits: Habits) -> Outcome {
+        // An opener may have had a shorter limit, which a busy machine exceeds.
+        match self {
+            Opened::Producer(producer) => producer.set_timeout(Some(HANG)),
+            Opened::Consumer(consumer) => consumer.set_timeout(Some(HANG)),
+        }
         let outcome = self.stream(pattern, habits);
         assert_ne!(outcome, Outcome::TimedOut, "a hang of {HANG:?}");
         self.assert_drained();
