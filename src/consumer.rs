@@ -35,7 +35,8 @@ use crate::wait::{Spinning, Stats, WaitPolicy};
 /// It is no [`io::BufRead`]: that would lend out the ring's memory as a slice,
 /// which the peer may be writing. [`std::io::BufReader`] around it is one, with
 /// `lines()` and the like, for a copy more; [`peek`](Self::peek) looks at
-/// bytes in place.
+/// bytes in place. A stream that broke off gives its error again at each call,
+/// so end at the first one: by `?`, `collect::<Result<..>>` or `map_while`.
 ///
 /// A consumer can be sent to another thread, not shared between two. After a
 /// fork it belongs to the process that forked; the child's copy is inert.

@@ -345,7 +345,8 @@ impl From<sysv::SysvError> for RemoveError {
     }
 }
 
-/// Removes the ring whose segment is `id`, and nothing but a ring. Those that
+/// Removes the ring whose segment is `id`, and nothing but a ring; one that may
+/// have been half made is [what `remove_stale` says](remove_stale). Those that
 /// have it attached go on; nobody can find it any more.
 ///
 /// # Errors
@@ -429,6 +430,11 @@ fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<
 /// nobody joined, and half-made ones. A persistent ring is never among them.
 /// Returns what was removed.
 ///
+/// What a ring's creator left before it wrote a byte cannot be told from any
+/// segment of a ring's size that is all zero, of mode 0600 and our user,
+/// attached by nobody, and made by a process that is dead: such a one is
+/// removed too, whoever meant it for what.
+///
 /// # Errors
 ///
 /// When the kernel does not list its segments.
@@ -458,6 +464,8 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
             continue; // gone, or not ours to judge
         };
         let done = match found.class {
+            // All zero: only its shape speaks for it, so nothing may speak against.
+            Class::Stillborn if stat.mode != Mode::OWNER_ONLY => continue,
             Class::Stillborn | Class::Spent => lifecycle::remove_if_there(id).map(|()| true),
             Class::Orphan(geometry) => lifecycle::retire(id, &geometry, found.state),
             // An anonymous ring whose maker died before it could remove it.

@@ -54,7 +54,8 @@ pub(crate) enum Verb {
     Ls,
     /// Remove a ring
     ///
-    /// Never removes anything else.
+    /// Removes nothing that is sure to be no ring. An all-zero, unattached segment
+    /// of a ring's size, whose creator is dead, may be one that was half made.
     #[command(after_help = TABLE)]
     Rm(RmArgs),
 }
