@@ -548,7 +548,10 @@ impl Consumer {
     /// ```
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
         self.end.set_policy(policy);
-        self.reader.stop_listening();
+        // The word is another holder's once this one has left.
+        if self.end.is_usable() {
+            self.reader.stop_listening();
+        }
     }
 
     /// How blocking reads trade latency for throughput.

@@ -169,8 +169,10 @@ impl AsyncRead for AsyncConsumer {
         self.get_mut().poll_until(context, 1, |consumer| {
             match consumer.peek_up_to(len) {
                 Err(PeekError::Empty { .. }) => Ok(None),
+                Err(PeekError::Ended { .. }) => Ok(Some(0)),
+                Err(error) => Err(error.into()),
                 // It does not wait now.
-                _ => consumer.read_vectored(parts).map(Some),
+                Ok(_) => consumer.read_vectored(parts).map(Some),
             }
         })
     }

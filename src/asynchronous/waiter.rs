@@ -23,7 +23,7 @@ use crate::error::Broken;
 use crate::fork::Epoch;
 use crate::futex::Expected;
 use crate::sync::Ordering;
-use crate::wait::{self, FALSE_WAKES};
+use crate::wait::{self, ASLEEP, AWAKE, FALSE_WAKES, PROMISED};
 
 /// Locks, whoever panicked meanwhile: no state here is ever half written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,11 +92,11 @@ impl Waiter {
         if moved {
             state.alarms = 0;
         }
-        state.doubt = false;
         state.unused = false;
         state.armed = true;
         reactor.stir(); // R1: before the word is set
-        wait::announce(vigil.own_signals(), wanted);
+        // If the caller's look may be too early, it looks again in a slice.
+        state.doubt = !wait::announce(vigil.own_signals(), wanted);
         let old = (
             state.vigil.replace(vigil),
             state.waker.replace(waker.clone()),
@@ -183,7 +183,8 @@ impl Waiter {
         let word = &vigil.own_signals().sleeping;
         let value = word.load(Ordering::Acquire); // P5: what was published before it was cleared
         match (state.armed, value) {
-            (true, 1) | (false, 0) => Look::Watch(Expected::new(word, value)),
+            // A promise is from a call that blocked.
+            (true, ASLEEP) | (false, AWAKE | PROMISED) => Look::Watch(Expected::new(word, value)),
             (true, _) => {
                 // Woken by the peer.
                 state.armed = false;
@@ -308,5 +309,25 @@ impl From<Blocked> for Stopped {
             Blocked::Broken(broken) => Stopped::Broken(broken),
             Blocked::TimedOut => Stopped::Other(io::ErrorKind::TimedOut.into()), // no deadline here
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Found in review: the reactor did not sleep on the word of a handle that
+    /// had promised a barrier in a blocking call, so that the next wake was
+    /// noticed at the end of a slice.
+    #[test]
+    fn a_handle_that_has_promised_a_barrier_is_watched() {
+        let (_producer, mut consumer) = crate::pair().unwrap();
+        let waiter = Waiter::new();
+        let vigil = consumer.end().lend_vigil();
+        let word = &vigil.own_signals().sleeping;
+        word.store(PROMISED, Ordering::Relaxed); // one thread
+        lock(&waiter.state).vigil = Some(vigil);
+        let look = waiter.look(false, false, &mut Vec::new());
+        assert!(matches!(look, Look::Watch(_)), "{look:?}");
     }
 }

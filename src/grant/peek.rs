@@ -105,18 +105,21 @@ impl Consumer {
         len: usize,
         deadline: Option<Instant>,
     ) -> Result<(), PeekError> {
-        match self.bytes_for(len) {
-            Err(PeekError::Empty { .. }) => {}
-            there => return there,
-        }
-        match self.wait_for_bytes(len as u64, deadline) {
-            Ok(()) => self.bytes_for(len),
-            Err(Blocked::TimedOut) => match self.known(len)? {
-                // They came at the last moment.
-                available if available >= len => Ok(()),
-                available => Err(PeekError::TimedOut { available }),
-            },
-            Err(Blocked::Broken(broken)) => Err(broken.into()),
+        loop {
+            match self.bytes_for(len) {
+                Err(PeekError::Empty { .. }) => {}
+                there => return there,
+            }
+            match self.wait_for_bytes(len as u64, deadline) {
+                // Another producer may follow the one whose end was seen.
+                Ok(()) => continue,
+                Err(Blocked::TimedOut) => match self.known(len)? {
+                    // They came at the last moment.
+                    available if available >= len => return Ok(()),
+                    available => return Err(PeekError::TimedOut { available }),
+                },
+                Err(Blocked::Broken(broken)) => return Err(broken.into()),
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shmpipe::sysv;
-use shmpipe::{Broken, OpenError, Rule};
+use shmpipe::{Broken, OpenError, PeekError, Rule};
 
 use crate::broken;
 use crate::common::kill::{HANG, options};
@@ -82,4 +82,34 @@ fn attaching_what_is_half_made_keeps_to_its_limit() {
         .attach(half_made.id)
         .unwrap_err();
     assert!(matches!(error, OpenError::Cancelled), "{error}");
+}
+
+/// Found in review: a wait that saw the end of one producer, and then that
+/// another had followed, gave up as one that does not wait.
+#[test]
+fn a_producer_that_follows_at_once_does_not_end_a_wait() {
+    const CLOSED: usize = 384; // the producer's, see tests/layout.rs
+    let (_producer, mut consumer) = options(4096).anonymous().unwrap().split().unwrap();
+    let attached = sysv::attach(consumer.id().unwrap()).unwrap();
+    // SAFETY: aligned, and inside the attachment, which outlives the threads.
+    let closed = unsafe { AtomicU32::from_ptr(attached.as_ptr().wrapping_add(CLOSED).cast()) };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0_u32.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                closed.store(round % 2 * 0x101, Ordering::Relaxed);
+            }
+        });
+        let start = Instant::now();
+        let mut wrong = None;
+        while wrong.is_none() && start.elapsed() < Duration::from_millis(200) {
+            let error = consumer.peek_deadline(1, Instant::now() + HANG).err();
+            wrong = error.filter(|error| !matches!(error, PeekError::Ended { .. }));
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(wrong, None);
+    });
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use shmpipe::Role;
+use shmpipe::{Role, WaitPolicy};
 
 use crate::common::kill::{Opened, assert_no_segments, open, options, own_namespace};
 use crate::common::{
@@ -141,4 +141,34 @@ fn a_role_that_is_another_holders_is_not_left() {
         assert_eq!(bytes_of(id)[closed..][..4], [0; 4], "{role}");
         drop(other);
     }
+}
+
+/// Found in review: setting how a closed consumer waits took back what its
+/// successor had asked of the producer.
+#[test]
+fn a_consumer_that_has_left_changes_nothing_of_its_successors() {
+    const WANTS_ECHO: usize = 640 + 20; // see tests/layout.rs
+    let path = TempPath::new();
+    let mut options = options(4096);
+    options.persistent(true).no_wait(true);
+    let mut producer = options.producer(&path).unwrap();
+    let id = producer.id().unwrap();
+    let wants_echo = || bytes_of(id)[WANTS_ECHO];
+    let mut first = options.consumer(&path).unwrap();
+    // Short messages, one at a time.
+    for _ in 0..8 {
+        producer.write_all(b"short").unwrap();
+        first.read_exact(&mut [0; 5]).unwrap();
+    }
+    if wants_echo() == 0 {
+        return skipped("a second processor");
+    }
+    first.close().unwrap();
+    let second = options.consumer(&path).unwrap();
+    assert_eq!(wants_echo(), 0);
+    poke(id, WANTS_ECHO, &1_u32.to_ne_bytes()); // as the second would
+    first.set_wait_policy(WaitPolicy::Park);
+    assert_eq!(wants_echo(), 1);
+    drop((producer, second));
+    shmpipe::remove(id, true).unwrap();
 }
