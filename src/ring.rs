@@ -19,7 +19,7 @@
 //! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
 //! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
 //! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
-//! | P7 | echo, then its `end` | `end`, then the echo, then `end` | a short message beside `tail`; see `echo.rs` |
+//! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `echo.rs` |
 //!
 //! A reader that finds the ring empty and `closed` set loads `tail` once more
 //! before it believes in the end: by P4 that load sees the last one.
