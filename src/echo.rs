@@ -13,13 +13,15 @@
 //! ```text
 //! writer                               reader
 //! end = none, Relaxed                  tail, Acquire (P1)
-//! fence(Release)                       end, Acquire: is it the tail?
+//! fence(Release)                       end, Relaxed: is it the tail?
 //! start, words, Relaxed                start, words, Relaxed
-//! end = tail to be, Release            fence(Acquire)
+//! end = tail to be, Relaxed            fence(Acquire)
 //! tail, Release (P1)                   end, Relaxed: is it still?
 //! ```
 //!
-//! A reader that copies a word of a later echo has, by the two fences, seen the
+//! No word of an earlier echo is copied: whoever looks for an `end` has loaded
+//! that tail, which carries all that was stored before it (P1). A reader that
+//! copies a word of a later echo has, by the two fences, seen the
 //! `end` that was stored before it, which is not the one it looks for. No two
 //! publications have one end, but for a writer that died between the last two
 //! stores and its successor; the successor starts with an `end` of none.
@@ -64,15 +66,16 @@ impl Echo {
             chunk[..rest.len()].copy_from_slice(rest);
             word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed); // P7
         }
-        self.end.store(end, Ordering::Release); // P7
+        self.end.store(end, Ordering::Relaxed); // P7: published by the tail, P1
     }
 
     /// Fills `bytes`, which are wanted from `start` on up to the tail, if they
-    /// are echoed. `false` if not; `bytes` hold anything then.
+    /// are echoed. `false` if not; `bytes` hold anything then. The caller has
+    /// loaded the tail with Acquire.
     #[inline]
     pub(crate) fn get(&self, start: u64, bytes: &mut [u8]) -> bool {
         let end = start.wrapping_add(bytes.len() as u64);
-        if self.end.load(Ordering::Acquire) != end // P7
+        if self.end.load(Ordering::Relaxed) != end // P7
             || self.start.load(Ordering::Relaxed) != start // P7
             || bytes.len() > MOST
         {

@@ -10,6 +10,7 @@
 //! - the least number of orders that a model must have been run in, so that
 //!   one that does not explore fails.
 
+pub mod echo;
 pub mod life;
 pub mod ring;
 pub mod roles;

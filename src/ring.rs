@@ -19,7 +19,7 @@
 //! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
 //! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
 //! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
-//! | P7 | echo, then its `end` | `end`, then the echo, then `end` | a short message beside `tail`; see `echo.rs` |
+//! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `echo.rs` |
 //!
 //! A reader that finds the ring empty and `closed` set loads `tail` once more
 //! before it believes in the end: by P4 that load sees the last one.
@@ -48,8 +48,9 @@ pub(crate) const PUBLICATION: usize = 16 << 10;
 /// Short messages, one at a time, after which a reader asks for echoes.
 const SHORT_MESSAGES: u32 = 8;
 
-/// Looks for an echo before other ways of waiting: about a microsecond.
-const HEARING: u32 = 32;
+/// Looks for an echo before other ways of waiting: about a microsecond. Few
+/// under loom, which has other threads go on after each.
+const HEARING: u32 = if cfg!(loom) { 2 } else { 32 };
 
 /// How a side has left the ring, as its `closed` word says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

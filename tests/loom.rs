@@ -27,6 +27,11 @@ run! {
         a_writer_takes_over
         a_writer_takes_over_the_room
         a_reader_takes_over;
+    echo:
+        an_echo_is_whole
+        a_long_echo_is_whole
+        what_is_not_one_message_comes_from_the_ring
+        the_echo_of_a_dead_writer_is_nobodys;
     wait:
         a_byte_wakes_the_reader
         room_wakes_the_writer
