@@ -33,6 +33,7 @@
 //!
 //! [`Signals::wants_echo`]: crate::layout::Signals
 
+use crate::copy;
 use crate::layout::{ECHO_WORDS, Echo};
 use crate::sync::{Ordering, fence};
 
@@ -45,6 +46,12 @@ impl Echo {
     /// Makes the echo nobody's, for a writer that goes on at `tail`.
     pub(crate) fn clear(&self, tail: u64) {
         self.end.store(none(tail), Ordering::Relaxed); // P7: published by the next tail, P1
+    }
+
+    /// Gets the line of the tail ready to be written: a hint.
+    #[inline]
+    pub(crate) fn prepare(&self) {
+        copy::prepare(std::ptr::from_ref(self).cast());
     }
 
     /// Echoes `bytes`, at most [`MOST`], which begin at `start` and are about to

@@ -179,14 +179,21 @@ impl<R: Region> Writer<R> {
     #[inline]
     pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
         let len = bytes.len() as u64;
-        let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
+        let signals = self.peer_signals();
+        // Relaxed: a hint.
+        let echoes = signals.wants_echo.load(Ordering::Relaxed) != 0;
+        if echoes {
+            // The reader looks at that line all the time: have it come while
+            // the rest is done.
+            self.region.header().side(Role::Producer).echo.prepare();
+        }
+        let closed = signals.closed.load(Ordering::Acquire); // P4
         if closed != self.forgotten || self.capacity - self.occupied() < len {
             return false;
         }
         self.region.copy_in(self.tail, bytes);
         step!(CopiedIn);
-        // Relaxed: a hint. Nothing may be pending: an echo ends at a tail.
-        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 {
+        if echoes {
             self.echo(bytes);
         }
         self.advance(len);
@@ -197,6 +204,7 @@ impl<R: Region> Writer<R> {
     /// published next.
     #[inline(never)]
     fn echo(&self, bytes: &[u8]) {
+        // An echo ends at a tail.
         if bytes.len() <= echo::MOST && self.pending() == 0 {
             let side = self.region.header().side(Role::Producer);
             side.echo.put(self.tail, bytes); // P7
