@@ -270,12 +270,19 @@ impl Consumer {
         if !bytes.is_empty() && self.end.is_usable() {
             self.gather(bytes.len(), deadline)?;
         }
+        let mut waited = false;
         loop {
             match self.try_read_pieces(bytes) {
                 Ok(len) => return Ok(len),
+                // Its end was there a moment ago, and is not: a peer that goes
+                // on like this does not outlast the deadline.
+                Err(TryReadError::Empty) if waited && is_past(deadline) => {
+                    return Err(Blocked::TimedOut);
+                }
                 Err(TryReadError::Empty) => self.wait_for_bytes(1, deadline)?,
                 Err(TryReadError::Broken(broken)) => return Err(broken.into()),
             }
+            waited = true;
         }
     }
 
@@ -760,6 +767,11 @@ impl io::Read for Consumer {
         self.consume(read);
         Ok(read)
     }
+}
+
+/// Whether there is a deadline, and it has passed.
+pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 fn no_bytes(blocked: Blocked) -> io::Error {

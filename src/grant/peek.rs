@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::ReadGrant;
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, is_past};
 use crate::endpoint::Blocked;
 use crate::error::{Broken, PeekError};
 use crate::ring::Readiness;
@@ -111,8 +111,17 @@ impl Consumer {
                 there => return there,
             }
             match self.wait_for_bytes(len as u64, deadline) {
-                // Another producer may follow the one whose end was seen.
-                Ok(()) => continue,
+                // Another producer may follow the one whose end was seen. One
+                // that does so again and again does not outlast the deadline.
+                Ok(()) if !is_past(deadline) => continue,
+                Ok(()) => {
+                    return match self.bytes_for(len) {
+                        Err(PeekError::Empty { available }) => {
+                            Err(PeekError::TimedOut { available })
+                        }
+                        there => there,
+                    };
+                }
                 Err(Blocked::TimedOut) => match self.known(len)? {
                     // They came at the last moment.
                     available if available >= len => return Ok(()),
