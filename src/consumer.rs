@@ -561,13 +561,26 @@ impl Consumer {
         }
     }
 
-    /// How blocking reads trade latency for throughput.
+    /// How blocking reads trade latency for throughput; see
+    /// [`set_pace`](Self::set_pace).
     #[must_use]
     pub fn pace(&self) -> Pace {
         self.pacer.pace
     }
 
     /// Sets how blocking reads trade latency for throughput.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Pace;
+    ///
+    /// let (_producer, mut consumer) = shmpipe::pair()?;
+    /// assert_eq!(consumer.pace(), Pace::Balanced);
+    /// consumer.set_pace(Pace::Throughput);
+    /// assert_eq!(consumer.pace(), Pace::Throughput);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_pace(&mut self, pace: Pace) {
         self.pacer = Pacer::new(pace);
     }
@@ -649,6 +662,15 @@ impl Consumer {
 
     /// The segment that the ring lies in; `None` of a ring in
     /// [memory of the caller's](crate::Options::init_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert!(producer.id().is_some());
+    /// assert_eq!(producer.id(), consumer.id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
         self.end.hand_over()
@@ -656,6 +678,14 @@ impl Consumer {
 
     /// The key that leads to the ring now; `None` once none does, or if none
     /// ever did. See [`Ring::key`](crate::Ring::key).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!((producer.key(), consumer.key()), (None, None)); // anonymous
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         self.end.region().key()

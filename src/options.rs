@@ -318,7 +318,18 @@ impl Options {
         self
     }
 
-    /// How a consumer's blocking reads trade latency for throughput.
+    /// How a consumer's blocking reads trade latency for throughput; balanced
+    /// unless said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Options, Pace};
+    ///
+    /// let ring = Options::new().pace(Pace::Latency).anonymous()?;
+    /// assert_eq!(ring.into_consumer()?.pace(), Pace::Latency);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn pace(&mut self, pace: Pace) -> &mut Options {
         self.pace = pace;
         self

@@ -93,6 +93,18 @@ impl Ring {
     /// The segment that the ring lies in. Another process can attach it by
     /// this number for as long as somebody has it attached. `None` of a ring in
     /// [memory of the caller's](Options::init_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = shmpipe::Options::new();
+    /// let ring = options.anonymous()?;
+    /// let id = ring.id().expect("it is in a segment"); // send this to another process, which does
+    /// let mut consumer = options.attach(id)?.into_consumer()?;
+    /// ring.into_producer()?.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
         self.handed_over.set(true);

@@ -669,6 +669,15 @@ impl Producer {
 
     /// The segment that the ring lies in; `None` of a ring in
     /// [memory of the caller's](crate::Options::init_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert!(producer.id().is_some());
+    /// assert_eq!(producer.id(), consumer.id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
         self.end.hand_over()
@@ -676,6 +685,14 @@ impl Producer {
 
     /// The key that leads to the ring now; `None` once none does, or if none
     /// ever did. See [`Ring::key`](crate::Ring::key).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!((producer.key(), consumer.key()), (None, None)); // anonymous
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         self.end.region().key()

@@ -54,6 +54,22 @@ pub struct AsyncConsumer {
 
 impl AsyncConsumer {
     /// Makes a consumer async. No system call, and no thread yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::asynchronous::AsyncConsumer;
+    ///
+    /// let (mut producer, consumer) = shmpipe::pair()?;
+    /// let mut consumer = AsyncConsumer::new(consumer);
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.get_mut().available()?, 3);
+    /// assert_eq!(consumer.get_ref().capacity(), shmpipe::DEFAULT_CAPACITY);
+    /// let mut bytes = [0; 3];
+    /// let mut consumer = consumer.into_inner(); // blocks again
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn new(consumer: Consumer) -> AsyncConsumer {
         AsyncConsumer {
@@ -117,6 +133,21 @@ impl AsyncConsumer {
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::task::{Context, Poll, Waker};
+    /// use shmpipe::asynchronous::AsyncConsumer;
+    ///
+    /// let (mut producer, consumer) = shmpipe::pair()?;
+    /// let mut consumer = AsyncConsumer::new(consumer);
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(consumer.poll_readable(&mut context, 1).is_pending());
+    /// producer.try_write(b"a").unwrap();
+    /// assert!(matches!(consumer.poll_readable(&mut context, 1), Poll::Ready(Ok(()))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_readable(&mut self, context: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         self.poll_until(context, len, |consumer| match consumer.peek(len) {
             Ok(_) => Ok(Some(())),

@@ -37,6 +37,20 @@ pub struct AsyncProducer {
 
 impl AsyncProducer {
     /// Makes a producer async. No system call, and no thread yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::asynchronous::AsyncProducer;
+    ///
+    /// let (producer, mut consumer) = shmpipe::pair()?;
+    /// let mut producer = AsyncProducer::new(producer);
+    /// producer.get_mut().try_write(b"abc").unwrap();
+    /// assert_eq!(producer.get_ref().position(), 3);
+    /// producer.into_inner().try_write(b"de").unwrap(); // blocks again
+    /// assert_eq!(consumer.available()?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn new(producer: Producer) -> AsyncProducer {
         AsyncProducer {
@@ -98,6 +112,21 @@ impl AsyncProducer {
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::task::{Context, Waker};
+    /// use shmpipe::asynchronous::AsyncProducer;
+    ///
+    /// let (producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let mut producer = AsyncProducer::new(producer);
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(producer.poll_writable(&mut context, 4096).is_ready());
+    /// producer.get_mut().try_write(b"a").unwrap();
+    /// assert!(producer.poll_writable(&mut context, 4096).is_pending());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_writable(&mut self, context: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         let room = len as u64;
         self.poll_until(context, room, room, |producer| {
@@ -131,6 +160,21 @@ impl AsyncProducer {
     }
 
     /// [`closed`](Self::closed), as a poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::task::{Context, Waker};
+    /// use shmpipe::asynchronous::AsyncProducer;
+    ///
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// let mut producer = AsyncProducer::new(producer);
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(producer.poll_closed(&mut context).is_pending());
+    /// drop(consumer);
+    /// assert!(producer.poll_closed(&mut context).is_ready());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         // Room that never is: the wait ends by an error only. No head that the
         // consumer can come to is worth a wake.

@@ -8,6 +8,19 @@ use super::Incompatible;
 /// Why [`Options::init_in`](crate::Options::init_in) made no ring, or
 /// [`Options::attach_in`](crate::Options::attach_in) found none. Nothing was
 /// written to the memory.
+///
+/// # Examples
+///
+/// ```
+/// use std::ptr::NonNull;
+/// use shmpipe::{MemoryError, OpenError, Options};
+///
+/// let mut bytes = [0_u64; 2];
+/// // SAFETY: the array outlives the call, which makes no ring in so few bytes.
+/// let made = unsafe { Options::new().init_in(NonNull::from(&mut bytes).cast(), 16) };
+/// let Err(OpenError::Memory(reason)) = made else { panic!("{made:?}") };
+/// assert!(matches!(reason, MemoryError::TooSmall { .. } | MemoryError::Misaligned { .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryError {
