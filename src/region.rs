@@ -42,6 +42,17 @@ pub(crate) trait Region {
         let _ = position;
     }
 
+    /// Gets the `len` bytes from `position` on, which the reader has done with
+    /// and not released yet, ready for the writer: a hint. Changes none.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the ring has.
+    #[inline]
+    fn hand_back(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
+
     /// Copies out of the ring into `bytes`, the first one from `position`.
     ///
     /// # Panics

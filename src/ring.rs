@@ -469,6 +469,7 @@ impl<R: Region> Reader<R> {
     /// writer.
     #[inline]
     pub(crate) fn release(&mut self, len: u64) {
+        self.region.hand_back(self.head, len);
         self.head = self.head.wrapping_add(len);
         let side = self.region.header().side(Role::Consumer);
         side.position.store(self.head, Ordering::Release); // P2

@@ -1,6 +1,6 @@
 use std::ptr;
 
-use super::{copy_in, copy_out, portable};
+use super::{copy_in, copy_out, portable, take_over};
 
 type Copy = unsafe fn(*mut u8, *const u8, usize);
 
@@ -179,6 +179,26 @@ fn nothing_outside_is_touched() {
                     "{name}: len {len}, ends {ends:02b}"
                 );
             }
+        }
+    }
+}
+
+/// As before, and every byte is what it was.
+#[test]
+#[cfg(not(miri))]
+fn lines_are_taken_over_as_they_are() {
+    let memory = Guarded::new();
+    let bytes = pattern(4097);
+    for len in (0..=700).chain([4095, 4096, 4097]) {
+        for at_end in [false, true] {
+            let place = memory.place(len, at_end);
+            // SAFETY: `place` returns `len` accessible bytes; `bytes` is at least as long.
+            let after = unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), place, len);
+                take_over(place, len);
+                std::slice::from_raw_parts(place, len)
+            };
+            assert!(after == &bytes[..len], "len {len}, at the end: {at_end}");
         }
     }
 }

@@ -24,6 +24,14 @@ use crate::state::{Life, State};
 use crate::sync::Ordering;
 use crate::sysv::{self, DoubleView, Key, SegmentId};
 
+/// Bytes of the largest ring that the reader hands back line by line. The lines
+/// of one so small stay in its cache until the writer takes them; a larger one
+/// drives them out by itself.
+const SMALL_RING: u64 = 512 << 10;
+
+/// Bytes of the shortest read that is worth it.
+const SHORTEST_HANDED_BACK: u64 = 1 << 10;
+
 /// Mapped memory whose header has been checked. Clones share an attachment,
 /// which ends with the last of them.
 #[derive(Clone, Debug)]
@@ -235,6 +243,18 @@ impl MappedRegion {
         len.min(self.contiguous(position))
     }
 
+    /// Takes the lines of the bytes from `position` on from the writer's cache.
+    #[inline(never)]
+    fn take_over(&self, position: u64, len: u64) {
+        // No loss: the ring is in the address space, and `runs` checks it.
+        for (place, len) in self.runs(position, len as usize) {
+            // SAFETY: `runs` gives places with so many bytes in the mapping,
+            // which is writable. The caller is the reader, before it releases
+            // them: the writer leaves them alone until then, by P2.
+            unsafe { copy::take_over(place.as_ptr(), len) }
+        }
+    }
+
     /// Copies across the end of the ring.
     #[cold]
     fn copy_in_twice(&self, position: u64, bytes: &[u8]) {
@@ -285,6 +305,14 @@ impl Region for MappedRegion {
     #[inline]
     fn prepare(&self, position: u64) {
         copy::prepare(self.at(position, 1).as_ptr());
+    }
+
+    #[inline]
+    fn hand_back(&self, position: u64, len: u64) {
+        let small = self.geometry.capacity <= SMALL_RING;
+        if copy::TAKES_OVER && small && len >= SHORTEST_HANDED_BACK {
+            self.take_over(position, len);
+        }
     }
 
     #[inline]

@@ -21,10 +21,11 @@ enum Event {
     /// Position and length.
     CopyIn(u64, usize),
     CopyOut(u64, usize),
+    HandBack(u64, u64),
     Capacity,
 }
 
-use Event::{Capacity, CopyIn, CopyOut, Load, Store, Swap};
+use Event::{Capacity, CopyIn, CopyOut, HandBack, Load, Store, Swap};
 
 /// A ring on the heap that keeps a record of what one handle does with it.
 #[derive(Clone, Debug)]
@@ -98,6 +99,10 @@ impl Region for Recorder {
         self.region.copy_in(position, bytes);
     }
 
+    fn hand_back(&self, position: u64, len: u64) {
+        self.log(Some(HandBack(position, len)));
+    }
+
     fn copy_out(&self, position: u64, bytes: &mut [u8]) {
         self.log(Some(CopyOut(position, bytes.len())));
         self.region.copy_out(position, bytes);
@@ -158,7 +163,8 @@ fn the_bytes_are_copied_out_before_their_room_is_released() {
     ring.reader.get(&mut [0; 3]).unwrap();
     ring.reader.release(3);
     let events = ring.reader.region.take();
-    assert_eq!(events, [Load("tail"), CopyOut(0, 3), Store("head")]);
+    let (copy, back) = (CopyOut(0, 3), HandBack(0, 3));
+    assert_eq!(events, [Load("tail"), copy, back, Store("head")]);
 }
 
 #[test]
