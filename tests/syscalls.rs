@@ -10,31 +10,17 @@ use std::time::{Duration, Instant};
 
 use shmpipe::{Consumer, Options, Producer, Snapshot, TryReadError, TryWriteError, WaitPolicy};
 
-use common::{End, Fork, TempPath, alone, exit_now, options, page};
+use common::{End, Fork, TempPath, alone, exit_now, filter, options, page};
 
 /// From here on every system call but exit(2) is SIGSYS. `false` where the
 /// kernel has no filters.
 fn forbid_system_calls() -> bool {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let give = (libc::BPF_RET | libc::BPF_K) as u16;
-    let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut program = [
-        op(load, 0, 0, 0), // seccomp_data.nr
-        op(equal, 0, 1, libc::SYS_exit as u32),
-        op(give, 0, 0, libc::SECCOMP_RET_ALLOW),
-        op(give, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: integers; only this process, a child of the test.
-    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the filter and its program live until the kernel has copied them.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
-    alone == 0 && set == 0
+    filter::install(&mut [
+        filter::load(filter::CALL),
+        filter::unless_equal(libc::SYS_exit as u32, 1),
+        filter::give(libc::SECCOMP_RET_ALLOW),
+        filter::give(libc::SECCOMP_RET_KILL_PROCESS),
+    ])
 }
 
 const NO_FILTERS: i32 = 77;

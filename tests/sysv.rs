@@ -4,6 +4,9 @@
 //! double their attachments, and the umask, the user and the namespaces are the whole process's.
 #![allow(unsafe_code)] // forks, and looks at raw memory
 
+#[path = "common/filter.rs"]
+mod filter;
+
 use std::collections::hash_map::RandomState;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -1043,37 +1046,16 @@ fn failed_double_view_leaves_nothing() {
 /// From here on `shmat` with `SHM_REMAP` fails in this thread with ENOMEM, unless the address has a
 /// bit of `spared`. Says whether that could be had.
 fn fail_remaps(spared: u32) -> bool {
-    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
-    // Offsets into struct seccomp_data: the call, and the low half of an argument.
-    const CALL: u32 = 0;
-    let low_half = |argument: u32| 16 + 8 * argument + 4 * u32::from(cfg!(target_endian = "big"));
-    let op = |code: u32, jt, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let load = BPF_LD | BPF_W | BPF_ABS;
-    let mut filter = [
-        op(load, 0, 0, CALL),
-        op(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, libc::SYS_shmat as u32),
-        op(load, 0, 0, low_half(2)),
-        op(BPF_JMP | BPF_JSET | BPF_K, 0, 3, libc::SHM_REMAP as u32),
-        op(load, 0, 0, low_half(1)),
-        op(BPF_JMP | BPF_JSET | BPF_K, 1, 0, spared),
-        op(BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOMEM as u32),
-        op(BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: integers.
-    let first = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
-    let mode = u64::from(libc::SECCOMP_MODE_FILTER);
-    // SAFETY: a filter program, which the kernel copies.
-    let second = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    first == 0 && second == 0
+    filter::install(&mut [
+        filter::load(filter::CALL),
+        filter::unless_equal(libc::SYS_shmat as u32, 5),
+        filter::load(filter::low_half(2)),
+        filter::if_any(libc::SHM_REMAP as u32, 0, 3),
+        filter::load(filter::low_half(1)),
+        filter::if_any(spared, 1, 0),
+        filter::give(libc::SECCOMP_RET_ERRNO | libc::ENOMEM as u32),
+        filter::give(libc::SECCOMP_RET_ALLOW),
+    ])
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{End, Fork, PATIENCE, alone, check, options, stream, unique};
+use common::{End, Fork, PATIENCE, alone, check, filter, options, stream, unique};
 use shmpipe::{Broken, Consumer, Producer};
 
 const CAPACITY: usize = 4096;
@@ -287,29 +287,14 @@ fn a_file_that_takes_nothing_does_not_look_like_the_end() {
 }
 
 fn answer_writes_with_zero(file: i32) -> bool {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let give = (libc::BPF_RET | libc::BPF_K) as u16;
-    let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let low_half = if cfg!(target_endian = "big") { 4 } else { 0 };
-    let mut program = [
-        op(load, 0, 0, 0), // seccomp_data.nr
-        op(equal, 0, 3, libc::SYS_write as u32),
-        op(load, 0, 0, 16 + low_half), // seccomp_data.args[0]
-        op(equal, 0, 1, file as u32),
-        op(give, 0, 0, libc::SECCOMP_RET_ERRNO), // of error number 0: success
-        op(give, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: integers; only this process, which ends with the test.
-    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the filter and its program live until the kernel has copied them.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
-    alone == 0 && set == 0
+    filter::install(&mut [
+        filter::load(filter::CALL),
+        filter::unless_equal(libc::SYS_write as u32, 3),
+        filter::load(filter::low_half(0)),
+        filter::unless_equal(file as u32, 1),
+        filter::give(libc::SECCOMP_RET_ERRNO), // of error number 0: success
+        filter::give(libc::SECCOMP_RET_ALLOW),
+    ])
 }
 
 static INTERRUPTED: AtomicU32 = AtomicU32::new(0);

@@ -7,7 +7,7 @@ use shmpipe::Ring;
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use tokio_util::compat::{FuturesAsyncReadCompatExt, FuturesAsyncWriteCompatExt};
 
-use crate::common::{End, Fork, alone, check, stream, unique};
+use crate::common::{End, Fork, alone, check, filter, stream, unique};
 use crate::ring;
 
 const LEN: usize = 1_000_003;
@@ -146,32 +146,12 @@ fn a_kernel_without_waitv_will_do() {
 
 /// Makes a system call fail with ENOSYS, in this process and its children.
 fn forbid(number: libc::c_long) {
-    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let filter = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut filters = [
-        filter(LOAD_NUMBER, 0, 0, 0), // seccomp_data.nr
-        filter(JUMP_IF_EQUAL, 0, 1, number as u32),
-        filter(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
-        filter(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filters.len() as u16,
-        filter: filters.as_mut_ptr(),
-    };
-    // SAFETY: integers.
-    let privileged = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(privileged, 0);
-    // SAFETY: the kernel copies the program, which outlives the call.
-    let filtered = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const program,
-        )
-    };
-    assert_eq!(filtered, 0);
+    assert!(filter::install(&mut [
+        filter::load(filter::CALL),
+        filter::unless_equal(number as u32, 1),
+        filter::give(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        filter::give(libc::SECCOMP_RET_ALLOW),
+    ]));
     // SAFETY: no pointers: it fails before it looks at any.
     let forbidden = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
     assert_eq!(forbidden, -1);

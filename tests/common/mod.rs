@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test binary uses a part
 #![allow(unsafe_code)] // fork, kill and wait
 
+pub(crate) mod filter;
 #[cfg(feature = "kill-points")]
 pub(crate) mod kill;
 
