@@ -18,23 +18,19 @@ const MOST_STEPS: usize = 200;
 /// The longest transfer: more than the largest ring here.
 const MOST: usize = 4096 + 3;
 
-/// Tape: the capacity's logarithm, the position to start at, stores before the
-/// roles are taken, then calls and stores in turn.
+/// Tape: a ring, stores before the roles are taken, then calls and stores in
+/// turn.
 pub(crate) fn run(bytes: &[u8]) {
     let _ = try_run(&mut Tape::new(bytes));
 }
 
 fn try_run(tape: &mut Tape<'_>) -> Option<()> {
-    let capacity = 1 << (tape.byte()? % 13);
-    let start = tape.long()?;
-    let memory = Memory::new(RING + capacity);
     let mut options = Options::new();
     options
         .wait_policy(WaitPolicy::Park)
         .timeout(Duration::ZERO);
-    drop(memory.init(&options).unwrap());
-    memory.store(TAIL, 8, start);
-    memory.store(HEAD, 8, start);
+    let (memory, _) = Memory::with_ring(tape, &options)?;
+    let capacity = memory.len() - RING;
     for _ in 0..tape.byte()? % 4 {
         Store::read(tape)?.apply(&memory);
     }

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use shmpipe::{OpenError, Options, Ring};
 
+use super::tape::Tape;
+
 const PAGE: usize = 4096;
 /// What the pages on either side hold.
 const CANARY: u8 = 0xa5;
 
 /// Where the words of a header lie: see the README's table.
-pub(crate) const STATE: usize = 128;
 pub(crate) const TAIL: usize = 256;
 pub(crate) const HEAD: usize = 512;
 /// The bytes of a header.
@@ -44,6 +45,18 @@ impl Memory {
             unsafe { place.write_bytes(CANARY, PAGE) };
         }
         memory
+    }
+
+    /// Memory with an empty ring, and the position of its two ends. Tape: the
+    /// capacity's logarithm, the position.
+    pub(crate) fn with_ring(tape: &mut Tape<'_>, options: &Options) -> Option<(Memory, u64)> {
+        let capacity = 1 << (tape.byte()? % 13);
+        let start = tape.long()?;
+        let memory = Memory::new(RING + capacity);
+        drop(memory.init(options).expect("it has room for a ring"));
+        memory.store(TAIL, 8, start);
+        memory.store(HEAD, 8, start);
+        Some((memory, start))
     }
 
     fn layout(len: usize) -> Layout {

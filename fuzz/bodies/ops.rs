@@ -2,7 +2,7 @@
 
 use shmpipe::{Consumer, Options, Producer, WaitPolicy};
 
-use super::memory::{HEAD, Memory, RING, TAIL};
+use super::memory::{Memory, RING};
 use super::model::{Call, Modelled, Place};
 use super::tape::Tape;
 
@@ -27,20 +27,16 @@ impl Place for Placed<'_> {
     const ENDS: bool = true;
 }
 
-/// Tape: the capacity's logarithm, the position to start at, calls.
+/// Tape: a ring, calls.
 pub(crate) fn run(bytes: &[u8]) {
     let _ = try_run(&mut Tape::new(bytes));
 }
 
 fn try_run(tape: &mut Tape<'_>) -> Option<()> {
-    let capacity = 1 << (tape.byte()? % 13);
-    let start = tape.long()?;
-    let memory = Memory::new(RING + capacity);
     let mut options = Options::new();
     options.wait_policy(WaitPolicy::Park); // no call has the time to wait
-    drop(memory.init(&options).unwrap());
-    memory.store(TAIL, 8, start);
-    memory.store(HEAD, 8, start);
+    let (memory, start) = Memory::with_ring(tape, &options)?;
+    let capacity = memory.len() - RING;
     let mut modelled = Modelled::new(Placed(&memory, options), start);
     for _ in 0..MOST_CALLS {
         let Some(call) = Call::read(tape, capacity) else {
