@@ -6,6 +6,7 @@ use std::io::{self, IoSliceMut};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+use crate::deadline::is_past;
 use crate::endpoint::{Blocked, Endpoint};
 use crate::error::{
     Broken, CloseError, OpenError, Partial, PeekError, Stop, TryReadError, timed_out,
@@ -797,11 +798,6 @@ impl io::Read for Consumer {
         self.consume(read);
         Ok(read)
     }
-}
-
-/// Whether there is a deadline, and it has passed.
-pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 fn no_bytes(blocked: Blocked) -> io::Error {

@@ -36,7 +36,7 @@ impl Deadline {
         if is_set(self.cancel.as_ref()) {
             return Err(OpenError::Cancelled);
         }
-        if self.at.is_some_and(|at| Instant::now() >= at) {
+        if is_past(self.at) {
             return Err(self.timed_out(what));
         }
         Ok(())
@@ -59,6 +59,11 @@ impl Deadline {
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// Whether there is a deadline, and it has passed.
+pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Whether a cancel flag is there and set.

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::ReadGrant;
-use crate::consumer::{Consumer, is_past};
+use crate::consumer::Consumer;
+use crate::deadline::is_past;
 use crate::endpoint::Blocked;
 use crate::error::{Broken, PeekError};
 use crate::ring::Readiness;
