@@ -166,3 +166,22 @@ fn a_running_pair_is_in_use() {
         consumer.read_exact(&mut [0; 2]).unwrap();
     }
 }
+
+/// Found by a user: an all-zero segment of a ring's size, made by a process
+/// that had ended, was taken for a half-made ring though others could open it.
+#[test]
+fn what_others_can_open_is_no_half_made_ring() {
+    alone(
+        "left_behind::what_others_can_open_is_no_half_made_ring",
+        || {
+            if !own_namespace() {
+                return;
+            }
+            let (ours, theirs) = (TempPath::new(), TempPath::new());
+            let ours = Segment::by_the_dead(ours.key(), 2 * page(), 0o600);
+            let theirs = Segment::by_the_dead(theirs.key(), 2 * page(), 0o644);
+            assert_eq!(shmpipe::remove_stale().unwrap(), [ours.id]);
+            assert!(theirs.is_there());
+        },
+    );
+}
