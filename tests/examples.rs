@@ -280,6 +280,21 @@ fn fork_pair_prints_three_lines() {
 }
 
 #[test]
+fn records_arrive_one_by_one() {
+    let parent = Example::start("records", &[]).end();
+    let printed = parent.printed();
+    let xs = "x".repeat(30);
+    let lines = [
+        "8 bytes: a record",
+        "0 bytes: ",
+        "24 bytes: another, which is longer",
+        &format!("1048576 bytes: {xs}"),
+    ];
+    assert_eq!(printed, lines.join("\n") + "\n");
+    parent.leaves_no_segment();
+}
+
+#[test]
 fn spawn_child_prints_what_its_child_says() {
     let parent = Example::start("spawn_child", &[]).end();
     let printed = parent.printed();

@@ -243,9 +243,14 @@ impl Demo {
             Plan::Random { seed, .. } => format!("pseudo-random bytes (seed {seed})"),
             Plan::File { path, .. } => format!("bytes of {}", path.display()),
         };
+        let build = if cfg!(debug_assertions) {
+            "a debug build, whose figures mean nothing: --release\n"
+        } else {
+            ""
+        };
         format!(
             "{} {what}, from a child process to its parent\n\
-             every byte verified; blocks of {} bytes; a ring of {} bytes\n",
+             every byte verified; blocks of {} bytes; a ring of {} bytes\n{build}",
             self.plan.bytes(),
             self.block,
             self.capacity
