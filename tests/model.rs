@@ -65,6 +65,8 @@ fn call() -> impl Strategy<Value = Call> {
         (len(), len()).prop_map(|(len, part)| Call::PeekUpTo(len, part)),
         (len(), len()).prop_map(|(len, part)| Call::PeekDeadline(len, part)),
         Just(Call::Available),
+        len().prop_map(Call::Receive),
+        any::<bool>().prop_map(Call::Spin),
         Just(Call::NewProducer(Parting::Close)),
         Just(Call::NewProducer(Parting::Abort)),
         Just(Call::NewConsumer),

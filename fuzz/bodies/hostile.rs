@@ -10,7 +10,7 @@ use shmpipe::{
 };
 
 use super::memory::{HEAD, HEADER, Memory, RING, TAIL};
-use super::model::Call;
+use super::model::{Call, policy};
 use super::tape::Tape;
 
 /// Calls and stores in one input, so that none takes long.
@@ -183,6 +183,11 @@ impl Ends {
                 };
                 self.judge(End::Consumer, broken);
             }
+            Call::Receive(len) => {
+                let broken = moved(self.consumer.read(&mut self.bytes[..len]), len);
+                self.judge(End::Consumer, broken);
+            }
+            Call::Spin(spins) => self.consumer.set_wait_policy(policy(spins)),
             Call::ReadParts(parts) => {
                 let len = parts.iter().sum::<usize>();
                 let mut buffers: Vec<_> = parts.iter().map(|&len| vec![0; len]).collect();

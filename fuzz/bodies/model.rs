@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use shmpipe::{
     Broken, Consumer, PeekError, Producer, ReserveError, Stop, TryReadError, TryWriteError,
+    WaitPolicy,
 };
 
 use super::tape::Tape;
@@ -29,6 +30,10 @@ pub(crate) enum Call {
     PeekUpTo(usize, usize),
     PeekDeadline(usize, usize),
     Available,
+    /// A read that may wait.
+    Receive(usize),
+    /// Whether the consumer spins: one that does may be sent echoes.
+    Spin(bool),
     /// The producer leaves, the rest is read, another producer comes.
     NewProducer(Parting),
     /// The consumer leaves, the producer learns of it, another consumer comes.
@@ -53,7 +58,7 @@ impl Call {
             let count = tape.byte()? % 5;
             (0..count).map(|_| tape.len(most)).collect()
         }
-        Some(match tape.byte()? % 19 {
+        Some(match tape.byte()? % 22 {
             0 => Call::Write(tape.len(most)?),
             1 => Call::WriteParts(parts(tape, most)?),
             2 => Call::WriteDeadline(tape.len(most)?),
@@ -72,8 +77,20 @@ impl Call {
             15 => Call::Available,
             16 => Call::NewProducer(Parting::Close),
             17 => Call::NewProducer(Parting::Abort),
-            _ => Call::NewConsumer,
+            18 => Call::NewConsumer,
+            19 => Call::Receive(tape.len(most)?),
+            20 => Call::Spin(true),
+            _ => Call::Spin(false),
         })
+    }
+}
+
+/// How a consumer waits that spins, or does not.
+pub(crate) fn policy(spins: bool) -> WaitPolicy {
+    if spins {
+        WaitPolicy::Spin
+    } else {
+        WaitPolicy::Park
     }
 }
 
@@ -263,6 +280,16 @@ impl<P: Place> Modelled<P> {
                     }
                 }
             }
+            Call::Receive(len) => {
+                if self.published.is_empty() && len > 0 {
+                    return; // would wait
+                }
+                let mut bytes = vec![0; len];
+                let read = self.consumer.read(&mut bytes).unwrap();
+                assert_eq!(read, len.min(self.published.len()));
+                self.took(&bytes[..read]);
+            }
+            Call::Spin(spins) => self.consumer.set_wait_policy(policy(spins)),
             Call::ReadParts(parts) => {
                 let len = parts.iter().sum::<usize>();
                 if self.published.is_empty() && len > 0 {

@@ -67,6 +67,17 @@ const PEEK_DEADLINE: u8 = 14;
 const CLOSE: u8 = 16;
 const ABORT: u8 = 17;
 const NEW_CONSUMER: u8 = 18;
+const RECEIVE: u8 = 19;
+const SPIN: u8 = 20;
+
+/// Ten short messages, one at a time: after eight of them a reader asks for
+/// echoes.
+fn short_messages(input: Input, call: impl Fn(Input, u8, &[u16]) -> Input) -> Input {
+    (1..=10).fold(call(input, SPIN, &[]), |input, len| {
+        let input = call(input, WRITE, &[len]);
+        call(input, RECEIVE, &[90])
+    })
+}
 
 /// All of them.
 pub(crate) fn seeds() -> Vec<Seed> {
@@ -169,6 +180,15 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ),
         seed(
             "ops",
+            "echoes",
+            short_messages(ring_of(8, 0), Input::call)
+                .call(WRITE, &[8])
+                .call(WRITE, &[8])
+                .call(RECEIVE, &[8])
+                .call(RECEIVE, &[8]),
+        ),
+        seed(
+            "ops",
             "one-after-the-other",
             ring_of(7, 0)
                 .call(WRITE, &[9])
@@ -219,6 +239,17 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 .hostile_word(176, u64::MAX)
                 .hostile_call(CLOSE, &[])
                 .hostile_call(NEW_CONSUMER, &[]),
+        ),
+        seed(
+            "hostile",
+            "echo-of-something-else",
+            short_messages(ring_of(8, 0).byte(0), Input::hostile_call)
+                .hostile_call(WRITE, &[8])
+                .hostile_word(272, 40) // where it begins
+                .hostile_call(RECEIVE, &[90])
+                .hostile_word(264, 90) // where it ends
+                .hostile_word(256, 90) // tail
+                .hostile_call(RECEIVE, &[90]),
         ),
         seed(
             "hostile",
