@@ -9,6 +9,9 @@
 #![allow(unsafe_code)] // the only caller of SYS_membarrier
 
 use std::ffi::{c_int, c_uint};
+use std::sync::Mutex;
+
+use crate::fork::Epoch;
 
 /// The commands, as `linux/membarrier.h` numbers them.
 const GLOBAL_EXPEDITED: c_int = 1 << 1;
@@ -17,12 +20,26 @@ const REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
 /// Has this process reached by the barriers of others. `false` where the
 /// kernel refuses.
 ///
-/// The registration is the process's, until it execs; a second one costs a
-/// system call that does nothing. The first one in a process with several
-/// threads takes some milliseconds, for a grace period of the kernel's.
+/// The registration is the process's, until it execs, and is asked for once in
+/// each. In a process with several threads that takes some milliseconds, for a
+/// grace period of the kernel's.
 pub(crate) fn register() -> bool {
-    command(REGISTER_GLOBAL_EXPEDITED)
+    // Not `lock`: the thread that held the lock may have been left behind by a fork.
+    let Ok(mut registered) = REGISTERED.try_lock() else {
+        return command(REGISTER_GLOBAL_EXPEDITED);
+    };
+    if registered.is_some_and(Epoch::is_current) {
+        return true;
+    }
+    let done = command(REGISTER_GLOBAL_EXPEDITED);
+    if done {
+        *registered = Some(Epoch::current()); // what was refused is tried again
+    }
+    done
 }
+
+/// The process that has registered.
+static REGISTERED: Mutex<Option<Epoch>> = Mutex::new(None);
 
 /// A full barrier here, and in every thread of the processes that registered.
 /// `false` where the kernel refuses; then there was none, here or anywhere.

@@ -78,7 +78,7 @@ pub(crate) fn create_anonymous(options: &Options) -> Result<MappedRegion, OpenEr
     let geometry = Geometry::new(options.ring_bytes()?, Kind::Anonymous, nonce(), None, 0);
     let id = sysv::create(None, geometry.ring_end(), options.mode)?;
     step!(Created);
-    let view = sysv::attach_double(id, ring_offset());
+    let view = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
     step!(Attached);
     // Removed in either case: attached, it lives on until the last detaches.
     let removed = sysv::remove(id);
@@ -282,7 +282,8 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
     let geometry = Geometry::new(options.ring_bytes()?, kind, nonce(), file, flags);
     let id = sysv::create(Some(name.key()), geometry.ring_end(), options.mode)?;
     step!(Created);
-    let view = match sysv::attach_double(id, geometry.ring_offset) {
+    let own = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
+    let view = match own {
         Ok(view) => view,
         Err(error) => {
             if !is_race(error.kind()) {

@@ -15,12 +15,15 @@
 #![allow(unsafe_code)]
 
 mod attach;
+mod double;
 mod error;
 mod key;
 mod segment;
 
 pub(crate) use attach::look;
-pub use attach::{Attachment, DoubleView, attach, attach_at, attach_double, attach_read_only};
+pub use attach::{Attachment, attach, attach_at, attach_read_only};
+pub(crate) use double::attach_double_own;
+pub use double::{DoubleView, attach_double};
 pub use error::{KernelLimit, SysvError, SysvErrorKind};
 pub use key::{FileIdentity, Key, KeyError, Project};
 pub use segment::{InvalidSegmentId, Limits, Mode, SegmentId, Stat};

@@ -1,0 +1,290 @@
+//! A segment attached twice in a row, in a place of its own.
+
+use std::mem;
+use std::ptr::NonNull;
+
+use super::attach::{
+    HUGE_PAGE, TRIES, attach_failed, attach_ordinary, attach_with, reserve, unmap,
+};
+use super::{SegmentId, SysvError, SysvErrorKind};
+use super::{page_size, shmat, shmdt};
+
+#[cfg(test)]
+mod tests;
+
+/// A segment attached twice, so that its ring follows upon itself:
+///
+/// ```text
+///     as_ptr()  + header     + header + capacity     + header + 2 * capacity
+///     | header  | ring       | the same ring again   |
+///     |<- first attachment ->|
+///               |<- header ->|<- second attachment ->|     (its header lies under the first)
+/// ```
+///
+/// Any span of up to `capacity` bytes that begins in the ring is one piece, without a seam. The
+/// kernel counts it as [`VIEWS`](Self::VIEWS) attachments. Its drop is two `shmdt`.
+///
+/// See [`attach_double`].
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, DoubleView, Mode};
+///
+/// let (header, capacity) = (sysv::page_size(), 4 * sysv::page_size());
+/// let id = sysv::create(None, header + capacity, Mode::OWNER_ONLY)?;
+/// let view = sysv::attach_double(id, header)?;
+/// assert_eq!(view.id(), id);
+/// assert_eq!(view.segment_len(), header + capacity);
+/// assert_eq!(view.len(), header + 2 * capacity);
+/// assert_eq!(sysv::stat(id)?.attached, DoubleView::VIEWS);
+/// // SAFETY: inside the two views, of which nobody else knows.
+/// unsafe { view.as_ptr().add(header).write_volatile(7) };
+/// // SAFETY: as before; the first byte of the ring, once more.
+/// assert_eq!(unsafe { view.as_ptr().add(header + capacity).read_volatile() }, 7);
+/// drop(view);
+/// sysv::remove(id)?;
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it detaches the segment"]
+pub struct DoubleView {
+    base: NonNull<u8>,
+    segment_len: usize,
+    capacity: usize,
+    id: SegmentId,
+}
+
+impl DoubleView {
+    /// What one double view adds to [`Stat::attached`](super::Stat::attached).
+    pub const VIEWS: u64 = 2;
+
+    /// The address of the first byte of the segment.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Bytes mapped from there on: the header, and the ring twice.
+    #[allow(clippy::len_without_is_empty)] // There is no empty segment.
+    pub fn len(&self) -> usize {
+        self.segment_len + self.capacity
+    }
+
+    /// Bytes in the segment: the header, and the ring once.
+    pub fn segment_len(&self) -> usize {
+        self.segment_len
+    }
+
+    /// The segment.
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+}
+
+// SAFETY: an address, two lengths and a number; attachments belong to the process, not to a thread.
+// Nothing here follows the address.
+unsafe impl Send for DoubleView {}
+// SAFETY: as for Send; and shared methods only read the fields, which never change.
+unsafe impl Sync for DoubleView {}
+
+impl Drop for DoubleView {
+    fn drop(&mut self) {
+        // SAFETY: `len` bytes from `base` are mapped (attach_double), and capacity < len.
+        let second = unsafe { self.base.add(self.capacity) };
+        // SAFETY:
+        // - shmat returned both addresses to attach_double, the only constructor. They are detached
+        //   here only.
+        // - whoever follows `as_ptr` keeps the view alive meanwhile.
+        // - the kernel unmaps of each what is still that attachment's: of the second, what the
+        //   first does not cover.
+        unsafe { shmdt(second) };
+        // SAFETY: as above.
+        unsafe { shmdt(self.base) };
+    }
+}
+
+/// `void *shmat(int shmid, const void *shmaddr, int shmflg);` twice with `SHM_REMAP`
+///
+/// Attaches the segment for reading and writing such that all but its first `header_len` bytes
+/// appear twice in a row; [`DoubleView`] draws it.
+///
+/// From 2 MiB on the segment begins at a multiple of 2 MiB, so that the kernel can use huge pages
+/// where it is set to (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`).
+///
+/// See [shmat(2)](https://man7.org/linux/man-pages/man2/shmat.2.html).
+///
+/// # Errors
+///
+/// Those of [`attach`]; [`NotWholePages`](SysvErrorKind::NotWholePages): the segment or the header
+/// is not whole pages, or the header leaves no room for a ring; and
+/// [`HugePages`](SysvErrorKind::HugePages).
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::sysv::{self, Mode};
+///
+/// let page = sysv::page_size();
+/// let id = sysv::create(None, 3 * page, Mode::OWNER_ONLY)?;
+/// let view = sysv::attach_double(id, page)?;
+/// sysv::remove(id)?;
+/// assert_eq!((view.segment_len(), view.len()), (3 * page, 5 * page));
+/// # Ok::<(), sysv::SysvError>(())
+/// ```
+#[doc(alias = "shmat")]
+#[doc(alias = "SHM_REMAP")]
+pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, SysvError> {
+    // Pins the id until the first of the views does. While attached, the id cannot pass to another
+    // segment, whose length would make SHM_REMAP replace mappings behind the reservation; a
+    // segment that is gone, or not ours to write, is found before anything is reserved; and one
+    // of huge pages, which would take more than its length, is refused.
+    let pin = attach_ordinary(id, 0, "0")?;
+    let segment_len = pin.len();
+    let page_size = page_size();
+    let not_whole_pages = || {
+        SysvError::refused(
+            format_args!("attach_double(shmid={id}, header_len={header_len})"),
+            SysvErrorKind::NotWholePages {
+                segment_len,
+                header_len,
+                page_size,
+            },
+        )
+    };
+    let whole_pages = segment_len.is_multiple_of(page_size) && header_len.is_multiple_of(page_size);
+    let capacity = match segment_len.checked_sub(header_len) {
+        Some(capacity @ 1..) if whole_pages => capacity,
+        _ => return Err(not_whole_pages()),
+    };
+
+    // Saturated, it is more than can be reserved.
+    let len = segment_len.saturating_add(capacity);
+    let base = reserve(len, 0, alignment(segment_len, page_size))?;
+    // SAFETY: `reserve` made segment_len + capacity bytes, and segment_len > 0.
+    let second = unsafe { base.add(capacity) };
+    // Where this fails, the kernel may have unmapped the range of the call already, and another
+    // thread may have something there by now. So that range is left as it is: at worst it stays
+    // reserved until the process ends. With the segment pinned, what makes it fail is memory or
+    // mappings running out, or a mode that changes at this moment.
+    //
+    // SAFETY: the segment_len bytes from `second` on are the end of the reservation, which nobody
+    // else knows; `pin` proves that the segment has segment_len bytes.
+    unsafe { remap(id, second) }?;
+    drop(pin);
+    // SAFETY: the second view is attached at base + capacity, and the rest is the reservation's.
+    unsafe { attach_first(id, base, segment_len, capacity) }
+}
+
+/// [`attach_double`], of a segment that this process has made, of `segment_len` bytes in ordinary
+/// pages: there is nothing to find out about it.
+///
+/// # Errors
+///
+/// Those of [`attach_double`]; [`Removed`](SysvErrorKind::Removed) also when the id has passed to
+/// another segment meanwhile.
+pub(crate) fn attach_double_own(
+    id: SegmentId,
+    header_len: usize,
+    segment_len: usize,
+) -> Result<DoubleView, SysvError> {
+    let mut tries = 1..TRIES;
+    loop {
+        match try_double_own(id, header_len, segment_len) {
+            // Another thread was faster to take the place.
+            Err(error)
+                if matches!(error.kind(), SysvErrorKind::BadAddress { .. })
+                    && tries.next().is_some() => {}
+            attached => return attached,
+        }
+    }
+}
+
+fn try_double_own(
+    id: SegmentId,
+    header_len: usize,
+    segment_len: usize,
+) -> Result<DoubleView, SysvError> {
+    let capacity = segment_len - header_len;
+    let base = reserve(capacity, segment_len, alignment(segment_len, page_size()))?;
+    // SAFETY: `reserve` made capacity bytes.
+    let second = unsafe { base.add(capacity) };
+    // Where nothing is, so that it replaces nothing, whatever the id stands for by now; and while
+    // it is attached, the id cannot pass to another segment.
+    let refused = match attach_with(id, second.as_ptr(), 0, "0") {
+        Ok(pin) if pin.len() == segment_len && pin.made_here => {
+            mem::forget(pin); // from here on the double view's
+            // SAFETY: the second view is attached at base + capacity; the reservation is before it.
+            return unsafe { attach_first(id, base, segment_len, capacity) };
+        }
+        Ok(_) => SysvError::refused(
+            format_args!("shmat(shmid={id}, shmaddr={second:p}, 0)"),
+            SysvErrorKind::Removed,
+        ),
+        Err(error) => error,
+    };
+    // SAFETY: the reservation made above, which nobody else knows.
+    unsafe { unmap(base.as_ptr(), capacity) };
+    Err(refused)
+}
+
+/// Attaches the first of two views at `base`, the second being attached `capacity` bytes on.
+///
+/// # Safety
+///
+/// - The segment has segment_len bytes.
+/// - The capacity bytes from `base` on are reserved, and those of the second view behind them
+///   attached; nobody else knows of them.
+unsafe fn attach_first(
+    id: SegmentId,
+    base: NonNull<u8>,
+    segment_len: usize,
+    capacity: usize,
+) -> Result<DoubleView, SysvError> {
+    // Where it fails, its range is left as it is, for the reason given in attach_double; the second
+    // view's header stays attached until the process ends.
+    //
+    // SAFETY: the segment_len bytes from `base` on are the start of the reservation and the second
+    // view's header, which nobody else knows; the second view pins the id, hence the length.
+    if let Err(error) = unsafe { remap(id, base) } {
+        // SAFETY: the second view's ring ends there.
+        let second_ring = unsafe { base.add(segment_len) };
+        // SAFETY: the second view's ring, which the failed call did not cover, and which nobody
+        // else knows. Not shmdt: it goes by the address of the header, where anything may be by
+        // now.
+        unsafe { unmap(second_ring.as_ptr(), capacity) };
+        return Err(error);
+    }
+    Ok(DoubleView {
+        base,
+        segment_len,
+        capacity,
+        id,
+    })
+}
+
+/// Attaches at `address` in place of what is mapped there.
+///
+/// # Safety
+///
+/// As for [`shmat`] with `SHM_REMAP`.
+unsafe fn remap(id: SegmentId, address: NonNull<u8>) -> Result<(), SysvError> {
+    let address = address.as_ptr();
+    // SAFETY: the caller vouches for the range.
+    match unsafe { shmat(id, address, libc::SHM_REMAP) } {
+        // The kernel attaches at the address it is given, or fails.
+        Ok(_) => Ok(()),
+        Err(failure) => Err(attach_failed(failure, id, address, "SHM_REMAP")),
+    }
+}
+
+/// The kernel maps a huge page only where the address and the offset in the segment agree below its
+/// size, so it is the segment that is aligned, not the ring. Measured on Linux 6.18, with
+/// shmem_enabled at `advise`, a header of 4 KiB and a ring of 8 MiB: so, all of the first view is
+/// huge pages, and all but the last of the second; with the ring aligned instead, none.
+fn alignment(segment_len: usize, page_size: usize) -> usize {
+    if segment_len >= HUGE_PAGE {
+        HUGE_PAGE.max(page_size)
+    } else {
+        page_size
+    }
+}
