@@ -336,7 +336,7 @@ impl PeerWatch {
             None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
         };
         // The evidence is of one holder only if no other has come meanwhile.
-        let owner = record.owner.load(Ordering::Acquire); // P6
+        let owner = record.owner.load(Ordering::Relaxed); // compared only
         if state(header) != now || owner != holder.map_or(0, |holder| holder.owner) {
             return Ok(Verdict::Present);
         }
@@ -437,8 +437,7 @@ impl Holder {
     /// Relaxed loads and fences: the record may be in a mapping that is
     /// read-only (`shm::load_state`).
     pub(crate) fn read(record: &Record) -> Option<Holder> {
-        let owner = record.owner.load(Ordering::Relaxed); // P6, with the fence
-        fence(Ordering::Acquire); // P6
+        let owner = record.owner.load(Ordering::Relaxed); // compared only
         if owner == 0 {
             return None;
         }

@@ -25,8 +25,10 @@
 //! | 2 | awake, and promises a barrier before the next sleep |
 //!
 //! `wanted` keeps a waker from waking for nothing: a sleeping writer wants a
-//! quarter of the ring, not one byte. It may be stale or a lie; the sleeper
-//! looks again after each slice whatever happens.
+//! quarter of the ring, not one byte. It is never too old: a sleeper that misses
+//! the new value has fenced first, so the waker, which loads `wanted` after its
+//! own fence, sees what was stored before the sleeper's. It may be a lie; the
+//! sleeper looks again after each slice whatever happens.
 //!
 //! # The promise: no fence on the busy side
 //!
@@ -263,15 +265,14 @@ impl Effort {
             return; // P5: the peer does the barrier
         }
         fence(Ordering::SeqCst); // P5
-        // Acquire: `wanted` before it.
-        if peer.sleeping.load(Ordering::Acquire) == ASLEEP {
+        if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
             self.wake_sleeper(peer, position); // P5
         }
     }
 
     #[cold]
     fn wake_sleeper(&mut self, peer: &Signals, position: u64) {
-        let wanted = peer.wanted.load(Ordering::Relaxed); // P5: after `sleeping`
+        let wanted = peer.wanted.load(Ordering::Relaxed); // P5: ordered by the fence
         // Positions wrap, so "not yet there" is a distance of half the range.
         if position.wrapping_sub(wanted) <= u64::MAX / 2 {
             self.stats.wakes += u64::from(rouse(peer));
@@ -357,8 +358,8 @@ pub(crate) fn wait<T, E>(
 /// `wanted`. The caller looks once more before it does. `false` if that look
 /// may be too early, since a barrier that was promised was refused.
 pub(crate) fn announce(own: &Signals, wanted: u64) -> bool {
-    own.wanted.store(wanted, Ordering::Relaxed); // P5: before `sleeping`
-    let before = own.sleeping.swap(ASLEEP, Ordering::Release); // P5
+    own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
+    let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
     step!(SleepSet);
     // The word says so if a promise stands, or else the peer has overwritten
     // it, which it has no business to: such a one need not wake us at all.

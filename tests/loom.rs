@@ -38,6 +38,7 @@ run! {
         the_end_wakes_the_reader
         a_leaving_reader_wakes_the_writer
         a_wanted_position_is_woken_for
+        a_position_wanted_before_counts_no_more
         a_stream_through_one_byte
         a_sleep_that_ends_early_loses_nothing
         joining_wakes_who_waits_in_open;
@@ -46,6 +47,8 @@ run! {
         one_claimer_takes_over
         declaring_a_death_takes_nothing_from_a_successor
         a_successor_comes_after_its_predecessor
+        a_slow_claimer_comes_after_one_that_came_and_went
+        a_transition_comes_after_the_last
         a_record_is_of_one_holder
         a_record_taken_over_is_of_one_holder
         a_held_role_is_refused;

@@ -125,8 +125,60 @@ pub fn a_successor_comes_after_its_predecessor() {
     });
 }
 
-/// Looks at the role's record while `change` happens: it is of one holder, or
-/// counts as half done.
+/// A claimer that is slow, and was overtaken by one that came and went, comes
+/// after it all the same.
+pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
+    explore(10, || {
+        let region = ready(1, 0);
+        let other = region.clone();
+        let looking = thread::spawn(move || look(&other));
+        let other = region.clone();
+        let quick = thread::spawn(move || {
+            if let Some(claim) = take(&other, Kind::Persistent, 1) {
+                roles::leave(&other, Kind::Persistent, &claim, Departure::Finished).unwrap();
+            }
+        });
+        take(&region, Kind::Persistent, 2);
+        quick.join().unwrap();
+        looking.join().unwrap();
+    });
+}
+
+/// A transition sees what the last one published, also when it found out of it
+/// by its own swap's failure.
+pub fn a_transition_comes_after_the_last() {
+    explore(5, || {
+        let region = ready(1, 0);
+        let closed = |region: &HeapRegion| {
+            let signals = &region.header().side(ROLE).signals;
+            signals.closed.load(Ordering::Relaxed) // after the state word, P6
+        };
+        let first = take(&region, Kind::Persistent, 1).unwrap();
+        roles::leave(&region, Kind::Persistent, &first, Departure::Finished).unwrap();
+        let other = region.clone();
+        let claiming = thread::spawn(move || take(&other, Kind::Persistent, 2).unwrap());
+        let (before, _) = roles::transition(region.header(), |state| {
+            state.claim(ROLE.peer(), Kind::Persistent, false)
+        })
+        .unwrap();
+        if before.tenure(ROLE) == Some(Tenure::Held) {
+            assert_eq!(closed(&region), 0, "the predecessor's");
+        }
+        claiming.join().unwrap();
+    });
+}
+
+/// Looks at the role's record: it is of one holder, or counts as half done.
+fn look(region: &HeapRegion) {
+    if let Some(holder) = Holder::read(region.header().record(ROLE)) {
+        let found = holder.process;
+        if found.start != 0 {
+            assert_eq!(found, process(found.pid));
+        }
+    }
+}
+
+/// Looks at the role's record while `change` happens.
 ///
 /// The onlooker is the second thread: loom, which keeps one last access of a
 /// word, does not go back behind the first load of a thread that loads the
@@ -136,14 +188,7 @@ fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sy
         let region = ready(1, 0);
         let claim = take(&region, Kind::Persistent, first).unwrap();
         let other = region.clone();
-        let looking = thread::spawn(move || {
-            if let Some(holder) = Holder::read(other.header().record(ROLE)) {
-                let found = holder.process;
-                if found.start != 0 {
-                    assert_eq!(found, process(found.pid));
-                }
-            }
-        });
+        let looking = thread::spawn(move || look(&other));
         change(&region, claim);
         looking.join().unwrap();
     });

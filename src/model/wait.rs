@@ -172,6 +172,20 @@ pub fn a_wanted_position_is_woken_for() {
     });
 }
 
+/// A reader that waited for two bytes, gave up and waits for one is woken by
+/// it: the waker does not take what was wanted before for what is wanted.
+pub fn a_position_wanted_before_counts_no_more() {
+    explore(20, || {
+        let (mut writing, mut reading) = sides(2);
+        let own = &reading.region.header().side(Role::Consumer).signals;
+        wait::announce(own, reading.half.head().wrapping_add(2));
+        wait::retract(own);
+        let writer = thread::spawn(move || writing.write(&[1]));
+        assert_eq!(reading.read(1), [1]);
+        assert!(writer.join().unwrap());
+    });
+}
+
 /// Both sides sleep in turn: a stream through one byte of room, to its end.
 pub fn a_stream_through_one_byte() {
     explore(100, || {
