@@ -7,6 +7,7 @@ mod cloudtoid;
 #[cfg(feature = "rings")]
 mod cueue;
 mod futex;
+mod halves;
 #[cfg(feature = "iceoryx2")]
 mod iceoryx2;
 #[cfg(feature = "messages")]
@@ -128,8 +129,9 @@ pub(crate) fn bare_futex() -> Contender {
     }
 }
 
-/// What one core does with two copies, unchecked and checked.
-pub(crate) fn copies() -> [Contender; 2] {
+/// What one core does with two copies, unchecked and checked, and what each of
+/// two does with one of them.
+pub(crate) fn copies() -> [Contender; 4] {
     let limit = |name, run| Contender {
         name,
         kind: Kind::Limit,
@@ -139,6 +141,8 @@ pub(crate) fn copies() -> [Contender; 2] {
     [
         limit("memcpy twice, one core", memcpy::unchecked as Run),
         limit("the same, checked", memcpy::checked),
+        limit("the writer's half", halves::writer),
+        limit("the reader's half, checked", halves::reader),
     ]
 }
 
