@@ -285,6 +285,7 @@ impl Endpoint {
         self.wake_before_waiting();
         let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
+        let started = matches!(spinning, Spinning::For(_)).then(Instant::now);
         let waited = wait::wait(
             self.own_signals(),
             wanted,
@@ -296,6 +297,9 @@ impl Endpoint {
         );
         self.watch = watch;
         self.effort = effort;
+        if let (Spinning::For(spun), Some(started)) = (spinning, started) {
+            self.effort.slept(spun.saturating_add(started.elapsed()));
+        }
         match waited {
             Ok(Waited::Ready(value)) => Ok(value),
             Ok(Waited::TimedOut) => Err(Blocked::TimedOut),
@@ -386,7 +390,8 @@ impl Endpoint {
             WaitPolicy::Spin => Spinning::Always,
             WaitPolicy::SpinThenPark(Duration::ZERO) => Spinning::Not,
             WaitPolicy::SpinThenPark(time) if !self.shares_processor() => Spinning::For(time),
-            WaitPolicy::SpinThenPark(_) | WaitPolicy::Park => Spinning::Not,
+            WaitPolicy::Adaptive if !self.shares_processor() => Spinning::For(self.effort.spin()),
+            WaitPolicy::SpinThenPark(_) | WaitPolicy::Adaptive | WaitPolicy::Park => Spinning::Not,
         }
     }
 

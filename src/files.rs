@@ -93,7 +93,7 @@ impl Producer {
     fn await_room(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<()> {
         let most = most.min(self.capacity());
         if self.room_for(most)? == 0 && most > 0 {
-            self.wait_for_some_room(most, deadline).map_err(no_room)?;
+            self.wait_for_some_room(deadline).map_err(no_room)?;
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ pub(crate) use write::no_room;
 /// [`Write`](std::io::Write) blocks while the ring is full;
 /// [`try_write`](Self::try_write) never does. Each write is published at once,
 /// a long one as it goes, so [`flush`](std::io::Write::flush) has nothing to do.
+/// One that sleeps in a full ring is woken once a quarter of it is free, and
+/// finds within about ten milliseconds if less is.
 ///
 /// Dropping the producer finishes the stream, as [`close`](Self::close) does;
 /// dropping it while panicking breaks the stream off, as
@@ -254,7 +256,7 @@ impl Producer {
             match self.try_write_pieces(&bytes[written..]) {
                 Ok(len) => written += len,
                 Err(TryWriteError::Full) => {
-                    if let Err(blocked) = self.wait_for_some_room(bytes.len() - written, deadline) {
+                    if let Err(blocked) = self.wait_for_some_room(deadline) {
                         return (written, Err(blocked));
                     }
                 }
@@ -264,20 +266,15 @@ impl Producer {
         (written, Ok(()))
     }
 
-    /// Waits for room for some of `len` bytes. The consumer wakes a sleeping
-    /// producer once a quarter of the ring is free, or room for all of `len`.
-    pub(crate) fn wait_for_some_room(
-        &mut self,
-        len: usize,
-        deadline: Option<Instant>,
-    ) -> Result<(), Blocked> {
-        self.wait_for_room(1, self.worth_a_wake(len), deadline)
+    /// Waits for some room. The consumer wakes a sleeping producer once a
+    /// quarter of the ring is free; less is found at the end of a slice.
+    pub(crate) fn wait_for_some_room(&mut self, deadline: Option<Instant>) -> Result<(), Blocked> {
+        self.wait_for_room(1, self.quarter(), deadline)
     }
 
-    /// How much room is worth a wake for `len` bytes to write.
-    pub(crate) fn worth_a_wake(&self, len: usize) -> u64 {
-        let quarter = self.writer.region().capacity() / 4;
-        quarter.min(len as u64)
+    /// A quarter of the ring: room that is worth a wake.
+    pub(crate) fn quarter(&self) -> u64 {
+        self.writer.region().capacity() / 4
     }
 
     /// Waits for `least` bytes of room; `worth_a_wake` is how many the consumer

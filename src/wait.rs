@@ -104,6 +104,11 @@ const SHORT_SLICE: Duration = Duration::from_millis(1);
 /// How long a waiter spins before it sleeps, by default: about the cost of a
 /// wake, so that waiting costs at most twice what knowing the future would.
 const SPIN: Duration = Duration::from_micros(30);
+/// The same for one whose last sleeps all ended within this time of waiting:
+/// the processor time of a sleep and its wake, on both sides, is not much less.
+const LONG_SPIN: Duration = Duration::from_micros(100);
+/// How many sleeps that must have been.
+const SHORT_SLEEPS: u32 = 4;
 /// Spins between two looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
 /// Wakes within one slice that a peer is allowed.
@@ -124,7 +129,7 @@ pub(crate) const FALSE_WAKES: u32 = 16;
 /// producer.set_wait_policy(WaitPolicy::Park);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitPolicy {
     /// Looks again and again and never sleeps: the lowest latency, for a
@@ -132,17 +137,15 @@ pub enum WaitPolicy {
     /// this is slow.
     Spin,
     /// Looks again and again for so long, at most ten milliseconds, then
-    /// sleeps; sleeps at once where both sides may use one processor only. The
-    /// default is 30 microseconds, about the cost of a wake.
+    /// sleeps; sleeps at once where both sides may use one processor only.
     SpinThenPark(Duration),
+    /// The same for about the cost of a wake, 30 microseconds; while waits end
+    /// soon after that time, again and again, for 100 microseconds. One wait
+    /// that takes longer ends this.
+    #[default]
+    Adaptive,
     /// Sleeps at once: the least processor time.
     Park,
-}
-
-impl Default for WaitPolicy {
-    fn default() -> WaitPolicy {
-        WaitPolicy::SpinThenPark(SPIN)
-    }
 }
 
 /// How long a wait spins before it sleeps.
@@ -198,6 +201,8 @@ pub(crate) struct Effort {
     believed: u32,
     /// Waits since the last sleep.
     awake: u32,
+    /// Sleeps in a row that a longer spin would have spared.
+    short_sleeps: u32,
     /// Whether a promised barrier was refused.
     refused: bool,
 }
@@ -210,6 +215,7 @@ impl Effort {
             asked: now(),
             believed: NOTHING,
             awake: 0,
+            short_sleeps: 0,
             refused: false,
         }
     }
@@ -235,6 +241,24 @@ impl Effort {
         if self.awake == WAITS_AWAKE && self.believed == PROMISED {
             own.sleeping.store(PROMISED, Ordering::Relaxed); // P5: orders nothing
         }
+    }
+
+    /// How long to spin, if that is left to experience.
+    pub(crate) fn spin(&self) -> Duration {
+        if self.short_sleeps < SHORT_SLEEPS {
+            SPIN
+        } else {
+            LONG_SPIN
+        }
+    }
+
+    /// Counts a wait that came to sleep, and ended after `waited` in all.
+    pub(crate) fn slept(&mut self, waited: Duration) {
+        self.short_sleeps = if waited < LONG_SPIN {
+            self.short_sleeps.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     /// Announces a sleep.

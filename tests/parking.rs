@@ -11,13 +11,14 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::kill::Pattern;
 use common::{End, Fork, alone, asked_for};
 use shmpipe::steps::set_slice;
 use shmpipe::sysv::SegmentId;
-use shmpipe::{Consumer, Occupant, Options, Producer, Ring, Role, WaitPolicy};
+use shmpipe::{Consumer, Occupant, Options, Producer, Ring, Role, Snapshot, WaitPolicy};
 
 /// Nobody looks by itself before this has passed.
 const SLICE: Duration = Duration::from_secs(60);
@@ -386,5 +387,61 @@ fn closing_loses_no_wake() {
             }
         });
         watch("rings closed", &tally, [lead, follow]);
+    });
+}
+
+/// Starts `wait` in a thread, and returns once the producer sleeps in it.
+fn asleep<T: Send + 'static>(
+    id: SegmentId,
+    wait: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let thread = std::thread::spawn(wait);
+    let start = Instant::now();
+    while !Snapshot::of(id).unwrap().producer_sleeps {
+        assert!(start.elapsed() < STUCK, "nobody sleeps");
+        std::thread::yield_now();
+    }
+    thread
+}
+
+/// A writer that sleeps in a full ring is woken for a quarter of it, however
+/// little it has to write. Less than that it finds when its time is over.
+#[test]
+fn a_sleeping_writer_is_woken_for_a_quarter() {
+    alone("a_sleeping_writer_is_woken_for_a_quarter", || {
+        set_slice(SLICE);
+        const QUARTER: usize = CAPACITY / 4;
+        let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let id = producer.id().unwrap();
+        producer.write_all(&[1; CAPACITY]).unwrap();
+
+        let writer = asleep(id, move || {
+            let deadline = Instant::now() + Duration::from_millis(200);
+            let written = producer.write_deadline(&[2], deadline);
+            (producer, written, Instant::now() >= deadline)
+        });
+        let mut bytes = [0; CAPACITY];
+        assert_eq!(consumer.try_read(&mut bytes[1..QUARTER]), Ok(QUARTER - 1));
+        let (mut producer, written, in_the_end) = writer.join().unwrap();
+        assert_eq!((written, in_the_end), (Ok(()), true));
+        assert_eq!(consumer.stats().wakes, 0);
+
+        producer.write_all(&[3; QUARTER - 2]).unwrap(); // full again
+        let writer = asleep(id, move || producer.write_all(&[4]));
+        assert_eq!(consumer.try_read(&mut bytes[1..QUARTER]), Ok(QUARTER - 1));
+        assert_eq!(consumer.stats().wakes, 0);
+        assert_eq!(consumer.try_read(&mut bytes[..1]), Ok(1));
+        assert_eq!(consumer.stats().wakes, 1);
+        writer.join().unwrap().unwrap();
+
+        // A reader that waits for more wakes it for less.
+        let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let id = producer.id().unwrap();
+        producer.write_all(&[5; CAPACITY]).unwrap();
+        let writer = asleep(id, move || producer.write_all(&[6]).map(|()| producer));
+        assert_eq!(consumer.try_read(&mut bytes[..1]), Ok(1));
+        let deadline = Instant::now() + STUCK;
+        drop(consumer.peek_deadline(CAPACITY, deadline).unwrap());
+        writer.join().unwrap().unwrap();
     });
 }

@@ -190,6 +190,12 @@ impl AsyncProducer {
         })
     }
 
+    /// How much room is worth a wake for `len` bytes to write. No more than
+    /// those: nobody looks at the end of a slice whether there is less.
+    fn worth_a_wake(&self, len: usize) -> u64 {
+        self.producer.quarter().min(len as u64)
+    }
+
     /// Waits for `least` bytes of room until `attempt` gives a value;
     /// `worth_a_wake` is how many the consumer had better have made before it
     /// wakes us.
@@ -220,7 +226,7 @@ impl AsyncWrite for AsyncProducer {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let worth_a_wake = this.producer.worth_a_wake(bytes.len());
+        let worth_a_wake = this.worth_a_wake(bytes.len());
         this.poll_until(context, 1, worth_a_wake, |producer| {
             match producer.try_write(bytes) {
                 Ok(len) => Ok(Some(len)),
@@ -237,7 +243,7 @@ impl AsyncWrite for AsyncProducer {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        let worth_a_wake = this.producer.worth_a_wake(len);
+        let worth_a_wake = this.worth_a_wake(len);
         this.poll_until(context, 1, worth_a_wake, |producer| {
             if len > 0 && producer.room(len)? == 0 {
                 producer.check_consumer()?;

@@ -37,7 +37,7 @@ impl io::Write for Producer {
         self.check_consumer()?;
         if self.room(len)? == 0 {
             let deadline = self.end.deadline();
-            self.wait_for_some_room(len, deadline).map_err(no_room)?;
+            self.wait_for_some_room(deadline).map_err(no_room)?;
         }
         let mut written = 0;
         for part in parts {

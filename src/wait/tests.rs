@@ -87,3 +87,23 @@ fn a_sleeper_is_woken_whoever_wakes_it_and_a_promise_is_left_alone() {
         assert_eq!((word(&peer), effort.stats.wakes), (PROMISED, 1));
     }
 }
+
+#[test]
+fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
+    let mut effort = Effort::new();
+    let soon = LONG_SPIN - Duration::from_nanos(1);
+    for _ in 0..2 {
+        for _ in 0..SHORT_SLEEPS {
+            assert_eq!(effort.spin(), SPIN);
+            effort.slept(soon);
+        }
+        assert_eq!(effort.spin(), LONG_SPIN);
+        effort.slept(LONG_SPIN); // one that the longer spin has not spared
+    }
+    for _ in 1..SHORT_SLEEPS {
+        effort.slept(soon);
+    }
+    effort.slept(soon * 2);
+    effort.slept(soon);
+    assert_eq!(effort.spin(), SPIN, "not in a row");
+}
