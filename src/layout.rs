@@ -241,9 +241,9 @@ impl Header {
     /// Takes away whatever was there before the ring. The life-cycle word comes
     /// first, so that a creator that dies here leaves nothing to believe.
     pub(crate) fn clear(&self) {
-        self.state.word.store(0, Ordering::Relaxed); // P3, with the fence
-        fence(Ordering::Release); // P3
-        // Relaxed throughout: published by the state word, P3.
+        // Relaxed throughout: published by the state word, P3. Of the rest only
+        // the magic can overtake this store: a fence follows it.
+        self.state.word.store(0, Ordering::Relaxed); // P3
         self.identity.store(&IdentityImage::default());
         for role in [Role::Producer, Role::Consumer] {
             self.record(role).clear();

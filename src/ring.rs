@@ -187,7 +187,8 @@ impl<R: Region> Writer<R> {
             // the rest is done.
             self.region.header().side(Role::Producer).echo.prepare();
         }
-        let closed = signals.closed.load(Ordering::Acquire); // P4
+        // Relaxed: whoever takes the slow way then looks again.
+        let closed = signals.closed.load(Ordering::Relaxed); // compared only
         if closed != self.forgotten || self.capacity - self.occupied() < len {
             return false;
         }

@@ -22,6 +22,7 @@ run! {
         bytes_are_read_before_their_room_is_used
         spans_are_whole
         the_last_bytes_come_before_the_end
+        the_last_bytes_come_before_the_writer_has_left
         the_last_room_comes_before_the_reader_has_left
         a_look_is_of_one_moment
         a_writer_takes_over
@@ -56,6 +57,7 @@ run! {
         an_open_ring_has_its_identity
         a_claimed_ring_has_its_identity
         the_magic_comes_first
+        the_life_of_an_old_ring_ends_first
         two_claims_pair_a_ring_once
         giving_up_and_joining_exclude_each_other
         reclaiming_and_claiming_exclude_each_other

@@ -57,6 +57,25 @@ pub fn the_magic_comes_first() {
     });
 }
 
+/// P3: memory in which a ring is made anew: whoever finds a word of the old
+/// ring's identity gone, but for the magic, finds its life-cycle word gone.
+pub fn the_life_of_an_old_ring_ends_first() {
+    explore(5, || {
+        let region = HeapRegion::new(1, 0);
+        region.header().identity.store(&geometry().to_image());
+        lifecycle::publish(&region);
+        let cleared = region.clone();
+        let creator = thread::spawn(move || cleared.header().clear());
+        let old = geometry().to_image();
+        let found = region.header().identity.load();
+        if (found.version, found.flags) != (old.version, old.flags) {
+            let life = roles::state(region.header()).life();
+            assert_eq!(life, Some(Life::Unborn));
+        }
+        creator.join().unwrap();
+    });
+}
+
 /// Two sides that come at once pair the ring, and one of them knows it.
 pub fn two_claims_pair_a_ring_once() {
     explore(10, || {

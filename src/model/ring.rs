@@ -152,6 +152,24 @@ pub fn the_last_bytes_come_before_the_end() {
     }
 }
 
+/// P4: a reader that finds the writer gone finds what it had published.
+pub fn the_last_bytes_come_before_the_writer_has_left() {
+    explore(5, || {
+        let (region, producer, _) = paired(1, START);
+        let mut writer = writer(&region);
+        let mut reader = reader(&region);
+        let leaver = region.clone();
+        let writing = thread::spawn(move || {
+            assert!(put(&mut writer, 1));
+            leave(&leaver, &producer, Departure::Finished).unwrap();
+        });
+        if reader.peer_departure().unwrap() == Departure::Finished {
+            assert_eq!(reader.available(1), Ok(1));
+        }
+        writing.join().unwrap();
+    });
+}
+
 /// P4: a writer that finds the reader gone finds what it had released.
 pub fn the_last_room_comes_before_the_reader_has_left() {
     explore(5, || {

@@ -20,8 +20,8 @@ use crate::error::Incompatible;
 use crate::layout::{Geometry, Header};
 use crate::peer;
 use crate::position;
-use crate::state::{Life, State};
-use crate::sync::Ordering;
+use crate::roles;
+use crate::state::Life;
 use crate::sysv::{self, DoubleView, Key, SegmentId};
 
 /// Bytes of the largest ring that the reader hands back line by line. The lines
@@ -127,7 +127,7 @@ impl MappedRegion {
         // SAFETY: the caller keeps `len` bytes mapped at an address that is
         // aligned, for longer than this borrow.
         let header = unsafe { header_at(base.as_ptr(), len) }?;
-        let state = State(header.state.word.load(Ordering::Acquire)); // P3
+        let state = roles::state(header); // P3
         let image = header.identity.load();
         if state.life() == Some(Life::Unborn) && image.may_become_ours() {
             return Err(Incompatible::HalfMade);

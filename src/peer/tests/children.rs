@@ -82,7 +82,7 @@ fn to_text(p: Process) -> String {
 fn from_text(text: &str) -> Process {
     let fields: Vec<u64> = text
         .split_whitespace()
-        .map(|field| field.parse().expect("a number"))
+        .map_while(|field| field.parse().ok()) // a tool may have written something else
         .collect();
     let [pid, start, pid_namespace, time_namespace] = fields[..] else {
         panic!("not a record: {text:?}");
