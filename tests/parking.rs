@@ -236,6 +236,66 @@ fn one_byte_to_and_fro_loses_no_wake() {
     });
 }
 
+/// Two rings, one byte to and fro: each side waits awake for long enough to
+/// promise a barrier, so that its peer leaves out its fence, and parks then.
+#[test]
+fn a_promise_loses_no_wake() {
+    /// Rounds from one park to the next: enough for a promise.
+    const CYCLE: u64 = 24;
+    const AWAKE: WaitPolicy = WaitPolicy::SpinThenPark(Duration::from_millis(1));
+    let policy = |round: u64, parks: u64| match round % CYCLE == parks {
+        true => WaitPolicy::Park,
+        false => AWAKE,
+    };
+    alone("a_promise_loses_no_wake", || {
+        set_slice(SLICE);
+        let (tally, quota) = (Tally::new(), parks() / 10);
+        let mut rings = [0, 1].map(|_| Some(options().anonymous().unwrap()));
+        let mut take = |number: usize| rings[number].take().unwrap();
+        let all = processors();
+        let lead = Fork::new(|| {
+            pin_to(&all[..1]);
+            let mut out = take(0).into_producer().unwrap();
+            let mut back = take(1).into_consumer().unwrap();
+            let mut random = Random(7);
+            for round in 0.. {
+                if round % CYCLE == CYCLE / 2 {
+                    random.dawdle(); // the other parks
+                }
+                out.write_all(&[round as u8]).unwrap();
+                tally.set(0, out.stats().wakes);
+                back.set_wait_policy(policy(round, 0));
+                let mut reply = [0];
+                back.read_exact(&mut reply).unwrap();
+                assert_eq!(reply, [round as u8]);
+                if tally.sum() >= quota {
+                    return;
+                }
+            }
+        });
+        let follow = Fork::new(|| {
+            pin_to(&all[all.len() - 1..]);
+            let mut inward = take(0).into_consumer().unwrap();
+            let mut out = take(1).into_producer().unwrap();
+            let mut random = Random(8);
+            for round in 0.. {
+                let mut byte = [0];
+                inward.set_wait_policy(policy(round, CYCLE / 2));
+                if inward.read(&mut byte).unwrap() == 0 {
+                    return;
+                }
+                if round % CYCLE == 0 {
+                    random.dawdle(); // as above
+                }
+                out.write_all(&byte).unwrap();
+                tally.set(1, out.stats().wakes);
+            }
+        });
+        watch("wakes after a promise", &tally, [lead, follow]);
+        assert!(tally.sum() >= quota);
+    });
+}
+
 /// One small ring: the writer parks on a full one, the reader on an empty one.
 #[test]
 fn full_and_empty_lose_no_wake() {
