@@ -22,32 +22,23 @@ impl Drop for Segment {
     }
 }
 
-/// The id of a segment that a child has made and left.
+/// A segment that a child has made and left.
 fn of_a_child(len: usize) -> Segment {
-    let mut ends = [0; 2];
-    // SAFETY: writes two integers.
-    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
     // SAFETY: the child makes bare system calls only, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: numbers; `id` is as long as is said; ends the child.
-        unsafe {
-            let id = libc::shmget(libc::IPC_PRIVATE, len, libc::IPC_CREAT | 0o600);
-            libc::write(ends[1], (&raw const id).cast(), size_of_val(&id));
-            libc::_exit(0);
-        }
+        // SAFETY: numbers.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, len, libc::IPC_CREAT | 0o600) };
+        // SAFETY: ends this process.
+        unsafe { libc::_exit(i32::from(id < 0)) };
     }
-    assert!(child > 0);
-    let mut id = -1i32;
-    // SAFETY: `id` is as long as is said; a child of ours; descriptors of ours.
-    unsafe {
-        libc::close(ends[1]);
-        let read = libc::read(ends[0], (&raw mut id).cast(), size_of_val(&id));
-        libc::close(ends[0]);
-        libc::waitpid(child, std::ptr::null_mut(), 0);
-        assert_eq!(read, 4);
-    }
-    Segment(SegmentId::from_raw(id).unwrap())
+    let mut status = 0;
+    // SAFETY: a child of ours, not yet reaped; `status` is an int.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    let made = |stat: &sysv::Stat| stat.creator_pid == child && stat.size == len;
+    let found = sysv::list().unwrap().into_iter().find(made).unwrap();
+    Segment(found.id)
 }
 
 #[test]
@@ -64,16 +55,17 @@ fn an_own_view_is_a_double_view() {
             0
         );
         assert_eq!(segment.attached(), DoubleView::VIEWS);
-        let at = |offset| view.as_ptr().wrapping_add(offset);
-        // SAFETY: all inside the two views, of which nobody else knows.
-        unsafe {
-            at(header - 1).write_volatile(1); // the header, and not the second view's
-            at(header).write_volatile(2);
-            at(header + capacity - 1).write_volatile(3);
-            assert_eq!(at(header - 1).read_volatile(), 1);
-            assert_eq!(at(header + capacity).read_volatile(), 2);
-            assert_eq!(at(header + 2 * capacity - 1).read_volatile(), 3);
-        }
+        let at = |offset: usize| view.as_ptr().wrapping_add(offset);
+        // SAFETY: called for bytes of the two views, of which nobody else knows.
+        let put = |offset, byte| unsafe { at(offset).write_volatile(byte) };
+        // SAFETY: as above.
+        let get = |offset| unsafe { at(offset).read_volatile() };
+        put(header - 1, 1); // the header, and not the second view's
+        put(header, 2);
+        put(header + capacity - 1, 3);
+        assert_eq!(get(header - 1), 1);
+        assert_eq!(get(header + capacity), 2);
+        assert_eq!(get(header + 2 * capacity - 1), 3);
         drop(view);
         assert_eq!(segment.attached(), 0);
     }
