@@ -334,6 +334,7 @@ impl Endpoint {
     /// reactor asks after. The watch comes back when the wait is over.
     #[cfg(feature = "async")]
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
+        self.effort.sleeps_elsewhere();
         Vigil {
             region: self.region.clone(),
             claim: self.claim.clone(),

@@ -295,8 +295,17 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
     step!(Attached);
     let region = MappedRegion::format(view, geometry);
     publish(&region);
-    let claim = claim(&region, role, region.views(), options)?;
-    Ok((region, claim))
+    match claim(&region, role, region.views(), options) {
+        Ok(claim) => Ok((region, claim)),
+        // There is no memory for it.
+        Err(error @ OpenError::System(_)) => {
+            if roles::leave_unpaired(&region) {
+                unkey(&region)?;
+            }
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Lets the others believe a formatted ring.
@@ -308,7 +317,7 @@ pub(crate) fn publish(region: &impl Region) {
 }
 
 /// Claims `role`; a ring that is thereby paired is removed from its key, and
-/// its other side told.
+/// its other side told. Has its pages be there first, where that was asked for.
 /// Waits for one who is half way through, within the time for opening.
 pub(crate) fn claim(
     region: &MappedRegion,
@@ -316,6 +325,9 @@ pub(crate) fn claim(
     views: u32,
     options: &Options,
 ) -> Result<Claim, OpenError> {
+    if options.prefault {
+        region.populate()?;
+    }
     let start = Instant::now();
     let patience = options.timeout.unwrap_or(HALF_DONE).min(HALF_DONE);
     let claim = loop {

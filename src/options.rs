@@ -73,6 +73,7 @@ pub struct Options {
     pub(crate) owner: Option<u32>,
     pub(crate) persistent: bool,
     pub(crate) unwaited: bool,
+    pub(crate) prefault: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<Arc<AtomicBool>>,
     pub(crate) policy: WaitPolicy,
@@ -108,6 +109,7 @@ impl Options {
             owner: None,
             persistent: false,
             unwaited: false,
+            prefault: false,
             timeout: None,
             cancel: None,
             policy: WaitPolicy::default(),
@@ -250,6 +252,30 @@ impl Options {
     /// ```
     pub fn no_wait(&mut self, no_wait: bool) -> &mut Options {
         self.unwaited = no_wait;
+        self
+    }
+
+    /// Has every page of the ring be there, in memory and in the address space
+    /// of this process, before a role is taken. Otherwise each comes when it is
+    /// first used, so that the first lap of the ring is slower. Opening takes
+    /// the longer for it, whatever its time limit, and the ring all of its
+    /// memory. Has no effect in
+    /// [memory of the caller's](Options::init_in).
+    ///
+    /// Where there is not enough memory, the role is refused with
+    /// [`OpenError::System`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut options = shmpipe::Options::new();
+    /// let ring = options.capacity(1 << 20).prefault(true).anonymous()?;
+    /// let (mut producer, _consumer) = ring.split()?;
+    /// producer.try_write(&[7; 1 << 20]).unwrap(); // without a page fault
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn prefault(&mut self, prefault: bool) -> &mut Options {
+        self.prefault = prefault;
         self
     }
 

@@ -270,6 +270,12 @@ impl Effort {
         }
     }
 
+    /// Somebody else announces a sleep of this side.
+    #[cfg(feature = "async")]
+    pub(crate) fn sleeps_elsewhere(&mut self) {
+        self.awake = 0;
+    }
+
     /// How long a sleep is at most.
     fn slice(&self) -> Duration {
         if self.refused {

@@ -330,4 +330,31 @@ mod tests {
         let look = waiter.look(false, false, &mut Vec::new());
         assert!(matches!(look, Look::Watch(_)), "{look:?}");
     }
+    /// Found in review: an async sleep left the count of waits without a sleep
+    /// as it was, so that blocking calls after it did not promise again.
+    #[test]
+    fn blocking_calls_after_an_async_sleep_promise_again() {
+        let (_producer, mut consumer) = crate::pair().unwrap();
+        let end = consumer.end();
+        let waits = |end: &mut Endpoint| {
+            for _ in 0..100 {
+                let ready = || Ok(Some(()));
+                end.wait(0, std::time::Duration::ZERO, None, ready).unwrap();
+            }
+        };
+        let word = |end: &mut Endpoint| {
+            let vigil = end.lend_vigil();
+            vigil.own_signals().sleeping.load(Ordering::Relaxed) // one thread
+        };
+        waits(end);
+        let promised = word(end);
+        let context = Context::from_waker(Waker::noop());
+        let mut parking = Parking::default();
+        let polled = parking.poll(end, &context, u64::MAX, || Ok(None::<()>));
+        assert!(polled.is_pending());
+        parking.resume(end);
+        assert_eq!(word(end), AWAKE);
+        waits(end);
+        assert_eq!(word(end), promised);
+    }
 }

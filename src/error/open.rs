@@ -194,7 +194,7 @@ pub enum OpenError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The segment was removed.
+    /// No segment has this id: it was removed, or never was.
     Removed {
         /// The segment.
         id: SegmentId,
@@ -334,7 +334,9 @@ impl fmt::Display for OpenError {
                 f,
                 "segment {id} is not to be trusted: it belongs to user {uid} and has mode {mode:#o}"
             ),
-            OpenError::Removed { id } => write!(f, "segment {id} was removed"),
+            OpenError::Removed { id } => {
+                write!(f, "there is no segment {id}: it was removed, or never was")
+            }
             OpenError::OtherNamespace { path } => write!(
                 f,
                 "{}: a process that waits there cannot be seen from here: \

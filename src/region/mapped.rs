@@ -22,7 +22,7 @@ use crate::peer;
 use crate::position;
 use crate::roles;
 use crate::state::Life;
-use crate::sysv::{self, DoubleView, Key, SegmentId};
+use crate::sysv::{self, DoubleView, Key, SegmentId, SysvError};
 
 /// Bytes of the largest ring that the reader hands back line by line. The lines
 /// of one so small stay in its cache until the writer takes them; a larger one
@@ -184,6 +184,14 @@ impl MappedRegion {
         match &self.memory {
             Memory::Segment { .. } => DoubleView::VIEWS as u32,
             Memory::Borrowed => 0,
+        }
+    }
+
+    /// Has every page of a segment be there, in memory and in this process.
+    pub(crate) fn populate(&self) -> Result<(), SysvError> {
+        match &self.memory {
+            Memory::Segment { view, .. } => view.populate(),
+            Memory::Borrowed => Ok(()),
         }
     }
 

@@ -1,11 +1,15 @@
 //! A segment attached twice in a row, in a place of its own.
 
+use std::io;
 use std::mem;
 use std::ptr::NonNull;
+
+use libc::MADV_POPULATE_WRITE;
 
 use super::attach::{
     HUGE_PAGE, TRIES, attach_failed, attach_ordinary, attach_with, reserve, unmap,
 };
+use super::error::Failure;
 use super::{SegmentId, SysvError, SysvErrorKind};
 use super::{page_size, shmat, shmdt};
 
@@ -78,6 +82,38 @@ impl DoubleView {
     /// The segment.
     pub fn id(&self) -> SegmentId {
         self.id
+    }
+
+    /// Has every page of both views be there, in memory and in this process. Changes no byte.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`](SysvErrorKind::OutOfMemory), or what else the kernel says.
+    pub(crate) fn populate(&self) -> Result<(), SysvError> {
+        let len = self.len();
+        loop {
+            // SAFETY: the call fills in page tables of our own mapping, and moves no byte.
+            let done = unsafe { libc::madvise(self.as_ptr().cast(), len, MADV_POPULATE_WRITE) };
+            if done == 0 {
+                return Ok(());
+            }
+            match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EINTR) => {}
+                // Before Linux 5.14.
+                Some(libc::EINVAL) => break,
+                _ => {
+                    let call = format_args!("madvise(length={len}, MADV_POPULATE_WRITE)");
+                    return Err(Failure::last().in_call(call, |_| None));
+                }
+            }
+        }
+        for offset in (0..len).step_by(page_size()) {
+            let place = self.as_ptr().wrapping_add(offset);
+            // SAFETY: inside the views; volatile, since others may write it. A read is enough to
+            // have a page of a segment made.
+            unsafe { place.read_volatile() };
+        }
+        Ok(())
     }
 }
 

@@ -107,6 +107,15 @@ fn what_is_no_ring_is_not_removed() {
     }
 }
 
+/// Found in use: of an id that never was it said that the segment was removed.
+#[test]
+fn an_id_that_never_was_is_not_said_to_have_been() {
+    let never = i32::MAX.to_string();
+    Running::new(["rm", "--id", &never])
+        .end()
+        .with(FAILURE, "there is no segment 2147483647");
+}
+
 #[test]
 fn what_a_dead_process_left_is_removed_as_stale() {
     let path = TempPath::new();
