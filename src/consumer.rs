@@ -6,6 +6,7 @@ use std::io::{self, IoSliceMut};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+use crate::copy::INLINE;
 use crate::deadline::is_past;
 use crate::endpoint::{Blocked, Endpoint};
 use crate::error::{
@@ -173,7 +174,7 @@ impl Consumer {
     /// ```
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
-        if self.read_known(bytes) {
+        if bytes.len() <= PUBLICATION && self.read_known(bytes) {
             return Ok(bytes.len());
         }
         self.try_read_pieces(bytes)
@@ -181,9 +182,9 @@ impl Consumer {
 
     /// The common case of a read: it is short, and so many bytes are known to
     /// be there. `false` otherwise; nothing has happened then.
-    #[inline]
+    #[inline(always)]
     fn read_known(&mut self, bytes: &mut [u8]) -> bool {
-        if bytes.is_empty() || bytes.len() > PUBLICATION || !self.end.is_usable() {
+        if bytes.is_empty() || !self.end.is_usable() {
             return false;
         }
         let got = self.reader.get_known(bytes);
@@ -238,16 +239,57 @@ impl Consumer {
         }
     }
 
+    /// As [`read`](io::Read::read) once a short read has found too little.
     #[inline(never)]
-    fn read_or_wait(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if !bytes.is_empty() && self.end.is_usable() && self.pacer.is_at_once() {
-            let len = self.reader.hear_next(bytes);
-            if len > 0 {
-                self.pacer.taken_at_once();
-                self.wake_producer();
-                return Ok(len);
-            }
+    fn read_known_or_wait(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.known_or_heard(bytes) {
+            0 => self.wait_and_read(bytes),
+            len => Ok(len),
         }
+    }
+
+    /// As [`read_exact`](io::Read::read_exact) once a short read has found too
+    /// little.
+    #[inline(never)]
+    fn read_exact_known_or_wait(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let len = self.known_or_heard(bytes);
+        if len == bytes.len() {
+            return Ok(());
+        }
+        self.read_exact_or_wait(&mut bytes[len..])
+    }
+
+    /// All of `bytes` if so many are known to be there, or as many as a short
+    /// message has, or 0.
+    #[inline(always)]
+    fn known_or_heard(&mut self, bytes: &mut [u8]) -> usize {
+        if bytes.len() > INLINE && bytes.len() <= PUBLICATION && self.read_known(bytes) {
+            return bytes.len();
+        }
+        self.hear(bytes)
+    }
+
+    /// Takes a short message beside the tail, if one comes in a moment and is to
+    /// be taken at once: its length, or 0.
+    #[inline(always)]
+    fn hear(&mut self, bytes: &mut [u8]) -> usize {
+        if bytes.is_empty()
+            || !self.reader.may_hear()
+            || !self.pacer.is_at_once()
+            || !self.end.is_usable()
+        {
+            return 0;
+        }
+        let len = self.reader.hear_next(bytes);
+        if len > 0 {
+            self.wake_producer();
+            self.pacer.taken_at_once();
+        }
+        len
+    }
+
+    #[inline(never)]
+    fn wait_and_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let deadline = self.end.deadline();
         self.read_until(bytes, deadline).map_err(no_bytes)
     }
@@ -255,7 +297,7 @@ impl Consumer {
     #[inline(never)]
     fn read_exact_or_wait(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.read_or_wait(bytes)? {
+            match self.wait_and_read(bytes)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => bytes = &mut bytes[read..],
             }
@@ -763,18 +805,18 @@ impl io::Read for Consumer {
     /// 0 is the end of the stream.
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.read_known(bytes) {
+        if bytes.len() <= INLINE && self.read_known(bytes) {
             return Ok(bytes.len());
         }
-        self.read_or_wait(bytes)
+        self.read_known_or_wait(bytes)
     }
 
     #[inline]
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        if self.read_known(bytes) {
+        if bytes.len() <= INLINE && self.read_known(bytes) {
             return Ok(());
         }
-        self.read_exact_or_wait(bytes)
+        self.read_exact_known_or_wait(bytes)
     }
 
     /// Reads into the parts one after the other what is there, at least one

@@ -62,6 +62,9 @@ mod portable;
 
 use std::ptr;
 
+/// Bytes of the longest copy that is made without a call.
+pub(crate) const INLINE: usize = 64;
+
 /// Copies `len` bytes from private memory into the shared ring.
 ///
 /// # Safety
@@ -93,6 +96,24 @@ pub(crate) fn prepare(place: *const u8) {
     // SAFETY: as above.
     unsafe {
         std::arch::asm!("prfm pstl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(any(target_arch = "aarch64", target_arch = "x86_64"), not(miri))))]
+    let _ = place;
+}
+
+/// Asks the processor for the line of `place`, to read it soon. Touches no memory, as
+/// [`prepare`].
+#[inline(always)]
+pub(crate) fn fetch(place: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as in `prepare`.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as in `prepare`.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(all(any(target_arch = "aarch64", target_arch = "x86_64"), not(miri))))]
     let _ = place;
@@ -180,7 +201,7 @@ mod assembly {
         // The second call above 32 bytes covers 16..32 and `len - 32..len - 16`. The caller
         // vouches for both sides.
         unsafe {
-            if len > 64 {
+            if len > super::INLINE {
                 long(dst, src, len);
             } else if len > 32 {
                 ends_16(dst, src, len);

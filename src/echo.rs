@@ -40,6 +40,9 @@ use crate::sync::{Ordering, fence};
 /// Bytes of the longest message that is echoed.
 pub(crate) const MOST: usize = ECHO_WORDS * WORD;
 
+/// Bytes of an echo that lie on the line of the tail, where lines have 64.
+pub(crate) const NEAR: usize = 40;
+
 const WORD: usize = size_of::<u64>();
 
 impl Echo {
@@ -48,10 +51,21 @@ impl Echo {
         self.end.store(none(tail), Ordering::Relaxed); // P7: published by the next tail, P1
     }
 
-    /// Gets the line of the tail ready to be written: a hint.
+    /// Gets the lines of an echo of `len` bytes, and of the tail, ready to be
+    /// written: a hint.
     #[inline]
-    pub(crate) fn prepare(&self) {
+    pub(crate) fn prepare(&self, len: usize) {
         copy::prepare(std::ptr::from_ref(self).cast());
+        if len > NEAR {
+            copy::prepare(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
+        }
+    }
+
+    /// Gets what an echo of more than [`NEAR`] bytes has beyond the line of the
+    /// tail ready to be read: a hint.
+    #[inline]
+    pub(crate) fn fetch_far(&self) {
+        copy::fetch(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
     }
 
     /// Echoes `bytes`, at most [`MOST`], which begin at `start` and are about to
@@ -62,18 +76,25 @@ impl Echo {
         self.end.store(none(end), Ordering::Relaxed); // P7
         fence(Ordering::Release); // P7
         self.start.store(start, Ordering::Relaxed); // P7
+        if let Ok(word) = bytes.try_into() {
+            self.words[0].store(u64::from_ne_bytes(word), Ordering::Relaxed); // P7
+        } else {
+            self.put_words(bytes);
+        }
+        self.end.store(end, Ordering::Relaxed); // P7: published by the tail, P1
+    }
+
+    #[inline(never)]
+    fn put_words(&self, bytes: &[u8]) {
         let (whole, rest) = bytes.as_chunks::<WORD>();
         for (word, chunk) in self.words.iter().zip(whole) {
             word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed); // P7
         }
-        if let Some(word) = self.words.get(whole.len())
-            && !rest.is_empty()
+        if !rest.is_empty()
+            && let Some(word) = self.words.get(whole.len())
         {
-            let mut chunk = [0; WORD];
-            chunk[..rest.len()].copy_from_slice(rest);
-            word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed); // P7
+            word.store(packed(rest), Ordering::Relaxed); // P7
         }
-        self.end.store(end, Ordering::Relaxed); // P7: published by the tail, P1
     }
 
     /// Fills `bytes`, which are wanted from `start` on up to the tail, if they
@@ -88,19 +109,43 @@ impl Echo {
         {
             return false;
         }
+        if let Ok(word) = <&mut [u8; WORD]>::try_from(&mut *bytes) {
+            *word = self.words[0].load(Ordering::Relaxed).to_ne_bytes(); // P7
+        } else {
+            self.get_words(bytes);
+        }
+        fence(Ordering::Acquire); // P7
+        self.end.load(Ordering::Relaxed) == end // P7
+    }
+
+    #[inline(never)]
+    fn get_words(&self, bytes: &mut [u8]) {
         let (whole, rest) = bytes.as_chunks_mut::<WORD>();
         let last = self.words.get(whole.len());
         for (word, chunk) in self.words.iter().zip(whole) {
             *chunk = word.load(Ordering::Relaxed).to_ne_bytes(); // P7
         }
-        if let Some(word) = last
-            && !rest.is_empty()
+        if !rest.is_empty()
+            && let Some(word) = last
         {
-            let chunk = word.load(Ordering::Relaxed).to_ne_bytes(); // P7
-            rest.copy_from_slice(&chunk[..rest.len()]);
+            unpack(word.load(Ordering::Relaxed), rest); // P7
         }
-        fence(Ordering::Acquire); // P7
-        self.end.load(Ordering::Relaxed) == end // P7
+    }
+}
+
+/// Less than a word of bytes in one, without a call.
+#[inline]
+fn packed(bytes: &[u8]) -> u64 {
+    let bytes = bytes.iter().rev();
+    bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// What [`packed`] has packed.
+#[inline]
+fn unpack(mut word: u64, bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = word as u8; // the lowest
+        word >>= 8;
     }
 }
 

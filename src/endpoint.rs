@@ -111,6 +111,8 @@ impl Endpoint {
         options: &Options,
         handed_over: bool,
     ) -> Endpoint {
+        let effort = Effort::with_barriers();
+        effort.promise(&region.header().side(claim.role).signals);
         Endpoint {
             region,
             claim,
@@ -120,7 +122,7 @@ impl Endpoint {
             handed_over: Cell::new(handed_over),
             timeout: options.timeout,
             cancel: options.cancel.clone(),
-            effort: Effort::with_barriers(),
+            effort,
             policy: options.policy,
             shares_processor: None,
         }

@@ -156,7 +156,7 @@ impl Producer {
     /// ```
     #[inline]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
-        if self.write_known(bytes) {
+        if bytes.len() <= PUBLICATION && self.write_known(bytes) {
             return Ok(bytes.len());
         }
         self.try_write_pieces(bytes)
@@ -165,9 +165,9 @@ impl Producer {
     /// The common case of a write: it is short, there is somebody to read it,
     /// and there is room that is known of. `false` otherwise; nothing has
     /// happened then.
-    #[inline]
+    #[inline(always)]
     fn write_known(&mut self, bytes: &[u8]) -> bool {
-        if bytes.is_empty() || bytes.len() > PUBLICATION || !self.end.is_usable() {
+        if bytes.is_empty() || !self.end.is_usable() {
             return false;
         }
         if !self.writer.put_known(bytes) {

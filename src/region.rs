@@ -36,10 +36,11 @@ pub(crate) trait Region {
     /// When `bytes` is longer than the ring.
     fn copy_in(&self, position: u64, bytes: &[u8]);
 
-    /// Gets the place of `position` ready to be written: a hint.
+    /// Whether the `len` bytes from `position` on are copied in one piece.
     #[inline]
-    fn prepare(&self, position: u64) {
-        let _ = position;
+    fn is_one_run(&self, position: u64, len: usize) -> bool {
+        let _ = (position, len);
+        true
     }
 
     /// Gets the `len` bytes from `position` on, which the reader has done with

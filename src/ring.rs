@@ -174,44 +174,55 @@ impl<R: Region> Writer<R> {
         Ok(self.capacity - occupied)
     }
 
-    /// Copies all of `bytes` if there is a reader and room that is known of,
-    /// and publishes nothing. `false` if not; nothing has happened then.
+    /// Copies all of `bytes` if there is a reader and room that is known of, in
+    /// one run, and publishes nothing. `false` if not; nothing has happened
+    /// then.
     #[inline]
     pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
-        let len = bytes.len() as u64;
-        let signals = self.peer_signals();
         // Relaxed: a hint.
-        let echoes = signals.wants_echo.load(Ordering::Relaxed) != 0;
-        if echoes {
+        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 {
+            return self.put_echoed(bytes);
+        }
+        self.put_if_known(bytes)
+    }
+
+    /// As [`put_known`](Self::put_known) for a reader that asks for echoes: puts
+    /// the bytes beside the tail too, if it is they alone that are published
+    /// next.
+    #[inline(never)]
+    fn put_echoed(&mut self, bytes: &[u8]) -> bool {
+        let start = self.tail;
+        // An echo ends at a tail.
+        let echoed = bytes.len() <= echo::MOST && self.pending() == 0;
+        if echoed {
             // The reader looks at that line all the time: have it come while
             // the rest is done.
-            self.region.header().side(Role::Producer).echo.prepare();
+            let side = self.region.header().side(Role::Producer);
+            side.echo.prepare(bytes.len());
         }
+        let put = self.put_if_known(bytes);
+        if put && echoed {
+            let side = self.region.header().side(Role::Producer);
+            side.echo.put(start, bytes); // P7
+        }
+        put
+    }
+
+    #[inline(always)]
+    fn put_if_known(&mut self, bytes: &[u8]) -> bool {
+        let len = bytes.len() as u64;
         // Relaxed: whoever takes the slow way then looks again.
-        let closed = signals.closed.load(Ordering::Relaxed); // compared only
-        if closed != self.forgotten || self.capacity - self.occupied() < len {
+        let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
+        if closed != self.forgotten
+            || self.capacity - self.occupied() < len
+            || !self.region.is_one_run(self.tail, bytes.len())
+        {
             return false;
         }
         self.region.copy_in(self.tail, bytes);
         step!(CopiedIn);
-        if echoes {
-            self.echo(bytes);
-        }
         self.advance(len);
         true
-    }
-
-    /// Puts the bytes at the tail beside it too, if it is they alone that are
-    /// published next.
-    #[inline(never)]
-    fn echo(&self, bytes: &[u8]) {
-        // An echo ends at a tail.
-        if bytes.len() <= echo::MOST && self.pending() == 0 {
-            let side = self.region.header().side(Role::Producer);
-            side.echo.put(self.tail, bytes); // P7
-            let next = self.tail.wrapping_add(bytes.len() as u64);
-            self.region.prepare(next);
-        }
     }
 
     /// Bytes that the reader is not known to have released: at most the
@@ -306,6 +317,8 @@ pub(crate) struct Reader<R> {
     short: u32,
     /// Whether the writer is asked for echoes.
     listening: bool,
+    /// Whether the last echo was on more than the line of the tail.
+    far: bool,
 }
 
 impl<R: Region> Reader<R> {
@@ -324,6 +337,7 @@ impl<R: Region> Reader<R> {
             ended: None,
             short: 0,
             listening: false,
+            far: false,
         })
     }
 
@@ -359,11 +373,11 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Fills all of `bytes` if so many are known to be there, and releases
-    /// nothing. `false` if not; nothing has happened then.
+    /// Fills all of `bytes` if so many are known to be there, in one run, and
+    /// releases nothing. `false` if not; nothing has happened then.
     #[inline]
     pub(crate) fn get_known(&self, bytes: &mut [u8]) -> bool {
-        if self.known() < bytes.len() as u64 {
+        if self.known() < bytes.len() as u64 || !self.region.is_one_run(self.head, bytes.len()) {
             return false;
         }
         self.region.copy_out(self.head, bytes);
@@ -407,28 +421,40 @@ impl<R: Region> Reader<R> {
                 .get(self.head, bytes) // P7
     }
 
-    /// Looks for a short message beside the tail for a moment, if the writer is
-    /// asked for echoes and nothing else is known to be there. Takes it out of
-    /// the stream; its length is at most that of `bytes`. 0 if there is none.
+    /// Whether a short message may come beside the tail next: the writer is asked
+    /// for echoes, and nothing is known to be there to read.
+    #[inline]
+    pub(crate) fn may_hear(&self) -> bool {
+        self.listening && self.known() == 0
+    }
+
+    /// Looks for a short message beside the tail for a moment, where one
+    /// [may come](Self::may_hear). Takes it out of the stream; its length is at
+    /// most that of `bytes`. 0 if there is none.
+    ///
+    /// What is done from the look that finds a message to the reply is what a
+    /// round trip consists of, but for the way of the lines.
     #[inline]
     pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
-        if !self.listening || self.known() > 0 {
-            return 0;
-        }
+        let head = self.head;
         let side = self.region.header().side(Role::Producer);
+        let most = self.capacity.min(bytes.len().min(echo::MOST) as u64);
         for _ in 0..HEARING {
             let tail = side.position.load(Ordering::Acquire); // P1
-            if tail != self.head {
-                let len = tail.wrapping_sub(self.head);
-                let most = self.capacity.min(bytes.len().min(echo::MOST) as u64);
+            if tail != head {
+                let len = tail.wrapping_sub(head);
                 // A tail too far, or behind, is for `available` to judge.
-                if len > most || !side.echo.get(self.head, &mut bytes[..len as usize]) {
+                if len > most || !side.echo.get(head, &mut bytes[..len as usize]) {
                     return 0;
                 }
                 step!(CopiedOut);
+                self.far = len > echo::NEAR as u64;
                 self.known_tail = tail;
                 self.release(len);
                 return len as usize;
+            }
+            if self.far {
+                side.echo.fetch_far();
             }
             spin_loop();
         }

@@ -238,7 +238,16 @@ impl Effort {
     #[inline]
     pub(crate) fn stayed_awake(&mut self, own: &Signals) {
         self.awake = self.awake.saturating_add(1);
-        if self.awake == WAITS_AWAKE && self.believed == PROMISED {
+        if self.awake == WAITS_AWAKE {
+            self.promise(own);
+        }
+    }
+
+    /// Promises a barrier before the next sleep, if the kernel has them. A new
+    /// holder does so: it may never have to wait, and then its peer is never to
+    /// fence.
+    pub(crate) fn promise(&self, own: &Signals) {
+        if self.believed == PROMISED {
             own.sleeping.store(PROMISED, Ordering::Relaxed); // P5: orders nothing
         }
     }

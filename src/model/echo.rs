@@ -48,7 +48,10 @@ impl Ways {
     /// and if that is not to be, read.
     fn take(&self, reader: &mut Reader<HeapRegion>, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most];
-        let mut len = reader.hear_next(&mut bytes);
+        let mut len = 0;
+        if reader.may_hear() {
+            len = reader.hear_next(&mut bytes);
+        }
         if len > 0 {
             self.heard.fetch_add(1, Ordering::Relaxed); // outside the model
         } else {

@@ -3,8 +3,10 @@
 use std::io::{self, IoSlice};
 
 use super::Producer;
+use crate::copy::INLINE;
 use crate::endpoint::Blocked;
 use crate::error::timed_out;
+use crate::ring::PUBLICATION;
 
 impl io::Write for Producer {
     /// Writes all of `bytes`, blocking while the ring is full. Fewer are
@@ -12,18 +14,18 @@ impl io::Write for Producer {
     /// next call then gives the reason.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.write_known(bytes) {
+        if bytes.len() <= INLINE && self.write_known(bytes) {
             return Ok(bytes.len());
         }
-        self.write_or_wait(bytes)
+        self.write_known_or_wait(bytes)
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.write_known(bytes) {
+        if bytes.len() <= INLINE && self.write_known(bytes) {
             return Ok(());
         }
-        self.write_all_or_wait(bytes)
+        self.write_all_known_or_wait(bytes)
     }
 
     /// Writes the parts one after the other, as many as there is room for, and
@@ -69,6 +71,25 @@ impl io::Write for Producer {
 }
 
 impl Producer {
+    /// As [`write`](io::Write::write), of bytes that are not few or for which
+    /// there was no room that is known of.
+    #[inline(never)]
+    fn write_known_or_wait(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() <= PUBLICATION && self.write_known(bytes) {
+            return Ok(bytes.len());
+        }
+        self.write_or_wait(bytes)
+    }
+
+    /// The same of [`write_all`](io::Write::write_all).
+    #[inline(never)]
+    fn write_all_known_or_wait(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() <= PUBLICATION && self.write_known(bytes) {
+            return Ok(());
+        }
+        self.write_all_or_wait(bytes)
+    }
+
     #[inline(never)]
     fn write_or_wait(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.end.usable()?;

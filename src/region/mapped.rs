@@ -299,6 +299,11 @@ impl Region for MappedRegion {
     }
 
     #[inline]
+    fn is_one_run(&self, position: u64, len: usize) -> bool {
+        len <= self.contiguous(position)
+    }
+
+    #[inline]
     fn copy_in(&self, position: u64, bytes: &[u8]) {
         if bytes.len() > self.contiguous(position) {
             return self.copy_in_twice(position, bytes);
@@ -308,11 +313,6 @@ impl Region for MappedRegion {
         // writable mapping; `bytes` is private memory, which neither a mapping
         // of a segment nor the memory that the caller vouched for overlaps.
         unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len()) }
-    }
-
-    #[inline]
-    fn prepare(&self, position: u64) {
-        copy::prepare(self.at(position, 1).as_ptr());
     }
 
     #[inline]
