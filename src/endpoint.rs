@@ -248,7 +248,8 @@ impl Endpoint {
     /// than `position`.
     #[inline]
     pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
-        self.effort.wake(peer, position);
+        let own = &self.region.header().side(self.claim.role).signals;
+        self.effort.wake(own, peer, position);
     }
 
     /// Waits until `ready` gives a value. `wanted` is the position of the peer

@@ -33,10 +33,11 @@
 //! # The promise: no fence on the busy side
 //!
 //! The waker's fence is the one costly step of a short operation, and it is
-//! there for a sleep that hardly ever comes. So a side that has waited several
-//! times without a sleep stores 2: *before I sleep next, I have the kernel do
-//! a barrier on every processor that runs my peer* (`barrier.rs`). A waker that
-//! reads 2, and has registered for such barriers, leaves its fence out:
+//! there for a sleep that hardly ever comes. So a side that is new, or that has
+//! waited, or fenced for its peer's sake, several times without a sleep, stores
+//! 2: *before I sleep next, I have the kernel do a barrier on every processor
+//! that runs my peer* (`barrier.rs`). A waker that reads 2, and has registered
+//! for such barriers, leaves its fence out:
 //!
 //! ```text
 //! sleeper, having promised             waker, registered
@@ -96,6 +97,9 @@ const NOTHING: u32 = u32::MAX;
 
 /// Waits without a sleep after which a side promises barriers.
 const WAITS_AWAKE: u32 = 16;
+/// Fences for a wake, after which it does too: of two sides that keep pace
+/// neither waits.
+const FENCES_AWAKE: u32 = 64;
 
 /// How long a sleeper sleeps before it looks whether its peer lives.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
@@ -203,6 +207,8 @@ pub(crate) struct Effort {
     awake: u32,
     /// Sleeps in a row that a longer spin would have spared.
     short_sleeps: u32,
+    /// Fences for a wake since the last sleep.
+    fences: u32,
     /// Whether a promised barrier was refused.
     refused: bool,
 }
@@ -216,6 +222,7 @@ impl Effort {
             believed: NOTHING,
             awake: 0,
             short_sleeps: 0,
+            fences: 0,
             refused: false,
         }
     }
@@ -243,12 +250,22 @@ impl Effort {
         }
     }
 
-    /// Promises a barrier before the next sleep, if the kernel has them. A new
-    /// holder does so: it may never have to wait, and then its peer is never to
-    /// fence.
+    /// Counts a fence that was for nothing but the peer's sleep.
+    #[inline]
+    fn fenced(&mut self, own: &Signals) {
+        self.fences = self.fences.saturating_add(1);
+        if self.fences == FENCES_AWAKE {
+            self.promise(own);
+        }
+    }
+
+    /// Promises barriers, if the kernel has them. A new holder does: it may
+    /// never have to wait, and then its peer is never to fence. A sleep that is
+    /// announced stays so: an async wait goes on while its handle is used.
     pub(crate) fn promise(&self, own: &Signals) {
         if self.believed == PROMISED {
-            own.sleeping.store(PROMISED, Ordering::Relaxed); // P5: orders nothing
+            let word = &own.sleeping;
+            let _ = word.compare_exchange(AWAKE, PROMISED, Ordering::Relaxed, Ordering::Relaxed); // P5: orders nothing
         }
     }
 
@@ -273,6 +290,7 @@ impl Effort {
     /// Announces a sleep.
     fn announce(&mut self, own: &Signals, wanted: u64) {
         self.awake = 0;
+        self.fences = 0;
         if !announce(own, wanted) {
             self.believed = NOTHING;
             self.refused = true;
@@ -297,13 +315,14 @@ impl Effort {
     /// Wakes the peer if it sleeps and waits for no more than `position`, which
     /// the caller has just published.
     #[inline]
-    pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
+    pub(crate) fn wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
         // In the program, the position is stored before `sleeping` is loaded.
         compiler_fence(Ordering::SeqCst); // P5
         if peer.sleeping.load(Ordering::Relaxed) == self.believed {
             return; // P5: the peer does the barrier
         }
         fence(Ordering::SeqCst); // P5
+        self.fenced(own);
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
             self.wake_sleeper(peer, position); // P5
         }

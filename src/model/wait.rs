@@ -49,6 +49,10 @@ impl<T> Side<T> {
         &self.region.header().side(self.claim.role.peer()).signals
     }
 
+    fn own(&self) -> &Signals {
+        &self.region.header().side(self.claim.role).signals
+    }
+
     fn close(self) {
         leave(&self.region, &self.claim, Departure::Finished).unwrap();
     }
@@ -83,7 +87,7 @@ impl Writing {
             rest = &rest[len..];
             if len > 0 {
                 self.half.publish();
-                effort().wake(self.peer(), self.half.tail());
+                effort().wake(self.own(), self.peer(), self.half.tail());
                 continue;
             }
             let wanted = (self.half.tail())
@@ -114,7 +118,7 @@ impl Reading {
         let mut bytes = vec![0; least];
         assert_eq!(self.half.get(&mut bytes), Ok(least));
         self.half.release(least as u64);
-        effort().wake(self.peer(), self.half.head());
+        effort().wake(self.own(), self.peer(), self.half.head());
         bytes
     }
 }

@@ -205,18 +205,19 @@ fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
 fn a_waker_looks_and_touches_nothing_while_nobody_sleeps() {
     let Recorded { writer, region, .. } = ring(4);
     let consumer = &region.header().side(Role::Consumer).signals;
+    let producer = &region.header().side(Role::Producer).signals;
     let (looked, wanted) = (Load("consumer sleeping"), Load("consumer wanted"));
     let mut effort = Effort::new();
-    effort.wake(consumer, 1);
+    effort.wake(producer, consumer, 1);
     assert_eq!(writer.region.take(), [looked, looked]); // before its fence and after
     consumer.wanted.store(2, Ordering::Relaxed); // one thread
     consumer.sleeping.store(1, Ordering::Relaxed); // as above
     writer.region.take();
-    effort.wake(consumer, 1);
+    effort.wake(producer, consumer, 1);
     assert_eq!(writer.region.take(), [looked, looked, wanted]);
     assert_eq!(effort.stats.wakes, 0);
     // The word changes before the wake.
-    effort.wake(consumer, 2);
+    effort.wake(producer, consumer, 2);
     let swap = Swap("consumer sleeping");
     assert_eq!(writer.region.take(), [looked, looked, wanted, swap]);
     assert_eq!(effort.stats.wakes, 1);

@@ -72,16 +72,16 @@ fn who_is_not_reached_by_barriers_promises_none_and_believes_none() {
 
 #[test]
 fn a_sleeper_is_woken_whoever_wakes_it_and_a_promise_is_left_alone() {
-    let peer = Signals::default();
+    let (own, peer) = (Signals::default(), Signals::default());
     for mut effort in [Effort::new(), awake(&Signals::default(), WAITS_AWAKE)] {
         peer.sleeping.store(ASLEEP, Ordering::Relaxed); // one thread
         peer.wanted.store(10, Ordering::Relaxed); // one thread
-        effort.wake(&peer, 9);
+        effort.wake(&own, &peer, 9);
         assert_eq!((word(&peer), effort.stats.wakes), (ASLEEP, 0), "too early");
-        effort.wake(&peer, 10);
+        effort.wake(&own, &peer, 10);
         assert_eq!((word(&peer), effort.stats.wakes), (AWAKE, 1));
         peer.sleeping.store(PROMISED, Ordering::Relaxed); // one thread
-        effort.wake(&peer, 11);
+        effort.wake(&own, &peer, 11);
         effort.wake_if_seen(&peer);
         assert!(!wake_always(&peer));
         assert_eq!((word(&peer), effort.stats.wakes), (PROMISED, 1));
@@ -106,4 +106,30 @@ fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
     effort.slept(soon * 2);
     effort.slept(soon);
     assert_eq!(effort.spin(), SPIN, "not in a row");
+}
+
+#[test]
+fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
+    let (own, peer) = (Signals::default(), Signals::default());
+    let fence_so_often = |effort: &mut Effort, times: u32| {
+        for _ in 0..times {
+            effort.wake(&own, &peer, 0);
+        }
+    };
+    let mut effort = Effort::with_barriers();
+    fence_so_often(&mut effort, FENCES_AWAKE - 1);
+    assert_eq!(word(&own), AWAKE);
+    fence_so_often(&mut effort, 1);
+    if !barrier::register() {
+        assert_eq!(word(&own), AWAKE, "nothing to promise");
+        return;
+    }
+    assert_eq!(word(&own), PROMISED);
+    assert_eq!(sleep(&own, &mut effort), ASLEEP);
+    // It takes as many fences again, and somebody who is awake.
+    fence_so_often(&mut effort, FENCES_AWAKE - 1);
+    assert_eq!(word(&own), AWAKE);
+    announce(&own, 0);
+    fence_so_often(&mut effort, 1);
+    assert_eq!(word(&own), ASLEEP);
 }
