@@ -5,15 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shmpipe::sysv;
-use shmpipe::{Broken, OpenError, PeekError, Rule};
+use shmpipe::sysv::{self, SegmentId};
+use shmpipe::{Broken, OpenError, PeekError, ReserveError, Rule};
 
 use crate::broken;
 use crate::common::kill::{HANG, options};
 use crate::common::{Fork, Segment, TempPath, alone, page, poke};
 
-/// Where the life-cycle word lies; see tests/layout.rs.
+/// Where the life-cycle word, the owners and the positions lie; see
+/// tests/layout.rs.
 const STATE: usize = 128;
+const PRODUCER: usize = 136;
+const CONSUMER: usize = 176;
+const TAIL: usize = 256;
+const HEAD: usize = 512;
+
+/// The word that a segment holds at an offset.
+fn peek(id: SegmentId, offset: usize) -> [u8; 8] {
+    let attached = sysv::attach_read_only(id).unwrap();
+    assert!(offset + 8 <= attached.len());
+    let word = attached.as_ptr().wrapping_add(offset).cast::<u64>();
+    // SAFETY: inside the attachment, which is aligned; volatile for those who
+    // write.
+    unsafe { word.read_volatile() }.to_ne_bytes()
+}
 
 /// Found by tests/hostile: the numbers were the owner word, twice, where the
 /// life-cycle word had been overwritten.
@@ -82,6 +97,55 @@ fn attaching_what_is_half_made_keeps_to_its_limit() {
         .attach(half_made.id)
         .unwrap_err();
     assert!(matches!(error, OpenError::Cancelled), "{error}");
+}
+
+/// Found by fuzzing: a role whose claim was never completed was waited for 100
+/// milliseconds, whatever the time limit.
+#[test]
+fn a_claim_that_is_never_completed_is_waited_for_no_longer_than_said() {
+    const CLAIMS: u32 = 50;
+    let mut options = options(4096);
+    options.timeout(Duration::ZERO);
+    let producer = options.anonymous().unwrap().into_producer().unwrap();
+    let id = producer.id().unwrap();
+    // Ours, and so of a process that lives; its record is not there.
+    let owner = peek(id, PRODUCER);
+    poke(id, CONSUMER, &owner);
+    let start = Instant::now();
+    for _ in 0..CLAIMS {
+        let error = options.attach(id).unwrap().into_consumer().unwrap_err();
+        assert!(matches!(error, OpenError::RoleTaken { .. }), "{error}");
+    }
+    assert!(start.elapsed() < CLAIMS * Duration::from_millis(50));
+}
+
+/// Found by fuzzing: a grant beyond the capacity was refused for its length by a
+/// handle that was of no use any more.
+#[test]
+fn a_grant_too_long_is_refused_for_the_corruption_first() {
+    let ring = options(4096).anonymous().unwrap();
+    let id = ring.id().unwrap();
+    let (mut producer, mut consumer) = ring.split().unwrap();
+    producer.try_write(&[1]).unwrap(); // so that room is looked for
+    poke(id, TAIL, &5000_u64.to_ne_bytes());
+    poke(id, HEAD, &5000_u64.to_ne_bytes());
+    let rule = |broken| match broken {
+        Broken::Corrupted(corruption) => corruption.rule(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(
+        rule(consumer.available().unwrap_err()),
+        Rule::TailOutOfRange
+    );
+    assert_eq!(rule(producer.room(4096).unwrap_err()), Rule::HeadOutOfRange);
+    match consumer.peek(page() + 1) {
+        Err(PeekError::Broken(broken)) => assert_eq!(rule(broken), Rule::TailOutOfRange),
+        other => panic!("{other:?}"),
+    }
+    match producer.reserve(page() + 1) {
+        Err(ReserveError::Broken(broken)) => assert_eq!(rule(broken), Rule::HeadOutOfRange),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Found in review: a wait that saw the end of one producer, and then that
