@@ -1,11 +1,12 @@
 //! The writing end.
 
+mod settings;
 mod write;
 
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::endpoint::{Blocked, Endpoint, Left};
 use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError};
@@ -14,11 +15,9 @@ use crate::pace;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
 use crate::ring::{Departure, PUBLICATION, Writer};
-use crate::roles::{Claim, Occupant};
+use crate::roles::Claim;
 use crate::state::Role;
 use crate::sync::Ordering;
-use crate::sysv::{Key, SegmentId};
-use crate::wait::{Stats, WaitPolicy};
 
 pub(crate) use write::no_room;
 
@@ -87,7 +86,7 @@ impl Producer {
         // producer came says nothing about the next one.
         let forgotten = if region.geometry().kind.persists() {
             let consumer = region.header().side(Role::Consumer);
-            consumer.signals.closed.load(Ordering::Relaxed) // compared only; before our claim, P6
+            consumer.signals.closed.load(Ordering::Relaxed) // compared only
         } else {
             0
         };
@@ -329,7 +328,7 @@ impl Producer {
     /// # Examples
     ///
     /// ```
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Instant;
     /// use shmpipe::Stop;
     ///
     /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
@@ -410,122 +409,6 @@ impl Producer {
         }
     }
 
-    /// Whether the consumer has closed the ring, or this handle is closed.
-    ///
-    /// `true` is final, but for a persistent ring, which another consumer can
-    /// open; `false` may be out of date at once, and says nothing of a
-    /// consumer that died: see [`check_peer`](Self::check_peer).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = shmpipe::pair()?;
-    /// assert!(!producer.is_closed());
-    /// drop(consumer);
-    /// assert!(producer.is_closed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
-    }
-
-    /// Who has the other end. Asks the kernel whether a process that has it
-    /// lives, without waiting.
-    ///
-    /// [`Left`](Occupant::Left) and [`Dead`](Occupant::Dead) are final, but for
-    /// a persistent ring, which somebody else can open. `Dead` is proven;
-    /// [`Process`](Occupant::Process) may be out of date at once, and is said of
-    /// whoever cannot be proven to be dead. [`Nobody`](Occupant::Nobody) may
-    /// come at any time.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::Occupant;
-    ///
-    /// let (producer, consumer) = shmpipe::pair()?;
-    /// assert_eq!(producer.peer(), Occupant::Process(std::process::id()));
-    /// drop(consumer);
-    /// assert_eq!(producer.peer(), Occupant::Left);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn peer(&self) -> Occupant {
-        self.end.peer_occupant()
-    }
-
-    /// How many bytes are held back before they are published together.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, _consumer) = shmpipe::Options::new().batch(4096).anonymous()?.split()?;
-    /// assert_eq!(producer.batch(), 4096);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn batch(&self) -> usize {
-        self.batch as usize
-    }
-
-    /// Holds bytes back until there are at least so many, then publishes them
-    /// together: many small writes cost one publication.
-    /// [`flush`](std::io::Write::flush), a wait for room,
-    /// [`close`](Self::close) and a drop publish them too;
-    /// [`abort`](Self::abort) and death do not. 0, the default, publishes every
-    /// write.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::Write;
-    ///
-    /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// producer.set_batch(4096);
-    /// producer.write_all(b"held back")?;
-    /// assert_eq!(consumer.available()?, 0);
-    /// producer.flush()?;
-    /// assert_eq!(consumer.available()?, 9);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_batch(&mut self, bytes: usize) {
-        self.batch = bytes as u64;
-        if self.writer.pending() >= self.batch && self.end.usable().is_ok() {
-            self.publish();
-        }
-    }
-
-    /// How blocking calls wait.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, _consumer) = shmpipe::pair()?;
-    /// assert_eq!(producer.wait_policy(), shmpipe::WaitPolicy::default());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn wait_policy(&self) -> WaitPolicy {
-        self.end.policy()
-    }
-
-    /// Sets how blocking calls wait.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::WaitPolicy;
-    ///
-    /// let (mut producer, _consumer) = shmpipe::pair()?;
-    /// producer.set_wait_policy(WaitPolicy::Park);
-    /// assert_eq!(producer.wait_policy(), WaitPolicy::Park);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
-        self.end.set_policy(policy);
-    }
-
     /// Finishes the stream: the consumer reads what is left, then the end.
     /// Waits for nobody but a child that has yet to take its end: see
     /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer).
@@ -564,7 +447,7 @@ impl Producer {
     ///
     /// ```
     /// use std::process::Command;
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Instant;
     /// use shmpipe::CloseError;
     ///
     /// // A child that lives on, and knows nothing of its role.
@@ -648,117 +531,6 @@ impl Producer {
         self.end.usable()?;
         self.check_consumer()?;
         self.end.peer_verdict()
-    }
-
-    /// Bytes of the ring.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, _consumer) = shmpipe::pair()?;
-    /// assert_eq!(producer.capacity(), shmpipe::DEFAULT_CAPACITY);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.writer.region().capacity() as usize
-    }
-
-    /// The segment that the ring lies in; `None` of a ring in
-    /// [memory of the caller's](crate::Options::init_in).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = shmpipe::pair()?;
-    /// assert!(producer.id().is_some());
-    /// assert_eq!(producer.id(), consumer.id());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn id(&self) -> Option<SegmentId> {
-        self.end.hand_over()
-    }
-
-    /// The key that leads to the ring now; `None` once none does, or if none
-    /// ever did. See [`Ring::key`](crate::Ring::key).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = shmpipe::pair()?;
-    /// assert_eq!((producer.key(), consumer.key()), (None, None)); // anonymous
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn key(&self) -> Option<Key> {
-        self.end.region().key()
-    }
-
-    /// Bytes written since the ring was made, by this handle and by those
-    /// before it; wraps at 2^64.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, _consumer) = shmpipe::pair()?;
-    /// producer.try_write(b"abc").unwrap();
-    /// assert_eq!(producer.position(), 3);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.writer.tail()
-    }
-
-    /// How often this handle slept, and how often it woke the consumer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, _consumer) = shmpipe::pair()?;
-    /// producer.try_write(b"abc").unwrap();
-    /// let stats = producer.stats();
-    /// assert_eq!((stats.sleeps, stats.wakes), (0, 0)); // nobody slept
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.end.stats()
-    }
-
-    /// The limit on each blocking call; `None` is no limit.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, _consumer) = shmpipe::pair()?;
-    /// assert_eq!(producer.timeout(), None);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn timeout(&self) -> Option<Duration> {
-        self.end.timeout()
-    }
-
-    /// Sets the limit on each blocking call. A write that runs into it after
-    /// some bytes says how many; one that wrote none fails with
-    /// [`TimedOut`](std::io::ErrorKind::TimedOut).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::{ErrorKind, Write};
-    /// use std::time::Duration;
-    ///
-    /// let (mut producer, _consumer) = shmpipe::pair()?;
-    /// producer.set_timeout(Some(Duration::from_millis(20)));
-    /// producer.write_all(&vec![7; producer.capacity()])?;
-    /// assert_eq!(producer.write(&[7]).unwrap_err().kind(), ErrorKind::TimedOut);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_timeout(&mut self, limit: Option<Duration>) {
-        self.end.set_timeout(limit);
     }
 }
 

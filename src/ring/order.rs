@@ -118,11 +118,14 @@ struct Recorded {
 fn ring(capacity: usize) -> Recorded {
     let region = HeapRegion::new(capacity, 0);
     let writer = Writer::new(Recorder::new(&region), 0).unwrap();
-    let events = writer.region.take();
+    let events = writer.region().take();
     let clear = Store("echo end");
     assert_eq!(events, [Capacity, Load("tail"), Load("head"), clear]);
     let reader = Reader::new(Recorder::new(&region), 0).unwrap();
-    assert_eq!(reader.region.take(), [Capacity, Load("head"), Load("tail")]);
+    assert_eq!(
+        reader.region().take(),
+        [Capacity, Load("head"), Load("tail")]
+    );
     Recorded {
         writer,
         reader,
@@ -145,12 +148,12 @@ fn the_payload_comes_before_its_publication() {
     let Recorded { mut writer, .. } = ring(8);
     writer.put(b"abc").unwrap();
     writer.publish();
-    assert_eq!(writer.region.take(), [CopyIn(0, 3), Store("tail")]);
+    assert_eq!(writer.region().take(), [CopyIn(0, 3), Store("tail")]);
     // Several parts, one publication.
     writer.put(b"d").unwrap();
     writer.put(b"ef").unwrap();
     writer.publish();
-    let events = writer.region.take();
+    let events = writer.region().take();
     assert_eq!(events, [CopyIn(3, 1), CopyIn(4, 2), Store("tail")]);
 }
 
@@ -159,10 +162,10 @@ fn the_bytes_are_copied_out_before_their_room_is_released() {
     let mut ring = ring(8);
     ring.writer.put(b"abc").unwrap();
     ring.writer.publish();
-    ring.writer.region.take();
+    ring.writer.region().take();
     ring.reader.get(&mut [0; 3]).unwrap();
     ring.reader.release(3);
-    let events = ring.reader.region.take();
+    let events = ring.reader.region().take();
     let (copy, back) = (CopyOut(0, 3), HandBack(0, 3));
     assert_eq!(events, [Load("tail"), copy, back, Store("head")]);
 }
@@ -172,18 +175,18 @@ fn nothing_is_stored_in_a_full_ring() {
     let Recorded { mut writer, .. } = ring(4);
     assert_eq!(writer.put(b"abcd"), Ok(4));
     writer.publish();
-    writer.region.take();
+    writer.region().take();
     assert_eq!(writer.put(b"e"), Ok(0));
-    assert_eq!(writer.region.take(), [Load("head")]);
+    assert_eq!(writer.region().take(), [Load("head")]);
 }
 
 #[test]
 fn nothing_is_stored_for_an_empty_ring() {
     let Recorded { mut reader, .. } = ring(4);
     assert_eq!(reader.get(&mut [0]), Ok(0));
-    assert_eq!(reader.region.take(), [Load("tail")]);
+    assert_eq!(reader.region().take(), [Load("tail")]);
     assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
-    let events = reader.region.take();
+    let events = reader.region().take();
     assert_eq!(events, [Load("tail"), Load("producer closed")]);
 }
 
@@ -194,7 +197,7 @@ fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
     let mut ring = ring(4);
     ring.finish();
     assert_eq!(ring.reader.readiness(1), Ok(Readiness::Finished));
-    let events = ring.reader.region.take();
+    let events = ring.reader.region().take();
     assert_eq!(
         events,
         [Load("tail"), Load("producer closed"), Load("tail")]
@@ -209,17 +212,17 @@ fn a_waker_looks_and_touches_nothing_while_nobody_sleeps() {
     let (looked, wanted) = (Load("consumer sleeping"), Load("consumer wanted"));
     let mut effort = Effort::new();
     effort.wake(producer, consumer, 1);
-    assert_eq!(writer.region.take(), [looked, looked]); // before its fence and after
+    assert_eq!(writer.region().take(), [looked, looked]); // before its fence and after
     consumer.wanted.store(2, Ordering::Relaxed); // one thread
     consumer.sleeping.store(1, Ordering::Relaxed); // as above
-    writer.region.take();
+    writer.region().take();
     effort.wake(producer, consumer, 1);
-    assert_eq!(writer.region.take(), [looked, looked, wanted]);
+    assert_eq!(writer.region().take(), [looked, looked, wanted]);
     assert_eq!(effort.stats.wakes, 0);
     // The word changes before the wake.
     effort.wake(producer, consumer, 2);
     let swap = Swap("consumer sleeping");
-    assert_eq!(writer.region.take(), [looked, looked, wanted, swap]);
+    assert_eq!(writer.region().take(), [looked, looked, wanted, swap]);
     assert_eq!(effort.stats.wakes, 1);
 }
 
@@ -267,8 +270,8 @@ proptest! {
                 Op::Available(wanted) => { reader.available(wanted).unwrap(); }
             }
             let (events, own, peer) = match op {
-                Op::Put(_) | Op::Publish | Op::Room(_) => (writer.region.take(), "tail", "head"),
-                _ => (reader.region.take(), "head", "tail"),
+                Op::Put(_) | Op::Publish | Op::Room(_) => (writer.region().take(), "tail", "head"),
+                _ => (reader.region().take(), "head", "tail"),
             };
             let publishes = matches!(op, Op::Publish | Op::Release);
             prop_assert_eq!(count(&events, Load(own)), 0);

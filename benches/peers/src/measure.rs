@@ -248,13 +248,17 @@ impl Turns<'_> {
 
 /// Why a sample does not count.
 fn objection(sample: &Sample, pairs: usize, place: Place) -> Option<String> {
+    if pairs > 1 {
+        // They have no line to probe, and where they share processors they wait
+        // for each other.
+        return None;
+    }
     let moved = |ns: f64| !ns.is_nan() && Place::of(ns) != place;
     if moved(sample.line_before) || moved(sample.line_after) {
         let (before, after) = (sample.line_before, sample.line_after);
         return Some(format!("moved: line {before:.0} ns, then {after:.0} ns"));
     }
-    // Several pairs may share a processor: then they wait for each other.
-    if pairs == 1 && sample.kept_waiting > KEPT_WAITING {
+    if sample.kept_waiting > KEPT_WAITING {
         return Some(format!(
             "disturbed: waited {:.1} % of the time",
             sample.kept_waiting * 100.0

@@ -1,0 +1,183 @@
+//! The writing side.
+
+use super::{Departure, adopt, corrupt};
+use crate::echo;
+use crate::error::Corruption;
+use crate::layout::Signals;
+use crate::position;
+use crate::region::Region;
+use crate::state::Role;
+use crate::steps::step;
+use crate::sync::Ordering;
+
+/// The writing side.
+#[derive(Debug)]
+pub(crate) struct Writer<R> {
+    region: R,
+    capacity: u64,
+    /// Own position: bytes written so far, published or not.
+    tail: u64,
+    /// The tail that the reader knows.
+    published: u64,
+    /// The last head accepted.
+    known_head: u64,
+    /// See [`Departure::of`].
+    forgotten: u32,
+}
+
+impl<R: Region> Writer<R> {
+    /// Takes up writing where the segment says that it stopped.
+    pub(crate) fn new(region: R, forgotten: u32) -> Result<Writer<R>, Corruption> {
+        let capacity = region.capacity();
+        let (tail, head) = adopt(&region, Role::Producer);
+        position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
+            .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
+        // The last writer may have died between an echo and its publication.
+        region.header().side(Role::Producer).echo.clear(tail); // P7
+        Ok(Writer {
+            region,
+            capacity,
+            tail,
+            published: tail,
+            known_head: head,
+            forgotten,
+        })
+    }
+
+    pub(crate) fn region(&self) -> &R {
+        &self.region
+    }
+
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Bytes that can be written now; looks at `head` only if fewer than
+    /// `wanted` are known to be free.
+    #[inline]
+    pub(crate) fn room(&mut self, wanted: u64) -> Result<u64, Corruption> {
+        let known = self.capacity - self.occupied();
+        if known >= wanted {
+            return Ok(known);
+        }
+        // Possibly full: refresh.
+        let side = self.region.header().side(Role::Consumer);
+        let head = side.position.load(Ordering::Acquire); // P2
+        let occupied = position::occupied(self.tail, self.known_head, head, self.capacity)
+            .map_err(|fault| corrupt(fault, Role::Consumer, self.tail, self.known_head, head))?;
+        self.known_head = head;
+        Ok(self.capacity - occupied)
+    }
+
+    /// Copies all of `bytes` if there is a reader and room that is known of, in
+    /// one run, and publishes nothing. `false` if not; nothing has happened
+    /// then.
+    #[inline]
+    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
+        // Relaxed: a hint.
+        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 {
+            return self.put_echoed(bytes);
+        }
+        self.put_if_known(bytes)
+    }
+
+    /// As [`put_known`](Self::put_known) for a reader that asks for echoes: puts
+    /// the bytes beside the tail too, if it is they alone that are published
+    /// next.
+    #[inline(never)]
+    fn put_echoed(&mut self, bytes: &[u8]) -> bool {
+        let start = self.tail;
+        // An echo ends at a tail.
+        let echoed = bytes.len() <= echo::MOST && self.pending() == 0;
+        if echoed {
+            // The reader looks at that line all the time: have it come while
+            // the rest is done.
+            let side = self.region.header().side(Role::Producer);
+            side.echo.prepare(bytes.len());
+        }
+        let put = self.put_if_known(bytes);
+        if put && echoed {
+            let side = self.region.header().side(Role::Producer);
+            side.echo.put(start, bytes); // P7
+        }
+        put
+    }
+
+    #[inline(always)]
+    fn put_if_known(&mut self, bytes: &[u8]) -> bool {
+        let len = bytes.len() as u64;
+        // Relaxed: whoever takes the slow way then looks again.
+        let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
+        if closed != self.forgotten
+            || self.capacity - self.occupied() < len
+            || !self.region.is_one_run(self.tail, bytes.len())
+        {
+            return false;
+        }
+        self.region.copy_in(self.tail, bytes);
+        step!(CopiedIn);
+        self.advance(len);
+        true
+    }
+
+    /// Bytes that the reader is not known to have released: at most the
+    /// capacity.
+    #[inline]
+    fn occupied(&self) -> u64 {
+        self.tail.wrapping_sub(self.known_head)
+    }
+
+    /// Copies as much of `bytes` as there is room for, and publishes nothing.
+    #[inline]
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
+        let room = self.room(bytes.len() as u64)?;
+        // No loss: what is taken is at most `bytes.len()`.
+        let len = room.min(bytes.len() as u64) as usize;
+        if len > 0 {
+            self.region.copy_in(self.tail, &bytes[..len]);
+            step!(CopiedIn);
+            self.advance(len as u64);
+        }
+        Ok(len)
+    }
+
+    /// Counts `len` bytes as written that were put behind the tail, in room
+    /// that was there.
+    #[inline]
+    pub(crate) fn advance(&mut self, len: u64) {
+        self.tail = self.tail.wrapping_add(len);
+    }
+
+    /// Bytes written and not yet published.
+    #[inline]
+    pub(crate) fn pending(&self) -> u64 {
+        self.tail.wrapping_sub(self.published)
+    }
+
+    /// Publishes what was written.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        self.published = self.tail;
+        let side = self.region.header().side(Role::Producer);
+        side.position.store(self.tail, Ordering::Release); // P1
+        step!(TailStored);
+    }
+
+    /// What the reader says that is no position.
+    #[inline]
+    pub(crate) fn peer_signals(&self) -> &Signals {
+        &self.region.header().side(Role::Consumer).signals
+    }
+
+    /// How the reader has left.
+    #[inline]
+    pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
+        let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
+        Departure::of(closed, self.forgotten)
+    }
+
+    /// Bytes written and not yet released by the reader.
+    pub(crate) fn unread(&mut self) -> Result<u64, Corruption> {
+        Ok(self.capacity - self.room(self.capacity)?)
+    }
+}
