@@ -206,7 +206,7 @@ impl Consumer {
     }
 
     /// Sets the limit on each blocking call; one that runs into it fails with
-    /// [`io::ErrorKind::TimedOut`], and nothing is lost.
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut), and nothing is lost.
     ///
     /// # Examples
     ///

@@ -151,7 +151,8 @@ impl Drop for DoubleView {
 ///
 /// # Errors
 ///
-/// Those of [`attach`](super::attach()); [`NotWholePages`](SysvErrorKind::NotWholePages): the segment or the header
+/// Those of [`attach`](fn@super::attach); [`NotWholePages`](SysvErrorKind::NotWholePages): the
+/// segment or the header
 /// is not whole pages, or the header leaves no room for a ring; and
 /// [`HugePages`](SysvErrorKind::HugePages).
 ///
