@@ -152,8 +152,7 @@ impl Drop for DoubleView {
 /// # Errors
 ///
 /// Those of [`attach`](fn@super::attach); [`NotWholePages`](SysvErrorKind::NotWholePages): the
-/// segment or the header
-/// is not whole pages, or the header leaves no room for a ring; and
+/// segment or the header is not whole pages, or the header leaves no room for a ring; and
 /// [`HugePages`](SysvErrorKind::HugePages).
 ///
 /// # Examples
