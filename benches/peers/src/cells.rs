@@ -183,15 +183,22 @@ fn parking() -> Vec<Cell> {
         "System V mq",
     ];
     let sleepers = named(&[&sleepers[..], &["POSIX mq", "shmem-ipc", "ipc-channel"]].concat());
-    let job = Job::RoundTrip { block: 64 };
-    let entrants = sleepers
-        .into_iter()
-        .map(|who| entrant(who, job, Wait::Park))
-        .collect();
-    vec![Cell {
-        scale: 1e-3,
-        ..cell("parking", size(64), "us", entrants)
-    }]
+    // What the futex itself takes, which carries eight bytes.
+    let mut few = named(&["shmpipe", "pipe", "shmem-ipc"]);
+    few.push(contenders::bare_futex());
+    [(64, sleepers), (8, few)]
+        .map(|(block, sleepers)| {
+            let job = Job::RoundTrip { block };
+            let entrants = sleepers
+                .into_iter()
+                .map(|who| entrant(who, job, Wait::Park))
+                .collect();
+            Cell {
+                scale: 1e-3,
+                ..cell("parking", size(block), "us", entrants)
+            }
+        })
+        .into()
 }
 
 fn wake() -> Vec<Cell> {
