@@ -14,18 +14,18 @@ impl io::Write for Producer {
     /// next call then gives the reason.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() <= INLINE && self.write_known(bytes) {
+        if self.write_short_or_long(bytes) {
             return Ok(bytes.len());
         }
-        self.write_known_or_wait(bytes)
+        self.write_or_wait(bytes)
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() <= INLINE && self.write_known(bytes) {
+        if self.write_short_or_long(bytes) {
             return Ok(());
         }
-        self.write_all_known_or_wait(bytes)
+        self.write_all_or_wait(bytes)
     }
 
     /// Writes the parts one after the other, as many as there is room for, and
@@ -71,23 +71,14 @@ impl io::Write for Producer {
 }
 
 impl Producer {
-    /// As [`write`](io::Write::write), of bytes that are not few or for which
-    /// there was no room that is known of.
-    #[inline(never)]
-    fn write_known_or_wait(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() <= PUBLICATION && self.write_known(bytes) {
-            return Ok(bytes.len());
+    /// The common case, of bytes of either kind: the copy of few is made without
+    /// a call.
+    #[inline(always)]
+    fn write_short_or_long(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() <= INLINE {
+            return self.write_known(bytes);
         }
-        self.write_or_wait(bytes)
-    }
-
-    /// The same of [`write_all`](io::Write::write_all).
-    #[inline(never)]
-    fn write_all_known_or_wait(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() <= PUBLICATION && self.write_known(bytes) {
-            return Ok(());
-        }
-        self.write_all_or_wait(bytes)
+        bytes.len() <= PUBLICATION && self.write_known(bytes)
     }
 
     #[inline(never)]
