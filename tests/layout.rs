@@ -53,6 +53,12 @@ fn assert_identity(bytes: &[u8], kind: u32, file: (u64, u64, u32), flags: u32) {
     assert_zero(bytes, 72, 128);
 }
 
+/// The futex word: awake, with the promise of a barrier where the kernel has them.
+fn assert_is_awake(bytes: &[u8], offset: usize) {
+    let word = u32_at(bytes, offset);
+    assert!(word == 0 || word == 2, "sleeping: {word}");
+}
+
 #[test]
 fn golden_bytes_of_an_anonymous_ring() {
     let ring = options().capacity(capacity()).anonymous().unwrap();
@@ -84,7 +90,9 @@ fn golden_bytes_of_a_named_ring_one_side_holds() {
     assert_eq!(u32_at(&bytes, 168), 2);
     assert_zero(&bytes, 172, 264);
     assert_eq!(u64_at(&bytes, 264), 1 << 63, "the end of no echo");
-    assert_zero(&bytes, 272, bytes.len());
+    assert_zero(&bytes, 272, 388);
+    assert_is_awake(&bytes, 388);
+    assert_zero(&bytes, 392, bytes.len());
 }
 
 #[test]
@@ -102,7 +110,8 @@ fn golden_bytes_of_a_persistent_ring_nobody_holds() {
     assert_eq!(u64_at(&bytes, 176), 0, "no consumer any more");
     assert_zero(&bytes, 256, 640); // tail, the producer's signals, head
     assert_eq!(u32_at(&bytes, 640), 1 << 8 | 1, "closed: first, finished");
-    assert_zero(&bytes, 644, bytes.len());
+    assert_is_awake(&bytes, 644);
+    assert_zero(&bytes, 648, bytes.len());
 }
 
 #[test]
