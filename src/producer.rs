@@ -328,7 +328,7 @@ impl Producer {
     /// # Examples
     ///
     /// ```
-    /// use std::time::Instant;
+    /// use std::time::{Duration, Instant};
     /// use shmpipe::Stop;
     ///
     /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
@@ -447,7 +447,7 @@ impl Producer {
     ///
     /// ```
     /// use std::process::Command;
-    /// use std::time::Instant;
+    /// use std::time::{Duration, Instant};
     /// use shmpipe::CloseError;
     ///
     /// // A child that lives on, and knows nothing of its role.
