@@ -1,4 +1,4 @@
-//! Sends records of different lengths from a forked child to its parent.
+//! Sends records of different lengths from one thread to another.
 //!
 //! ```text
 //! cargo run --example records
@@ -6,43 +6,24 @@
 //!
 //! A ring carries bytes. Where one record ends and the next begins is for the
 //! two sides to agree on: here each is its length, four bytes, and then
-//! itself.
+//! itself. Between processes it is the same; `fork_pair` has the two of them.
 
-#![allow(unsafe_code)] // fork and waitpid
-
-use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
+use std::thread;
 
-use shmpipe::{Consumer, Options, Producer, Ring};
+use shmpipe::{Consumer, Producer};
 
 /// Bytes of the longest record. The reader believes no length beyond it.
 const MOST: usize = 1 << 20;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let ring = Options::new().anonymous()?;
-
-    // SAFETY: this process has one thread, so that the child may do anything.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error().into()),
-        0 => write(ring),
-        child => {
-            read(ring)?;
-            let mut status = 0;
-            // SAFETY: `child` is ours and not yet reaped; `status` is an int.
-            if unsafe { libc::waitpid(child, &raw mut status, 0) } != child {
-                return Err(io::Error::last_os_error().into());
-            }
-            match libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 {
-                true => Ok(()),
-                false => Err("the child failed".into()),
-            }
-        }
-    }
+fn main() -> io::Result<()> {
+    let (producer, consumer) = shmpipe::pair()?;
+    let writing = thread::spawn(move || write(producer));
+    read(consumer)?;
+    writing.join().expect("it does not panic")
 }
 
-/// In the child.
-fn write(ring: Ring) -> Result<(), Box<dyn Error>> {
-    let mut producer = ring.into_producer()?;
+fn write(mut producer: Producer) -> io::Result<()> {
     for record in ["a record", "", "another, which is longer"] {
         send(&mut producer, record.as_bytes())?;
     }
@@ -51,9 +32,7 @@ fn write(ring: Ring) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// In the parent.
-fn read(ring: Ring) -> Result<(), Box<dyn Error>> {
-    let mut consumer = ring.into_consumer()?;
+fn read(mut consumer: Consumer) -> io::Result<()> {
     let mut record = Vec::new();
     while receive(&mut consumer, &mut record)? {
         let start = &record[..record.len().min(30)];

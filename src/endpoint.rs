@@ -337,7 +337,7 @@ impl Endpoint {
     /// reactor asks after. The watch comes back when the wait is over.
     #[cfg(feature = "async")]
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
-        self.effort.sleeps_elsewhere();
+        self.effort.sleeps();
         Vigil {
             region: self.region.clone(),
             claim: self.claim.clone(),

@@ -289,18 +289,18 @@ impl Effort {
 
     /// Announces a sleep.
     fn announce(&mut self, own: &Signals, wanted: u64) {
-        self.awake = 0;
-        self.fences = 0;
+        self.sleeps();
         if !announce(own, wanted) {
             self.believed = NOTHING;
             self.refused = true;
         }
     }
 
-    /// Somebody else announces a sleep of this side.
-    #[cfg(feature = "async")]
-    pub(crate) fn sleeps_elsewhere(&mut self) {
+    /// A sleep, whoever announces it, ends a promise: what is worth the next
+    /// one is counted anew.
+    pub(crate) fn sleeps(&mut self) {
         self.awake = 0;
+        self.fences = 0;
     }
 
     /// How long a sleep is at most.

@@ -330,6 +330,7 @@ mod tests {
         let look = waiter.look(false, false, &mut Vec::new());
         assert!(matches!(look, Look::Watch(_)), "{look:?}");
     }
+
     /// Found in review: an async sleep left the count of waits without a sleep
     /// as it was, so that blocking calls after it did not promise again.
     #[test]

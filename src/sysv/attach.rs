@@ -1,6 +1,6 @@
 //! Attachments: a segment in the address space of this process, once; twice over, in `double`.
 //!
-//! Either is an address and a length. They give out a raw pointer and no reference, since
+//! Each is an address and a length. It gives out a raw pointer and no reference, since
 //! another process may write at any time; whoever follows the pointer answers for that.
 //!
 //! What ends an attachment: the drop, `exec`, and every way for a process to end. What does not:

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shmpipe::sysv::{self, SegmentId};
+use shmpipe::sysv;
 use shmpipe::{Broken, OpenError, PeekError, ReserveError, Rule};
 
 use crate::broken;
 use crate::common::kill::{HANG, options};
-use crate::common::{Fork, Segment, TempPath, alone, page, poke};
+use crate::common::{Fork, Segment, TempPath, alone, bytes_of, page, poke};
 
 /// Where the life-cycle word, the owners and the positions lie; see
 /// tests/layout.rs.
@@ -19,16 +19,6 @@ const PRODUCER: usize = 136;
 const CONSUMER: usize = 176;
 const TAIL: usize = 256;
 const HEAD: usize = 512;
-
-/// The word that a segment holds at an offset.
-fn peek(id: SegmentId, offset: usize) -> [u8; 8] {
-    let attached = sysv::attach_read_only(id).unwrap();
-    assert!(offset + 8 <= attached.len());
-    let word = attached.as_ptr().wrapping_add(offset).cast::<u64>();
-    // SAFETY: inside the attachment, which is aligned; volatile for those who
-    // write.
-    unsafe { word.read_volatile() }.to_ne_bytes()
-}
 
 /// Found by tests/hostile: the numbers were the owner word, twice, where the
 /// life-cycle word had been overwritten.
@@ -109,8 +99,8 @@ fn a_claim_that_is_never_completed_is_waited_for_no_longer_than_said() {
     let producer = options.anonymous().unwrap().into_producer().unwrap();
     let id = producer.id().unwrap();
     // Ours, and so of a process that lives; its record is not there.
-    let owner = peek(id, PRODUCER);
-    poke(id, CONSUMER, &owner);
+    let owner = &bytes_of(id)[PRODUCER..][..8];
+    poke(id, CONSUMER, owner);
     let start = Instant::now();
     for _ in 0..CLAIMS {
         let error = options.attach(id).unwrap().into_consumer().unwrap_err();
