@@ -623,7 +623,9 @@ impl io::Read for Consumer {
         for part in parts {
             let take = part.len().min(available - read);
             let position = self.reader.head().wrapping_add(read as u64);
-            self.reader.region().copy_out(position, &mut part[..take]);
+            self.reader
+                .region()
+                .copy_out(position, &mut part[..take], 0);
             read += take;
         }
         self.consume(read);

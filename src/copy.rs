@@ -65,7 +65,8 @@ use std::ptr;
 /// Bytes of the longest copy that is made without a call.
 pub(crate) const INLINE: usize = 64;
 
-/// Copies `len` bytes from private memory into the shared ring.
+/// Copies `len` bytes from private memory into the shared ring, and asks for the lines `ahead` bytes
+/// after them, to write to them next: a hint, which touches none of them.
 ///
 /// # Safety
 ///
@@ -73,13 +74,13 @@ pub(crate) const INLINE: usize = 64;
 /// * `src` is valid for reads of `len` bytes, and nothing writes them during the call.
 /// * The two do not overlap.
 #[inline(always)]
-pub(crate) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
+pub(crate) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     if cfg!(shmpipe_plain_copy) {
         // SAFETY: as below, and under this cfg nobody accesses `dst` against the protocol.
         return unsafe { ptr::copy_nonoverlapping(src, dst, len) };
     }
     // SAFETY: the caller has the same duties.
-    unsafe { implementation::copy_in(dst, src, len) }
+    unsafe { implementation::copy_in(dst, src, len, ahead) }
 }
 
 /// Asks the processor for the line of `place`, to write to it soon. Touches no memory: a bad address
@@ -119,7 +120,8 @@ pub(crate) fn fetch(place: *const u8) {
     let _ = place;
 }
 
-/// Copies `len` bytes out of the shared ring into private memory.
+/// Copies `len` bytes out of the shared ring into private memory, and asks for the lines `ahead`
+/// bytes after them, to read them next: a hint, which touches none of them.
 ///
 /// # Safety
 ///
@@ -127,13 +129,13 @@ pub(crate) fn fetch(place: *const u8) {
 /// * `dst` is valid for writes of `len` bytes, and nothing else accesses them during the call.
 /// * The two do not overlap.
 #[inline(always)]
-pub(crate) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
+pub(crate) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     if cfg!(shmpipe_plain_copy) {
         // SAFETY: as below, and under this cfg nobody accesses `src` against the protocol.
         return unsafe { ptr::copy_nonoverlapping(src, dst, len) };
     }
     // SAFETY: the caller has the same duties.
-    unsafe { implementation::copy_out(dst, src, len) }
+    unsafe { implementation::copy_out(dst, src, len, ahead) }
 }
 
 /// Whether [`take_over`] does anything here.
@@ -174,298 +176,12 @@ pub(crate) unsafe fn take_over(place: *mut u8, len: usize) {
     let _ = (place, len);
 }
 
-/// Copies by assembly, which treats either side as shared: both directions are the same function.
+/// Copies by assembly.
 #[cfg(all(
     any(target_arch = "aarch64", target_arch = "x86_64"),
     not(any(miri, shmpipe_portable_copy))
 ))]
-mod assembly {
-    use std::arch::asm;
-
-    pub(super) use {copy as copy_in, copy as copy_out};
-
-    /// Copies `len` bytes.
-    ///
-    /// Up to 64 bytes go as two overlapping halves in pieces of at most 8 bytes. Wider loads would
-    /// wait for fields the caller has just stored: a store is forwarded only to a load it covers.
-    ///
-    /// `inline(always)` here and around: left to itself the compiler turns this into a call, which
-    /// costs short messages more than the copy does.
-    ///
-    /// # Safety
-    ///
-    /// Both sides are valid for `len` bytes and do not overlap.
-    #[inline(always)]
-    pub(super) unsafe fn copy(dst: *mut u8, src: *const u8, len: usize) {
-        // SAFETY: the comparison before each call leaves room for the number in the callee's name.
-        // The second call above 32 bytes covers 16..32 and `len - 32..len - 16`. The caller
-        // vouches for both sides.
-        unsafe {
-            if len > super::INLINE {
-                long(dst, src, len);
-            } else if len > 32 {
-                ends_16(dst, src, len);
-                ends_16(dst.add(16), src.add(16), len - 32);
-            } else if len > 16 {
-                ends_16(dst, src, len);
-            } else if len >= 8 {
-                ends_8(dst, src, len);
-            } else if len >= 4 {
-                ends_4(dst, src, len);
-            } else if len >= 2 {
-                ends_2(dst, src, len);
-            } else if len == 1 {
-                ends_1(dst, src, len);
-            }
-        }
-    }
-
-    /// Defines `unsafe fn name(dst, src, len)`, which copies the first and the last so many bytes.
-    macro_rules! ends {
-        ($name:ident, x86_64: $x86_64:literal, aarch64: $aarch64:literal) => {
-            /// # Safety
-            ///
-            /// On both sides, that many bytes from the start and that many before the end, which
-            /// is `len` after the start, are valid. The sides do not overlap.
-            #[inline(always)]
-            unsafe fn $name(dst: *mut u8, src: *const u8, len: usize) {
-                #[cfg(target_arch = "x86_64")]
-                macro_rules! template { () => { $x86_64 }; }
-                #[cfg(target_arch = "aarch64")]
-                macro_rules! template { () => { $aarch64 }; }
-                // SAFETY: the block touches just the bytes that the caller vouches for. Loads and
-                // stores use no stack and leave the flags alone.
-                unsafe {
-                    asm!(
-                        template!(),
-                        s = in(reg) src,
-                        d = in(reg) dst,
-                        s_end = in(reg) src.add(len),
-                        d_end = in(reg) dst.add(len),
-                        t = out(reg) _,
-                        u = out(reg) _,
-                        options(nostack, preserves_flags),
-                    );
-                }
-            }
-        };
-    }
-
-    ends!(
-        ends_16,
-        x86_64: "mov {t}, [{s}]; mov {u}, [{s} + 8]; mov [{d}], {t}; mov [{d} + 8], {u}; \
-                 mov {t}, [{s_end} - 16]; mov {u}, [{s_end} - 8]; \
-                 mov [{d_end} - 16], {t}; mov [{d_end} - 8], {u}",
-        aarch64: "ldp {t}, {u}, [{s}]; stp {t}, {u}, [{d}]; \
-                  ldp {t}, {u}, [{s_end}, #-16]; stp {t}, {u}, [{d_end}, #-16]"
-    );
-    ends!(
-        ends_8,
-        x86_64: "mov {t}, [{s}]; mov {u}, [{s_end} - 8]; mov [{d}], {t}; mov [{d_end} - 8], {u}",
-        aarch64: "ldr {t}, [{s}]; ldur {u}, [{s_end}, #-8]; \
-                  str {t}, [{d}]; stur {u}, [{d_end}, #-8]"
-    );
-    ends!(
-        ends_4,
-        x86_64: "mov {t:e}, [{s}]; mov {u:e}, [{s_end} - 4]; \
-                 mov [{d}], {t:e}; mov [{d_end} - 4], {u:e}",
-        aarch64: "ldr {t:w}, [{s}]; ldur {u:w}, [{s_end}, #-4]; \
-                  str {t:w}, [{d}]; stur {u:w}, [{d_end}, #-4]"
-    );
-    ends!(
-        ends_2,
-        x86_64: "movzx {t:e}, word ptr [{s}]; movzx {u:e}, word ptr [{s_end} - 2]; \
-                 mov [{d}], {t:x}; mov [{d_end} - 2], {u:x}",
-        aarch64: "ldrh {t:w}, [{s}]; ldurh {u:w}, [{s_end}, #-2]; \
-                  strh {t:w}, [{d}]; sturh {u:w}, [{d_end}, #-2]"
-    );
-    ends!(
-        ends_1,
-        x86_64: "movzx {t:e}, byte ptr [{s}]; movzx {u:e}, byte ptr [{s_end} - 1]; \
-                 mov [{d}], {t:l}; mov [{d_end} - 1], {u:l}",
-        aarch64: "ldrb {t:w}, [{s}]; ldurb {u:w}, [{s_end}, #-1]; \
-                  strb {t:w}, [{d}]; sturb {u:w}, [{d_end}, #-1]"
-    );
-
-    /// Copies more than 64 bytes by the widest vectors worth using.
-    ///
-    /// `is_x86_feature_detected` caches: after the first call it is a load and a test. AVX-512 is
-    /// left out because it measured no faster.
-    ///
-    /// # Safety
-    ///
-    /// `len` exceeds 64. Both sides are valid for `len` bytes and do not overlap.
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    unsafe fn long(dst: *mut u8, src: *const u8, len: usize) {
-        if len >= 80 && std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: `len` and AVX2 were checked; the rest is the caller's word.
-            unsafe { avx2(dst, src, len) }
-        } else {
-            // SAFETY: `len > 64`; the rest is the caller's word.
-            unsafe { sse2(dst, src, len) }
-        }
-    }
-
-    /// Defines a copy by vectors of `$width` bytes for lengths of at least `16 + 2 * $width`.
-    ///
-    /// The first and the last 8 bytes go as words, for the reason given at `copy`. Two vectors
-    /// follow the first word and two precede the last; up to `16 + 4 * $width` bytes they meet.
-    /// Otherwise four at a time, aligned at the destination, start within the leading two and stop
-    /// once less than two vectors are missing before the trailing two; then those two are moved.
-    #[cfg(target_arch = "x86_64")]
-    macro_rules! vectors {
-        ($(#[$doc:meta])* $name:ident, $width:literal, $register:literal, $move:literal,
-         $aligned:literal, $finish:literal) => {
-            $(#[$doc])*
-            #[inline(never)]
-            pub(super) unsafe fn $name(dst: *mut u8, src: *const u8, len: usize) {
-                // SAFETY:
-                // * Every address lies in `start..start + len` of its side, because `len` is at
-                //   least `16 + 2 * $width`, and the loop runs only while its source is before r8,
-                //   which is `4 * $width + 8` bytes before the end. The caller vouches for both.
-                // * Aligned stores: rdi is a multiple of `$width` from the `and` on.
-                // * `clobber_abi` declares rax, rcx, r8, r9 and all vector registers, including the
-                //   upper halves that `vzeroupper` clears. The flags are not declared preserved.
-                unsafe {
-                    asm!(
-                        "mov rax, [rsi]",
-                        "mov rcx, [rsi + rdx - 8]",
-                        concat!($move, " ", $register, "0, [rsi + 8]"),
-                        concat!($move, " ", $register, "1, [rsi + 8 + {w}]"),
-                        concat!($move, " ", $register, "2, [rsi + rdx - 8 - 2*{w}]"),
-                        concat!($move, " ", $register, "3, [rsi + rdx - 8 - {w}]"),
-                        "mov [rdi], rax",
-                        "mov [rdi + rdx - 8], rcx",
-                        concat!($move, " [rdi + 8], ", $register, "0"),
-                        concat!($move, " [rdi + 8 + {w}], ", $register, "1"),
-                        concat!($move, " [rdi + rdx - 8 - 2*{w}], ", $register, "2"),
-                        concat!($move, " [rdi + rdx - 8 - {w}], ", $register, "3"),
-                        "cmp rdx, 16 + 4*{w}",
-                        "jbe 4f",
-                        "lea r8, [rsi + rdx - 8 - 4*{w}]",
-                        "lea r9, [rdi + rdx - 8 - 4*{w}]",
-                        "sub rsi, rdi",
-                        "add rdi, 8 + 2*{w}",
-                        "and rdi, -{w}",
-                        "add rsi, rdi",
-                        "cmp rsi, r8",
-                        "jae 3f",
-                        ".p2align 5",
-                        "2:",
-                        concat!($move, " ", $register, "0, [rsi]"),
-                        concat!($move, " ", $register, "1, [rsi + {w}]"),
-                        concat!($move, " ", $register, "2, [rsi + 2*{w}]"),
-                        concat!($move, " ", $register, "3, [rsi + 3*{w}]"),
-                        "add rsi, 4*{w}",
-                        concat!($aligned, " [rdi], ", $register, "0"),
-                        concat!($aligned, " [rdi + {w}], ", $register, "1"),
-                        concat!($aligned, " [rdi + 2*{w}], ", $register, "2"),
-                        concat!($aligned, " [rdi + 3*{w}], ", $register, "3"),
-                        "add rdi, 4*{w}",
-                        "cmp rsi, r8",
-                        "jb 2b",
-                        "3:",
-                        concat!($move, " ", $register, "0, [r8]"),
-                        concat!($move, " ", $register, "1, [r8 + {w}]"),
-                        concat!($move, " [r9], ", $register, "0"),
-                        concat!($move, " [r9 + {w}], ", $register, "1"),
-                        "4:",
-                        $finish,
-                        w = const $width,
-                        inout("rdi") dst => _,
-                        inout("rsi") src => _,
-                        in("rdx") len,
-                        clobber_abi("sysv64"),
-                        options(nostack),
-                    );
-                }
-            }
-        };
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    vectors!(
-        /// Copies at least 48 bytes by SSE2, which every x86-64 processor has.
-        ///
-        /// # Safety
-        ///
-        /// `len` is at least 48. Both sides are valid for `len` bytes and do not overlap.
-        sse2, 16, "xmm", "movups", "movaps", ""
-    );
-    #[cfg(target_arch = "x86_64")]
-    vectors!(
-        /// Copies at least 80 bytes by AVX2.
-        ///
-        /// # Safety
-        ///
-        /// The processor has AVX2. `len` is at least 80. Both sides are valid for `len` bytes and
-        /// do not overlap.
-        avx2, 32, "ymm", "vmovdqu", "vmovdqa", "vzeroupper"
-    );
-
-    /// Copies more than 64 bytes: words at both ends, vectors of 16 bytes between.
-    ///
-    /// Two vectors follow the first word and two precede the last; up to 80 bytes they meet.
-    /// Otherwise four at a time, aligned at the destination, start within the leading two and stop
-    /// once less than two vectors are missing before the trailing two; then those two are moved.
-    ///
-    /// # Safety
-    ///
-    /// `len` exceeds 64. Both sides are valid for `len` bytes and do not overlap.
-    #[cfg(target_arch = "aarch64")]
-    #[inline(never)]
-    unsafe fn long(dst: *mut u8, src: *const u8, len: usize) {
-        // SAFETY:
-        // * Every address lies in `start..start + len` of its side, because `len > 64`, and the
-        //   loop runs only while its source is 72 bytes or more before the end. The caller vouches
-        //   for both sides.
-        // * All registers written are operands. The flags are not declared preserved.
-        unsafe {
-            asm!(
-                "ldr {t}, [{s}], #8",
-                "str {t}, [{d}], #8",
-                "ldr {t}, [{s_end}, #-8]!",
-                "str {t}, [{d_end}, #-8]!",
-                "ldp q0, q1, [{s}]",
-                "ldp q2, q3, [{s_end}, #-32]",
-                "stp q0, q1, [{d}]",
-                "stp q2, q3, [{d_end}, #-32]",
-                "cmp {len}, #80",
-                "b.ls 4f",
-                "sub {s_end}, {s_end}, #64",
-                "sub {d_end}, {d_end}, #64",
-                "sub {s}, {s}, {d}",
-                "add {d}, {d}, #32",
-                "and {d}, {d}, #-16",
-                "add {s}, {s}, {d}",
-                "cmp {s}, {s_end}",
-                "b.hs 3f",
-                "2:",
-                "ldp q0, q1, [{s}]",
-                "ldp q2, q3, [{s}, #32]",
-                "add {s}, {s}, #64",
-                "stp q0, q1, [{d}]",
-                "stp q2, q3, [{d}, #32]",
-                "add {d}, {d}, #64",
-                "cmp {s}, {s_end}",
-                "b.lo 2b",
-                "3:",
-                "ldp q0, q1, [{s_end}]",
-                "stp q0, q1, [{d_end}]",
-                "4:",
-                s = inout(reg) src => _,
-                d = inout(reg) dst => _,
-                s_end = inout(reg) src.wrapping_add(len) => _,
-                d_end = inout(reg) dst.wrapping_add(len) => _,
-                len = in(reg) len,
-                t = out(reg) _,
-                out("v0") _, out("v1") _, out("v2") _, out("v3") _,
-                options(nostack),
-            );
-        }
-    }
-}
+mod assembly;
 
 #[cfg(test)]
 mod tests;

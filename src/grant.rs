@@ -120,7 +120,7 @@ impl WriteGrant<'_> {
         }
         let writer = self.producer.writer();
         let position = writer.tail().wrapping_add(offset as u64);
-        writer.region().copy_in(position, bytes);
+        writer.region().copy_in(position, bytes, 0);
     }
 
     /// The room as a slice. Its bytes are those of an earlier lap.
@@ -286,7 +286,7 @@ impl ReadGrant<'_> {
         check_range(offset, bytes.len(), self.len);
         let reader = self.consumer.reader();
         let position = reader.head().wrapping_add(offset as u64);
-        reader.region().copy_out(position, bytes);
+        reader.region().copy_out(position, bytes, 0);
     }
 
     /// The bytes as a slice.

@@ -29,12 +29,13 @@ pub(crate) trait Region {
     /// Bytes of the ring: a power of two, the same at every call.
     fn capacity(&self) -> u64;
 
-    /// Copies `bytes` into the ring, the first one to `position`.
+    /// Copies `bytes` into the ring, the first one to `position`. The writer may
+    /// write to `beyond` more bytes after them: their lines are got ready.
     ///
     /// # Panics
     ///
     /// When `bytes` is longer than the ring.
-    fn copy_in(&self, position: u64, bytes: &[u8]);
+    fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64);
 
     /// Whether the `len` bytes from `position` on are copied in one piece.
     #[inline]
@@ -54,12 +55,13 @@ pub(crate) trait Region {
         let _ = (position, len);
     }
 
-    /// Copies out of the ring into `bytes`, the first one from `position`.
+    /// Copies out of the ring into `bytes`, the first one from `position`. The
+    /// reader may read `beyond` more bytes after them: their lines are fetched.
     ///
     /// # Panics
     ///
     /// When `bytes` is longer than the ring.
-    fn copy_out(&self, position: u64, bytes: &mut [u8]);
+    fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64);
 }
 
 /// The header at `base`. Memory too small to hold one is not a ring.

@@ -17,7 +17,7 @@ fn walk(shared: *const u8, len: usize, word: impl Fn(usize), byte: impl Fn(usize
 /// # Safety
 ///
 /// As for [`super::copy_in`].
-pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
+pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, _: usize) {
     // Relaxed below: the position published after the copy carries the order.
     walk(
         dst,
@@ -42,7 +42,7 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize) {
 /// # Safety
 ///
 /// As for [`super::copy_out`].
-pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize) {
+pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, _: usize) {
     // Relaxed below: the position loaded before the copy carries the order.
     walk(
         src,

@@ -18,7 +18,7 @@ const DEAD: u32 = 9;
 
 /// What only the holder of the role does.
 fn act(region: &HeapRegion, pid: u32) {
-    region.copy_in(0, &[pid as u8]);
+    region.copy_in(0, &[pid as u8], 0);
 }
 
 fn take(region: &HeapRegion, kind: Kind, pid: u32) -> Option<Claim> {

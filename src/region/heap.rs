@@ -56,14 +56,14 @@ impl Region for HeapRegion {
         self.0.ring.len() as u64
     }
 
-    fn copy_in(&self, position: u64, bytes: &[u8]) {
+    fn copy_in(&self, position: u64, bytes: &[u8], _: u64) {
         assert!(bytes.len() as u64 <= self.capacity());
         for (offset, &byte) in bytes.iter().enumerate() {
             self.cell(position.wrapping_add(offset as u64)).set(byte);
         }
     }
 
-    fn copy_out(&self, position: u64, bytes: &mut [u8]) {
+    fn copy_out(&self, position: u64, bytes: &mut [u8], _: u64) {
         assert!(bytes.len() as u64 <= self.capacity());
         for (offset, byte) in bytes.iter_mut().enumerate() {
             *byte = self.cell(position.wrapping_add(offset as u64)).get();

@@ -29,6 +29,11 @@ use crate::sysv::{self, DoubleView, Key, SegmentId, SysvError};
 /// drives them out by itself.
 const SMALL_RING: u64 = 512 << 10;
 
+/// How far ahead of its copies a side asks for lines, in bytes: the writer to its
+/// first cache, the reader to its second.
+const WRITER_AHEAD: usize = 1 << 10;
+const READER_AHEAD: usize = 4 << 10;
+
 /// Bytes of the shortest read that is worth it.
 const SHORTEST_HANDED_BACK: u64 = 1 << 10;
 
@@ -267,8 +272,8 @@ impl MappedRegion {
     #[cold]
     fn copy_in_twice(&self, position: u64, bytes: &[u8]) {
         let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
-        self.copy_in(position, first);
-        self.copy_in(position.wrapping_add(first.len() as u64), second);
+        self.copy_in(position, first, 0);
+        self.copy_in(position.wrapping_add(first.len() as u64), second, 0);
     }
 
     /// Copies across the end of the ring.
@@ -276,8 +281,19 @@ impl MappedRegion {
     fn copy_out_twice(&self, position: u64, bytes: &mut [u8]) {
         let len = self.first_run(position, bytes.len());
         let (first, second) = bytes.split_at_mut(len);
-        self.copy_out(position, first);
-        self.copy_out(position.wrapping_add(len as u64), second);
+        self.copy_out(position, first, 0);
+        self.copy_out(position.wrapping_add(len as u64), second, 0);
+    }
+}
+
+/// So far ahead, if `beyond` bytes are the caller's: the lines of others are left
+/// with them.
+#[inline]
+fn ahead(distance: usize, beyond: u64) -> usize {
+    if beyond >= distance as u64 {
+        distance
+    } else {
+        0
     }
 }
 
@@ -304,15 +320,16 @@ impl Region for MappedRegion {
     }
 
     #[inline]
-    fn copy_in(&self, position: u64, bytes: &[u8]) {
+    fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
         if bytes.len() > self.contiguous(position) {
             return self.copy_in_twice(position, bytes);
         }
         let place = self.at(position, bytes.len());
+        let ahead = ahead(WRITER_AHEAD, beyond);
         // SAFETY: `at` gives a place with room for `bytes.len()` bytes in the
         // writable mapping; `bytes` is private memory, which neither a mapping
         // of a segment nor the memory that the caller vouched for overlaps.
-        unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len()) }
+        unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len(), ahead) }
     }
 
     #[inline]
@@ -324,12 +341,13 @@ impl Region for MappedRegion {
     }
 
     #[inline]
-    fn copy_out(&self, position: u64, bytes: &mut [u8]) {
+    fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
         if bytes.len() > self.contiguous(position) {
             return self.copy_out_twice(position, bytes);
         }
         let place = self.at(position, bytes.len());
+        let ahead = ahead(READER_AHEAD, beyond);
         // SAFETY: as in `copy_in`, the other way round.
-        unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len()) }
+        unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len(), ahead) }
     }
 }

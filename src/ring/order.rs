@@ -94,18 +94,18 @@ impl Region for Recorder {
         self.region.capacity()
     }
 
-    fn copy_in(&self, position: u64, bytes: &[u8]) {
+    fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
         self.log(Some(CopyIn(position, bytes.len())));
-        self.region.copy_in(position, bytes);
+        self.region.copy_in(position, bytes, beyond);
     }
 
     fn hand_back(&self, position: u64, len: u64) {
         self.log(Some(HandBack(position, len)));
     }
 
-    fn copy_out(&self, position: u64, bytes: &mut [u8]) {
+    fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
         self.log(Some(CopyOut(position, bytes.len())));
-        self.region.copy_out(position, bytes);
+        self.region.copy_out(position, bytes, beyond);
     }
 }
 

@@ -107,10 +107,11 @@ impl<R: Region> Reader<R> {
     /// releases nothing. `false` if not; nothing has happened then.
     #[inline]
     pub(crate) fn get_known(&self, bytes: &mut [u8]) -> bool {
-        if self.known() < bytes.len() as u64 || !self.region.is_one_run(self.head, bytes.len()) {
+        let (known, len) = (self.known(), bytes.len() as u64);
+        if known < len || !self.region.is_one_run(self.head, bytes.len()) {
             return false;
         }
-        self.region.copy_out(self.head, bytes);
+        self.region.copy_out(self.head, bytes, known - len);
         step!(CopiedOut);
         true
     }
@@ -130,7 +131,8 @@ impl<R: Region> Reader<R> {
         if len > 0 {
             let bytes = &mut bytes[..len];
             if !self.hear(available, bytes) {
-                self.region.copy_out(self.head, bytes);
+                let beyond = available - bytes.len() as u64;
+                self.region.copy_out(self.head, bytes, beyond);
             }
             step!(CopiedOut);
         }

@@ -108,13 +108,12 @@ impl<R: Region> Writer<R> {
         let len = bytes.len() as u64;
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
-        if closed != self.forgotten
-            || self.capacity - self.occupied() < len
-            || !self.region.is_one_run(self.tail, bytes.len())
+        let room = self.capacity - self.occupied();
+        if closed != self.forgotten || room < len || !self.region.is_one_run(self.tail, bytes.len())
         {
             return false;
         }
-        self.region.copy_in(self.tail, bytes);
+        self.region.copy_in(self.tail, bytes, room - len);
         step!(CopiedIn);
         self.advance(len);
         true
@@ -134,7 +133,8 @@ impl<R: Region> Writer<R> {
         // No loss: what is taken is at most `bytes.len()`.
         let len = room.min(bytes.len() as u64) as usize;
         if len > 0 {
-            self.region.copy_in(self.tail, &bytes[..len]);
+            let beyond = room - len as u64;
+            self.region.copy_in(self.tail, &bytes[..len], beyond);
             step!(CopiedIn);
             self.advance(len as u64);
         }

@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Questions to ask, by their beginning [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Cases of those questions, by their beginning, such as "64 B" [default: all]
+    #[arg(long, value_delimiter = ',')]
+    case: Vec<String>,
     /// Contenders beside shmpipe and the limits, by their beginning [default: all]
     #[arg(long, value_delimiter = ',')]
     who: Vec<String>,
@@ -58,7 +61,7 @@ impl Place {
     fn of(ns: f64) -> Place {
         match ns {
             ns if ns < 50.0 => Place::OneCore,
-            ns if ns < 150.0 => Place::Near,
+            ns if ns < 220.0 => Place::Near,
             _ => Place::Far,
         }
     }
@@ -128,7 +131,11 @@ pub(crate) fn run(options: &Options) -> io::Result<Results> {
     };
     let start = Instant::now();
     for question in questions {
-        for mut cell in cells::of(question, extent) {
+        let cells = cells::of(question, extent);
+        for mut cell in cells
+            .into_iter()
+            .filter(|cell| chosen(&options.case, &cell.case))
+        {
             cell.entrants.retain(|one| wanted(one, &options.who));
             let plan = Plan {
                 cpus: cpus.clone(),
