@@ -10,6 +10,8 @@
 /// Bytes after which the pattern repeats: 1021 lines, a prime.
 pub(crate) const PERIOD: usize = 1021 * 64;
 const STEP: u32 = 0x9e37_79b1;
+/// Bytes that are compared with memory: to make the words takes longer.
+const SHORT: usize = 128;
 
 /// Memory that holds the pattern, begun `skew` bytes past a page.
 pub(crate) struct Source {
@@ -48,7 +50,7 @@ impl Source {
     /// Whether `bytes` are the stream from the cursor on, which moves past them.
     #[inline(always)]
     pub(crate) fn check(&self, cursor: &mut Cursor, bytes: &[u8]) -> bool {
-        if bytes.len() <= 256 {
+        if bytes.len() <= SHORT {
             let expected = self.next(cursor, bytes.len());
             return short_equal(bytes, expected);
         }
@@ -127,6 +129,11 @@ fn few_equal(bytes: &[u8], expected: &[u8]) -> bool {
 /// What tells whether bytes, whole words, are the words from one on.
 fn kernel() -> fn(&[u8], u32) -> bool {
     #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has AVX-512.
+        return |bytes, first| unsafe { words_equal_avx512(bytes, first) };
+    }
+    #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
         return |bytes, first| unsafe { words_equal_avx2(bytes, first) };
@@ -142,61 +149,86 @@ fn words_equal_portable(bytes: &[u8], first: u32) -> bool {
     differ == 0
 }
 
+/// Defines the check by vectors of so many words.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn words_equal_avx2(bytes: &[u8], first: u32) -> bool {
-    use core::arch::x86_64::{
-        __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi32,
-        _mm256_setzero_si256, _mm256_testz_si256, _mm256_xor_si256,
-    };
-    const LANES: u32 = 8;
-    const VECTORS: usize = 4;
-    // What the words of the first vector add to `first`'s.
-    const LANE: [i32; LANES as usize] = {
-        let mut lane = [0; LANES as usize];
-        let mut at = 0;
-        while at < LANES {
-            lane[at as usize] = STEP.wrapping_mul(at).cast_signed();
-            at += 1;
+macro_rules! words_equal {
+    ($name:ident, $features:literal, $lanes:literal, $load:ident, $set:ident, $add:ident,
+     |$differ:ident, $found:ident, $expected:ident| $note:expr, |$all:ident| $zero:expr) => {
+        #[target_feature(enable = $features)]
+        fn $name(bytes: &[u8], first: u32) -> bool {
+            use core::arch::x86_64::*;
+            const LANES: usize = $lanes;
+            const VECTORS: usize = 4;
+            // What the words of the first vector add to `first`'s.
+            const LANE: &[i32; LANES] = &{
+                let mut lane = [0; LANES];
+                let mut at = 0;
+                while at < LANES {
+                    lane[at] = STEP.wrapping_mul(at as u32).cast_signed();
+                    at += 1;
+                }
+                lane
+            };
+            // SAFETY: a whole vector, which need not be aligned.
+            let lanes = unsafe { $load(LANE.as_ptr().cast()) };
+            let step =
+                |vectors: usize| $set(((vectors * LANES) as u32).wrapping_mul(STEP).cast_signed());
+            let start = $add($set(word(first).cast_signed()), lanes);
+            let mut expected = [start; VECTORS];
+            for (vector, expected) in expected.iter_mut().enumerate() {
+                *expected = $add(start, step(vector));
+            }
+            let far = step(VECTORS);
+            let mut differ = [$set(0); VECTORS];
+            let (parts, rest) = bytes.as_chunks::<{ 4 * LANES * VECTORS }>();
+            for part in parts {
+                let (vectors, _) = part.as_chunks::<{ 4 * LANES }>();
+                for at in 0..VECTORS {
+                    // SAFETY: a whole vector, which need not be aligned.
+                    let $found = unsafe { $load(vectors[at].as_ptr().cast()) };
+                    let ($differ, $expected) = (differ[at], expected[at]);
+                    differ[at] = $note;
+                    expected[at] = $add(expected[at], far);
+                }
+            }
+            let (vectors, rest) = rest.as_chunks::<{ 4 * LANES }>();
+            for vector in vectors {
+                // SAFETY: a whole vector, which need not be aligned.
+                let $found = unsafe { $load(vector.as_ptr().cast()) };
+                let ($differ, $expected) = (differ[0], expected[0]);
+                differ[0] = $note;
+                expected[0] = $add(expected[0], step(1));
+            }
+            let good = differ.iter().all(|$all| $zero);
+            let done = (bytes.len() - rest.len()) / 4;
+            good && words_equal_portable(rest, first.wrapping_add(done as u32))
         }
-        lane
     };
-    let lane: &'static [i32; LANES as usize] = &LANE;
-    // SAFETY: 32 bytes, which need not be aligned.
-    let lanes = unsafe { _mm256_loadu_si256(lane.as_ptr().cast()) };
-    let step = |vectors: u32| _mm256_set1_epi32((vectors * LANES).wrapping_mul(STEP).cast_signed());
-    let start = _mm256_add_epi32(_mm256_set1_epi32(word(first).cast_signed()), lanes);
-    let mut expected = [start; VECTORS];
-    for (vector, expected) in expected.iter_mut().enumerate() {
-        *expected = _mm256_add_epi32(start, step(vector as u32));
-    }
-    let far = step(VECTORS as u32);
-    let mut differ = [_mm256_setzero_si256(); VECTORS];
-    let (parts, rest) = bytes.as_chunks::<{ 32 * VECTORS }>();
-    for part in parts {
-        let at: *const __m256i = part.as_ptr().cast();
-        for vector in 0..VECTORS {
-            // SAFETY: inside `part`; the load need not be aligned.
-            let found = unsafe { _mm256_loadu_si256(at.add(vector)) };
-            let wrong = _mm256_xor_si256(found, expected[vector]);
-            differ[vector] = _mm256_or_si256(differ[vector], wrong);
-            expected[vector] = _mm256_add_epi32(expected[vector], far);
-        }
-    }
-    let (vectors, rest) = rest.as_chunks::<32>();
-    for vector in vectors {
-        // SAFETY: 32 bytes; the load need not be aligned.
-        let found = unsafe { _mm256_loadu_si256(vector.as_ptr().cast()) };
-        differ[0] = _mm256_or_si256(differ[0], _mm256_xor_si256(found, expected[0]));
-        expected[0] = _mm256_add_epi32(expected[0], step(1));
-    }
-    let all = _mm256_or_si256(
-        _mm256_or_si256(differ[0], differ[1]),
-        _mm256_or_si256(differ[2], differ[3]),
-    );
-    let done = (bytes.len() - rest.len()) / 4;
-    _mm256_testz_si256(all, all) == 1 && words_equal_portable(rest, first.wrapping_add(done as u32))
 }
+
+#[cfg(target_arch = "x86_64")]
+words_equal!(
+    words_equal_avx2,
+    "avx2",
+    8,
+    _mm256_loadu_si256,
+    _mm256_set1_epi32,
+    _mm256_add_epi32,
+    |differ, found, expected| _mm256_or_si256(differ, _mm256_xor_si256(found, expected)),
+    |all| _mm256_testz_si256(*all, *all) == 1
+);
+#[cfg(target_arch = "x86_64")]
+words_equal!(
+    words_equal_avx512,
+    "avx512f",
+    16,
+    _mm512_loadu_si512,
+    _mm512_set1_epi32,
+    _mm512_add_epi32,
+    // differ or (found xor expected)
+    |differ, found, expected| _mm512_ternarylogic_epi32::<0xf6>(differ, found, expected),
+    |all| _mm512_test_epi32_mask(*all, *all) == 0
+);
 
 #[cfg(test)]
 mod tests {
