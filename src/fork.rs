@@ -44,8 +44,19 @@ use std::sync::atomic::{
 mod tests;
 
 /// The process that took it, up to the next fork.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Epoch(u64);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    word: &'static AtomicU64,
+    token: u64,
+}
+
+impl PartialEq for Epoch {
+    fn eq(&self, other: &Epoch) -> bool {
+        self.token == other.token
+    }
+}
+
+impl Eq for Epoch {}
 
 /// Where the word is: at `UNMADE`, then for good in the page or at `FALLBACK`.
 static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(UNMADE_ADDRESS);
@@ -78,27 +89,21 @@ impl Epoch {
         let word = unsafe { &*address };
         let token = word.load(Relaxed); // the number itself is all that is carried
         if token != 0 {
-            return Epoch(token);
+            return Epoch { word, token };
         }
         let fresh = NEXT.fetch_add(1, Relaxed); // only needs to be unique
         // Relaxed: the token alone counts.
-        match word.compare_exchange(0, fresh, Relaxed, Relaxed) {
-            Ok(_) => Epoch(fresh),
-            Err(token) => Epoch(token), // another thread was first
-        }
+        let token = match word.compare_exchange(0, fresh, Relaxed, Relaxed) {
+            Ok(_) => fresh,
+            Err(token) => token, // another thread was first
+        };
+        Epoch { word, token }
     }
 
     /// Whether this process took the epoch. False in a child made by fork, whatever its depth.
     #[inline]
     pub(crate) fn is_current(self) -> bool {
-        // Relaxed is enough: `current` has seen the word made, and the epoch has come to this
-        // thread from there by a happens-before edge, so that coherence rules out `UNMADE`. (Which
-        // would read as "not current".)
-        let address = WORD.load(Relaxed); // see above
-        // SAFETY: WORD holds the address of UNMADE, of FALLBACK or of the page. All are aligned,
-        // hold an AtomicU64 and are never freed (invariant 4).
-        let word = unsafe { &*address };
-        word.load(Relaxed) == self.0 // the number itself is all that is carried
+        self.word.load(Relaxed) == self.token // the number itself is all that is carried
     }
 }
 

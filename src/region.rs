@@ -37,10 +37,19 @@ pub(crate) trait Region {
     /// When `bytes` is longer than the ring.
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64);
 
-    /// Whether the `len` bytes from `position` on are copied in one piece.
+    /// As [`copy_in`](Self::copy_in), where that is one run of addresses; `false`
+    /// elsewhere. `bytes` is no longer than the ring.
     #[inline]
-    fn is_one_run(&self, position: u64, len: usize) -> bool {
-        let _ = (position, len);
+    fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) -> bool {
+        self.copy_in(position, bytes, beyond);
+        true
+    }
+
+    /// As [`copy_out`](Self::copy_out), where that is one run of addresses; `false`
+    /// elsewhere. `bytes` is no longer than the ring.
+    #[inline]
+    fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) -> bool {
+        self.copy_out(position, bytes, beyond);
         true
     }
 

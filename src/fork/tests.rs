@@ -189,15 +189,6 @@ fn threads_that_race_for_the_first_use_agree() {
 }
 
 #[test]
-fn nothing_is_current_before_the_first_use() {
-    if !is_alone() {
-        return alone("nothing_is_current_before_the_first_use");
-    }
-    assert!(!Epoch(1).is_current());
-    assert!(Epoch::current().is_current());
-}
-
-#[test]
 fn without_the_page_the_handler_alone_detects_a_fork() {
     if !is_alone() {
         return alone("without_the_page_the_handler_alone_detects_a_fork");

@@ -205,7 +205,7 @@ impl MappedRegion {
     }
 
     /// Bytes from the start of the memory to that of `position`.
-    #[inline]
+    #[inline(always)]
     fn offset(&self, position: u64) -> usize {
         self.geometry.ring_offset + position::index(position, self.geometry.capacity) as usize
     }
@@ -224,13 +224,22 @@ impl MappedRegion {
     /// When these are not one run of addresses.
     #[inline]
     pub(crate) fn at(&self, position: u64, len: usize) -> NonNull<u8> {
+        self.run(position, len)
+            .expect("a span is one run of addresses")
+    }
+
+    /// The same, if these are one run of addresses.
+    #[inline(always)]
+    fn run(&self, position: u64, len: usize) -> Option<NonNull<u8>> {
         let offset = self.offset(position);
-        assert!(len <= self.end - offset, "a span is one run of addresses");
+        if len > self.end - offset {
+            return None;
+        }
         // SAFETY: the index is less than the capacity, so `offset` lies before
         // `end`, and so does the span. `end` is the length of the mapping that
         // `memory` or the caller keeps (`format`, `open`, `format_in` and
         // `open_in` have compared the geometry with it).
-        unsafe { self.base.add(offset) }
+        Some(unsafe { self.base.add(offset) })
     }
 
     /// The `len` bytes from `position` on as two runs of addresses. The second
@@ -267,23 +276,6 @@ impl MappedRegion {
             unsafe { copy::take_over(place.as_ptr(), len) }
         }
     }
-
-    /// Copies across the end of the ring.
-    #[cold]
-    fn copy_in_twice(&self, position: u64, bytes: &[u8]) {
-        let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
-        self.copy_in(position, first, 0);
-        self.copy_in(position.wrapping_add(first.len() as u64), second, 0);
-    }
-
-    /// Copies across the end of the ring.
-    #[cold]
-    fn copy_out_twice(&self, position: u64, bytes: &mut [u8]) {
-        let len = self.first_run(position, bytes.len());
-        let (first, second) = bytes.split_at_mut(len);
-        self.copy_out(position, first, 0);
-        self.copy_out(position.wrapping_add(len as u64), second, 0);
-    }
 }
 
 /// So far ahead, if `beyond` bytes are the caller's: the lines of others are left
@@ -314,22 +306,38 @@ impl Region for MappedRegion {
         self.geometry.capacity
     }
 
-    #[inline]
-    fn is_one_run(&self, position: u64, len: usize) -> bool {
-        len <= self.contiguous(position)
+    #[inline(always)]
+    fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) -> bool {
+        let Some(place) = self.run(position, bytes.len()) else {
+            return false;
+        };
+        let ahead = ahead(WRITER_AHEAD, beyond);
+        // SAFETY: `run` gives a place with room for `bytes.len()` bytes in the
+        // writable mapping; `bytes` is private memory, which neither a mapping
+        // of a segment nor the memory that the caller vouched for overlaps.
+        unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len(), ahead) }
+        true
+    }
+
+    #[inline(always)]
+    fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) -> bool {
+        let Some(place) = self.run(position, bytes.len()) else {
+            return false;
+        };
+        let ahead = ahead(READER_AHEAD, beyond);
+        // SAFETY: as in `copy_in_run`, the other way round.
+        unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len(), ahead) }
+        true
     }
 
     #[inline]
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
-        if bytes.len() > self.contiguous(position) {
-            return self.copy_in_twice(position, bytes);
+        let first = self.first_run(position, bytes.len());
+        if !self.copy_in_run(position, bytes, beyond) {
+            let (first, second) = bytes.split_at(first);
+            self.copy_in_run(position, first, 0);
+            self.copy_in_run(position.wrapping_add(first.len() as u64), second, 0);
         }
-        let place = self.at(position, bytes.len());
-        let ahead = ahead(WRITER_AHEAD, beyond);
-        // SAFETY: `at` gives a place with room for `bytes.len()` bytes in the
-        // writable mapping; `bytes` is private memory, which neither a mapping
-        // of a segment nor the memory that the caller vouched for overlaps.
-        unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len(), ahead) }
     }
 
     #[inline]
@@ -342,12 +350,11 @@ impl Region for MappedRegion {
 
     #[inline]
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
-        if bytes.len() > self.contiguous(position) {
-            return self.copy_out_twice(position, bytes);
+        let first = self.first_run(position, bytes.len());
+        if !self.copy_out_run(position, bytes, beyond) {
+            let (head, rest) = bytes.split_at_mut(first);
+            self.copy_out_run(position, head, 0);
+            self.copy_out_run(position.wrapping_add(first as u64), rest, 0);
         }
-        let place = self.at(position, bytes.len());
-        let ahead = ahead(READER_AHEAD, beyond);
-        // SAFETY: as in `copy_in`, the other way round.
-        unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len(), ahead) }
     }
 }

@@ -105,13 +105,12 @@ impl<R: Region> Reader<R> {
 
     /// Fills all of `bytes` if so many are known to be there, in one run, and
     /// releases nothing. `false` if not; nothing has happened then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_known(&self, bytes: &mut [u8]) -> bool {
         let (known, len) = (self.known(), bytes.len() as u64);
-        if known < len || !self.region.is_one_run(self.head, bytes.len()) {
+        if known < len || !self.region.copy_out_run(self.head, bytes, known - len) {
             return false;
         }
-        self.region.copy_out(self.head, bytes, known - len);
         step!(CopiedOut);
         true
     }

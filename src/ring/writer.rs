@@ -72,7 +72,7 @@ impl<R: Region> Writer<R> {
     /// Copies all of `bytes` if there is a reader and room that is known of, in
     /// one run, and publishes nothing. `false` if not; nothing has happened
     /// then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
         // Relaxed: a hint.
         if self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 {
@@ -109,11 +109,12 @@ impl<R: Region> Writer<R> {
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
         let room = self.capacity - self.occupied();
-        if closed != self.forgotten || room < len || !self.region.is_one_run(self.tail, bytes.len())
+        if closed != self.forgotten
+            || room < len
+            || !self.region.copy_in_run(self.tail, bytes, room - len)
         {
             return false;
         }
-        self.region.copy_in(self.tail, bytes, room - len);
         step!(CopiedIn);
         self.advance(len);
         true
