@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::copy::INLINE;
 use crate::deadline::is_past;
-use crate::endpoint::{Blocked, Endpoint};
+use crate::endpoint::{Blocked, Endpoint, Short};
 use crate::error::{
     Broken, CloseError, OpenError, Partial, PeekError, Stop, TryReadError, timed_out,
 };
@@ -175,17 +175,49 @@ impl Consumer {
     /// ```
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
-        if bytes.len() <= PUBLICATION && self.read_known(bytes) {
+        match self.read_short(bytes) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.try_read_at_length(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn try_read_at_length(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
+        if self.read_known(bytes) {
             return Ok(bytes.len());
         }
         self.try_read_pieces(bytes)
     }
 
-    /// The common case of a read: it is short, and so many bytes are known to
+    /// The most common case of a read: it is short, and so many bytes are known
+    /// to be there.
+    #[inline(always)]
+    fn read_short(&mut self, bytes: &mut [u8]) -> Short {
+        if !(1..=INLINE).contains(&bytes.len())
+            || !self.end.is_usable()
+            || !self.reader.get_known(bytes)
+        {
+            return Short::Not;
+        }
+        self.reader.release(bytes.len() as u64);
+        self.end.spares(self.reader.peer_signals())
+    }
+
+    /// Wakes the producer if need be, and gives back `result`.
+    #[cold]
+    #[inline(never)]
+    fn wake_after<T>(&mut self, result: T) -> T {
+        let (peer, head) = (self.reader.peer_signals(), self.reader.head());
+        self.end.wake_unspared(peer, head);
+        result
+    }
+
+    /// The common case: one release carries it, and so many bytes are known to
     /// be there. `false` otherwise; nothing has happened then.
     #[inline(always)]
     fn read_known(&mut self, bytes: &mut [u8]) -> bool {
-        if bytes.is_empty() || !self.end.is_usable() {
+        if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
             return false;
         }
         let got = self.reader.get_known(bytes);
@@ -264,7 +296,7 @@ impl Consumer {
     /// message has, or 0.
     #[inline(always)]
     fn known_or_heard(&mut self, bytes: &mut [u8]) -> usize {
-        if bytes.len() > INLINE && bytes.len() <= PUBLICATION && self.read_known(bytes) {
+        if bytes.len() > INLINE && self.read_known(bytes) {
             return bytes.len();
         }
         self.hear(bytes)
@@ -594,18 +626,20 @@ impl io::Read for Consumer {
     /// 0 is the end of the stream.
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if bytes.len() <= INLINE && self.read_known(bytes) {
-            return Ok(bytes.len());
+        match self.read_short(bytes) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.read_known_or_wait(bytes),
         }
-        self.read_known_or_wait(bytes)
     }
 
     #[inline]
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        if bytes.len() <= INLINE && self.read_known(bytes) {
-            return Ok(());
+        match self.read_short(bytes) {
+            Short::Done => Ok(()),
+            Short::DoneUnspared => self.wake_after(Ok(())),
+            Short::Not => self.read_exact_known_or_wait(bytes),
         }
-        self.read_exact_known_or_wait(bytes)
     }
 
     /// Reads into the parts one after the other what is there, at least one

@@ -76,6 +76,16 @@ impl Vigil {
     }
 }
 
+/// How the short way of a call went, which makes no calls itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Short {
+    Done,
+    /// The peer may have to be woken yet.
+    DoneUnspared,
+    /// Nothing has happened.
+    Not,
+}
+
 /// Why a blocking call gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -250,6 +260,22 @@ impl Endpoint {
     pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
         self.effort.wake(own, peer, position);
+    }
+
+    /// Whether what was published needs no [`wake`](Self::wake).
+    #[inline(always)]
+    pub(crate) fn spares(&self, peer: &Signals) -> Short {
+        if self.effort.is_spared(peer) {
+            Short::Done
+        } else {
+            Short::DoneUnspared
+        }
+    }
+
+    /// As [`wake`](Self::wake), where it is needed.
+    pub(crate) fn wake_unspared(&mut self, peer: &Signals, position: u64) {
+        let own = &self.region.header().side(self.claim.role).signals;
+        self.effort.wake_unspared(own, peer, position);
     }
 
     /// Waits until `ready` gives a value. `wanted` is the position of the peer

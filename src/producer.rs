@@ -8,7 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Instant;
 
-use crate::endpoint::{Blocked, Endpoint, Left};
+use crate::copy::INLINE;
+use crate::endpoint::{Blocked, Endpoint, Left, Short};
 use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError};
 use crate::options::Options;
 use crate::pace;
@@ -155,21 +156,62 @@ impl Producer {
     /// ```
     #[inline]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
-        if bytes.len() <= PUBLICATION && self.write_known(bytes) {
+        match self.write_short(bytes) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.try_write_at_length(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn try_write_at_length(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
+        if self.write_known(bytes) {
             return Ok(bytes.len());
         }
         self.try_write_pieces(bytes)
     }
 
-    /// The common case of a write: it is short, there is somebody to read it,
+    /// The most common case of a write: it is short, there is somebody to read it,
+    /// who does not ask for echoes, and there is room that is known of.
+    #[inline(always)]
+    fn write_short(&mut self, bytes: &[u8]) -> Short {
+        if !(1..=INLINE).contains(&bytes.len())
+            || !self.end.is_usable()
+            || self.writer.is_asked_for_echoes()
+            || !self.writer.put_known(bytes)
+        {
+            return Short::Not;
+        }
+        if self.writer.pending() < self.batch {
+            return Short::Done;
+        }
+        self.writer.publish();
+        self.end.spares(self.writer.peer_signals())
+    }
+
+    /// Wakes the consumer if need be, and gives back `result`.
+    #[cold]
+    #[inline(never)]
+    fn wake_after<T>(&mut self, result: T) -> T {
+        let (peer, tail) = (self.writer.peer_signals(), self.writer.tail());
+        self.end.wake_unspared(peer, tail);
+        result
+    }
+
+    /// The common case: one publication carries it, there is somebody to read it,
     /// and there is room that is known of. `false` otherwise; nothing has
     /// happened then.
     #[inline(always)]
     fn write_known(&mut self, bytes: &[u8]) -> bool {
-        if bytes.is_empty() || !self.end.is_usable() {
+        if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
             return false;
         }
-        if !self.writer.put_known(bytes) {
+        let put = if self.writer.is_asked_for_echoes() {
+            self.writer.put_echoed(bytes)
+        } else {
+            self.writer.put_known(bytes)
+        };
+        if !put {
             return false;
         }
         if self.writer.pending() >= self.batch {

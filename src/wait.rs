@@ -312,15 +312,27 @@ impl Effort {
         }
     }
 
+    /// Whether the peer does the barrier before it sleeps, so that what the
+    /// caller has just published needs no wake of it.
+    #[inline(always)]
+    pub(crate) fn is_spared(&self, peer: &Signals) -> bool {
+        // In the program, the position is stored before `sleeping` is loaded.
+        compiler_fence(Ordering::SeqCst); // P5
+        peer.sleeping.load(Ordering::Relaxed) == self.believed // P5: the peer does the barrier
+    }
+
     /// Wakes the peer if it sleeps and waits for no more than `position`, which
     /// the caller has just published.
     #[inline]
     pub(crate) fn wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
-        // In the program, the position is stored before `sleeping` is loaded.
-        compiler_fence(Ordering::SeqCst); // P5
-        if peer.sleeping.load(Ordering::Relaxed) == self.believed {
-            return; // P5: the peer does the barrier
+        if !self.is_spared(peer) {
+            self.wake_unspared(own, peer, position);
         }
+    }
+
+    /// As [`wake`](Self::wake) of a peer that does no barrier.
+    #[inline]
+    pub(crate) fn wake_unspared(&mut self, own: &Signals, peer: &Signals, position: u64) {
         fence(Ordering::SeqCst); // P5
         self.fenced(own);
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {

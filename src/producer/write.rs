@@ -3,10 +3,8 @@
 use std::io::{self, IoSlice};
 
 use super::Producer;
-use crate::copy::INLINE;
-use crate::endpoint::Blocked;
+use crate::endpoint::{Blocked, Short};
 use crate::error::timed_out;
-use crate::ring::PUBLICATION;
 
 impl io::Write for Producer {
     /// Writes all of `bytes`, blocking while the ring is full. Fewer are
@@ -14,18 +12,20 @@ impl io::Write for Producer {
     /// next call then gives the reason.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.write_short_or_long(bytes) {
-            return Ok(bytes.len());
+        match self.write_short(bytes) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.write_at_length(bytes),
         }
-        self.write_or_wait(bytes)
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.write_short_or_long(bytes) {
-            return Ok(());
+        match self.write_short(bytes) {
+            Short::Done => Ok(()),
+            Short::DoneUnspared => self.wake_after(Ok(())),
+            Short::Not => self.write_all_at_length(bytes),
         }
-        self.write_all_or_wait(bytes)
     }
 
     /// Writes the parts one after the other, as many as there is room for, and
@@ -71,14 +71,20 @@ impl io::Write for Producer {
 }
 
 impl Producer {
-    /// The common case, of bytes of either kind: the copy of few is made without
-    /// a call.
-    #[inline(always)]
-    fn write_short_or_long(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() <= INLINE {
-            return self.write_known(bytes);
+    #[inline(never)]
+    fn write_at_length(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.write_known(bytes) {
+            return Ok(bytes.len());
         }
-        bytes.len() <= PUBLICATION && self.write_known(bytes)
+        self.write_or_wait(bytes)
+    }
+
+    #[inline(never)]
+    fn write_all_at_length(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.write_known(bytes) {
+            return Ok(());
+        }
+        self.write_all_or_wait(bytes)
     }
 
     #[inline(never)]

@@ -69,23 +69,17 @@ impl<R: Region> Writer<R> {
         Ok(self.capacity - occupied)
     }
 
-    /// Copies all of `bytes` if there is a reader and room that is known of, in
-    /// one run, and publishes nothing. `false` if not; nothing has happened
-    /// then.
+    /// Whether the reader asks for echoes.
     #[inline(always)]
-    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
-        // Relaxed: a hint.
-        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 {
-            return self.put_echoed(bytes);
-        }
-        self.put_if_known(bytes)
+    pub(crate) fn is_asked_for_echoes(&self) -> bool {
+        self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 // a hint
     }
 
     /// As [`put_known`](Self::put_known) for a reader that asks for echoes: puts
     /// the bytes beside the tail too, if it is they alone that are published
     /// next.
     #[inline(never)]
-    fn put_echoed(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn put_echoed(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail;
         // An echo ends at a tail.
         let echoed = bytes.len() <= echo::MOST && self.pending() == 0;
@@ -95,7 +89,7 @@ impl<R: Region> Writer<R> {
             let side = self.region.header().side(Role::Producer);
             side.echo.prepare(bytes.len());
         }
-        let put = self.put_if_known(bytes);
+        let put = self.put_known(bytes);
         if put && echoed {
             let side = self.region.header().side(Role::Producer);
             side.echo.put(start, bytes); // P7
@@ -103,8 +97,11 @@ impl<R: Region> Writer<R> {
         put
     }
 
+    /// Copies all of `bytes` if there is a reader and room that is known of, in
+    /// one run, and publishes nothing. `false` if not; nothing has happened
+    /// then.
     #[inline(always)]
-    fn put_if_known(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
         let len = bytes.len() as u64;
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
