@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::copy::INLINE;
 use crate::deadline::is_past;
@@ -391,7 +391,7 @@ impl Consumer {
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
         let (end, wanted, ready) = self.wait_for_bytes_parts(least);
-        end.wait(wanted, Duration::ZERO, deadline, ready)
+        end.wait(wanted, deadline, ready)
     }
 
     /// What it takes to wait for that: who waits, the tail that is worth a
@@ -422,7 +422,7 @@ impl Consumer {
     ///
     /// ```
     /// use std::io::Write;
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Instant;
     /// use shmpipe::Stop;
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
@@ -453,7 +453,7 @@ impl Consumer {
     ///
     /// ```
     /// use std::io::Write;
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Instant;
     /// use shmpipe::Stop;
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;

@@ -86,6 +86,15 @@ pub(crate) enum Short {
     Not,
 }
 
+/// How much is worth the end of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// What the call can go on with.
+    Least,
+    /// What lets it go on for a while.
+    Plenty,
+}
+
 /// Why a blocking call gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -164,8 +173,7 @@ impl Endpoint {
             return true;
         };
         // No position ends this wait.
-        self.wait(u64::MAX, Duration::ZERO, deadline, has_come)
-            .is_ok()
+        self.wait(u64::MAX, deadline, has_come).is_ok()
     }
 
     /// What tells whether the child that is expected, if one is, has taken the
@@ -279,26 +287,59 @@ impl Endpoint {
     }
 
     /// Waits until `ready` gives a value. `wanted` is the position of the peer
-    /// that is worth a wake, `rest` the time between two looks at it.
+    /// that is worth a wake.
     #[inline]
     pub(crate) fn wait<T>(
         &mut self,
         wanted: u64,
-        rest: Duration,
         deadline: Option<Instant>,
         mut ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
         let spinning = self.spinning();
+        self.wait_by(wanted, spinning, Duration::ZERO, deadline, |_| ready())
+    }
+
+    /// The same for a caller that does not look all the time, but leaves the
+    /// peer's line alone for `rest` between two looks, and that would rather have
+    /// plenty, while it spins anyway and is to sleep after that.
+    pub(crate) fn wait_for_plenty<T>(
+        &mut self,
+        wanted: u64,
+        rest: Duration,
+        deadline: Option<Instant>,
+        ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        let spinning = self.spinning();
+        self.wait_by(wanted, spinning, rest, deadline, ready)
+    }
+
+    #[inline]
+    fn wait_by<T>(
+        &mut self,
+        wanted: u64,
+        spinning: Spinning,
+        rest: Duration,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        let need = match spinning {
+            Spinning::For(_) => Need::Plenty,
+            Spinning::Not | Spinning::Always => Need::Least,
+        };
         // Before the spin, a peer that is seen to sleep; before the sleep, any.
         let role = self.claim.role;
         let header = self.region.header();
         self.effort.wake_if_seen(&header.side(role.peer()).signals);
-        match wait::spin(spinning, rest, deadline, &mut ready) {
+        let mut found = wait::spin(spinning, rest, deadline, &mut || ready(need));
+        if need == Need::Plenty && matches!(found, Ok(None)) {
+            found = ready(Need::Least);
+        }
+        match found {
             Ok(Some(value)) => {
                 self.effort.stayed_awake(&header.side(role).signals);
                 Ok(value)
             }
-            Ok(None) => self.sleep(wanted, spinning, deadline, ready),
+            Ok(None) => self.sleep(wanted, spinning, deadline, || ready(Need::Least)),
             Err(blocked) => Err(self.latch_blocked(blocked)),
         }
     }

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 use crate::copy::INLINE;
-use crate::endpoint::{Blocked, Endpoint, Left, Short};
+use crate::endpoint::{Blocked, Endpoint, Left, Need, Short};
 use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError};
 use crate::options::Options;
 use crate::pace;
@@ -327,22 +327,28 @@ impl Producer {
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
         // A reader that is a ring behind has more to do than to be watched.
-        let rest = pace::until_room(self.writer.region().capacity());
-        let (end, wanted, ready) = self.wait_for_room_parts(least, worth_a_wake);
-        end.wait(wanted, rest, deadline, ready)
+        // Nor does a writer get far that follows right behind: it takes lines that
+        // the reader has hardly let go.
+        let capacity = self.writer.region().capacity();
+        let rest = pace::until_room(capacity);
+        let plenty = least.max(capacity / 2);
+        let (end, wanted, mut ready) = self.wait_for_room_parts(worth_a_wake);
+        end.wait_for_plenty(wanted, rest, deadline, |need| match need {
+            Need::Least => ready(least),
+            Need::Plenty => ready(plenty),
+        })
     }
 
     /// What it takes to wait for that, all that was held back being published:
-    /// who waits, the head that is worth a wake, and what tells whether the
-    /// wait is over.
+    /// who waits, the head that is worth a wake, and what tells whether there is so
+    /// much room.
     pub(crate) fn wait_for_room_parts(
         &mut self,
-        least: u64,
         worth_a_wake: u64,
     ) -> (
         &mut Endpoint,
         u64,
-        impl FnMut() -> Result<Option<()>, Blocked>,
+        impl FnMut(u64) -> Result<Option<()>, Blocked>,
     ) {
         self.publish();
         // The head at which that much is free.
@@ -350,7 +356,7 @@ impl Producer {
         let all_free = self.writer.tail().wrapping_sub(capacity);
         let wanted = all_free.wrapping_add(worth_a_wake);
         let writer = &mut self.writer;
-        let ready = move || {
+        let ready = move |least| {
             if writer.peer_departure()? != Departure::Open {
                 return Err(Broken::ConsumerClosed.into());
             }

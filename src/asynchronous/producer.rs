@@ -213,8 +213,8 @@ impl AsyncProducer {
                 self.parking.moved();
                 return Poll::Ready(Ok(value));
             }
-            let (end, wanted, ready) = self.producer.wait_for_room_parts(least, worth_a_wake);
-            ready!(self.parking.poll(end, context, wanted, ready))?;
+            let (end, wanted, mut ready) = self.producer.wait_for_room_parts(worth_a_wake);
+            ready!(self.parking.poll(end, context, wanted, || ready(least)))?;
         }
     }
 }
