@@ -138,8 +138,26 @@ pub(crate) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, ahead: u
     unsafe { implementation::copy_out(dst, src, len, ahead) }
 }
 
-/// Whether [`take_over`] does anything here.
-pub(crate) const TAKES_OVER: bool = cfg!(all(target_arch = "x86_64", not(miri)));
+/// Whether it pays to [`take_over`] lines of a small ring here: on processors of AMD's. Those of
+/// Intel's hand a line over by themselves to whoever reads what another has written, and a store
+/// more costs a tenth.
+#[inline]
+pub(crate) fn takes_over() -> bool {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::sync::OnceLock;
+        static TAKES_OVER: OnceLock<bool> = OnceLock::new();
+        *TAKES_OVER.get_or_init(|| {
+            #[allow(unused_unsafe)] // safe to call in newer Rust
+            // SAFETY: every x86-64 processor has the instruction, and leaf 0.
+            let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
+            let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+            matches!(name.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
+        })
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    false
+}
 
 /// Takes the lines that end within `len` bytes at `place` into this processor's cache alone, by
 /// storing into each the last byte that it holds. Changes no byte.

@@ -45,6 +45,8 @@ pub(crate) struct MappedRegion {
     geometry: Geometry,
     /// Bytes from `base` to the end of what is mapped in one run.
     end: usize,
+    /// Whether the reader hands lines back.
+    hands_back: bool,
     memory: Memory,
 }
 
@@ -96,6 +98,7 @@ impl MappedRegion {
             base,
             geometry,
             end: view.len(),
+            hands_back: hands_back(&geometry),
             memory: Memory::Segment {
                 view: Arc::new(view),
                 ipc_namespace: peer::namespace("ipc"),
@@ -154,6 +157,7 @@ impl MappedRegion {
             base,
             geometry,
             end: geometry.ring_end(),
+            hands_back: hands_back(&geometry),
             memory: Memory::Borrowed,
         }
     }
@@ -278,6 +282,11 @@ impl MappedRegion {
     }
 }
 
+/// Whether the reader of such a ring hands lines back.
+fn hands_back(geometry: &Geometry) -> bool {
+    geometry.capacity <= SMALL_RING && copy::takes_over()
+}
+
 /// So far ahead, if `beyond` bytes are the caller's: the lines of others are left
 /// with them.
 #[inline]
@@ -342,8 +351,7 @@ impl Region for MappedRegion {
 
     #[inline]
     fn hand_back(&self, position: u64, len: u64) {
-        let small = self.geometry.capacity <= SMALL_RING;
-        if copy::TAKES_OVER && small && len >= SHORTEST_HANDED_BACK {
+        if self.hands_back && len >= SHORTEST_HANDED_BACK {
             self.take_over(position, len);
         }
     }
