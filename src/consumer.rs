@@ -379,7 +379,8 @@ impl Consumer {
                 .pacer
                 .gather(found, capacity, || reader.available(u64::MAX));
             gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
-            self.reader.note(self.reader.known());
+            let alone = self.pacer.finds_nothing_more();
+            self.reader.note(self.reader.known(), alone);
         }
         Ok(())
     }
@@ -422,7 +423,7 @@ impl Consumer {
     ///
     /// ```
     /// use std::io::Write;
-    /// use std::time::Instant;
+    /// use std::time::{Duration, Instant};
     /// use shmpipe::Stop;
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
@@ -453,7 +454,7 @@ impl Consumer {
     ///
     /// ```
     /// use std::io::Write;
-    /// use std::time::Instant;
+    /// use std::time::{Duration, Instant};
     /// use shmpipe::Stop;
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;

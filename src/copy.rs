@@ -62,6 +62,10 @@ mod portable;
 
 use std::ptr;
 
+/// Bytes of a line of the processor's.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const LINE: usize = 64;
+
 /// Bytes of the longest copy that is made without a call.
 pub(crate) const INLINE: usize = 64;
 
@@ -120,6 +124,23 @@ pub(crate) fn fetch(place: *const u8) {
     let _ = place;
 }
 
+/// Asks the processor to move the lines of `len` bytes at `place` from its own caches to the one
+/// that it shares with others, which read them sooner there. Touches no memory, as [`prepare`].
+pub(crate) fn demote(place: *const u8, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        let first = place.map_addr(|address| address & !(LINE - 1));
+        for line in (0..place.addr() - first.addr() + len).step_by(LINE) {
+            // SAFETY: as in `prepare`.
+            unsafe {
+                std::arch::asm!("cldemote [{}]", in(reg) first.wrapping_add(line), options(nostack, preserves_flags, readonly));
+            }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = (place, len);
+}
+
 /// Copies `len` bytes out of the shared ring into private memory, and asks for the lines `ahead`
 /// bytes after them, to read them next: a hint, which touches none of them.
 ///
@@ -173,8 +194,6 @@ pub(crate) fn takes_over() -> bool {
 pub(crate) unsafe fn take_over(place: *mut u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
-        /// Bytes of a line.
-        const LINE: usize = 64;
         let first = LINE - 1 - place.addr() % LINE;
         for last in (first..len).step_by(LINE) {
             // SAFETY: the byte is one of the `len` that the caller vouches for. The access is that of

@@ -56,6 +56,9 @@ const ENOUGH: u64 = 1 << 20;
 /// Looks without waiting after a wait that did not pay, at most.
 const MOST_LOOKS: u32 = 1023;
 
+/// What [`Pacer::backoff`] comes to when that has been so eight times in a row.
+const ALONE: u32 = 255;
+
 /// What one handle knows of its peer's pace.
 #[derive(Debug)]
 pub(crate) struct Pacer {
@@ -101,6 +104,13 @@ impl Pacer {
     #[inline]
     pub(crate) fn taken_at_once(&mut self) {
         self.looks -= 1;
+    }
+
+    /// Whether nothing has come soon after what was found, each time that was
+    /// tried.
+    #[inline]
+    pub(crate) fn finds_nothing_more(&self) -> bool {
+        self.backoff >= ALONE
     }
 
     fn gather_now<E>(

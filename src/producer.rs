@@ -178,7 +178,7 @@ impl Producer {
         if !(1..=INLINE).contains(&bytes.len())
             || !self.end.is_usable()
             || self.writer.is_asked_for_echoes()
-            || !self.writer.put_known(bytes)
+            || !self.writer.put_unechoed(bytes)
         {
             return Short::Not;
         }
@@ -206,12 +206,7 @@ impl Producer {
         if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
             return false;
         }
-        let put = if self.writer.is_asked_for_echoes() {
-            self.writer.put_echoed(bytes)
-        } else {
-            self.writer.put_known(bytes)
-        };
-        if !put {
+        if !self.writer.put_known(bytes) {
             return false;
         }
         if self.writer.pending() >= self.batch {

@@ -53,6 +53,18 @@ pub(crate) trait Region {
         true
     }
 
+    /// Gets the `len` bytes from `position` on, which are about to be published,
+    /// out of the writer's own caches to where a reader that waits for them finds
+    /// them sooner: a hint. Changes none.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the ring has.
+    #[inline]
+    fn hand_on(&self, position: u64, len: usize) {
+        let _ = (position, len);
+    }
+
     /// Gets the `len` bytes from `position` on, which the reader has done with
     /// and not released yet, ready for the writer: a hint. Changes none.
     ///

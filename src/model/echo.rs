@@ -25,7 +25,7 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     let mut reader = Reader::new(region.clone(), 0).unwrap();
     let own = &region.header().side(Role::Consumer).signals;
     while own.wants_echo.load(Ordering::Relaxed) == 0 {
-        reader.note(1); // one thread yet
+        reader.note(1, false); // one thread yet
     }
     reader
 }

@@ -349,6 +349,12 @@ impl Region for MappedRegion {
         }
     }
 
+    fn hand_on(&self, position: u64, len: usize) {
+        for (place, len) in self.runs(position, len) {
+            copy::demote(place.as_ptr(), len);
+        }
+    }
+
     #[inline]
     fn hand_back(&self, position: u64, len: u64) {
         if self.hands_back && len >= SHORTEST_HANDED_BACK {

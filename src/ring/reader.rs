@@ -13,9 +13,9 @@ use crate::sync::{Ordering, spin_loop};
 /// Short messages, one at a time, after which a reader asks for echoes.
 const SHORT_MESSAGES: u32 = 8;
 
-/// Looks for an echo before other ways of waiting: about a microsecond. Few
+/// Looks for a message before other ways of waiting: some microseconds. Few
 /// under loom, which has other threads go on after each.
-const HEARING: u32 = if cfg!(loom) { 2 } else { 32 };
+const HEARING: u32 = if cfg!(loom) { 2 } else { 96 };
 
 /// What a reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +159,9 @@ impl<R: Region> Reader<R> {
         self.listening && self.known() == 0
     }
 
-    /// Looks for a short message beside the tail for a moment, where one
+    /// Looks for a message for a moment, a short one beside the tail, where one
     /// [may come](Self::may_hear). Takes it out of the stream; its length is at
-    /// most that of `bytes`. 0 if there is none.
+    /// most that of `bytes`. 0 if there is none, or a long one.
     ///
     /// What is done from the look that finds a message to the reply is what a
     /// round trip consists of, but for the way of the lines.
@@ -169,17 +169,20 @@ impl<R: Region> Reader<R> {
     pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
         let head = self.head;
         let side = self.region.header().side(Role::Producer);
-        let most = self.capacity.min(bytes.len().min(echo::MOST) as u64);
+        let most = self.capacity.min(bytes.len().min(echo::HANDED_ON) as u64);
         for _ in 0..HEARING {
             let tail = side.position.load(Ordering::Acquire); // P1
             if tail != head {
                 let len = tail.wrapping_sub(head);
-                // A tail too far, or behind, is for `available` to judge.
-                if len > most || !side.echo.get(head, &mut bytes[..len as usize]) {
-                    return 0;
+                if len > most {
+                    return 0; // a tail too far, or behind, is for `available` to judge
+                }
+                let bytes = &mut bytes[..len as usize];
+                if len > echo::MOST as u64 || !side.echo.get(head, bytes) {
+                    self.region.copy_out(head, bytes, 0);
                 }
                 step!(CopiedOut);
-                self.far = len > echo::NEAR as u64;
+                self.far = (echo::NEAR + 1..=echo::MOST).contains(&(len as usize));
                 self.known_tail = tail;
                 self.release(len);
                 return len as usize;
@@ -192,12 +195,14 @@ impl<R: Region> Reader<R> {
         0
     }
 
-    /// Notes how many bytes a look at the tail has found after a wait. Short
-    /// messages one at a time are asked to come beside the tail, too; a stream
-    /// is not.
+    /// Notes how many bytes a look at the tail has found after a wait, and whether
+    /// nothing ever comes soon after. Short messages one at a time are asked to
+    /// come beside the tail, too, and longer ones to be handed on; a stream is
+    /// not.
     #[inline]
-    pub(crate) fn note(&mut self, found: u64) {
-        if found > echo::MOST as u64 {
+    pub(crate) fn note(&mut self, found: u64, alone: bool) {
+        let most = if alone { echo::HANDED_ON } else { echo::MOST };
+        if found > most as u64 {
             self.stop_listening();
         } else if !self.listening {
             self.short += 1;

@@ -75,11 +75,23 @@ impl<R: Region> Writer<R> {
         self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 // a hint
     }
 
-    /// As [`put_known`](Self::put_known) for a reader that asks for echoes: puts
+    /// Copies all of `bytes` if there is a reader and room that is known of, in
+    /// one run, and publishes nothing. `false` if not; nothing has happened
+    /// then.
+    #[inline(always)]
+    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
+        if self.is_asked_for_echoes() {
+            self.put_echoed(bytes)
+        } else {
+            self.put_unechoed(bytes)
+        }
+    }
+
+    /// As [`put_unechoed`](Self::put_unechoed) for a reader that asks for echoes: puts
     /// the bytes beside the tail too, if it is they alone that are published
-    /// next.
+    /// next; more than an echo holds are handed on.
     #[inline(never)]
-    pub(crate) fn put_echoed(&mut self, bytes: &[u8]) -> bool {
+    fn put_echoed(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail;
         // An echo ends at a tail.
         let echoed = bytes.len() <= echo::MOST && self.pending() == 0;
@@ -89,19 +101,19 @@ impl<R: Region> Writer<R> {
             let side = self.region.header().side(Role::Producer);
             side.echo.prepare(bytes.len());
         }
-        let put = self.put_known(bytes);
+        let put = self.put_unechoed(bytes);
         if put && echoed {
             let side = self.region.header().side(Role::Producer);
             side.echo.put(start, bytes); // P7
+        } else if put && bytes.len() <= echo::HANDED_ON {
+            self.region.hand_on(start, bytes.len());
         }
         put
     }
 
-    /// Copies all of `bytes` if there is a reader and room that is known of, in
-    /// one run, and publishes nothing. `false` if not; nothing has happened
-    /// then.
+    /// As [`put_known`](Self::put_known), where echoes are not asked for.
     #[inline(always)]
-    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn put_unechoed(&mut self, bytes: &[u8]) -> bool {
         let len = bytes.len() as u64;
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
