@@ -64,6 +64,11 @@ pub(crate) const EXPLICIT_CAPACITY: u32 = 1;
 /// that bytes may be in the ring at any time.
 pub(crate) const UNWAITED: u32 = 2;
 
+/// In [`Signals::wants_echo`]: short messages are echoed.
+pub(crate) const ECHO: u32 = 1;
+/// The same: longer ones are handed on.
+pub(crate) const HAND_ON: u32 = 2;
+
 /// What the segment is. Written once.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -150,7 +155,8 @@ pub(crate) struct Signals {
     pub(crate) wanted: AtomicU64,
     /// The producer's `closed` word whose end of stream was delivered.
     pub(crate) acknowledged: AtomicU32,
-    /// Whether the consumer has the producer echo short messages: 0 or 1.
+    /// What the consumer has the producer do for messages one at a time: nothing,
+    /// [`ECHO`] or [`HAND_ON`].
     pub(crate) wants_echo: AtomicU32,
 }
 

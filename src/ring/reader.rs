@@ -3,15 +3,18 @@
 use super::{Departure, adopt, corrupt};
 use crate::echo;
 use crate::error::Corruption;
-use crate::layout::Signals;
+use crate::layout::{ECHO, HAND_ON, Signals};
 use crate::position;
 use crate::region::Region;
 use crate::state::Role;
 use crate::steps::step;
 use crate::sync::{Ordering, spin_loop};
 
-/// Short messages, one at a time, after which a reader asks for echoes.
-const SHORT_MESSAGES: u32 = 8;
+/// Messages, one at a time, after which a reader asks for what suits them.
+const MESSAGES: u32 = 8;
+
+/// In [`Signals::wants_echo`]: nothing.
+const NOTHING: u32 = 0;
 
 /// Looks for a message before other ways of waiting: some microseconds. Few
 /// under loom, which has other threads go on after each.
@@ -43,10 +46,11 @@ pub(crate) struct Reader<R> {
     forgotten: u32,
     /// The `closed` word of the writer whose end was delivered last.
     ended: Option<u32>,
-    /// How many short messages have come one at a time.
-    short: u32,
-    /// Whether the writer is asked for echoes.
-    listening: bool,
+    /// How many messages in a row have come one at a time for which the writer is
+    /// not asked for what suits them.
+    unasked: u32,
+    /// What the writer is asked for, as in [`Signals::wants_echo`].
+    asked: u32,
     /// Whether the last echo was on more than the line of the tail.
     far: bool,
 }
@@ -65,8 +69,8 @@ impl<R: Region> Reader<R> {
             known_tail: tail,
             forgotten,
             ended: None,
-            short: 0,
-            listening: false,
+            unasked: 0,
+            asked: NOTHING,
             far: false,
         })
     }
@@ -142,7 +146,7 @@ impl<R: Region> Reader<R> {
     /// ones, and there.
     #[inline]
     fn hear(&self, available: u64, bytes: &mut [u8]) -> bool {
-        self.listening
+        self.asked == ECHO
             && available == bytes.len() as u64
             && self
                 .region
@@ -156,7 +160,7 @@ impl<R: Region> Reader<R> {
     /// for echoes, and nothing is known to be there to read.
     #[inline]
     pub(crate) fn may_hear(&self) -> bool {
-        self.listening && self.known() == 0
+        self.asked != NOTHING && self.known() == 0
     }
 
     /// Looks for a message for a moment, a short one beside the tail, where one
@@ -201,31 +205,37 @@ impl<R: Region> Reader<R> {
     /// not.
     #[inline]
     pub(crate) fn note(&mut self, found: u64, alone: bool) {
-        let most = if alone { echo::HANDED_ON } else { echo::MOST };
-        if found > most as u64 {
+        let suits = match found as usize {
+            0..=echo::MOST => ECHO,
+            0..=echo::HANDED_ON if alone => HAND_ON,
+            _ => NOTHING,
+        };
+        if suits == self.asked {
+            self.unasked = 0;
+        } else if suits == NOTHING {
             self.stop_listening();
-        } else if !self.listening {
-            self.short += 1;
-            if self.short == SHORT_MESSAGES {
-                self.ask_for_echoes(true);
+        } else {
+            self.unasked += 1;
+            if self.unasked == MESSAGES {
+                self.ask_for(suits);
             }
         }
     }
 
-    /// Has the writer spare itself the echoes.
+    /// Has the writer spare itself the trouble.
     #[inline]
     pub(crate) fn stop_listening(&mut self) {
-        self.short = 0;
-        if self.listening {
-            self.ask_for_echoes(false);
+        self.unasked = 0;
+        if self.asked != NOTHING {
+            self.ask_for(NOTHING);
         }
     }
 
-    fn ask_for_echoes(&mut self, listening: bool) {
-        self.listening = listening;
+    fn ask_for(&mut self, what: u32) {
+        self.unasked = 0;
+        self.asked = what;
         let own = &self.region.header().side(Role::Consumer).signals;
-        own.wants_echo
-            .store(u32::from(listening), Ordering::Relaxed); // a hint
+        own.wants_echo.store(what, Ordering::Relaxed); // a hint
     }
 
     /// Gives the room of the first `len` bytes, which are there, back to the

@@ -3,7 +3,7 @@
 use super::{Departure, adopt, corrupt};
 use crate::echo;
 use crate::error::Corruption;
-use crate::layout::Signals;
+use crate::layout::{ECHO, HAND_ON, Signals};
 use crate::position;
 use crate::region::Region;
 use crate::state::Role;
@@ -72,7 +72,7 @@ impl<R: Region> Writer<R> {
     /// Whether the reader asks for echoes.
     #[inline(always)]
     pub(crate) fn is_asked_for_echoes(&self) -> bool {
-        self.peer_signals().wants_echo.load(Ordering::Relaxed) != 0 // a hint
+        self.peer_signals().wants_echo.load(Ordering::Relaxed) == ECHO // a hint
     }
 
     /// Copies all of `bytes` if there is a reader and room that is known of, in
@@ -80,21 +80,20 @@ impl<R: Region> Writer<R> {
     /// then.
     #[inline(always)]
     pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
-        if self.is_asked_for_echoes() {
-            self.put_echoed(bytes)
-        } else {
-            self.put_unechoed(bytes)
+        match self.peer_signals().wants_echo.load(Ordering::Relaxed) {
+            ECHO if bytes.len() <= echo::MOST => self.put_echoed(bytes), // a hint
+            ECHO | HAND_ON => self.put_handed_on(bytes),
+            _ => self.put_unechoed(bytes),
         }
     }
 
-    /// As [`put_unechoed`](Self::put_unechoed) for a reader that asks for echoes: puts
-    /// the bytes beside the tail too, if it is they alone that are published
-    /// next; more than an echo holds are handed on.
+    /// For a reader that asks for echoes: puts the bytes beside the tail too, if
+    /// it is they alone that are published next.
     #[inline(never)]
     fn put_echoed(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail;
         // An echo ends at a tail.
-        let echoed = bytes.len() <= echo::MOST && self.pending() == 0;
+        let echoed = self.pending() == 0;
         if echoed {
             // The reader looks at that line all the time: have it come while
             // the rest is done.
@@ -105,7 +104,17 @@ impl<R: Region> Writer<R> {
         if put && echoed {
             let side = self.region.header().side(Role::Producer);
             side.echo.put(start, bytes); // P7
-        } else if put && bytes.len() <= echo::HANDED_ON {
+        }
+        put
+    }
+
+    /// For a reader that takes messages one at a time: has their lines where it
+    /// finds them.
+    #[inline(never)]
+    fn put_handed_on(&mut self, bytes: &[u8]) -> bool {
+        let start = self.tail;
+        let put = self.put_unechoed(bytes);
+        if put && bytes.len() <= echo::HANDED_ON {
             self.region.hand_on(start, bytes.len());
         }
         put
