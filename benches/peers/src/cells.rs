@@ -44,9 +44,10 @@ pub(crate) struct Extent {
     pub(crate) cpus: usize,
 }
 
-pub(crate) const QUESTIONS: [&str; 11] = [
+pub(crate) const QUESTIONS: [&str; 12] = [
     "throughput",
     "messages",
+    "instructions",
     "round trip",
     "parking",
     "wake",
@@ -63,6 +64,7 @@ pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
     match question {
         "throughput" => throughput(),
         "messages" => messages(),
+        "instructions" => instructions(),
         "round trip" => round_trip(),
         "parking" => parking(),
         "wake" => wake(),
@@ -160,15 +162,28 @@ fn messages() -> Vec<Cell> {
         .into()
 }
 
+/// Counted once: they are the same each time.
+fn instructions() -> Vec<Cell> {
+    [8, 64, 256, KIB]
+        .map(|block| {
+            let entrants = contenders::counters()
+                .map(|who| entrant(who, stream(block), Wait::Default))
+                .collect();
+            Cell {
+                rounds: 1,
+                ..cell("instructions", size(block), "", entrants)
+            }
+        })
+        .into()
+}
+
 fn round_trip() -> Vec<Cell> {
     [8, 64, KIB]
         .map(|block| {
-            cell(
-                "round trip",
-                size(block),
-                "ns",
-                everybody(Job::RoundTrip { block }, Wait::Spin),
-            )
+            let job = Job::RoundTrip { block };
+            let mut entrants = everybody(job, Wait::Spin);
+            entrants.push(entrant(contenders::mailbox(), job, Wait::Spin));
+            cell("round trip", size(block), "ns", entrants)
         })
         .into()
 }

@@ -65,6 +65,13 @@ enum Command {
     },
     /// Names the questions and the contenders
     List,
+    /// What valgrind runs to count instructions
+    #[command(hide = true)]
+    Exchange {
+        channel: String,
+        block: usize,
+        batches: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -97,6 +104,11 @@ fn act(command: Command) -> std::io::Result<()> {
         } => {
             readme::update(&Results::read(&results)?, &readme, &charts)?;
         }
+        Command::Exchange {
+            channel,
+            block,
+            batches,
+        } => contenders::instructions::exchange_as(&channel, block, batches)?,
         Command::List => {
             println!("questions: {}", cells::QUESTIONS.join(", "));
             for contender in contenders::all() {

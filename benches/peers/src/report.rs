@@ -44,6 +44,7 @@ pub(crate) fn heading(question: &str) -> &'static str {
     match question {
         "throughput" => "Throughput by block, GB/s",
         "messages" => "Messages, each published, millions a second",
+        "instructions" => "Instructions of a message, sent and received by one thread",
         "round trip" => "Round trip, spinning, ns",
         "parking" => "Round trip, both sides asleep, us",
         "wake" => "From a send to the return of a sleeping receive, us",

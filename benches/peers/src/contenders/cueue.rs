@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::channel::{Channel, Receiver, Sender, Spec, spin};
+use crate::channel::{Channel, Receiver, Sender, Spec, Threads, spin};
 
 pub(crate) struct Ring(cueue::Writer<u8>, cueue::Reader<u8>);
 
@@ -21,6 +21,12 @@ impl Channel for Ring {
 
     fn receiver(self) -> io::Result<Self::Receiver> {
         Ok(self.1)
+    }
+}
+
+impl Threads for Ring {
+    fn split(self) -> (cueue::Writer<u8>, cueue::Reader<u8>) {
+        (self.0, self.1)
     }
 }
 

@@ -10,12 +10,14 @@ mod futex;
 mod halves;
 #[cfg(feature = "iceoryx2")]
 mod iceoryx2;
+pub(crate) mod instructions;
 #[cfg(feature = "messages")]
 mod ipc_channel;
 #[cfg(feature = "messages")]
 mod ipc_ring;
 #[cfg(feature = "messages")]
 mod ipmpsc;
+mod mailbox;
 mod memcpy;
 mod mq;
 #[cfg(feature = "rings")]
@@ -127,6 +129,24 @@ pub(crate) fn bare_futex() -> Contender {
         run: processes::<futex::Word>,
         most: 8,
     }
+}
+
+/// A place each way: what a message takes at least, there and back.
+pub(crate) fn mailbox() -> Contender {
+    Contender {
+        name: "a bare place each way",
+        kind: Kind::Limit,
+        run: processes::<mailbox::Mailbox>,
+        most: 1 << 10,
+    }
+}
+
+/// The instructions of every contender that they can be counted of.
+pub(crate) fn counters() -> impl Iterator<Item = Contender> {
+    all().into_iter().filter_map(|contender| {
+        let run = instructions::counter(contender.name)?;
+        Some(Contender { run, ..contender })
+    })
 }
 
 /// What one core does with two copies, unchecked and checked, and what each of

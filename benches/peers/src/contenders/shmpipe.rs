@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::channel::{Channel, Receiver, Sender, Spec, Wait};
+use crate::channel::{Channel, Receiver, Sender, Spec, Threads, Wait};
 
 pub(crate) struct Ring(shmpipe::Ring);
 
@@ -31,6 +31,12 @@ impl Channel for Ring {
 
     fn receiver(self) -> io::Result<shmpipe::Consumer> {
         Ok(self.0.into_consumer()?)
+    }
+}
+
+impl Threads for Ring {
+    fn split(self) -> (shmpipe::Producer, shmpipe::Consumer) {
+        self.0.split().expect("both ends are free")
     }
 }
 
