@@ -175,7 +175,7 @@ impl Consumer {
     /// ```
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
-        match self.read_short(bytes) {
+        match self.read_known(bytes, INLINE) {
             Short::Done => Ok(bytes.len()),
             Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
             Short::Not => self.try_read_at_length(bytes),
@@ -184,17 +184,18 @@ impl Consumer {
 
     #[inline(never)]
     fn try_read_at_length(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
-        if self.read_known(bytes) {
-            return Ok(bytes.len());
+        match self.read_known(bytes, PUBLICATION) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.try_read_pieces(bytes),
         }
-        self.try_read_pieces(bytes)
     }
 
-    /// The most common case of a read: it is short, and so many bytes are known
-    /// to be there.
+    /// The common case of a read: it is of `most` bytes at most, no more than one
+    /// release carries, and so many bytes are known to be there.
     #[inline(always)]
-    fn read_short(&mut self, bytes: &mut [u8]) -> Short {
-        if !(1..=INLINE).contains(&bytes.len())
+    fn read_known(&mut self, bytes: &mut [u8], most: usize) -> Short {
+        if !(1..=most).contains(&bytes.len())
             || !self.end.is_usable()
             || !self.reader.get_known(bytes)
         {
@@ -211,20 +212,6 @@ impl Consumer {
         let (peer, head) = (self.reader.peer_signals(), self.reader.head());
         self.end.wake_unspared(peer, head);
         result
-    }
-
-    /// The common case: one release carries it, and so many bytes are known to
-    /// be there. `false` otherwise; nothing has happened then.
-    #[inline(always)]
-    fn read_known(&mut self, bytes: &mut [u8]) -> bool {
-        if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
-            return false;
-        }
-        let got = self.reader.get_known(bytes);
-        if got {
-            self.consume(bytes.len());
-        }
-        got
     }
 
     /// All cases.
@@ -272,38 +259,46 @@ impl Consumer {
         }
     }
 
-    /// As [`read`](io::Read::read) once a short read has found too little.
+    /// As [`read`](io::Read::read) of more than few bytes, or of few that are not
+    /// known to be there.
     #[inline(never)]
-    fn read_known_or_wait(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.known_or_heard(bytes) {
+    fn read_at_length(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.read_known(bytes, PUBLICATION) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.hear_or_read(bytes),
+        }
+    }
+
+    /// The same for [`read_exact`](io::Read::read_exact).
+    #[inline(never)]
+    fn read_exact_at_length(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        match self.read_known(bytes, PUBLICATION) {
+            Short::Done => Ok(()),
+            Short::DoneUnspared => self.wake_after(Ok(())),
+            Short::Not => self.hear_or_read_exact(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn hear_or_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.hear(bytes) {
             0 => self.wait_and_read(bytes),
             len => Ok(len),
         }
     }
 
-    /// As [`read_exact`](io::Read::read_exact) once a short read has found too
-    /// little.
     #[inline(never)]
-    fn read_exact_known_or_wait(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        let len = self.known_or_heard(bytes);
+    fn hear_or_read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let len = self.hear(bytes);
         if len == bytes.len() {
             return Ok(());
         }
         self.read_exact_or_wait(&mut bytes[len..])
     }
 
-    /// All of `bytes` if so many are known to be there, or as many as a short
-    /// message has, or 0.
-    #[inline(always)]
-    fn known_or_heard(&mut self, bytes: &mut [u8]) -> usize {
-        if bytes.len() > INLINE && self.read_known(bytes) {
-            return bytes.len();
-        }
-        self.hear(bytes)
-    }
-
-    /// Takes a short message beside the tail, if one comes in a moment and is to
-    /// be taken at once: its length, or 0.
+    /// Takes a message, if one comes in a moment and is to be taken at once: its
+    /// length, or 0.
     #[inline(always)]
     fn hear(&mut self, bytes: &mut [u8]) -> usize {
         if bytes.is_empty()
@@ -627,19 +622,19 @@ impl io::Read for Consumer {
     /// 0 is the end of the stream.
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.read_short(bytes) {
+        match self.read_known(bytes, INLINE) {
             Short::Done => Ok(bytes.len()),
             Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.read_known_or_wait(bytes),
+            Short::Not => self.read_at_length(bytes),
         }
     }
 
     #[inline]
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        match self.read_short(bytes) {
+        match self.read_known(bytes, INLINE) {
             Short::Done => Ok(()),
             Short::DoneUnspared => self.wake_after(Ok(())),
-            Short::Not => self.read_exact_known_or_wait(bytes),
+            Short::Not => self.read_exact_at_length(bytes),
         }
     }
 

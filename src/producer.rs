@@ -165,10 +165,11 @@ impl Producer {
 
     #[inline(never)]
     fn try_write_at_length(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
-        if self.write_known(bytes) {
-            return Ok(bytes.len());
+        match self.write_known(bytes) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.try_write_pieces(bytes),
         }
-        self.try_write_pieces(bytes)
     }
 
     /// The most common case of a write: it is short, there is somebody to read it,
@@ -182,6 +183,25 @@ impl Producer {
         {
             return Short::Not;
         }
+        self.publish_if_due()
+    }
+
+    /// The common case: one publication carries it, there is somebody to read it,
+    /// and there is room that is known of.
+    #[inline(always)]
+    fn write_known(&mut self, bytes: &[u8]) -> Short {
+        if !(1..=PUBLICATION).contains(&bytes.len())
+            || !self.end.is_usable()
+            || !self.writer.put_known(bytes)
+        {
+            return Short::Not;
+        }
+        self.publish_if_due()
+    }
+
+    /// Publishes what was written, unless a batch is to hold more.
+    #[inline(always)]
+    fn publish_if_due(&mut self) -> Short {
         if self.writer.pending() < self.batch {
             return Short::Done;
         }
@@ -196,23 +216,6 @@ impl Producer {
         let (peer, tail) = (self.writer.peer_signals(), self.writer.tail());
         self.end.wake_unspared(peer, tail);
         result
-    }
-
-    /// The common case: one publication carries it, there is somebody to read it,
-    /// and there is room that is known of. `false` otherwise; nothing has
-    /// happened then.
-    #[inline(always)]
-    fn write_known(&mut self, bytes: &[u8]) -> bool {
-        if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
-            return false;
-        }
-        if !self.writer.put_known(bytes) {
-            return false;
-        }
-        if self.writer.pending() >= self.batch {
-            self.publish_now();
-        }
-        true
     }
 
     /// All cases.

@@ -73,18 +73,20 @@ impl io::Write for Producer {
 impl Producer {
     #[inline(never)]
     fn write_at_length(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.write_known(bytes) {
-            return Ok(bytes.len());
+        match self.write_known(bytes) {
+            Short::Done => Ok(bytes.len()),
+            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
+            Short::Not => self.write_or_wait(bytes),
         }
-        self.write_or_wait(bytes)
     }
 
     #[inline(never)]
     fn write_all_at_length(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.write_known(bytes) {
-            return Ok(());
+        match self.write_known(bytes) {
+            Short::Done => Ok(()),
+            Short::DoneUnspared => self.wake_after(Ok(())),
+            Short::Not => self.write_all_or_wait(bytes),
         }
-        self.write_all_or_wait(bytes)
     }
 
     #[inline(never)]

@@ -100,7 +100,7 @@ impl<R: Region> Writer<R> {
             let side = self.region.header().side(Role::Producer);
             side.echo.prepare(bytes.len());
         }
-        let put = self.put_unechoed(bytes);
+        let put = self.put_and_go_on(bytes, false);
         if put && echoed {
             let side = self.region.header().side(Role::Producer);
             side.echo.put(start, bytes); // P7
@@ -113,7 +113,7 @@ impl<R: Region> Writer<R> {
     #[inline(never)]
     fn put_handed_on(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail;
-        let put = self.put_unechoed(bytes);
+        let put = self.put_and_go_on(bytes, false);
         if put && bytes.len() <= echo::HANDED_ON {
             self.region.hand_on(start, bytes.len());
         }
@@ -123,14 +123,22 @@ impl<R: Region> Writer<R> {
     /// As [`put_known`](Self::put_known), where echoes are not asked for.
     #[inline(always)]
     pub(crate) fn put_unechoed(&mut self, bytes: &[u8]) -> bool {
+        self.put_and_go_on(bytes, true)
+    }
+
+    /// The same; and whether more is to follow soon, so that its lines are worth
+    /// asking for before these bytes are published.
+    #[inline(always)]
+    fn put_and_go_on(&mut self, bytes: &[u8], soon: bool) -> bool {
         let len = bytes.len() as u64;
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
         let room = self.capacity - self.occupied();
-        if closed != self.forgotten
-            || room < len
-            || !self.region.copy_in_run(self.tail, bytes, room - len)
-        {
+        if closed != self.forgotten || room < len {
+            return false;
+        }
+        let beyond = if soon { room - len } else { 0 };
+        if !self.region.copy_in_run(self.tail, bytes, beyond) {
             return false;
         }
         step!(CopiedIn);
