@@ -97,13 +97,13 @@ impl Pacer {
     /// Whether what the next look finds is to be taken at once.
     #[inline]
     pub(crate) fn is_at_once(&self) -> bool {
-        self.looks > 0
+        self.looks > 0 || self.pace == Pace::Latency
     }
 
     /// Counts a look whose find was taken at once.
     #[inline]
     pub(crate) fn taken_at_once(&mut self) {
-        self.looks -= 1;
+        self.looks = self.looks.saturating_sub(1);
     }
 
     /// Whether nothing has come soon after what was found, each time that was
@@ -246,8 +246,11 @@ mod tests {
 
     #[test]
     fn latency_waits_for_nothing() {
-        let mut pacer = ready(Pace::Latency);
-        assert_eq!(gather(&mut pacer, 64, 1 << 20), (64, 0));
+        let mut pacer = Pacer::new(Pace::Latency);
+        for _ in 0..3 {
+            assert!(pacer.is_at_once(), "it may be heard");
+            assert_eq!(gather(&mut pacer, 64, 1 << 20), (64, 0));
+        }
     }
 
     #[test]
