@@ -48,7 +48,15 @@ fn figures_agree_while_bytes_stream() {
     let mut consumer = persistent().consumer(&path).unwrap();
     let id = producer.id().unwrap();
     let enough = AtomicBool::new(false);
+    /// Ends the stream also when a look fails.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     thread::scope(|scope| {
+        let _ends = Ends(&enough);
         scope.spawn(|| {
             let block = [7; 1000];
             let mut written = 0;
@@ -71,7 +79,6 @@ fn figures_agree_while_bytes_stream() {
             assert_eq!(ring.created, before.created);
             before = ring;
         }
-        enough.store(true, Ordering::Relaxed);
         assert!(before.written > 0);
     });
     let ring = Snapshot::of(id).unwrap();

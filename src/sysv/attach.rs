@@ -7,6 +7,7 @@
 //! `fork`, which gives the child attachments of its own, at the same addresses; their drop in the
 //! child detaches the child's.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ptr::{self, NonNull};
 
 use libc::{c_int, c_void};
@@ -190,6 +191,9 @@ pub(crate) fn look(id: SegmentId) -> Result<Attachment, SysvError> {
 /// How often an address is tried that another thread was faster to take.
 pub(super) const TRIES: usize = 16;
 
+/// Bytes of address space that later attempts are spread over.
+const FAR_BELOW: usize = 16 << 30;
+
 /// Attaches a segment of ordinary pages, and no other.
 ///
 /// A segment of huge pages (`SHM_HUGETLB`) takes more address space than the
@@ -203,11 +207,11 @@ pub(super) fn attach_ordinary(
     shown: &str,
 ) -> Result<Attachment, SysvError> {
     let len = super::stat(id)?.size; // how much room to look for
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
         // A place that was free a moment ago, and is no multiple of any huge
         // page's size.
         let room = len.saturating_add(page_size());
-        let hole = reserve(0, room, HUGE_PAGE.max(page_size()))?;
+        let hole = reserve(0, room, HUGE_PAGE.max(page_size()), attempt)?;
         let address = hole.as_ptr().wrapping_add(page_size());
         match attach_with(id, address, flags, shown) {
             Err(error) if matches!(error.kind(), SysvErrorKind::BadAddress { .. }) => {}
@@ -257,22 +261,27 @@ pub(super) fn attach_failed(
 
 /// Reserves `len` bytes of address space at a multiple of `align`, and finds `free` bytes behind
 /// them where nothing was mapped a moment ago. All are whole pages, and `align` is a power of two.
-pub(super) fn reserve(len: usize, free: usize, align: usize) -> Result<NonNull<u8>, SysvError> {
+///
+/// The kernel places mappings one below the other, so that what is free at the first attempt is
+/// where the next mapping of any thread goes. Later ones look at a random place far below.
+pub(super) fn reserve(
+    len: usize,
+    free: usize,
+    align: usize,
+    attempt: usize,
+) -> Result<NonNull<u8>, SysvError> {
     // The kernel aligns to a page by itself.
     let slack = align - page_size();
     // Saturated, it is more than mmap grants.
     let total = len.saturating_add(free).saturating_add(slack);
-    // SAFETY: without MAP_FIXED no existing mapping changes.
-    let start = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            total,
-            libc::PROT_NONE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        )
-    };
+    let mut start = map_nothing(ptr::null_mut(), total);
+    if attempt > 0 && start != libc::MAP_FAILED {
+        let below = random() % FAR_BELOW + total.next_multiple_of(page_size());
+        let hint = start.map_addr(|address| address.saturating_sub(below));
+        // SAFETY: the mapping made above, which nobody else knows.
+        unsafe { unmap(start.cast(), total) };
+        start = map_nothing(hint, total); // elsewhere, if it is not free there
+    }
     if start == libc::MAP_FAILED {
         let call = format_args!(
             "mmap(addr=NULL, length={total}, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)"
@@ -294,6 +303,26 @@ pub(super) fn reserve(len: usize, free: usize, align: usize) -> Result<NonNull<u
     Ok(NonNull::new(base).expect("mmap chose the address"))
 }
 
+/// A new mapping without access, at `hint` if that can be.
+fn map_nothing(hint: *mut c_void, len: usize) -> *mut c_void {
+    // SAFETY: without MAP_FIXED no existing mapping changes.
+    unsafe {
+        libc::mmap(
+            hint,
+            len,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    }
+}
+
+/// Another number each time, in each thread.
+fn random() -> usize {
+    RandomState::new().build_hasher().finish() as usize
+}
+
 /// Failure is ignored: it leaves address space reserved and nothing else.
 ///
 /// # Safety
@@ -303,5 +332,24 @@ pub(super) unsafe fn unmap(start: *mut u8, len: usize) {
     if len > 0 {
         // SAFETY: the range is the caller's, and unused.
         unsafe { libc::munmap(start.cast::<c_void>(), len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by a test of snapshots beside others: what one thread had found free, the next
+    /// mapping of another took, sixteen times in a row, and a segment was refused as one of huge
+    /// pages.
+    #[test]
+    fn a_later_attempt_looks_elsewhere() {
+        let room = 3 * page_size();
+        let place = |attempt| reserve(0, room, HUGE_PAGE, attempt).unwrap().addr().get();
+        let later = [1, 1, 2, 3].map(place);
+        for (at, place) in later.iter().enumerate() {
+            assert!(place.is_multiple_of(HUGE_PAGE));
+            assert!(!later[..at].contains(place), "{later:x?}");
+        }
     }
 }

@@ -195,7 +195,7 @@ pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, Sys
 
     // Saturated, it is more than can be reserved.
     let len = segment_len.saturating_add(capacity);
-    let base = reserve(len, 0, alignment(segment_len, page_size))?;
+    let base = reserve(len, 0, alignment(segment_len, page_size), 0)?;
     // SAFETY: `reserve` made segment_len + capacity bytes, and segment_len > 0.
     let second = unsafe { base.add(capacity) };
     // Where this fails, the kernel may have unmapped the range of the call already, and another
@@ -223,13 +223,16 @@ pub(crate) fn attach_double_own(
     header_len: usize,
     segment_len: usize,
 ) -> Result<DoubleView, SysvError> {
-    let mut tries = 1..TRIES;
+    let mut attempt = 0;
     loop {
-        match try_double_own(id, header_len, segment_len) {
+        match try_double_own(id, header_len, segment_len, attempt) {
             // Another thread was faster to take the place.
             Err(error)
                 if matches!(error.kind(), SysvErrorKind::BadAddress { .. })
-                    && tries.next().is_some() => {}
+                    && attempt + 1 < TRIES =>
+            {
+                attempt += 1;
+            }
             attached => return attached,
         }
     }
@@ -239,9 +242,11 @@ fn try_double_own(
     id: SegmentId,
     header_len: usize,
     segment_len: usize,
+    attempt: usize,
 ) -> Result<DoubleView, SysvError> {
     let capacity = segment_len - header_len;
-    let base = reserve(capacity, segment_len, alignment(segment_len, page_size()))?;
+    let align = alignment(segment_len, page_size());
+    let base = reserve(capacity, segment_len, align, attempt)?;
     // SAFETY: `reserve` made capacity bytes.
     let second = unsafe { base.add(capacity) };
     // Where nothing is, so that it replaces nothing, whatever the id stands for by now; and while

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 
-use shmpipe::OpenError;
 use shmpipe::sysv::{self, SegmentId, SysvErrorKind};
+use shmpipe::{OpenError, Snapshot};
 
 use crate::common::kill::{open, options};
 use crate::common::{Segment, TempPath, alone, bytes_of, page};
@@ -97,4 +97,28 @@ fn a_path_that_leads_to_huge_pages_is_refused() {
             assert!(bytes_of(segment.id).iter().all(|&byte| byte == 0));
         },
     );
+}
+
+/// Found by a test of snapshots beside others: what one thread found free, the next mapping of
+/// another took, sixteen times in a row, and an ordinary segment was taken for one of huge pages.
+#[test]
+fn threads_that_attach_at_once_are_not_refused() {
+    const THREADS: usize = 12;
+    const LOOKS: usize = 1500;
+    let (producer, consumer) = options(page()).anonymous().unwrap().split().unwrap();
+    let id = producer.id().unwrap();
+    std::thread::scope(|scope| {
+        for at in 0..THREADS {
+            scope.spawn(move || {
+                for _ in 0..LOOKS {
+                    match at % 3 {
+                        0 => std::thread::spawn(|| ()).join().unwrap(),
+                        1 => drop(sysv::attach_double(id, page()).unwrap()),
+                        _ => drop(Snapshot::of(id).unwrap()),
+                    }
+                }
+            });
+        }
+    });
+    drop(consumer);
 }
