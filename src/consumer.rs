@@ -312,6 +312,8 @@ impl Consumer {
         if len > 0 {
             self.wake_producer();
             self.pacer.taken_at_once();
+            let alone = self.pacer.finds_nothing_more();
+            self.reader.note(len as u64, alone);
         }
         len
     }

@@ -69,8 +69,8 @@ const LINE: usize = 64;
 /// Bytes of the longest copy that is made without a call.
 pub(crate) const INLINE: usize = 64;
 
-/// Copies `len` bytes from private memory into the shared ring, and asks for the lines `ahead` bytes
-/// after them, to write to them next: a hint, which touches none of them.
+/// Copies `len` bytes from private memory into the shared ring, and asks for the line `ahead` bytes
+/// after each that is copied to, to write to it next: a hint, which touches none. 0 asks for none.
 ///
 /// # Safety
 ///
@@ -127,6 +127,9 @@ pub(crate) fn fetch(place: *const u8) {
 /// Asks the processor to move the lines of `len` bytes at `place` from its own caches to the one
 /// that it shares with others, which read them sooner there. Touches no memory, as [`prepare`].
 pub(crate) fn demote(place: *const u8, len: usize) {
+    if len == 0 {
+        return;
+    }
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         let first = place.map_addr(|address| address & !(LINE - 1));
@@ -141,8 +144,8 @@ pub(crate) fn demote(place: *const u8, len: usize) {
     let _ = (place, len);
 }
 
-/// Copies `len` bytes out of the shared ring into private memory, and asks for the lines `ahead`
-/// bytes after them, to read them next: a hint, which touches none of them.
+/// Copies `len` bytes out of the shared ring into private memory, and asks for the line `ahead`
+/// bytes after each that is copied, to read it next: a hint, which touches none. 0 asks for none.
 ///
 /// # Safety
 ///

@@ -270,7 +270,8 @@ impl Endpoint {
         self.effort.wake(own, peer, position);
     }
 
-    /// Whether what was published needs no [`wake`](Self::wake).
+    /// What became of a short call that has published: done, unless a
+    /// [`wake`](Self::wake) may be needed.
     #[inline(always)]
     pub(crate) fn spares(&self, peer: &Signals) -> Short {
         if self.effort.is_spared(peer) {
@@ -299,9 +300,9 @@ impl Endpoint {
         self.wait_by(wanted, spinning, Duration::ZERO, deadline, |_| ready())
     }
 
-    /// The same for a caller that does not look all the time, but leaves the
-    /// peer's line alone for `rest` between two looks, and that would rather have
-    /// plenty, while it spins anyway and is to sleep after that.
+    /// The same for a caller that leaves the peer's line alone for `rest` between two
+    /// looks. While it spins before a sleep, it waits for plenty; then it takes the
+    /// least.
     pub(crate) fn wait_for_plenty<T>(
         &mut self,
         wanted: u64,

@@ -64,9 +64,9 @@ pub(crate) const EXPLICIT_CAPACITY: u32 = 1;
 /// that bytes may be in the ring at any time.
 pub(crate) const UNWAITED: u32 = 2;
 
-/// In [`Signals::wants_echo`]: short messages are echoed.
+/// In [`Signals::wants_echo`]: short messages are echoed, longer ones handed on.
 pub(crate) const ECHO: u32 = 1;
-/// The same: longer ones are handed on.
+/// The same: longer ones are handed on, and short ones are as ever.
 pub(crate) const HAND_ON: u32 = 2;
 
 /// What the segment is. Written once.

@@ -56,7 +56,7 @@ const ENOUGH: u64 = 1 << 20;
 /// Looks without waiting after a wait that did not pay, at most.
 const MOST_LOOKS: u32 = 1023;
 
-/// What [`Pacer::backoff`] comes to when that has been so eight times in a row.
+/// What [`Pacer::backoff`] comes to when seven waits in a row have not paid.
 const ALONE: u32 = 255;
 
 /// What one handle knows of its peer's pace.
@@ -120,7 +120,7 @@ impl Pacer {
         mut look: impl FnMut() -> Result<u64, E>,
     ) -> Result<u64, E> {
         let (slow, fast) = match self.pace {
-            Pace::Latency => return Ok(found),
+            Pace::Latency => return Ok(found), // which is at once anyway
             Pace::Balanced => BALANCED,
             Pace::Throughput => THROUGHPUT,
         };

@@ -22,6 +22,10 @@ use crate::sync::Ordering;
 
 pub(crate) use write::no_room;
 
+/// Looks that find no more room than before, after which a reader counts as
+/// idle: some microseconds.
+const IDLE_LOOKS: u32 = 8;
+
 /// The end of a ring that bytes are written to.
 ///
 /// [`Write`](std::io::Write) blocks while the ring is full;
@@ -272,16 +276,10 @@ impl Producer {
     #[inline]
     pub(crate) fn publish(&mut self) {
         if self.writer.pending() > 0 {
-            self.publish_now();
+            self.writer.publish();
+            let (peer, tail) = (self.writer.peer_signals(), self.writer.tail());
+            self.end.wake(peer, tail);
         }
-    }
-
-    /// As [`publish`](Self::publish), knowing that there is something.
-    #[inline]
-    fn publish_now(&mut self) {
-        self.writer.publish();
-        let (peer, tail) = (self.writer.peer_signals(), self.writer.tail());
-        self.end.wake(peer, tail);
     }
 
     /// Writes all of `bytes` before `deadline`, or says how far it came.
@@ -325,42 +323,45 @@ impl Producer {
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
         // A reader that is a ring behind has more to do than to be watched.
-        // Nor does a writer get far that follows right behind: it takes lines that
-        // the reader has hardly let go.
+        // A writer that follows right behind it takes lines that it has hardly let
+        // go. So while the reader goes on, half of the ring is waited for.
         let capacity = self.writer.region().capacity();
         let rest = pace::until_room(capacity);
         let plenty = least.max(capacity / 2);
-        let (end, wanted, mut ready) = self.wait_for_room_parts(worth_a_wake);
-        end.wait_for_plenty(wanted, rest, deadline, |need| match need {
-            Need::Least => ready(least),
-            Need::Plenty => ready(plenty),
+        let (end, wanted, mut room) = self.wait_for_room_parts(worth_a_wake);
+        let (mut before, mut idle) = (0, 0);
+        end.wait_for_plenty(wanted, rest, deadline, |need| {
+            let room = room()?;
+            idle = if room == before { idle + 1 } else { 0 };
+            before = room;
+            let enough = match need {
+                Need::Plenty if idle < IDLE_LOOKS => plenty,
+                Need::Least | Need::Plenty => least,
+            };
+            Ok((room >= enough).then_some(()))
         })
     }
 
     /// What it takes to wait for that, all that was held back being published:
-    /// who waits, the head that is worth a wake, and what tells whether there is so
-    /// much room.
+    /// who waits, the head that is worth a wake, and what tells how much room there
+    /// is.
     pub(crate) fn wait_for_room_parts(
         &mut self,
         worth_a_wake: u64,
-    ) -> (
-        &mut Endpoint,
-        u64,
-        impl FnMut(u64) -> Result<Option<()>, Blocked>,
-    ) {
+    ) -> (&mut Endpoint, u64, impl FnMut() -> Result<u64, Blocked>) {
         self.publish();
         // The head at which that much is free.
         let capacity = self.writer.region().capacity();
         let all_free = self.writer.tail().wrapping_sub(capacity);
         let wanted = all_free.wrapping_add(worth_a_wake);
         let writer = &mut self.writer;
-        let ready = move |least| {
+        let room = move || {
             if writer.peer_departure()? != Departure::Open {
                 return Err(Broken::ConsumerClosed.into());
             }
-            Ok((writer.room(least)? >= least).then_some(()))
+            Ok(writer.room(u64::MAX)?)
         };
-        (&mut self.end, wanted, ready)
+        (&mut self.end, wanted, room)
     }
 
     /// Writes all of `bytes` before `deadline`, blocking while the ring is

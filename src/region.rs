@@ -9,9 +9,10 @@
 //!    at any time, and a reference promises that nobody does. The words of the
 //!    header are atomics, which make no such promise.
 //! 2. A copy names a position, and the region finds the place. A span of up to
-//!    the capacity is one copy; wrapping round is the region's business.
-//! 3. Bounds are checked here again, against the capacity that was verified
-//!    when the region was made, whatever the caller has checked.
+//!    the capacity is one copy; wrapping round is the region's business, but for
+//!    those that are asked for as one run.
+//! 3. Bounds are checked here again, against the memory that was verified when
+//!    the region was made, whatever the caller has checked.
 
 use crate::error::Incompatible;
 use crate::layout::Header;

@@ -213,8 +213,9 @@ impl AsyncProducer {
                 self.parking.moved();
                 return Poll::Ready(Ok(value));
             }
-            let (end, wanted, mut ready) = self.producer.wait_for_room_parts(worth_a_wake);
-            ready!(self.parking.poll(end, context, wanted, || ready(least)))?;
+            let (end, wanted, mut room) = self.producer.wait_for_room_parts(worth_a_wake);
+            let ready = || Ok((room()? >= least).then_some(()));
+            ready!(self.parking.poll(end, context, wanted, ready))?;
         }
     }
 }

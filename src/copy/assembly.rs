@@ -252,9 +252,9 @@ unsafe fn long_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
 /// With a `$lead` of 8 the first and the last 8 bytes go as words, for the reason given at
 /// `copy_in`. Two vectors follow and two precede them; up to `2 * $lead + 4 * $width` bytes they
 /// meet. Otherwise four at a time, aligned at the destination, start within the leading two and
-/// stop once less than two vectors are missing before the trailing two; then those two are moved.
-/// `$hint` asks for a line `ahead` of that of the shared side, for each line that is copied, but
-/// where all four vectors meet.
+/// stop once at most two vectors are missing before the trailing two; then those two are moved.
+/// `$hint` asks for the line that is `ahead` bytes after each line of the shared side: `$here` is
+/// the register that goes through it, `$end` the one that stands before its last vectors.
 #[cfg(target_arch = "x86_64")]
 macro_rules! vectors {
     ($(#[$doc:meta])* $name:ident, $width:literal, $register:literal, $move:literal,
@@ -315,8 +315,8 @@ macro_rules! vectors {
                     concat!($move, " ", $register, "1, [r8 + {w}]"),
                     concat!($move, " [r9], ", $register, "0"),
                     concat!($move, " [r9 + {w}], ", $register, "1"),
-                    concat!($hint, " [", $end, " + r10 + 64]"),
-                    concat!($hint, " [", $end, " + r10 + 128]"),
+                    concat!($hint, " [", $end, " + r10 + 2*{w}]"),
+                    concat!($hint, " [", $end, " + r10 + 4*{w} - 1]"),
                     "4:",
                     $finish,
                     w = const $width,
@@ -392,7 +392,7 @@ vectors!(out
 ///
 /// Two vectors follow the first word and two precede the last; up to 80 bytes they meet.
 /// Otherwise four at a time, aligned at the destination, start within the leading two and stop
-/// once less than two vectors are missing before the trailing two; then those two are moved.
+/// once at most two vectors are missing before the trailing two; then those two are moved.
 ///
 /// # Safety
 ///

@@ -29,13 +29,12 @@ use crate::sysv::{self, DoubleView, Key, SegmentId, SysvError};
 /// drives them out by itself.
 const SMALL_RING: u64 = 512 << 10;
 
-/// How far ahead of its copies a side asks for lines, in bytes: the writer to its
-/// first cache, the reader to its second.
+/// Bytes of the shortest read that is worth handing back.
+const SHORTEST_HANDED_BACK: u64 = 1 << 10;
+
+/// How far ahead of its copies a side asks for lines, in bytes.
 const WRITER_AHEAD: usize = 1 << 10;
 const READER_AHEAD: usize = 4 << 10;
-
-/// Bytes of the shortest read that is worth it.
-const SHORTEST_HANDED_BACK: u64 = 1 << 10;
 
 /// Mapped memory whose header has been checked. Clones share an attachment,
 /// which ends with the last of them.

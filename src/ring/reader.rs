@@ -51,7 +51,8 @@ pub(crate) struct Reader<R> {
     unasked: u32,
     /// What the writer is asked for, as in [`Signals::wants_echo`].
     asked: u32,
-    /// Whether the last echo was on more than the line of the tail.
+    /// Whether the last message was of a length whose echo is on more than the line
+    /// of the tail.
     far: bool,
 }
 
@@ -156,8 +157,8 @@ impl<R: Region> Reader<R> {
                 .get(self.head, bytes) // P7
     }
 
-    /// Whether a short message may come beside the tail next: the writer is asked
-    /// for echoes, and nothing is known to be there to read.
+    /// Whether a message may come by itself next: the writer is asked for what suits
+    /// such ones, and nothing is known to be there to read.
     #[inline]
     pub(crate) fn may_hear(&self) -> bool {
         self.asked != NOTHING && self.known() == 0

@@ -113,8 +113,9 @@ impl<R: Region> Writer<R> {
     #[inline(never)]
     fn put_handed_on(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail;
+        let alone = self.pending() == 0; // not of a batch that is published later
         let put = self.put_and_go_on(bytes, false);
-        if put && bytes.len() <= echo::HANDED_ON {
+        if put && alone && bytes.len() <= echo::HANDED_ON {
             self.region.hand_on(start, bytes.len());
         }
         put
