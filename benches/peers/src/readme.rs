@@ -13,7 +13,7 @@ use crate::verdict;
 const BEGIN: &str = "<!-- figures: begin -->";
 const END: &str = "<!-- figures: end -->";
 /// The questions whose tables stand in the README; the bars cover the others.
-const TABLES: [&str; 3] = ["throughput", "messages", "round trip"];
+const TABLES: [&str; 4] = ["throughput", "messages", "instructions", "round trip"];
 
 pub(crate) fn update(results: &Results, readme: &Path, folder: &Path) -> io::Result<()> {
     let text = std::fs::read_to_string(readme)?;
