@@ -461,6 +461,8 @@ fn asleep<T: Send + 'static>(
         assert!(start.elapsed() < STUCK, "nobody sleeps");
         std::thread::yield_now();
     }
+    // It has said so, and looks once more before it does.
+    std::thread::sleep(Duration::from_millis(50));
     thread
 }
 
