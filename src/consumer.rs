@@ -175,20 +175,16 @@ impl Consumer {
     /// ```
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
-        match self.read_known(bytes, INLINE) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.try_read_at_length(bytes),
-        }
+        let len = bytes.len();
+        let short = self.read_known(bytes, INLINE);
+        self.end_with(short, Ok(len), |this| this.try_read_at_length(bytes))
     }
 
     #[inline(never)]
     fn try_read_at_length(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
-        match self.read_known(bytes, PUBLICATION) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.try_read_pieces(bytes),
-        }
+        let len = bytes.len();
+        let short = self.read_known(bytes, PUBLICATION);
+        self.end_with(short, Ok(len), |this| this.try_read_pieces(bytes))
     }
 
     /// The common case of a read: it is of `most` bytes at most, no more than one
@@ -203,6 +199,17 @@ impl Consumer {
         }
         self.reader.release(bytes.len() as u64);
         self.end.spares(self.reader.peer_signals())
+    }
+
+    /// Ends a call: with `done`, once the producer is woken if need be, or if nothing has
+    /// happened yet, with what `otherwise` makes of it.
+    #[inline(always)]
+    fn end_with<T>(&mut self, short: Short, done: T, otherwise: impl FnOnce(&mut Self) -> T) -> T {
+        match short {
+            Short::Done => done,
+            Short::DoneUnspared => self.wake_after(done),
+            Short::Not => otherwise(self),
+        }
     }
 
     /// Wakes the producer if need be, and gives back `result`.
@@ -263,21 +270,16 @@ impl Consumer {
     /// known to be there.
     #[inline(never)]
     fn read_at_length(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.read_known(bytes, PUBLICATION) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.hear_or_read(bytes),
-        }
+        let len = bytes.len();
+        let short = self.read_known(bytes, PUBLICATION);
+        self.end_with(short, Ok(len), |this| this.hear_or_read(bytes))
     }
 
     /// The same for [`read_exact`](io::Read::read_exact).
     #[inline(never)]
     fn read_exact_at_length(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        match self.read_known(bytes, PUBLICATION) {
-            Short::Done => Ok(()),
-            Short::DoneUnspared => self.wake_after(Ok(())),
-            Short::Not => self.hear_or_read_exact(bytes),
-        }
+        let short = self.read_known(bytes, PUBLICATION);
+        self.end_with(short, Ok(()), |this| this.hear_or_read_exact(bytes))
     }
 
     #[inline(never)]
@@ -624,20 +626,15 @@ impl io::Read for Consumer {
     /// 0 is the end of the stream.
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.read_known(bytes, INLINE) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.read_at_length(bytes),
-        }
+        let len = bytes.len();
+        let short = self.read_known(bytes, INLINE);
+        self.end_with(short, Ok(len), |this| this.read_at_length(bytes))
     }
 
     #[inline]
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        match self.read_known(bytes, INLINE) {
-            Short::Done => Ok(()),
-            Short::DoneUnspared => self.wake_after(Ok(())),
-            Short::Not => self.read_exact_at_length(bytes),
-        }
+        let short = self.read_known(bytes, INLINE);
+        self.end_with(short, Ok(()), |this| this.read_exact_at_length(bytes))
     }
 
     /// Reads into the parts one after the other what is there, at least one

@@ -296,33 +296,21 @@ impl Endpoint {
         deadline: Option<Instant>,
         mut ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
-        let spinning = self.spinning();
-        self.wait_by(wanted, spinning, Duration::ZERO, deadline, |_| ready())
+        self.wait_for_plenty(wanted, Duration::ZERO, deadline, |_| ready())
     }
 
     /// The same for a caller that leaves the peer's line alone for `rest` between two
     /// looks. While it spins before a sleep, it waits for plenty; then it takes the
     /// least.
+    #[inline]
     pub(crate) fn wait_for_plenty<T>(
         &mut self,
         wanted: u64,
         rest: Duration,
         deadline: Option<Instant>,
-        ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
-    ) -> Result<T, Blocked> {
-        let spinning = self.spinning();
-        self.wait_by(wanted, spinning, rest, deadline, ready)
-    }
-
-    #[inline]
-    fn wait_by<T>(
-        &mut self,
-        wanted: u64,
-        spinning: Spinning,
-        rest: Duration,
-        deadline: Option<Instant>,
         mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
+        let spinning = self.spinning();
         let need = match spinning {
             Spinning::For(_) => Need::Plenty,
             Spinning::Not | Spinning::Always => Need::Least,

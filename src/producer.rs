@@ -160,20 +160,16 @@ impl Producer {
     /// ```
     #[inline]
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
-        match self.write_short(bytes) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.try_write_at_length(bytes),
-        }
+        let short = self.write_short(bytes);
+        self.end_with(short, Ok(bytes.len()), |this| {
+            this.try_write_at_length(bytes)
+        })
     }
 
     #[inline(never)]
     fn try_write_at_length(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
-        match self.write_known(bytes) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.try_write_pieces(bytes),
-        }
+        let short = self.write_known(bytes);
+        self.end_with(short, Ok(bytes.len()), |this| this.try_write_pieces(bytes))
     }
 
     /// The most common case of a write: it is short, there is somebody to read it,
@@ -211,6 +207,17 @@ impl Producer {
         }
         self.writer.publish();
         self.end.spares(self.writer.peer_signals())
+    }
+
+    /// Ends a call: with `done`, once the consumer is woken if need be, or if nothing has
+    /// happened yet, with what `otherwise` makes of it.
+    #[inline(always)]
+    fn end_with<T>(&mut self, short: Short, done: T, otherwise: impl FnOnce(&mut Self) -> T) -> T {
+        match short {
+            Short::Done => done,
+            Short::DoneUnspared => self.wake_after(done),
+            Short::Not => otherwise(self),
+        }
     }
 
     /// Wakes the consumer if need be, and gives back `result`.

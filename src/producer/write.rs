@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 
 use super::Producer;
-use crate::endpoint::{Blocked, Short};
+use crate::endpoint::Blocked;
 use crate::error::timed_out;
 
 impl io::Write for Producer {
@@ -12,20 +12,14 @@ impl io::Write for Producer {
     /// next call then gives the reason.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.write_short(bytes) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.write_at_length(bytes),
-        }
+        let short = self.write_short(bytes);
+        self.end_with(short, Ok(bytes.len()), |this| this.write_at_length(bytes))
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.write_short(bytes) {
-            Short::Done => Ok(()),
-            Short::DoneUnspared => self.wake_after(Ok(())),
-            Short::Not => self.write_all_at_length(bytes),
-        }
+        let short = self.write_short(bytes);
+        self.end_with(short, Ok(()), |this| this.write_all_at_length(bytes))
     }
 
     /// Writes the parts one after the other, as many as there is room for, and
@@ -73,20 +67,14 @@ impl io::Write for Producer {
 impl Producer {
     #[inline(never)]
     fn write_at_length(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.write_known(bytes) {
-            Short::Done => Ok(bytes.len()),
-            Short::DoneUnspared => self.wake_after(Ok(bytes.len())),
-            Short::Not => self.write_or_wait(bytes),
-        }
+        let short = self.write_known(bytes);
+        self.end_with(short, Ok(bytes.len()), |this| this.write_or_wait(bytes))
     }
 
     #[inline(never)]
     fn write_all_at_length(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.write_known(bytes) {
-            Short::Done => Ok(()),
-            Short::DoneUnspared => self.wake_after(Ok(())),
-            Short::Not => self.write_all_or_wait(bytes),
-        }
+        let short = self.write_known(bytes);
+        self.end_with(short, Ok(()), |this| this.write_all_or_wait(bytes))
     }
 
     #[inline(never)]

@@ -14,49 +14,56 @@ const BATCH: u64 = 64;
 /// The subcommand of this program that valgrind runs.
 pub(crate) const COMMAND: &str = "exchange";
 
-/// A kind of channel, by the name of its type, and what it does there.
-type Exchange = (&'static str, fn(usize, u64));
-
-fn exchanges() -> Vec<Exchange> {
-    fn exchange_of<C: Threads>() -> Exchange {
-        (std::any::type_name::<C>(), exchange::<C>)
-    }
-    #[allow(unused_mut)] // where no feature is on
-    let mut all = vec![
-        exchange_of::<super::shmpipe::Ring>(),
-        exchange_of::<super::rtrb::Ring>(),
-    ];
-    #[cfg(feature = "rings")]
-    all.extend([
-        exchange_of::<super::ringbuf::Ring>(),
-        exchange_of::<super::bbqueue::Ring>(),
-        exchange_of::<super::cueue::Ring>(),
-    ]);
-    all
+/// A contender that can be had in one thread.
+struct Countable {
+    name: &'static str,
+    /// The name of the channel's type.
+    channel: &'static str,
+    run: Run,
+    exchange: fn(usize, u64),
 }
 
-/// What counts the instructions of the channel called so, if it can be had in
+impl Countable {
+    fn of<C: Threads>(name: &'static str) -> Countable {
+        Countable {
+            name,
+            channel: std::any::type_name::<C>(),
+            run: counted::<C>,
+            exchange: exchange::<C>,
+        }
+    }
+
+    fn all() -> Vec<Countable> {
+        #[allow(unused_mut)] // where no feature is on
+        let mut all = vec![
+            Countable::of::<super::shmpipe::Ring>("shmpipe"),
+            Countable::of::<super::rtrb::Ring>("rtrb"),
+        ];
+        #[cfg(feature = "rings")]
+        all.extend([
+            Countable::of::<super::ringbuf::Ring>("ringbuf"),
+            Countable::of::<super::bbqueue::Ring>("bbqueue"),
+            Countable::of::<super::cueue::Ring>("cueue"),
+        ]);
+        all
+    }
+}
+
+/// What counts the instructions of the contender called so, if it can be had in
 /// one thread.
 pub(crate) fn counter(name: &str) -> Option<Run> {
-    match name {
-        "shmpipe" => Some(counted::<super::shmpipe::Ring>),
-        "rtrb" => Some(counted::<super::rtrb::Ring>),
-        #[cfg(feature = "rings")]
-        "ringbuf" => Some(counted::<super::ringbuf::Ring>),
-        #[cfg(feature = "rings")]
-        "bbqueue" => Some(counted::<super::bbqueue::Ring>),
-        #[cfg(feature = "rings")]
-        "cueue" => Some(counted::<super::cueue::Ring>),
-        _ => None,
-    }
+    let mut all = Countable::all().into_iter();
+    all.find(|one| one.name == name).map(|one| one.run)
 }
 
 /// Sends and receives messages of `block` bytes, in this thread: the work of
 /// [`COMMAND`]. Never returns.
 pub(crate) fn exchange_as(channel: &str, block: usize, batches: u64) -> std::io::Result<()> {
-    let exchange = exchanges().into_iter().find(|(name, _)| *name == channel);
-    let (_, exchange) = exchange.ok_or_else(|| std::io::Error::other("no such channel"))?;
-    exchange(block, batches);
+    let one = Countable::all()
+        .into_iter()
+        .find(|one| one.channel == channel);
+    let one = one.ok_or_else(|| std::io::Error::other("no such channel"))?;
+    (one.exchange)(block, batches);
     // Without detaching, which valgrind takes amiss of memory that was attached
     // over other memory.
     sys::end(0)
