@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::pace::Pacer;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
-use crate::ring::{Departure, PUBLICATION, Reader, Readiness};
+use crate::ring::{self, Departure, PUBLICATION, Reader, Readiness};
 use crate::roles::Claim;
 use crate::state::Role;
 use crate::sync::Ordering;
@@ -242,7 +242,8 @@ impl Consumer {
     /// What one release carries, or as much of it as there is.
     #[inline]
     fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Broken> {
-        let most = bytes.len().min(PUBLICATION);
+        let capacity = self.reader.region().capacity();
+        let most = bytes.len().min(ring::release(capacity));
         match self.reader.get(&mut bytes[..most]) {
             Ok(0) => Ok(0),
             Ok(len) => {

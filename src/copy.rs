@@ -51,6 +51,8 @@ use assembly as implementation;
 )))]
 use portable as implementation;
 
+mod caches;
+
 #[cfg(any(
     test,
     not(all(
@@ -62,8 +64,9 @@ mod portable;
 
 use std::ptr;
 
+pub(crate) use caches::Caches;
+
 /// Bytes of a line of the processor's.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
 const LINE: usize = 64;
 
 /// Bytes of the longest copy that is made without a call.
@@ -124,24 +127,34 @@ pub(crate) fn fetch(place: *const u8) {
     let _ = place;
 }
 
+/// As [`prepare`], of the lines of `len` bytes at `place`.
+pub(crate) fn prepare_all(place: *const u8, len: usize) {
+    each_line(place, len, prepare);
+}
+
 /// Asks the processor to move the lines of `len` bytes at `place` from its own caches to the one
 /// that it shares with others, which read them sooner there. Touches no memory, as [`prepare`].
 pub(crate) fn demote(place: *const u8, len: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    each_line(place, len, |line| {
+        // SAFETY: as in `prepare`.
+        unsafe {
+            std::arch::asm!("cldemote [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+    });
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = (place, len);
+}
+
+/// Calls `hint` for a place in each line of `len` bytes at `place`.
+fn each_line(place: *const u8, len: usize, hint: impl Fn(*const u8)) {
     if len == 0 {
         return;
     }
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        let first = place.map_addr(|address| address & !(LINE - 1));
-        for line in (0..place.addr() - first.addr() + len).step_by(LINE) {
-            // SAFETY: as in `prepare`.
-            unsafe {
-                std::arch::asm!("cldemote [{}]", in(reg) first.wrapping_add(line), options(nostack, preserves_flags, readonly));
-            }
-        }
+    let first = place.map_addr(|address| address & !(LINE - 1));
+    for line in (0..place.addr() - first.addr() + len).step_by(LINE) {
+        hint(first.wrapping_add(line));
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = (place, len);
 }
 
 /// Copies `len` bytes out of the shared ring into private memory, and asks for the line `ahead`
@@ -162,25 +175,19 @@ pub(crate) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, ahead: u
     unsafe { implementation::copy_out(dst, src, len, ahead) }
 }
 
-/// Whether it pays to [`take_over`] lines of a small ring here: on processors of AMD's. Those of
-/// Intel's hand a line over by themselves to whoever reads what another has written, and a store
-/// more costs a tenth.
-#[inline]
-pub(crate) fn takes_over() -> bool {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        use std::sync::OnceLock;
-        static TAKES_OVER: OnceLock<bool> = OnceLock::new();
-        *TAKES_OVER.get_or_init(|| {
-            #[allow(unused_unsafe)] // safe to call in newer Rust
-            // SAFETY: every x86-64 processor has the instruction, and leaf 0.
-            let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
-            let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
-            matches!(name.as_flattened(), b"AuthenticAMD" | b"HygonGenuine")
-        })
+/// As [`copy_out`], from the last byte to the first, as far as that can be done faster than one by
+/// one. Asks for no lines.
+///
+/// # Safety
+///
+/// As for [`copy_out`].
+pub(crate) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
+    if cfg!(shmpipe_plain_copy) {
+        // SAFETY: as in `copy_out`.
+        return unsafe { ptr::copy_nonoverlapping(src, dst, len) };
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    false
+    // SAFETY: the caller has the same duties.
+    unsafe { implementation::copy_out_back(dst, src, len) }
 }
 
 /// Takes the lines that end within `len` bytes at `place` into this processor's cache alone, by

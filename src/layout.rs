@@ -64,6 +64,8 @@ pub(crate) const EXPLICIT_CAPACITY: u32 = 1;
 /// that bytes may be in the ring at any time.
 pub(crate) const UNWAITED: u32 = 2;
 
+/// In [`Signals::wants_echo`]: nothing.
+pub(crate) const NOTHING: u32 = 0;
 /// In [`Signals::wants_echo`]: short messages are echoed, longer ones handed on.
 pub(crate) const ECHO: u32 = 1;
 /// The same: longer ones are handed on, and short ones are as ever.

@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::pace;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
-use crate::ring::{Departure, PUBLICATION, Writer};
+use crate::ring::{self, Departure, PUBLICATION, Writer};
 use crate::roles::Claim;
 use crate::state::Role;
 use crate::sync::Ordering;
@@ -196,7 +196,9 @@ impl Producer {
         {
             return Short::Not;
         }
-        self.publish_if_due()
+        let short = self.publish_if_due();
+        self.writer.get_ready(bytes.len());
+        short
     }
 
     /// Publishes what was written, unless a batch is to hold more.
@@ -238,7 +240,9 @@ impl Producer {
         }
         let mut written = 0;
         loop {
-            match self.write_some(&bytes[written..]) {
+            let capacity = self.writer.region().capacity();
+            let most = ring::publication(written, capacity);
+            match self.write_some(&bytes[written..], most) {
                 Ok(0) if written == 0 => return Err(TryWriteError::Full),
                 Err(broken) if written == 0 => return Err(broken.into()),
                 // What was published counts; the next call gives the reason.
@@ -251,11 +255,12 @@ impl Producer {
         }
     }
 
-    /// What one publication carries, or as much of it as there is room for.
+    /// What one publication of at most `most` bytes carries, or as much of it as there
+    /// is room for.
     #[inline]
-    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+    fn write_some(&mut self, bytes: &[u8], most: usize) -> Result<usize, Broken> {
         self.check_consumer()?;
-        let bytes = &bytes[..bytes.len().min(PUBLICATION)];
+        let bytes = &bytes[..bytes.len().min(most)];
         match self.writer.put(bytes) {
             Ok(len) => {
                 // Nothing may be held back from a consumer that has to make

@@ -66,6 +66,17 @@ pub(crate) trait Region {
         let _ = (position, len);
     }
 
+    /// Gets the `len` bytes from `position` on, which the writer may write to, ready
+    /// for that while it waits for a reply: a hint. Changes none.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the ring has.
+    #[inline]
+    fn get_ready(&self, position: u64, len: usize) {
+        let _ = (position, len);
+    }
+
     /// Gets the `len` bytes from `position` on, which the reader has done with
     /// and not released yet, ready for the writer: a hint. Changes none.
     ///
@@ -84,6 +95,17 @@ pub(crate) trait Region {
     ///
     /// When `bytes` is longer than the ring.
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64);
+
+    /// As [`copy_out`](Self::copy_out), where there is nothing after them, and the
+    /// writer waits for a reply before it writes more.
+    ///
+    /// # Panics
+    ///
+    /// When `bytes` is longer than the ring.
+    #[inline]
+    fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
+        self.copy_out(position, bytes, 0);
+    }
 }
 
 /// The header at `base`. Memory too small to hold one is not a ring.

@@ -64,3 +64,13 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, _: usize
         },
     );
 }
+
+/// From the first to the last: which way makes no difference here.
+///
+/// # Safety
+///
+/// As for [`super::copy_out`].
+pub(super) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: the caller has the same duties.
+    unsafe { copy_out(dst, src, len, 0) }
+}

@@ -1,6 +1,6 @@
 use std::ptr;
 
-use super::{copy_in, copy_out, portable, take_over};
+use super::{copy_in, copy_out, copy_out_back, portable, take_over};
 
 type Copy = unsafe fn(*mut u8, *const u8, usize, usize);
 
@@ -10,11 +10,19 @@ const AHEAD: usize = 1 << 40;
 
 /// Every implementation that this processor can run, with the lengths it takes.
 fn implementations() -> Vec<(&'static str, usize, Copy)> {
-    let always: [(_, _, Copy); 4] = [
+    let always: [(_, _, Copy); 6] = [
         ("copy_in", 0, copy_in),
         ("copy_out", 0, copy_out),
         ("portable::copy_in", 0, portable::copy_in),
         ("portable::copy_out", 0, portable::copy_out),
+        // SAFETY: each caller has the same duties.
+        ("copy_out_back", 0, |dst, src, len, _| unsafe {
+            copy_out_back(dst, src, len)
+        }),
+        // SAFETY: as above.
+        ("portable::copy_out_back", 0, |dst, src, len, _| unsafe {
+            portable::copy_out_back(dst, src, len)
+        }),
     ];
     always.into_iter().chain(vectors()).collect()
 }

@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::{Region, header_at};
-use crate::copy;
+use crate::copy::{self, Caches};
 use crate::error::Incompatible;
 use crate::layout::{Geometry, Header};
 use crate::peer;
@@ -32,9 +32,8 @@ const SMALL_RING: u64 = 512 << 10;
 /// Bytes of the shortest read that is worth handing back.
 const SHORTEST_HANDED_BACK: u64 = 1 << 10;
 
-/// How far ahead of its copies a side asks for lines, in bytes.
-const WRITER_AHEAD: usize = 1 << 10;
-const READER_AHEAD: usize = 4 << 10;
+/// Bytes of the shortest copy out of a larger ring that runs backwards, where any do.
+const SHORTEST_BACKWARDS: usize = 8 << 10;
 
 /// Mapped memory whose header has been checked. Clones share an attachment,
 /// which ends with the last of them.
@@ -44,8 +43,9 @@ pub(crate) struct MappedRegion {
     geometry: Geometry,
     /// Bytes from `base` to the end of what is mapped in one run.
     end: usize,
-    /// Whether the reader hands lines back.
-    hands_back: bool,
+    caches: Caches,
+    /// Bytes of the shortest copy out that runs backwards.
+    backwards_from: usize,
     memory: Memory,
 }
 
@@ -97,7 +97,8 @@ impl MappedRegion {
             base,
             geometry,
             end: view.len(),
-            hands_back: hands_back(&geometry),
+            caches: Caches::here(),
+            backwards_from: backwards_from(&geometry),
             memory: Memory::Segment {
                 view: Arc::new(view),
                 ipc_namespace: peer::namespace("ipc"),
@@ -156,7 +157,8 @@ impl MappedRegion {
             base,
             geometry,
             end: geometry.ring_end(),
-            hands_back: hands_back(&geometry),
+            caches: Caches::here(),
+            backwards_from: backwards_from(&geometry),
             memory: Memory::Borrowed,
         }
     }
@@ -281,17 +283,21 @@ impl MappedRegion {
     }
 }
 
-/// Whether the reader of such a ring hands lines back.
-fn hands_back(geometry: &Geometry) -> bool {
-    geometry.capacity <= SMALL_RING && copy::takes_over()
+/// Bytes of the shortest copy out of such a ring that runs backwards.
+fn backwards_from(geometry: &Geometry) -> usize {
+    if Caches::here().are_eager && geometry.capacity > SMALL_RING {
+        SHORTEST_BACKWARDS
+    } else {
+        usize::MAX
+    }
 }
 
 /// So far ahead, if `beyond` bytes are the caller's: the lines of others are left
 /// with them.
-#[inline]
-fn ahead(distance: usize, beyond: u64) -> usize {
-    if beyond >= distance as u64 {
-        distance
+#[inline(always)]
+fn ahead(distance: u64, beyond: u64) -> usize {
+    if beyond >= distance {
+        distance as usize // less than a ring
     } else {
         0
     }
@@ -319,7 +325,7 @@ impl Region for MappedRegion {
         let Some(place) = self.run(position, bytes.len()) else {
             return false;
         };
-        let ahead = ahead(WRITER_AHEAD, beyond);
+        let ahead = ahead(self.caches.writer_ahead, beyond);
         // SAFETY: `run` gives a place with room for `bytes.len()` bytes in the
         // writable mapping; `bytes` is private memory, which neither a mapping
         // of a segment nor the memory that the caller vouched for overlaps.
@@ -332,7 +338,12 @@ impl Region for MappedRegion {
         let Some(place) = self.run(position, bytes.len()) else {
             return false;
         };
-        let ahead = ahead(READER_AHEAD, beyond);
+        if bytes.len() >= self.backwards_from {
+            // SAFETY: as below.
+            unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place.as_ptr(), bytes.len()) }
+            return true;
+        }
+        let ahead = ahead(self.caches.reader_ahead, beyond);
         // SAFETY: as in `copy_in_run`, the other way round.
         unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len(), ahead) }
         true
@@ -349,14 +360,28 @@ impl Region for MappedRegion {
     }
 
     fn hand_on(&self, position: u64, len: usize) {
+        if self.caches.are_eager {
+            return; // they come by themselves
+        }
         for (place, len) in self.runs(position, len) {
             copy::demote(place.as_ptr(), len);
         }
     }
 
+    fn get_ready(&self, position: u64, len: usize) {
+        if self.caches.are_eager {
+            for (place, len) in self.runs(position, len) {
+                copy::prepare_all(place.as_ptr(), len);
+            }
+        }
+    }
+
     #[inline]
     fn hand_back(&self, position: u64, len: u64) {
-        if self.hands_back && len >= SHORTEST_HANDED_BACK {
+        if self.caches.are_eager
+            && self.geometry.capacity <= SMALL_RING
+            && len >= SHORTEST_HANDED_BACK
+        {
             self.take_over(position, len);
         }
     }
@@ -368,6 +393,16 @@ impl Region for MappedRegion {
             let (head, rest) = bytes.split_at_mut(first);
             self.copy_out_run(position, head, 0);
             self.copy_out_run(position.wrapping_add(first as u64), rest, 0);
+        }
+    }
+
+    fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
+        match self.run(position, bytes.len()) {
+            Some(place) if self.caches.are_eager => {
+                // SAFETY: as in `copy_in_run`, the other way round.
+                unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place.as_ptr(), bytes.len()) }
+            }
+            _ => self.copy_out(position, bytes, 0),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Departure, adopt, corrupt};
 use crate::echo;
 use crate::error::Corruption;
-use crate::layout::{ECHO, HAND_ON, Signals};
+use crate::layout::{ECHO, HAND_ON, NOTHING, Signals};
 use crate::position;
 use crate::region::Region;
 use crate::state::Role;
@@ -12,9 +12,6 @@ use crate::sync::{Ordering, spin_loop};
 
 /// Messages, one at a time, after which a reader asks for what suits them.
 const MESSAGES: u32 = 8;
-
-/// In [`Signals::wants_echo`]: nothing.
-const NOTHING: u32 = 0;
 
 /// Looks for a message before other ways of waiting: some microseconds. Few
 /// under loom, which has other threads go on after each.
@@ -184,7 +181,7 @@ impl<R: Region> Reader<R> {
                 }
                 let bytes = &mut bytes[..len as usize];
                 if len > echo::MOST as u64 || !side.echo.get(head, bytes) {
-                    self.region.copy_out(head, bytes, 0);
+                    self.region.copy_out_alone(head, bytes);
                 }
                 step!(CopiedOut);
                 self.far = (echo::NEAR + 1..=echo::MOST).contains(&(len as usize));

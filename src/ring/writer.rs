@@ -3,7 +3,7 @@
 use super::{Departure, adopt, corrupt};
 use crate::echo;
 use crate::error::Corruption;
-use crate::layout::{ECHO, HAND_ON, Signals};
+use crate::layout::{ECHO, HAND_ON, NOTHING, Signals};
 use crate::position;
 use crate::region::Region;
 use crate::state::Role;
@@ -119,6 +119,24 @@ impl<R: Region> Writer<R> {
             self.region.hand_on(start, bytes.len());
         }
         put
+    }
+
+    /// For a reader that takes messages one at a time, which has just been given one
+    /// of `len` bytes: gets the place of the next one ready, which may be as long.
+    #[inline(always)]
+    pub(crate) fn get_ready(&self, len: usize) {
+        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != NOTHING {
+            // a hint
+            self.get_next_ready(len);
+        }
+    }
+
+    #[inline(never)]
+    fn get_next_ready(&self, len: usize) {
+        let room = self.capacity - self.occupied();
+        if len > echo::MOST && len <= echo::HANDED_ON && len as u64 <= room {
+            self.region.get_ready(self.tail, len);
+        }
     }
 
     /// As [`put_known`](Self::put_known), where echoes are not asked for.
