@@ -314,6 +314,7 @@ impl Consumer {
         let len = self.reader.hear_next(bytes);
         if len > 0 {
             self.wake_producer();
+            self.end.found_without_a_wait(0);
             self.pacer.taken_at_once();
             let alone = self.pacer.finds_nothing_more();
             self.reader.note(len as u64, alone);
@@ -368,8 +369,9 @@ impl Consumer {
         if self.reader.known() >= len as u64 {
             return Ok(());
         }
-        if self.known(len)? == 0 {
-            self.wait_for_bytes(1, deadline)?;
+        match self.known(len)? {
+            0 => self.wait_for_bytes(1, deadline)?,
+            found => self.end.found_without_a_wait(found as u64),
         }
         let found = self.reader.known();
         if found > 0 && self.end.spinning() != Spinning::Not {

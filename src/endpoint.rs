@@ -287,6 +287,13 @@ impl Endpoint {
         self.effort.wake_unspared(own, peer, position);
     }
 
+    /// Counts a look that needed no wait, and found so many bytes.
+    #[inline]
+    pub(crate) fn found_without_a_wait(&mut self, bytes: u64) {
+        let own = &self.region.header().side(self.claim.role).signals;
+        self.effort.stayed_awake(own, bytes);
+    }
+
     /// Waits until `ready` gives a value. `wanted` is the position of the peer
     /// that is worth a wake.
     #[inline]
@@ -325,7 +332,7 @@ impl Endpoint {
         }
         match found {
             Ok(Some(value)) => {
-                self.effort.stayed_awake(&header.side(role).signals);
+                self.effort.stayed_awake(&header.side(role).signals, 0);
                 Ok(value)
             }
             Ok(None) => self.sleep(wanted, spinning, deadline, || ready(Need::Least)),

@@ -250,6 +250,7 @@ impl Producer {
                 Ok(len) => written += len,
             }
             if written == bytes.len() {
+                self.end.found_without_a_wait(0);
                 return Ok(written);
             }
         }

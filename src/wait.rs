@@ -97,6 +97,8 @@ const NOTHING: u32 = u32::MAX;
 
 /// Waits without a sleep after which a side promises barriers.
 const WAITS_AWAKE: u32 = 16;
+/// Bytes found without a wait that are worth as much as one of those.
+const BYTES_AWAKE: u64 = 16 << 10;
 /// Fences for a wake, after which it does too: of two sides that keep pace
 /// neither waits.
 const FENCES_AWAKE: u32 = 64;
@@ -240,12 +242,15 @@ impl Effort {
         }
     }
 
-    /// Counts a wait that needed no sleep. One that will need none soon is
-    /// worth a promise.
+    /// Counts a wait that needed no sleep, or a look that needed no wait and found so
+    /// many bytes. A side that goes on like this will need no sleep soon, which is
+    /// worth a promise: without one its peer fences at each publication.
     #[inline]
-    pub(crate) fn stayed_awake(&mut self, own: &Signals) {
-        self.awake = self.awake.saturating_add(1);
-        if self.awake == WAITS_AWAKE {
+    pub(crate) fn stayed_awake(&mut self, own: &Signals, found: u64) {
+        let before = self.awake;
+        let worth = 1 + found / BYTES_AWAKE; // at most a ring of those
+        self.awake = before.saturating_add(worth as u32);
+        if before < WAITS_AWAKE && self.awake >= WAITS_AWAKE {
             self.promise(own);
         }
     }

@@ -1,7 +1,11 @@
 //! The promise of a barrier, one thread being both sides in turn.
 
+use std::io::{Read, Write};
+
 use super::*;
 use crate::layout::Signals;
+use crate::region::Region;
+use crate::state::Role;
 
 fn word(signals: &Signals) -> u32 {
     signals.sleeping.load(Ordering::Relaxed) // one thread
@@ -11,7 +15,7 @@ fn word(signals: &Signals) -> u32 {
 fn awake(own: &Signals, waits: u32) -> Effort {
     let mut effort = Effort::with_barriers();
     for _ in 0..waits {
-        effort.stayed_awake(own);
+        effort.stayed_awake(own, 0);
     }
     effort
 }
@@ -43,7 +47,7 @@ fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
     let own = Signals::default();
     let mut effort = awake(&own, WAITS_AWAKE - 1);
     assert_eq!(word(&own), AWAKE);
-    effort.stayed_awake(&own);
+    effort.stayed_awake(&own, 0);
     if !barrier::register() {
         assert_eq!(word(&own), AWAKE, "nothing to promise");
         return;
@@ -52,10 +56,10 @@ fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
     assert_eq!(sleep(&own, &mut effort), ASLEEP);
     // It takes as many waits again.
     for _ in 1..WAITS_AWAKE {
-        effort.stayed_awake(&own);
+        effort.stayed_awake(&own, 0);
         assert_eq!(word(&own), AWAKE);
     }
-    effort.stayed_awake(&own);
+    effort.stayed_awake(&own, 0);
     assert_eq!(word(&own), PROMISED);
 }
 
@@ -64,7 +68,7 @@ fn who_is_not_reached_by_barriers_promises_none_and_believes_none() {
     let own = Signals::default();
     let mut effort = Effort::new();
     for _ in 0..2 * WAITS_AWAKE {
-        effort.stayed_awake(&own);
+        effort.stayed_awake(&own, 0);
     }
     assert_eq!(word(&own), AWAKE);
     assert_ne!(effort.believed, PROMISED);
@@ -132,4 +136,49 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
     announce(&own, 0);
     fence_so_often(&mut effort, 1);
     assert_eq!(word(&own), ASLEEP);
+}
+
+/// It once fenced for as long as neither side had to wait: a reader that had slept and was then
+/// behind for good promised nothing.
+#[test]
+fn a_reader_that_slept_promises_once_it_finds_plenty() {
+    let (mut producer, mut consumer) = crate::pair().unwrap();
+    if !crate::barrier::register() {
+        return; // the kernel has no such barriers: nobody promises anything
+    }
+    let sleeping = |producer: &crate::Producer| word(producer.writer().peer_signals());
+    assert_eq!(sleeping(&producer), PROMISED);
+    consumer.set_wait_policy(WaitPolicy::Park);
+    consumer.set_timeout(Some(Duration::from_millis(1)));
+    consumer.read(&mut [0; 8]).unwrap_err(); // slept
+    assert_eq!(sleeping(&producer), AWAKE);
+
+    producer.write_all(&vec![7; 1 << 20]).unwrap();
+    consumer.read_exact(&mut [0; 8]).unwrap();
+    assert_eq!(sleeping(&producer), PROMISED);
+}
+
+/// The same for a writer.
+#[test]
+fn a_writer_that_slept_promises_once_it_goes_on() {
+    let (mut producer, mut consumer) = crate::pair().unwrap();
+    if !crate::barrier::register() {
+        return; // as above
+    }
+    producer.set_wait_policy(WaitPolicy::Park);
+    producer.set_timeout(Some(Duration::from_millis(1)));
+    let capacity = producer.capacity();
+    let mut bytes = vec![7; capacity];
+    producer.write_all(&bytes).unwrap();
+    producer.write(&[8]).unwrap_err(); // slept
+    let sleeping = |producer: &crate::Producer| {
+        let header = producer.writer().region().header();
+        word(&header.side(Role::Producer).signals)
+    };
+    assert_eq!(sleeping(&producer), AWAKE);
+    for _ in 0..WAITS_AWAKE {
+        consumer.read_exact(&mut bytes).unwrap();
+        producer.write_all(&bytes).unwrap();
+    }
+    assert_eq!(sleeping(&producer), PROMISED);
 }
