@@ -197,7 +197,6 @@ impl Consumer {
         {
             return Short::Not;
         }
-        self.reader.release(bytes.len() as u64);
         self.end.spares(self.reader.peer_signals())
     }
 

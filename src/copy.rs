@@ -72,8 +72,9 @@ const LINE: usize = 64;
 /// Bytes of the longest copy that is made without a call.
 pub(crate) const INLINE: usize = 64;
 
-/// Copies `len` bytes from private memory into the shared ring, and asks for the line `ahead` bytes
-/// after each that is copied to, to write to it next: a hint, which touches none. 0 asks for none.
+/// Copies `len` bytes from private memory into the shared ring. If they are more than [`INLINE`],
+/// it asks for the line `ahead` bytes after each that is copied to, to write to it next: a hint,
+/// which touches none. 0 asks for none.
 ///
 /// # Safety
 ///
@@ -157,8 +158,9 @@ fn each_line(place: *const u8, len: usize, hint: impl Fn(*const u8)) {
     }
 }
 
-/// Copies `len` bytes out of the shared ring into private memory, and asks for the line `ahead`
-/// bytes after each that is copied, to read it next: a hint, which touches none. 0 asks for none.
+/// Copies `len` bytes out of the shared ring into private memory. If they are more than [`INLINE`],
+/// it asks for the line `ahead` bytes after each that is copied, to read it next: a hint, which
+/// touches none. 0 asks for none.
 ///
 /// # Safety
 ///

@@ -28,6 +28,8 @@ pub(crate) struct Endpoint {
     region: MappedRegion,
     claim: Claim,
     epoch: Epoch,
+    /// The same while the handle is of use.
+    usable: Epoch,
     watch: PeerWatch,
     /// Why the handle is of no further use, once it is.
     latched: Option<Broken>,
@@ -132,10 +134,12 @@ impl Endpoint {
     ) -> Endpoint {
         let effort = Effort::with_barriers();
         effort.promise(&region.header().side(claim.role).signals);
+        let epoch = Epoch::current();
         Endpoint {
             region,
             claim,
-            epoch: Epoch::current(),
+            epoch,
+            usable: epoch,
             watch: PeerWatch::default(),
             latched: None,
             handed_over: Cell::new(handed_over),
@@ -217,7 +221,7 @@ impl Endpoint {
     /// Whether the handle can be used, by this process.
     #[inline]
     pub(crate) fn is_usable(&self) -> bool {
-        self.epoch.is_current() && self.latched.is_none()
+        self.usable.is_current()
     }
 
     /// As [`is_usable`](Self::is_usable), and if not, why.
@@ -249,9 +253,14 @@ impl Endpoint {
             _ => false,
         };
         if is_final {
-            self.latched = Some(broken.clone());
+            self.give_up(broken.clone());
         }
         broken
+    }
+
+    fn give_up(&mut self, why: Broken) {
+        self.latched = Some(why);
+        self.usable = Epoch::never();
     }
 
     fn own_signals(&self) -> &Signals {
@@ -489,7 +498,7 @@ impl Endpoint {
         if !self.epoch.is_current() || self.latched == Some(Broken::Closed) {
             return Left::InOrder;
         }
-        self.latched = Some(Broken::Closed);
+        self.give_up(Broken::Closed);
         let kind = self.region.geometry().kind;
         let Some((before, _)) = roles::leave(&self.region, kind, &self.claim, departure) else {
             return Left::InOrder;

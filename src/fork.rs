@@ -100,6 +100,14 @@ impl Epoch {
         Epoch { word, token }
     }
 
+    /// The epoch of no process.
+    pub(crate) fn never() -> Epoch {
+        Epoch {
+            word: &UNMADE, // zero for good
+            token: u64::MAX,
+        }
+    }
+
     /// Whether this process took the epoch. False in a child made by fork, whatever its depth.
     #[inline]
     pub(crate) fn is_current(self) -> bool {

@@ -204,7 +204,7 @@ impl Producer {
     /// Publishes what was written, unless a batch is to hold more.
     #[inline(always)]
     fn publish_if_due(&mut self) -> Short {
-        if self.writer.pending() < self.batch {
+        if self.batch > 0 && self.writer.pending() < self.batch {
             return Short::Done;
         }
         self.writer.publish();

@@ -10,9 +10,10 @@
 //!    header are atomics, which make no such promise.
 //! 2. A copy names a position, and the region finds the place. A span of up to
 //!    the capacity is one copy; wrapping round is the region's business, but for
-//!    those that are asked for as one run.
+//!    those that are one run.
 //! 3. Bounds are checked here again, against the memory that was verified when
-//!    the region was made, whatever the caller has checked.
+//!    the region was made, whatever the caller has checked; for the short way,
+//!    when its window is opened (`window.rs`).
 
 use crate::error::Incompatible;
 use crate::layout::Header;
@@ -21,6 +22,7 @@ use crate::layout::Header;
 pub(crate) mod heap;
 pub(crate) mod mapped;
 pub(crate) mod shm;
+pub(crate) mod window;
 
 /// Memory that holds a header and a ring.
 pub(crate) trait Region {
@@ -38,20 +40,30 @@ pub(crate) trait Region {
     /// When `bytes` is longer than the ring.
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64);
 
-    /// As [`copy_in`](Self::copy_in), where that is one run of addresses; `false`
-    /// elsewhere. `bytes` is no longer than the ring.
+    /// Bytes from `position` on that are one run of addresses, of those that a
+    /// ring holds.
+    fn contiguous(&self, position: u64) -> usize;
+
+    /// As [`copy_in`](Self::copy_in), of bytes that are one run of addresses.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` is no longer than [`contiguous`](Self::contiguous) says.
     #[inline]
-    fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) -> bool {
+    #[allow(unsafe_code)] // the check has been made when the window was opened
+    unsafe fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) {
         self.copy_in(position, bytes, beyond);
-        true
     }
 
-    /// As [`copy_out`](Self::copy_out), where that is one run of addresses; `false`
-    /// elsewhere. `bytes` is no longer than the ring.
+    /// As [`copy_out`](Self::copy_out), of bytes that are one run of addresses.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` is no longer than [`contiguous`](Self::contiguous) says.
     #[inline]
-    fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) -> bool {
+    #[allow(unsafe_code)] // as above
+    unsafe fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) {
         self.copy_out(position, bytes, beyond);
-        true
     }
 
     /// Gets the `len` bytes from `position` on, which are about to be published,

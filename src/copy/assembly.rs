@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-use super::{INLINE, fetch, prepare};
+use super::INLINE;
 
 /// Copies `len` bytes, whose source the caller may just have stored by fields.
 ///
@@ -24,16 +24,15 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
         if len > INLINE {
             return long_in(dst, src, len, ahead);
         }
-        if len > 32 {
-            ends_16(dst, src, len);
-            ends_16(dst.add(16), src.add(16), len - 32);
-        } else if len > 16 {
+        if len <= 16 {
+            few(dst, src, len);
+        } else if len <= 32 {
             ends_16(dst, src, len);
         } else {
-            few(dst, src, len);
+            ends_16(dst, src, len);
+            ends_16(dst.add(16), src.add(16), len - 32);
         }
     }
-    prepare(dst.wrapping_add(ahead));
 }
 
 /// Copies `len` bytes, whose copy the caller may load at once.
@@ -51,15 +50,14 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, ahead: u
         if len > INLINE {
             return long_out(dst, src, len, ahead);
         }
-        if len > 32 {
-            vector_ends_32(dst, src, len);
-        } else if len > 16 {
+        if len <= 16 {
+            few(dst, src, len);
+        } else if len <= 32 {
             vector_ends_16(dst, src, len);
         } else {
-            few(dst, src, len);
+            vector_ends_32(dst, src, len);
         }
     }
-    fetch(src.wrapping_add(ahead));
 }
 
 /// Copies at most 16 bytes.

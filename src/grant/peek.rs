@@ -7,6 +7,7 @@ use crate::consumer::Consumer;
 use crate::deadline::is_past;
 use crate::endpoint::Blocked;
 use crate::error::{Broken, PeekError};
+use crate::region::Region;
 use crate::ring::Readiness;
 
 impl Consumer {

@@ -6,6 +6,7 @@ use super::WriteGrant;
 use crate::endpoint::Blocked;
 use crate::error::ReserveError;
 use crate::producer::Producer;
+use crate::region::Region;
 
 impl Producer {
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.

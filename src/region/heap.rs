@@ -56,6 +56,10 @@ impl Region for HeapRegion {
         self.0.ring.len() as u64
     }
 
+    fn contiguous(&self, _: u64) -> usize {
+        self.0.ring.len()
+    }
+
     fn copy_in(&self, position: u64, bytes: &[u8], _: u64) {
         assert!(bytes.len() as u64 <= self.capacity());
         for (offset, &byte) in bytes.iter().enumerate() {

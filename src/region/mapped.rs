@@ -41,6 +41,10 @@ const SHORTEST_BACKWARDS: usize = 8 << 10;
 pub(crate) struct MappedRegion {
     base: NonNull<u8>,
     geometry: Geometry,
+    /// The first byte of the ring.
+    ring: NonNull<u8>,
+    /// What makes an index of a position.
+    mask: u64,
     /// Bytes from `base` to the end of what is mapped in one run.
     end: usize,
     caches: Caches,
@@ -93,16 +97,35 @@ impl MappedRegion {
 
     fn over(view: DoubleView, geometry: Geometry) -> MappedRegion {
         let base = NonNull::new(view.as_ptr()).expect("an attached segment has an address");
+        let end = view.len();
+        let memory = Memory::Segment {
+            view: Arc::new(view),
+            ipc_namespace: peer::namespace("ipc"),
+        };
+        // SAFETY: `memory` keeps `end` bytes mapped at `base`.
+        unsafe { MappedRegion::with(base, geometry, end, memory) }
+    }
+
+    /// # Safety
+    ///
+    /// `end` bytes from `base` on stay mapped for as long as `memory` lives, and
+    /// the ring begins before them.
+    unsafe fn with(
+        base: NonNull<u8>,
+        geometry: Geometry,
+        end: usize,
+        memory: Memory,
+    ) -> MappedRegion {
         MappedRegion {
             base,
             geometry,
-            end: view.len(),
+            // SAFETY: the caller vouches for it.
+            ring: unsafe { base.add(geometry.ring_offset) },
+            mask: geometry.capacity - 1,
+            end,
             caches: Caches::here(),
             backwards_from: backwards_from(&geometry),
-            memory: Memory::Segment {
-                view: Arc::new(view),
-                ipc_namespace: peer::namespace("ipc"),
-            },
+            memory,
         }
     }
 
@@ -153,14 +176,8 @@ impl MappedRegion {
     ///
     /// As for [`format_in`](Self::format_in).
     unsafe fn borrow(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
-        MappedRegion {
-            base,
-            geometry,
-            end: geometry.ring_end(),
-            caches: Caches::here(),
-            backwards_from: backwards_from(&geometry),
-            memory: Memory::Borrowed,
-        }
+        // SAFETY: the caller keeps these bytes mapped.
+        unsafe { MappedRegion::with(base, geometry, geometry.ring_end(), Memory::Borrowed) }
     }
 
     /// The segment, if it is one.
@@ -215,11 +232,13 @@ impl MappedRegion {
         self.geometry.ring_offset + position::index(position, self.geometry.capacity) as usize
     }
 
-    /// Bytes from `position` on that are one run of addresses, of those that a
-    /// ring holds.
-    #[inline]
-    pub(crate) fn contiguous(&self, position: u64) -> usize {
-        (self.end - self.offset(position)).min(self.geometry.capacity as usize)
+    /// The address of the byte at `position`.
+    #[inline(always)]
+    fn place(&self, position: u64) -> *mut u8 {
+        // SAFETY: the index is less than the capacity, so this is in the ring, which
+        // lies in the mapping that `memory` or the caller keeps (`format`, `open`,
+        // `format_in` and `open_in` have compared the geometry with it).
+        unsafe { self.ring.add((position & self.mask) as usize) }.as_ptr()
     }
 
     /// The address of the byte at `position`, of which `len` follow.
@@ -320,42 +339,52 @@ impl Region for MappedRegion {
         self.geometry.capacity
     }
 
-    #[inline(always)]
-    fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) -> bool {
-        let Some(place) = self.run(position, bytes.len()) else {
-            return false;
-        };
-        let ahead = ahead(self.caches.writer_ahead, beyond);
-        // SAFETY: `run` gives a place with room for `bytes.len()` bytes in the
-        // writable mapping; `bytes` is private memory, which neither a mapping
-        // of a segment nor the memory that the caller vouched for overlaps.
-        unsafe { copy::copy_in(place.as_ptr(), bytes.as_ptr(), bytes.len(), ahead) }
-        true
+    #[inline]
+    fn contiguous(&self, position: u64) -> usize {
+        (self.end - self.offset(position)).min(self.geometry.capacity as usize)
     }
 
     #[inline(always)]
-    fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) -> bool {
-        let Some(place) = self.run(position, bytes.len()) else {
-            return false;
-        };
-        if bytes.len() >= self.backwards_from {
-            // SAFETY: as below.
-            unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place.as_ptr(), bytes.len()) }
-            return true;
+    unsafe fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) {
+        let (place, distance) = (self.place(position), self.caches.writer_ahead);
+        let is_short = bytes.len() <= copy::INLINE;
+        let ahead = if is_short { 0 } else { ahead(distance, beyond) };
+        // SAFETY: the caller has asked `contiguous`: at `place` there are
+        // `bytes.len()` bytes of the writable mapping. `bytes` is private memory,
+        // which neither a mapping of a segment nor the memory that the caller of
+        // `format_in` or `open_in` vouched for overlaps.
+        unsafe { copy::copy_in(place, bytes.as_ptr(), bytes.len(), ahead) };
+        if is_short && beyond >= distance {
+            copy::prepare(place.wrapping_add(distance as usize));
         }
-        let ahead = ahead(self.caches.reader_ahead, beyond);
-        // SAFETY: as in `copy_in_run`, the other way round.
-        unsafe { copy::copy_out(bytes.as_mut_ptr(), place.as_ptr(), bytes.len(), ahead) }
-        true
+    }
+
+    #[inline(always)]
+    unsafe fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) {
+        let (place, distance) = (self.place(position), self.caches.reader_ahead);
+        let is_short = bytes.len() <= copy::INLINE;
+        if !is_short && bytes.len() >= self.backwards_from {
+            // SAFETY: as in `copy_in_run`, the other way round.
+            return unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) };
+        }
+        let ahead = if is_short { 0 } else { ahead(distance, beyond) };
+        // SAFETY: as above.
+        unsafe { copy::copy_out(bytes.as_mut_ptr(), place, bytes.len(), ahead) };
+        if is_short && beyond >= distance {
+            copy::fetch(place.wrapping_add(distance as usize));
+        }
     }
 
     #[inline]
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
-        let first = self.first_run(position, bytes.len());
-        if !self.copy_in_run(position, bytes, beyond) {
-            let (first, second) = bytes.split_at(first);
-            self.copy_in_run(position, first, 0);
-            self.copy_in_run(position.wrapping_add(first.len() as u64), second, 0);
+        let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
+        let after = position.wrapping_add(first.len() as u64);
+        let beyond = if second.is_empty() { beyond } else { 0 };
+        // SAFETY: `first_run` says how many are one run.
+        unsafe { self.copy_in_run(position, first, beyond) };
+        if !second.is_empty() {
+            // SAFETY: these are less than a ring, and begin where it does.
+            unsafe { self.copy_in_run(after, second, 0) };
         }
     }
 
@@ -388,11 +417,15 @@ impl Region for MappedRegion {
 
     #[inline]
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
-        let first = self.first_run(position, bytes.len());
-        if !self.copy_out_run(position, bytes, beyond) {
-            let (head, rest) = bytes.split_at_mut(first);
-            self.copy_out_run(position, head, 0);
-            self.copy_out_run(position.wrapping_add(first as u64), rest, 0);
+        let run = self.first_run(position, bytes.len());
+        let (first, second) = bytes.split_at_mut(run);
+        let after = position.wrapping_add(run as u64);
+        let beyond = if second.is_empty() { beyond } else { 0 };
+        // SAFETY: as in `copy_in`.
+        unsafe { self.copy_out_run(position, first, beyond) };
+        if !second.is_empty() {
+            // SAFETY: as in `copy_in`.
+            unsafe { self.copy_out_run(after, second, 0) };
         }
     }
 

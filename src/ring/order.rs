@@ -94,6 +94,10 @@ impl Region for Recorder {
         self.region.capacity()
     }
 
+    fn contiguous(&self, position: u64) -> usize {
+        self.region.contiguous(position)
+    }
+
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
         self.log(Some(CopyIn(position, bytes.len())));
         self.region.copy_in(position, bytes, beyond);

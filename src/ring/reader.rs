@@ -6,6 +6,7 @@ use crate::error::Corruption;
 use crate::layout::{ECHO, HAND_ON, NOTHING, Signals};
 use crate::position;
 use crate::region::Region;
+use crate::region::window::Window;
 use crate::state::Role;
 use crate::steps::step;
 use crate::sync::{Ordering, spin_loop};
@@ -33,10 +34,9 @@ pub(crate) enum Readiness {
 /// The reading side.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
-    region: R,
+    /// At the own position, the head: bytes read so far.
+    window: Window<R>,
     capacity: u64,
-    /// Own position: bytes released so far.
-    head: u64,
     /// The last tail accepted.
     known_tail: u64,
     /// See [`Departure::of`].
@@ -60,10 +60,11 @@ impl<R: Region> Reader<R> {
         let (head, tail) = adopt(&region, Role::Consumer);
         position::readable(head, head, tail, capacity)
             .map_err(|fault| corrupt(fault, Role::Producer, head, tail, tail))?;
+        let mut window = Window::new(region, head);
+        window.open(tail.wrapping_sub(head));
         Ok(Reader {
-            region,
+            window,
             capacity,
-            head,
             known_tail: tail,
             forgotten,
             ended: None,
@@ -73,12 +74,14 @@ impl<R: Region> Reader<R> {
         })
     }
 
+    #[inline]
     pub(crate) fn region(&self) -> &R {
-        &self.region
+        self.window.region()
     }
 
+    #[inline]
     pub(crate) fn head(&self) -> u64 {
-        self.head
+        self.window.position()
     }
 
     /// Bytes that can be read now; looks at `tail` only if fewer than
@@ -90,7 +93,7 @@ impl<R: Region> Reader<R> {
             return Ok(known);
         }
         // Possibly empty: refresh.
-        let side = self.region.header().side(Role::Producer);
+        let side = self.region().header().side(Role::Producer);
         let tail = side.position.load(Ordering::Acquire); // P1
         self.accept(tail)
     }
@@ -99,28 +102,31 @@ impl<R: Region> Reader<R> {
     /// bytes there are before it.
     #[inline]
     fn accept(&mut self, tail: u64) -> Result<u64, Corruption> {
-        let readable = position::readable(self.head, self.known_tail, tail, self.capacity)
-            .map_err(|fault| corrupt(fault, Role::Producer, self.head, self.known_tail, tail))?;
+        let head = self.head();
+        let readable = position::readable(head, self.known_tail, tail, self.capacity)
+            .map_err(|fault| corrupt(fault, Role::Producer, head, self.known_tail, tail))?;
         self.known_tail = tail;
+        self.window.open(readable);
         Ok(readable)
     }
 
-    /// Fills all of `bytes` if so many are known to be there, in one run, and
-    /// releases nothing. `false` if not; nothing has happened then.
+    /// Fills all of `bytes` if so many are known to be there, in one run, and gives
+    /// their room back to the writer. `false` if not; nothing has happened then.
     #[inline(always)]
-    pub(crate) fn get_known(&self, bytes: &mut [u8]) -> bool {
-        let (known, len) = (self.known(), bytes.len() as u64);
-        if known < len || !self.region.copy_out_run(self.head, bytes, known - len) {
+    pub(crate) fn get_known(&mut self, bytes: &mut [u8]) -> bool {
+        let start = self.head();
+        if !self.window.take(bytes) {
             return false;
         }
         step!(CopiedOut);
+        self.release_from(start, bytes.len() as u64);
         true
     }
 
     /// Bytes known to be there.
     #[inline]
     pub(crate) fn known(&self) -> u64 {
-        self.known_tail.wrapping_sub(self.head)
+        self.known_tail.wrapping_sub(self.head())
     }
 
     /// Copies what is there, as much as `bytes` holds, and releases nothing.
@@ -133,7 +139,7 @@ impl<R: Region> Reader<R> {
             let bytes = &mut bytes[..len];
             if !self.hear(available, bytes) {
                 let beyond = available - bytes.len() as u64;
-                self.region.copy_out(self.head, bytes, beyond);
+                self.region().copy_out(self.head(), bytes, beyond);
             }
             step!(CopiedOut);
         }
@@ -147,11 +153,11 @@ impl<R: Region> Reader<R> {
         self.asked == ECHO
             && available == bytes.len() as u64
             && self
-                .region
+                .region()
                 .header()
                 .side(Role::Producer)
                 .echo
-                .get(self.head, bytes) // P7
+                .get(self.head(), bytes) // P7
     }
 
     /// Whether a message may come by itself next: the writer is asked for what suits
@@ -169,8 +175,8 @@ impl<R: Region> Reader<R> {
     /// round trip consists of, but for the way of the lines.
     #[inline]
     pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
-        let head = self.head;
-        let side = self.region.header().side(Role::Producer);
+        let head = self.head();
+        let side = self.region().header().side(Role::Producer);
         let most = self.capacity.min(bytes.len().min(echo::HANDED_ON) as u64);
         for _ in 0..HEARING {
             let tail = side.position.load(Ordering::Acquire); // P1
@@ -181,7 +187,7 @@ impl<R: Region> Reader<R> {
                 }
                 let bytes = &mut bytes[..len as usize];
                 if len > echo::MOST as u64 || !side.echo.get(head, bytes) {
-                    self.region.copy_out_alone(head, bytes);
+                    self.region().copy_out_alone(head, bytes);
                 }
                 step!(CopiedOut);
                 self.far = (echo::NEAR + 1..=echo::MOST).contains(&(len as usize));
@@ -232,7 +238,7 @@ impl<R: Region> Reader<R> {
     fn ask_for(&mut self, what: u32) {
         self.unasked = 0;
         self.asked = what;
-        let own = &self.region.header().side(Role::Consumer).signals;
+        let own = &self.region().header().side(Role::Consumer).signals;
         own.wants_echo.store(what, Ordering::Relaxed); // a hint
     }
 
@@ -240,10 +246,18 @@ impl<R: Region> Reader<R> {
     /// writer.
     #[inline]
     pub(crate) fn release(&mut self, len: u64) {
-        self.region.hand_back(self.head, len);
-        self.head = self.head.wrapping_add(len);
-        let side = self.region.header().side(Role::Consumer);
-        side.position.store(self.head, Ordering::Release); // P2
+        let start = self.head();
+        let rest = self.known() - len;
+        self.window.go_on(len, rest);
+        self.release_from(start, len);
+    }
+
+    /// Gives the room from `start` up to the own position back, `len` bytes.
+    #[inline(always)]
+    fn release_from(&mut self, start: u64, len: u64) {
+        self.region().hand_back(start, len);
+        let side = self.region().header().side(Role::Consumer);
+        side.position.store(self.head(), Ordering::Release); // P2
         step!(HeadStored);
     }
 
@@ -254,7 +268,7 @@ impl<R: Region> Reader<R> {
         if self.known() >= least {
             return Ok(Readiness::Ready);
         }
-        let side = self.region.header().side(Role::Producer);
+        let side = self.region().header().side(Role::Producer);
         let tail = side.position.load(Ordering::Acquire); // P1
         let closed = side.signals.closed.load(Ordering::Acquire); // P4
         if tail == self.known_tail && closed == self.forgotten {
@@ -289,14 +303,14 @@ impl<R: Region> Reader<R> {
     /// What the writer says that is no position.
     #[inline]
     pub(crate) fn peer_signals(&self) -> &Signals {
-        &self.region.header().side(Role::Producer).signals
+        &self.region().header().side(Role::Producer).signals
     }
 
     /// Records that the end of the writer's stream was delivered, if it was,
     /// for the consumer that comes after this one.
     pub(crate) fn acknowledge_end(&self) {
         if let Some(word) = self.ended {
-            let own = &self.region.header().side(Role::Consumer).signals;
+            let own = &self.region().header().side(Role::Consumer).signals;
             own.acknowledged.store(word, Ordering::Relaxed); // published by leaving, P6
         }
     }

@@ -6,6 +6,7 @@ use crate::error::Corruption;
 use crate::layout::{ECHO, HAND_ON, NOTHING, Signals};
 use crate::position;
 use crate::region::Region;
+use crate::region::window::Window;
 use crate::state::Role;
 use crate::steps::step;
 use crate::sync::Ordering;
@@ -13,10 +14,9 @@ use crate::sync::Ordering;
 /// The writing side.
 #[derive(Debug)]
 pub(crate) struct Writer<R> {
-    region: R,
+    /// At the own position, the tail: bytes written so far, published or not.
+    window: Window<R>,
     capacity: u64,
-    /// Own position: bytes written so far, published or not.
-    tail: u64,
     /// The tail that the reader knows.
     published: u64,
     /// The last head accepted.
@@ -34,22 +34,25 @@ impl<R: Region> Writer<R> {
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
         // The last writer may have died between an echo and its publication.
         region.header().side(Role::Producer).echo.clear(tail); // P7
-        Ok(Writer {
-            region,
+        let mut writer = Writer {
+            window: Window::new(region, tail),
             capacity,
-            tail,
             published: tail,
             known_head: head,
             forgotten,
-        })
+        };
+        writer.advance(0);
+        Ok(writer)
     }
 
+    #[inline]
     pub(crate) fn region(&self) -> &R {
-        &self.region
+        self.window.region()
     }
 
+    #[inline]
     pub(crate) fn tail(&self) -> u64 {
-        self.tail
+        self.window.position()
     }
 
     /// Bytes that can be written now; looks at `head` only if fewer than
@@ -61,12 +64,15 @@ impl<R: Region> Writer<R> {
             return Ok(known);
         }
         // Possibly full: refresh.
-        let side = self.region.header().side(Role::Consumer);
+        let side = self.region().header().side(Role::Consumer);
         let head = side.position.load(Ordering::Acquire); // P2
-        let occupied = position::occupied(self.tail, self.known_head, head, self.capacity)
-            .map_err(|fault| corrupt(fault, Role::Consumer, self.tail, self.known_head, head))?;
+        let tail = self.tail();
+        let occupied = position::occupied(tail, self.known_head, head, self.capacity)
+            .map_err(|fault| corrupt(fault, Role::Consumer, tail, self.known_head, head))?;
         self.known_head = head;
-        Ok(self.capacity - occupied)
+        let room = self.capacity - occupied;
+        self.window.open(room);
+        Ok(room)
     }
 
     /// Whether the reader asks for echoes.
@@ -91,18 +97,18 @@ impl<R: Region> Writer<R> {
     /// it is they alone that are published next.
     #[inline(never)]
     fn put_echoed(&mut self, bytes: &[u8]) -> bool {
-        let start = self.tail;
+        let start = self.tail();
         // An echo ends at a tail.
         let echoed = self.pending() == 0;
         if echoed {
             // The reader looks at that line all the time: have it come while
             // the rest is done.
-            let side = self.region.header().side(Role::Producer);
+            let side = self.region().header().side(Role::Producer);
             side.echo.prepare(bytes.len());
         }
         let put = self.put_and_go_on(bytes, false);
         if put && echoed {
-            let side = self.region.header().side(Role::Producer);
+            let side = self.region().header().side(Role::Producer);
             side.echo.put(start, bytes); // P7
         }
         put
@@ -112,11 +118,11 @@ impl<R: Region> Writer<R> {
     /// finds them.
     #[inline(never)]
     fn put_handed_on(&mut self, bytes: &[u8]) -> bool {
-        let start = self.tail;
+        let start = self.tail();
         let alone = self.pending() == 0; // not of a batch that is published later
         let put = self.put_and_go_on(bytes, false);
         if put && alone && bytes.len() <= echo::HANDED_ON {
-            self.region.hand_on(start, bytes.len());
+            self.region().hand_on(start, bytes.len());
         }
         put
     }
@@ -135,7 +141,7 @@ impl<R: Region> Writer<R> {
     fn get_next_ready(&self, len: usize) {
         let room = self.capacity - self.occupied();
         if len > echo::MOST && len <= echo::HANDED_ON && len as u64 <= room {
-            self.region.get_ready(self.tail, len);
+            self.region().get_ready(self.tail(), len);
         }
     }
 
@@ -149,19 +155,12 @@ impl<R: Region> Writer<R> {
     /// asking for before these bytes are published.
     #[inline(always)]
     fn put_and_go_on(&mut self, bytes: &[u8], soon: bool) -> bool {
-        let len = bytes.len() as u64;
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
-        let room = self.capacity - self.occupied();
-        if closed != self.forgotten || room < len {
-            return false;
-        }
-        let beyond = if soon { room - len } else { 0 };
-        if !self.region.copy_in_run(self.tail, bytes, beyond) {
+        if closed != self.forgotten || !self.window.put(bytes, soon) {
             return false;
         }
         step!(CopiedIn);
-        self.advance(len);
         true
     }
 
@@ -169,7 +168,7 @@ impl<R: Region> Writer<R> {
     /// capacity.
     #[inline]
     fn occupied(&self) -> u64 {
-        self.tail.wrapping_sub(self.known_head)
+        self.tail().wrapping_sub(self.known_head)
     }
 
     /// Copies as much of `bytes` as there is room for, and publishes nothing.
@@ -180,7 +179,7 @@ impl<R: Region> Writer<R> {
         let len = room.min(bytes.len() as u64) as usize;
         if len > 0 {
             let beyond = room - len as u64;
-            self.region.copy_in(self.tail, &bytes[..len], beyond);
+            self.region().copy_in(self.tail(), &bytes[..len], beyond);
             step!(CopiedIn);
             self.advance(len as u64);
         }
@@ -191,28 +190,29 @@ impl<R: Region> Writer<R> {
     /// that was there.
     #[inline]
     pub(crate) fn advance(&mut self, len: u64) {
-        self.tail = self.tail.wrapping_add(len);
+        let room = self.capacity - self.occupied();
+        self.window.go_on(len, room - len);
     }
 
     /// Bytes written and not yet published.
     #[inline]
     pub(crate) fn pending(&self) -> u64 {
-        self.tail.wrapping_sub(self.published)
+        self.tail().wrapping_sub(self.published)
     }
 
     /// Publishes what was written.
     #[inline]
     pub(crate) fn publish(&mut self) {
-        self.published = self.tail;
-        let side = self.region.header().side(Role::Producer);
-        side.position.store(self.tail, Ordering::Release); // P1
+        self.published = self.tail();
+        let side = self.region().header().side(Role::Producer);
+        side.position.store(self.tail(), Ordering::Release); // P1
         step!(TailStored);
     }
 
     /// What the reader says that is no position.
     #[inline]
     pub(crate) fn peer_signals(&self) -> &Signals {
-        &self.region.header().side(Role::Consumer).signals
+        &self.region().header().side(Role::Consumer).signals
     }
 
     /// How the reader has left.
