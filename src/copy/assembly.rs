@@ -211,7 +211,8 @@ ends!(
 /// Copies more than 64 bytes by the widest vectors worth using.
 ///
 /// `is_x86_feature_detected` caches: after the first call it is a load and a test. AVX-512 is
-/// left out because it measured no faster.
+/// left to few bytes, of which it needs fewer instructions; more measured no faster with it.
+/// Processors with VBMI2 do not slow down for it.
 ///
 /// # Safety
 ///
@@ -219,7 +220,11 @@ ends!(
 #[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
-    if len >= 80 && std::arch::is_x86_feature_detected!("avx2") {
+    let is_wide = (WIDE + 16..=2 * WIDE + 16).contains(&len);
+    if is_wide && ahead == 0 && std::arch::is_x86_feature_detected!("avx512vbmi2") {
+        // SAFETY: `len` and AVX-512 were checked; the rest is the caller's word.
+        unsafe { avx512_in(dst, src, len) }
+    } else if len >= 80 && std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: `len` and AVX2 were checked; the rest is the caller's word.
         unsafe { avx2_in(dst, src, len, ahead) }
     } else {
@@ -236,7 +241,11 @@ unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn long_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
-    if std::arch::is_x86_feature_detected!("avx2") {
+    let is_wide = (WIDE..=2 * WIDE).contains(&len);
+    if is_wide && ahead == 0 && std::arch::is_x86_feature_detected!("avx512vbmi2") {
+        // SAFETY: `len` and AVX-512 were checked; the rest is the caller's word.
+        unsafe { avx512_out(dst, src, len) }
+    } else if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: `len > 64`, and AVX2 was checked; the rest is the caller's word.
         unsafe { avx2_out(dst, src, len, ahead) }
     } else {
@@ -244,6 +253,74 @@ unsafe fn long_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
         unsafe { sse2_out(dst, src, len, ahead) }
     }
 }
+
+/// Bytes of two vectors of AVX-512.
+#[cfg(target_arch = "x86_64")]
+const WIDE: usize = 128;
+
+/// Defines `unsafe fn name(dst, src, len)`, which copies the first and the last two vectors of
+/// AVX-512 but for `$lead` bytes at either end, which go as words.
+#[cfg(target_arch = "x86_64")]
+macro_rules! wide {
+    ($(#[$doc:meta])* $name:ident, $lead:literal, $($word:literal)*) => {
+        $(#[$doc])*
+        #[inline]
+        unsafe fn $name(dst: *mut u8, src: *const u8, len: usize) {
+            // SAFETY:
+            // * Every address lies in `start..start + len` of its side, because `len` is at least
+            //   `WIDE + 2 * $lead`. The caller vouches for both.
+            // * All registers written are operands; `vzeroupper` clears the upper halves of the
+            //   first sixteen vectors. The block uses no stack and leaves the flags alone.
+            unsafe {
+                asm!(
+                    $($word,)*
+                    "vmovdqu64 zmm0, [{s} + {l}]",
+                    "vmovdqu64 zmm1, [{s} + {l} + 64]",
+                    "vmovdqu64 zmm2, [{s} + {n} - {l} - 128]",
+                    "vmovdqu64 zmm3, [{s} + {n} - {l} - 64]",
+                    "vmovdqu64 [{d} + {l}], zmm0",
+                    "vmovdqu64 [{d} + {l} + 64], zmm1",
+                    "vmovdqu64 [{d} + {n} - {l} - 128], zmm2",
+                    "vmovdqu64 [{d} + {n} - {l} - 64], zmm3",
+                    "vzeroupper",
+                    l = const $lead,
+                    s = in(reg) src,
+                    d = in(reg) dst,
+                    n = in(reg) len,
+                    out("rax") _, out("rcx") _,
+                    out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                    out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                    out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+wide!(
+    /// Copies 144 to 272 bytes into the ring by AVX-512, the first and the last 8 as words, for the
+    /// reason given at `copy_in`.
+    ///
+    /// # Safety
+    ///
+    /// The processor has AVX-512. `len` is 144 to 272. Both sides are valid for `len` bytes and do
+    /// not overlap.
+    avx512_in, 8,
+    "mov rax, [{s}]" "mov rcx, [{s} + {n} - 8]" "mov [{d}], rax" "mov [{d} + {n} - 8], rcx"
+);
+#[cfg(target_arch = "x86_64")]
+wide!(
+    /// Copies 128 to 256 bytes out of the ring by AVX-512.
+    ///
+    /// # Safety
+    ///
+    /// The processor has AVX-512. `len` is 128 to 256. Both sides are valid for `len` bytes and do
+    /// not overlap.
+    avx512_out, 0,
+);
 
 /// Defines a copy by vectors of `$width` bytes for lengths of at least `2 * ($lead + $width)`.
 ///
