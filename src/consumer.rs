@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::pace::Pacer;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
-use crate::ring::{self, Departure, PUBLICATION, Reader, Readiness};
+use crate::ring::{Departure, PUBLICATION, Reader, Readiness};
 use crate::roles::Claim;
 use crate::state::Role;
 use crate::sync::Ordering;
@@ -184,7 +184,11 @@ impl Consumer {
     fn try_read_at_length(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
         let len = bytes.len();
         let short = self.read_known(bytes, PUBLICATION);
-        self.end_with(short, Ok(len), |this| this.try_read_pieces(bytes))
+        self.end_with(short, Ok(len), |this| {
+            let read = this.try_read_pieces(bytes)?;
+            this.end.went_on(read as u64);
+            Ok(read)
+        })
     }
 
     /// The common case of a read: it is of `most` bytes at most, no more than one
@@ -241,8 +245,7 @@ impl Consumer {
     /// What one release carries, or as much of it as there is.
     #[inline]
     fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Broken> {
-        let capacity = self.reader.region().capacity();
-        let most = bytes.len().min(ring::release(capacity));
+        let most = bytes.len().min(self.reader.region().longest_release());
         match self.reader.get(&mut bytes[..most]) {
             Ok(0) => Ok(0),
             Ok(len) => {
@@ -313,7 +316,7 @@ impl Consumer {
         let len = self.reader.hear_next(bytes);
         if len > 0 {
             self.wake_producer();
-            self.end.found_without_a_wait(0);
+            self.end.went_on(0);
             self.pacer.taken_at_once();
             let alone = self.pacer.finds_nothing_more();
             self.reader.note(len as u64, alone);
@@ -370,7 +373,7 @@ impl Consumer {
         }
         match self.known(len)? {
             0 => self.wait_for_bytes(1, deadline)?,
-            found => self.end.found_without_a_wait(found as u64),
+            found => self.end.went_on(found as u64),
         }
         let found = self.reader.known();
         if found > 0 && self.end.spinning() != Spinning::Not {

@@ -296,9 +296,10 @@ impl Endpoint {
         self.effort.wake_unspared(own, peer, position);
     }
 
-    /// Counts a look that needed no wait, and found so many bytes.
+    /// Counts a call that went on without a sleep; `bytes` are those that it found
+    /// without any wait.
     #[inline]
-    pub(crate) fn found_without_a_wait(&mut self, bytes: u64) {
+    pub(crate) fn went_on(&mut self, bytes: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
         self.effort.stayed_awake(own, bytes);
     }

@@ -23,8 +23,8 @@ use crate::sync::Ordering;
 pub(crate) use write::no_room;
 
 /// Looks that find no more room than before, after which a reader counts as
-/// idle: some microseconds.
-const IDLE_LOOKS: u32 = 8;
+/// idle: more microseconds than its longest release takes.
+const IDLE_LOOKS: u32 = 24;
 
 /// The end of a ring that bytes are written to.
 ///
@@ -240,8 +240,8 @@ impl Producer {
         }
         let mut written = 0;
         loop {
-            let capacity = self.writer.region().capacity();
-            let most = ring::publication(written, capacity);
+            let longest = self.writer.region().longest_publication();
+            let most = ring::publication(written, longest);
             match self.write_some(&bytes[written..], most) {
                 Ok(0) if written == 0 => return Err(TryWriteError::Full),
                 Err(broken) if written == 0 => return Err(broken.into()),
@@ -250,7 +250,7 @@ impl Producer {
                 Ok(len) => written += len,
             }
             if written == bytes.len() {
-                self.end.found_without_a_wait(0);
+                self.end.went_on(0);
                 return Ok(written);
             }
         }

@@ -41,7 +41,8 @@ pub(crate) trait Region {
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64);
 
     /// Bytes from `position` on that are one run of addresses, of those that a
-    /// ring holds.
+    /// ring holds. Unsafe code relies on it: the answer is the same at every call,
+    /// and after `n` bytes of a run there are at least so many less.
     fn contiguous(&self, position: u64) -> usize;
 
     /// As [`copy_in`](Self::copy_in), of bytes that are one run of addresses.
@@ -67,8 +68,8 @@ pub(crate) trait Region {
     }
 
     /// Gets the `len` bytes from `position` on, which are about to be published,
-    /// out of the writer's own caches to where a reader that waits for them finds
-    /// them sooner: a hint. Changes none.
+    /// to where a reader that waits for them finds them sooner, if they do not get
+    /// there by themselves: a hint. Changes none.
     ///
     /// # Panics
     ///

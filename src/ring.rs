@@ -44,28 +44,17 @@ use crate::sync::Ordering;
 pub(crate) use reader::{Reader, Readiness};
 pub(crate) use writer::Writer;
 
-/// The most that a write publishes at first, and a read of a small ring releases,
-/// at once, so that the reader copies out while the writer copies in.
+/// The most that a write publishes, or a read releases, at once, so that the
+/// reader copies out while the writer copies in; where long pieces pay, the most
+/// that a write publishes at first.
 pub(crate) const PUBLICATION: usize = 16 << 10;
 
-/// The most that a write publishes at once when so many bytes of it are
-/// `published`. The longer it is, the less it pays to have the reader right behind.
+/// The most that a write publishes next when so many bytes of it are `published`,
+/// and `longest` at any time: the longer it is, the less it pays to have the reader
+/// right behind.
 #[inline]
-pub(crate) fn publication(published: usize, capacity: u64) -> usize {
-    let most = (capacity / 64).clamp(PUBLICATION as u64, 4 * PUBLICATION as u64);
-    (published / 4).clamp(PUBLICATION, most as usize)
-}
-
-/// The most that a read releases at once: what a small ring can spare, or as much of
-/// a large one as leaves the writer room to go on.
-#[inline]
-pub(crate) fn release(capacity: u64) -> usize {
-    const LARGE: u64 = 1 << 20;
-    if capacity < LARGE {
-        PUBLICATION
-    } else {
-        (capacity / 4).min(LARGE) as usize
-    }
+pub(crate) fn publication(published: usize, longest: usize) -> usize {
+    (published / 4).clamp(PUBLICATION, longest)
 }
 
 /// How a side has left the ring, as its `closed` word says it.

@@ -34,8 +34,8 @@
 //!
 //! The waker's fence is the one costly step of a short operation, and it is
 //! there for a sleep that hardly ever comes. So a side that is new, or that has
-//! waited, or fenced for its peer's sake, several times without a sleep, stores
-//! 2: *before I sleep next, I have the kernel do a barrier on every processor
+//! waited, gone on or fenced for its peer's sake several times without a sleep, or
+//! found plenty without a wait, stores 2: *before I sleep next, I have the kernel do a barrier on every processor
 //! that runs my peer* (`barrier.rs`). A waker that reads 2, and has registered
 //! for such barriers, leaves its fence out:
 //!
@@ -205,7 +205,8 @@ pub(crate) struct Effort {
     /// The word of the peer's that makes a fence needless here: [`PROMISED`],
     /// or [`NOTHING`] if the barriers of others do not reach this process.
     believed: u32,
-    /// Waits since the last sleep.
+    /// Waits and calls since the last sleep, and what they found, in
+    /// [`BYTES_AWAKE`]; up to [`WAITS_AWAKE`].
     awake: u32,
     /// Sleeps in a row that a longer spin would have spared.
     short_sleeps: u32,
@@ -242,16 +243,18 @@ impl Effort {
         }
     }
 
-    /// Counts a wait that needed no sleep, or a look that needed no wait and found so
-    /// many bytes. A side that goes on like this will need no sleep soon, which is
-    /// worth a promise: without one its peer fences at each publication.
+    /// Counts a wait, or a call, that needed no sleep; `found` bytes were there without
+    /// any wait. A side that goes on like this will need no sleep soon, which is
+    /// worth a promise: without one its peer fences at each publication. One that
+    /// sleeps nevertheless has a barrier to do first.
     #[inline]
     pub(crate) fn stayed_awake(&mut self, own: &Signals, found: u64) {
-        let before = self.awake;
-        let worth = 1 + found / BYTES_AWAKE; // at most a ring of those
-        self.awake = before.saturating_add(worth as u32);
-        if before < WAITS_AWAKE && self.awake >= WAITS_AWAKE {
-            self.promise(own);
+        if self.awake < WAITS_AWAKE {
+            let worth = 1 + found / BYTES_AWAKE; // at most a ring of those
+            self.awake = self.awake.saturating_add(worth as u32);
+            if self.awake >= WAITS_AWAKE {
+                self.promise(own);
+            }
         }
     }
 

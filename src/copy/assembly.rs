@@ -498,8 +498,8 @@ pub(super) unsafe fn avx2_out_back(dst: *mut u8, src: *const u8, len: usize) {
     //   start; rsi is what a source address is more than that of its destination. `len` is at
     //   least 128. The caller vouches for both sides.
     // * Aligned stores: r9 is a multiple of 32 from the `and` on.
-    // * `clobber_abi` declares rdx, r8, r9 and all vector registers, including the upper halves
-    //   that `vzeroupper` clears. The flags are not declared preserved.
+    // * rsi and rdx are operands; `clobber_abi` declares r8, r9 and all vector registers, including
+    //   the upper halves that `vzeroupper` clears. The flags are not declared preserved.
     unsafe {
         asm!(
             "add rdx, rdi",

@@ -20,6 +20,7 @@ use crate::error::Incompatible;
 use crate::layout::{Geometry, Header};
 use crate::peer;
 use crate::position;
+use crate::ring::PUBLICATION;
 use crate::roles;
 use crate::state::Life;
 use crate::sysv::{self, DoubleView, Key, SegmentId, SysvError};
@@ -34,6 +35,11 @@ const SHORTEST_HANDED_BACK: u64 = 1 << 10;
 
 /// Bytes of the shortest copy out of a larger ring that runs backwards, where any do.
 const SHORTEST_BACKWARDS: usize = 8 << 10;
+
+/// Bytes of the longest publication and of the longest release of one, where such
+/// copies pay: eight microseconds, no more, since the writer waits for the next
+/// release before it takes the reader for idle.
+const LONGEST: (usize, usize) = (64 << 10, 256 << 10);
 
 /// Mapped memory whose header has been checked. Clones share an attachment,
 /// which ends with the last of them.
@@ -50,6 +56,8 @@ pub(crate) struct MappedRegion {
     caches: Caches,
     /// Bytes of the shortest copy out that runs backwards.
     backwards_from: usize,
+    /// Bytes of the longest publication, and of the longest release.
+    longest: (usize, usize),
     memory: Memory,
 }
 
@@ -65,7 +73,7 @@ enum Memory {
     Borrowed,
 }
 
-// SAFETY: `base` points into the mapping that `memory` keeps, or that the
+// SAFETY: `base` and `ring` point into the mapping that `memory` keeps, or that the
 // caller keeps; a mapping belongs to the process, not to a thread. All access
 // is through atomics and through `copy`, and what orders payload accesses is
 // the ring's business, as it has to be between processes.
@@ -102,20 +110,23 @@ impl MappedRegion {
             view: Arc::new(view),
             ipc_namespace: peer::namespace("ipc"),
         };
-        // SAFETY: `memory` keeps `end` bytes mapped at `base`.
+        // SAFETY: `memory` keeps `end` bytes mapped at `base`. `format` and `open` have
+        // compared the geometry with the segment, the view of which is longer.
         unsafe { MappedRegion::with(base, geometry, end, memory) }
     }
 
     /// # Safety
     ///
     /// `end` bytes from `base` on stay mapped for as long as `memory` lives, and
-    /// the ring begins before them.
+    /// the ring, whose capacity is a power of two, ends within them.
     unsafe fn with(
         base: NonNull<u8>,
         geometry: Geometry,
         end: usize,
         memory: Memory,
     ) -> MappedRegion {
+        let caches = Caches::here();
+        let is_eager = caches.are_eager && geometry.capacity > SMALL_RING;
         MappedRegion {
             base,
             geometry,
@@ -123,8 +134,17 @@ impl MappedRegion {
             ring: unsafe { base.add(geometry.ring_offset) },
             mask: geometry.capacity - 1,
             end,
-            caches: Caches::here(),
-            backwards_from: backwards_from(&geometry),
+            caches,
+            backwards_from: if is_eager {
+                SHORTEST_BACKWARDS
+            } else {
+                usize::MAX
+            },
+            longest: if is_eager {
+                LONGEST
+            } else {
+                (PUBLICATION, PUBLICATION)
+            },
             memory,
         }
     }
@@ -222,6 +242,18 @@ impl MappedRegion {
         }
     }
 
+    /// The most bytes that are published at once.
+    #[inline]
+    pub(crate) fn longest_publication(&self) -> usize {
+        self.longest.0
+    }
+
+    /// The most bytes that are released at once.
+    #[inline]
+    pub(crate) fn longest_release(&self) -> usize {
+        self.longest.1
+    }
+
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.geometry
     }
@@ -299,15 +331,6 @@ impl MappedRegion {
             // them: the writer leaves them alone until then, by P2.
             unsafe { copy::take_over(place.as_ptr(), len) }
         }
-    }
-}
-
-/// Bytes of the shortest copy out of such a ring that runs backwards.
-fn backwards_from(geometry: &Geometry) -> usize {
-    if Caches::here().are_eager && geometry.capacity > SMALL_RING {
-        SHORTEST_BACKWARDS
-    } else {
-        usize::MAX
     }
 }
 
@@ -430,12 +453,13 @@ impl Region for MappedRegion {
     }
 
     fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
-        match self.run(position, bytes.len()) {
-            Some(place) if self.caches.are_eager => {
-                // SAFETY: as in `copy_in_run`, the other way round.
-                unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place.as_ptr(), bytes.len()) }
-            }
-            _ => self.copy_out(position, bytes, 0),
+        if self.caches.are_eager && self.first_run(position, bytes.len()) == bytes.len() {
+            let place = self.place(position);
+            // SAFETY: as in `copy_in_run`, the other way round; `first_run` says that
+            // they are one run.
+            unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) }
+        } else {
+            self.copy_out(position, bytes, 0);
         }
     }
 }

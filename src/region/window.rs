@@ -5,7 +5,8 @@
 //! left in the window. The positions behind it, and where the memory ends, are looked at only when
 //! the window is opened anew.
 //!
-//! Guarded here: `position..end` is one run of addresses of the region.
+//! Guarded here: `position..end` is one run of addresses of the region, which says so when the
+//! window is opened. Going on within it leaves a shorter run ([`Region::contiguous`]).
 
 #![allow(unsafe_code)] // copies that rely on that
 
@@ -51,7 +52,10 @@ impl<R: Region> Window<R> {
     #[inline]
     pub(crate) fn go_on(&mut self, len: u64, own: u64) {
         self.position = self.position.wrapping_add(len);
-        self.open(own);
+        self.end = self.position;
+        if own > 0 {
+            self.open(own);
+        }
     }
 
     /// Copies `bytes` into the ring and goes on behind them, if they lie within the window; `false`
@@ -63,7 +67,7 @@ impl<R: Region> Window<R> {
             return false;
         };
         let beyond = if soon { left } else { 0 };
-        // SAFETY: so many bytes are left, and what is left is one run of addresses.
+        // SAFETY: so many bytes are left, and what is left is one run, as guarded here.
         unsafe { self.region.copy_in_run(self.position, bytes, beyond) };
         self.position = self.position.wrapping_add(bytes.len() as u64);
         true
@@ -75,7 +79,7 @@ impl<R: Region> Window<R> {
         let Some(left) = self.left_after(bytes.len()) else {
             return false;
         };
-        // SAFETY: so many bytes are left, and what is left is one run of addresses.
+        // SAFETY: as in `put`.
         unsafe { self.region.copy_out_run(self.position, bytes, left) };
         self.position = self.position.wrapping_add(bytes.len() as u64);
         true
@@ -91,7 +95,36 @@ impl<R: Region> Window<R> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::layout::Header;
     use crate::region::heap::HeapRegion;
+
+    /// A ring whose runs end where it does.
+    #[derive(Clone)]
+    struct Once(HeapRegion);
+
+    impl Region for Once {
+        fn header(&self) -> &Header {
+            self.0.header()
+        }
+
+        fn capacity(&self) -> u64 {
+            self.0.capacity()
+        }
+
+        fn contiguous(&self, position: u64) -> usize {
+            (self.capacity() - position % self.capacity()) as usize
+        }
+
+        fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
+            assert!(bytes.len() <= self.contiguous(position));
+            self.0.copy_in(position, bytes, beyond);
+        }
+
+        fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
+            assert!(bytes.len() <= self.contiguous(position));
+            self.0.copy_out(position, bytes, beyond);
+        }
+    }
 
     #[test]
     fn no_byte_outside_is_touched() {
@@ -117,5 +150,29 @@ mod tests {
         window.go_on(2, 1);
         assert_eq!(window.position(), start.wrapping_add(10));
         assert!(window.take(&mut bytes[..1]));
+        window.go_on(1, 0);
+        assert!(!window.take(&mut bytes[..1]));
+    }
+
+    #[test]
+    fn a_window_ends_with_its_run() {
+        let mut window = Window::new(Once(HeapRegion::new(8, 5)), 5);
+        window.open(8);
+        assert!(!window.put(&[9; 4], true));
+        assert!(window.put(&[1, 2], true));
+        assert!(!window.put(&[9; 2], true));
+        assert!(window.put(&[3], true));
+        assert!(!window.put(&[9], true)); // shut at the end of the ring
+        window.open(5);
+        assert!(window.put(&[4, 5, 6, 7, 8], true));
+
+        let mut window = Window::new(window.region().clone(), 5);
+        window.open(8);
+        let mut bytes = [0; 8];
+        assert!(!window.take(&mut bytes[..4]));
+        assert!(window.take(&mut bytes[..3]));
+        window.go_on(0, 5);
+        assert!(window.take(&mut bytes[3..]));
+        assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }
