@@ -190,10 +190,22 @@ impl Producer {
     /// and there is room that is known of.
     #[inline(always)]
     fn write_known(&mut self, bytes: &[u8]) -> Short {
-        if !(1..=PUBLICATION).contains(&bytes.len())
-            || !self.end.is_usable()
-            || !self.writer.put_known(bytes)
-        {
+        if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
+            return Short::Not;
+        }
+        if self.writer.is_asked() {
+            return self.write_asked(bytes);
+        }
+        if !self.writer.put_unechoed(bytes) {
+            return Short::Not;
+        }
+        self.publish_if_due()
+    }
+
+    /// The same for a consumer that takes messages one at a time.
+    #[inline(never)]
+    fn write_asked(&mut self, bytes: &[u8]) -> Short {
+        if !self.writer.put_asked(bytes) {
             return Short::Not;
         }
         let short = self.publish_if_due();

@@ -32,7 +32,7 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
 
 /// Sends a message that is echoed to whoever asks for it.
 fn send(writer: &mut Writer<HeapRegion>, message: &[u8]) {
-    assert!(writer.put_known(message));
+    assert!(writer.put_asked(message));
     writer.publish();
 }
 
@@ -139,7 +139,7 @@ pub fn the_echo_of_a_dead_writer_is_nobodys() {
             let mut reader = listener(&region);
             let mut dead = writer(&region);
             send(&mut dead, &[1]);
-            assert!(dead.put_known(&[9]));
+            assert!(dead.put_asked(&[9]));
             let listening = {
                 let ways = of_this.clone();
                 thread::spawn(move || {

@@ -67,9 +67,9 @@ impl<R: Region> Window<R> {
             return false;
         };
         let beyond = if soon { left } else { 0 };
-        // SAFETY: so many bytes are left, and what is left is one run, as guarded here.
-        unsafe { self.region.copy_in_run(self.position, bytes, beyond) };
-        self.position = self.position.wrapping_add(bytes.len() as u64);
+        let start = self.move_on(bytes.len());
+        // SAFETY: so many bytes were left, and what is left is one run, as guarded here.
+        unsafe { self.region.copy_in_run(start, bytes, beyond) };
         true
     }
 
@@ -79,10 +79,19 @@ impl<R: Region> Window<R> {
         let Some(left) = self.left_after(bytes.len()) else {
             return false;
         };
+        let start = self.move_on(bytes.len());
         // SAFETY: as in `put`.
-        unsafe { self.region.copy_out_run(self.position, bytes, left) };
-        self.position = self.position.wrapping_add(bytes.len() as u64);
+        unsafe { self.region.copy_out_run(start, bytes, left) };
         true
+    }
+
+    /// Goes on by `len` bytes of the window, and says from where. Done before a copy, so that
+    /// nothing has to be kept over it.
+    #[inline(always)]
+    fn move_on(&mut self, len: usize) -> u64 {
+        let start = self.position;
+        self.position = start.wrapping_add(len as u64);
+        start
     }
 
     /// What is left of the window after `len` bytes, if it has so many.

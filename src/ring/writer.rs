@@ -3,7 +3,7 @@
 use super::{Departure, adopt, corrupt};
 use crate::echo;
 use crate::error::Corruption;
-use crate::layout::{ECHO, HAND_ON, NOTHING, Signals};
+use crate::layout::{ECHO, NOTHING, Signals};
 use crate::position;
 use crate::region::Region;
 use crate::region::window::Window;
@@ -81,21 +81,25 @@ impl<R: Region> Writer<R> {
         self.peer_signals().wants_echo.load(Ordering::Relaxed) == ECHO // a hint
     }
 
-    /// Copies all of `bytes` if there is a reader and room that is known of, in
-    /// one run, and publishes nothing. `false` if not; nothing has happened
-    /// then.
+    /// Whether the reader asks for what suits messages one at a time.
     #[inline(always)]
-    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
-        match self.peer_signals().wants_echo.load(Ordering::Relaxed) {
-            ECHO if bytes.len() <= echo::MOST => self.put_echoed(bytes), // a hint
-            ECHO | HAND_ON => self.put_handed_on(bytes),
-            _ => self.put_unechoed(bytes),
+    pub(crate) fn is_asked(&self) -> bool {
+        self.peer_signals().wants_echo.load(Ordering::Relaxed) != NOTHING // a hint
+    }
+
+    /// Copies all of `bytes` if there is a reader, who asks for something, and room
+    /// that is known of, in one run, and publishes nothing. `false` if not; nothing
+    /// has happened then.
+    pub(crate) fn put_asked(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() <= echo::MOST && self.is_asked_for_echoes() {
+            self.put_echoed(bytes)
+        } else {
+            self.put_handed_on(bytes)
         }
     }
 
     /// For a reader that asks for echoes: puts the bytes beside the tail too, if
     /// it is they alone that are published next.
-    #[inline(never)]
     fn put_echoed(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
         // An echo ends at a tail.
@@ -116,7 +120,6 @@ impl<R: Region> Writer<R> {
 
     /// For a reader that takes messages one at a time: has their lines where it
     /// finds them.
-    #[inline(never)]
     fn put_handed_on(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
         let alone = self.pending() == 0; // not of a batch that is published later
@@ -129,23 +132,14 @@ impl<R: Region> Writer<R> {
 
     /// For a reader that takes messages one at a time, which has just been given one
     /// of `len` bytes: gets the place of the next one ready, which may be as long.
-    #[inline(always)]
     pub(crate) fn get_ready(&self, len: usize) {
-        if self.peer_signals().wants_echo.load(Ordering::Relaxed) != NOTHING {
-            // a hint
-            self.get_next_ready(len);
-        }
-    }
-
-    #[inline(never)]
-    fn get_next_ready(&self, len: usize) {
         let room = self.capacity - self.occupied();
         if len > echo::MOST && len <= echo::HANDED_ON && len as u64 <= room {
             self.region().get_ready(self.tail(), len);
         }
     }
 
-    /// As [`put_known`](Self::put_known), where echoes are not asked for.
+    /// As [`put_asked`](Self::put_asked), where nothing is asked for.
     #[inline(always)]
     pub(crate) fn put_unechoed(&mut self, bytes: &[u8]) -> bool {
         self.put_and_go_on(bytes, true)
