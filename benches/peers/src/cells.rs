@@ -142,7 +142,8 @@ fn throughput() -> Vec<Cell> {
         .map(|block| {
             let job = stream(block);
             let mut entrants = everybody(job, Wait::Default);
-            entrants.extend(contenders::copies().map(|copy| entrant(copy, job, Wait::Default)));
+            let copies = contenders::copies().into_iter().chain(contenders::halves());
+            entrants.extend(copies.map(|copy| entrant(copy, job, Wait::Default)));
             cell("throughput", size(block), "GB/s", entrants)
         })
         .into()
@@ -150,14 +151,14 @@ fn throughput() -> Vec<Cell> {
 
 fn messages() -> Vec<Cell> {
     [8, 64, 256]
-        .map(|block| Cell {
-            scale: 1000.0 / block as f64,
-            ..cell(
-                "messages",
-                size(block),
-                "M/s",
-                everybody(stream(block), Wait::Default),
-            )
+        .map(|block| {
+            let job = stream(block);
+            let mut entrants = everybody(job, Wait::Default);
+            entrants.extend(contenders::halves().map(|half| entrant(half, job, Wait::Default)));
+            Cell {
+                scale: 1000.0 / block as f64,
+                ..cell("messages", size(block), "M/s", entrants)
+            }
         })
         .into()
 }

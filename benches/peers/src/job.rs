@@ -68,6 +68,29 @@ impl Job {
     }
 }
 
+/// Does it with `$block` known to the compiler where that is the size of a message: whoever has
+/// messages of one size says so in the source, as the ring of typed values here has to.
+macro_rules! sized {
+    ($block:ident, $it:expr) => {
+        match $block {
+            8 => {
+                let $block = 8;
+                $it
+            }
+            64 => {
+                let $block = 64;
+                $it
+            }
+            256 => {
+                let $block = 256;
+                $it
+            }
+            _ => $it,
+        }
+    };
+}
+pub(crate) use sized;
+
 /// What both sides know.
 pub(crate) struct Setting<'a> {
     pub(crate) board: &'a Board,
@@ -136,22 +159,28 @@ pub(crate) fn write<S: Sender, R: Receiver>(set: &Setting<'_>, mut tx: S, back: 
             let mut cursor = Cursor::default();
             let work = slow.filter(|slow| !slow.reader).map(|slow| slow.work);
             follow(set, &mut tx, S::calls, |tx, count| {
-                for _ in 0..count {
-                    tx.send(source.next(&mut cursor, block));
-                    if let Some(work) = work {
-                        pretend_to_work(work);
+                sized!(
+                    block,
+                    for _ in 0..count {
+                        tx.send(source.next(&mut cursor, block));
+                        if let Some(work) = work {
+                            pretend_to_work(work);
+                        }
                     }
-                }
+                );
             });
         }
         Job::RoundTrip { block } => {
             let mut rx = back.expect("a round trip has a way back");
             let mut buffer = vec![0; block];
             follow(set, &mut tx, S::calls, |tx, count| {
-                for _ in 0..count {
-                    rx.receive(&mut buffer);
-                    tx.send(&buffer);
-                }
+                sized!(
+                    block,
+                    for _ in 0..count {
+                        rx.receive(&mut buffer[..block]);
+                        tx.send(&buffer[..block]);
+                    }
+                );
             });
         }
         Job::Paced { every, burst } => {
@@ -243,13 +272,17 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
             let buffer = memory.bytes();
             let work = slow.filter(|slow| slow.reader).map(|slow| slow.work);
             let mut leg = |rx: &mut R, count| {
-                for _ in 0..count {
-                    rx.receive(buffer);
-                    check(&mut cursor, buffer);
-                    if let Some(work) = work {
-                        pretend_to_work(work);
+                sized!(
+                    block,
+                    for _ in 0..count {
+                        let buffer = &mut buffer[..block];
+                        rx.receive(buffer);
+                        check(&mut cursor, buffer);
+                        if let Some(work) = work {
+                            pretend_to_work(work);
+                        }
                     }
-                }
+                );
             };
             let count = set.warm_up(block, |count| leg(&mut rx, count));
             let count = total.map_or(count, |total| total / block as u64);
@@ -265,9 +298,12 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
             let mut buffer = vec![0; block];
             let mut back = Cursor::default();
             let mut trip = |rx: &mut R| {
-                tx.send(source.next(&mut cursor, block));
-                rx.receive(&mut buffer);
-                check(&mut back, &buffer);
+                sized!(block, {
+                    tx.send(source.next(&mut cursor, block));
+                    let buffer = &mut buffer[..block];
+                    rx.receive(buffer);
+                    check(&mut back, buffer);
+                });
             };
             let count = set.warm_up(block, |count| (0..count).for_each(|_| trip(&mut rx)));
             // A look at the clock for every 2 us or every trip.

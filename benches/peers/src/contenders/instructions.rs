@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use crate::channel::{Receiver, Sender, Spec, Threads, Wait};
-use crate::job::Job;
+use crate::job::{Job, sized};
 use crate::run::{Plan, Run, Sample};
 use crate::sys;
 
@@ -77,14 +77,17 @@ fn exchange<C: Threads>(block: usize, batches: u64) {
     };
     let (mut sender, mut receiver) = C::open(&spec).expect("it opens").split();
     let (sent, mut received) = (vec![7; block], vec![0; block]);
-    for _ in 0..batches {
-        for _ in 0..BATCH {
-            sender.send(std::hint::black_box(&sent));
+    sized!(
+        block,
+        for _ in 0..batches {
+            for _ in 0..BATCH {
+                sender.send(&std::hint::black_box(&sent)[..block]);
+            }
+            for _ in 0..BATCH {
+                receiver.receive(&mut std::hint::black_box(&mut received)[..block]);
+            }
         }
-        for _ in 0..BATCH {
-            receiver.receive(std::hint::black_box(&mut received));
-        }
-    }
+    );
     assert!(received == sent, "a block came out wrong");
     std::mem::forget((sender, receiver));
 }

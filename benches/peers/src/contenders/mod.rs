@@ -149,21 +149,29 @@ pub(crate) fn counters() -> impl Iterator<Item = Contender> {
     })
 }
 
-/// What one core does with two copies, unchecked and checked, and what each of
-/// two does with one of them.
-pub(crate) fn copies() -> [Contender; 4] {
-    let limit = |name, run| Contender {
+/// What one core does with two copies, unchecked and checked.
+pub(crate) fn copies() -> [Contender; 2] {
+    [
+        limit("memcpy twice, one core", memcpy::unchecked),
+        limit("the same, checked", memcpy::checked),
+    ]
+}
+
+/// What each of two sides does with one of them.
+pub(crate) fn halves() -> [Contender; 2] {
+    [
+        limit("the writer's half", halves::writer),
+        limit("the reader's half, checked", halves::reader),
+    ]
+}
+
+fn limit(name: &'static str, run: Run) -> Contender {
+    Contender {
         name,
         kind: Kind::Limit,
         run,
         most: ANY,
-    };
-    [
-        limit("memcpy twice, one core", memcpy::unchecked as Run),
-        limit("the same, checked", memcpy::checked),
-        limit("the writer's half", halves::writer),
-        limit("the reader's half, checked", halves::reader),
-    ]
+    }
 }
 
 /// Making a ring by a path or by none: ours, then the bare calls.
