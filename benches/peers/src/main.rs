@@ -22,7 +22,7 @@ mod summary;
 mod sys;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,7 +42,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measures, appends to the results file, and prints the tables (default)
+    /// Measures, appends to the results file, prints the tables and draws the
+    /// charts (default)
     Run(Options),
     /// Prints the tables of a results file, and which bars hold
     Report { results: PathBuf },
@@ -90,13 +91,10 @@ fn act(command: Command) -> std::io::Result<()> {
         Command::Run(options) => {
             let results = measure::run(&options)?;
             println!("{}", report::text(&results));
+            draw(&results, &options.charts)?;
         }
         Command::Report { results } => println!("{}", report::text(&Results::read(&results)?)),
-        Command::Charts { results, out } => {
-            for (file, _) in charts::draw_all(&Results::read(&results)?, &out)? {
-                println!("{}", out.join(file).display());
-            }
-        }
+        Command::Charts { results, out } => draw(&Results::read(&results)?, &out)?,
         Command::Readme {
             results,
             readme,
@@ -115,6 +113,14 @@ fn act(command: Command) -> std::io::Result<()> {
                 println!("{:<14} {:?}", contender.name, contender.kind);
             }
         }
+    }
+    Ok(())
+}
+
+/// Draws the charts into `folder`, and says where they are.
+fn draw(results: &Results, folder: &Path) -> std::io::Result<()> {
+    for (file, _) in charts::draw_all(results, folder)? {
+        println!("{}", folder.join(file).display());
     }
     Ok(())
 }

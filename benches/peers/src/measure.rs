@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// The file that results are appended to
     #[arg(long, default_value = "results.jsonl")]
     out: PathBuf,
+    /// The folder that the charts are drawn into
+    #[arg(long, default_value = "target/charts")]
+    pub(crate) charts: PathBuf,
 }
 
 /// Where two processors are to each other, by the bare line's round trip.
