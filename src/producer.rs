@@ -23,8 +23,9 @@ use crate::sync::Ordering;
 pub(crate) use write::no_room;
 
 /// Looks that find no more room than before, after which a reader counts as
-/// idle: more microseconds than its longest release takes.
-const IDLE_LOOKS: u32 = 24;
+/// idle: some more microseconds than a megabyte takes, its longest release. Where
+/// it takes longer, less than plenty of room does.
+const IDLE_LOOKS: u32 = 40;
 
 /// The end of a ring that bytes are written to.
 ///

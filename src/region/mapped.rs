@@ -36,10 +36,10 @@ const SHORTEST_HANDED_BACK: u64 = 1 << 10;
 /// Bytes of the shortest copy out of a larger ring that runs backwards, where any do.
 const SHORTEST_BACKWARDS: usize = 8 << 10;
 
-/// Bytes of the longest publication and of the longest release of one, where such
-/// copies pay: eight microseconds, no more, since the writer waits for the next
-/// release before it takes the reader for idle.
-const LONGEST: (usize, usize) = (64 << 10, 256 << 10);
+/// Bytes of the longest publication and of the longest release, where backward
+/// copies pay. A release is a quarter of the ring at most.
+const LONGEST_PUBLICATION: usize = 64 << 10;
+const LONGEST_RELEASE: u64 = 1 << 20;
 
 /// Mapped memory whose header has been checked. Clones share an attachment,
 /// which ends with the last of them.
@@ -141,7 +141,8 @@ impl MappedRegion {
                 usize::MAX
             },
             longest: if is_eager {
-                LONGEST
+                let release = LONGEST_RELEASE.min(geometry.capacity / 4);
+                (LONGEST_PUBLICATION, release as usize) // a megabyte at most
             } else {
                 (PUBLICATION, PUBLICATION)
             },
