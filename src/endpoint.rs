@@ -88,6 +88,25 @@ pub(crate) enum Short {
     Not,
 }
 
+impl Short {
+    /// Ends a call of `handle`: with `done`, once the peer is woken if need be, or if
+    /// nothing has happened yet, with what `otherwise` makes of it.
+    #[inline(always)]
+    pub(crate) fn end<H, T>(
+        self,
+        handle: &mut H,
+        done: T,
+        wake_after: impl FnOnce(&mut H, T) -> T,
+        otherwise: impl FnOnce(&mut H) -> T,
+    ) -> T {
+        match self {
+            Short::Done => done,
+            Short::DoneUnspared => wake_after(handle, done),
+            Short::Not => otherwise(handle),
+        }
+    }
+}
+
 /// How much is worth the end of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -342,7 +361,7 @@ impl Endpoint {
         }
         match found {
             Ok(Some(value)) => {
-                self.effort.stayed_awake(&header.side(role).signals, 0);
+                self.went_on(0);
                 Ok(value)
             }
             Ok(None) => self.sleep(wanted, spinning, deadline, || ready(Need::Least)),

@@ -224,15 +224,10 @@ impl Producer {
         self.end.spares(self.writer.peer_signals())
     }
 
-    /// Ends a call: with `done`, once the consumer is woken if need be, or if nothing has
-    /// happened yet, with what `otherwise` makes of it.
+    /// As [`Short::end`].
     #[inline(always)]
     fn end_with<T>(&mut self, short: Short, done: T, otherwise: impl FnOnce(&mut Self) -> T) -> T {
-        match short {
-            Short::Done => done,
-            Short::DoneUnspared => self.wake_after(done),
-            Short::Not => otherwise(self),
-        }
+        short.end(self, done, Self::wake_after, otherwise)
     }
 
     /// Wakes the consumer if need be, and gives back `result`.

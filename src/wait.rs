@@ -35,9 +35,9 @@
 //! The waker's fence is the one costly step of a short operation, and it is
 //! there for a sleep that hardly ever comes. So a side that is new, or that has
 //! waited, gone on or fenced for its peer's sake several times without a sleep, or
-//! found plenty without a wait, stores 2: *before I sleep next, I have the kernel do a barrier on every processor
-//! that runs my peer* (`barrier.rs`). A waker that reads 2, and has registered
-//! for such barriers, leaves its fence out:
+//! found plenty without a wait, stores 2: *before I sleep next, I have the kernel
+//! do a barrier on every processor that runs my peer* (`barrier.rs`). A waker that
+//! reads 2, and has registered for such barriers, leaves its fence out:
 //!
 //! ```text
 //! sleeper, having promised             waker, registered

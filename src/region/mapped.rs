@@ -267,11 +267,11 @@ impl MappedRegion {
 
     /// The address of the byte at `position`.
     #[inline(always)]
-    fn place(&self, position: u64) -> *mut u8 {
+    fn place(&self, position: u64) -> NonNull<u8> {
         // SAFETY: the index is less than the capacity, so this is in the ring, which
         // lies in the mapping that `memory` or the caller keeps (`format`, `open`,
         // `format_in` and `open_in` have compared the geometry with it).
-        unsafe { self.ring.add((position & self.mask) as usize) }.as_ptr()
+        unsafe { self.ring.add((position & self.mask) as usize) }
     }
 
     /// The address of the byte at `position`, of which `len` follow.
@@ -281,22 +281,9 @@ impl MappedRegion {
     /// When these are not one run of addresses.
     #[inline]
     pub(crate) fn at(&self, position: u64, len: usize) -> NonNull<u8> {
-        self.run(position, len)
-            .expect("a span is one run of addresses")
-    }
-
-    /// The same, if these are one run of addresses.
-    #[inline(always)]
-    fn run(&self, position: u64, len: usize) -> Option<NonNull<u8>> {
-        let offset = self.offset(position);
-        if len > self.end - offset {
-            return None;
-        }
-        // SAFETY: the index is less than the capacity, so `offset` lies before
-        // `end`, and so does the span. `end` is the length of the mapping that
-        // `memory` or the caller keeps (`format`, `open`, `format_in` and
-        // `open_in` have compared the geometry with it).
-        Some(unsafe { self.base.add(offset) })
+        let run = self.end - self.offset(position);
+        assert!(len <= run, "a span is one run of addresses");
+        self.place(position)
     }
 
     /// The `len` bytes from `position` on as two runs of addresses. The second
@@ -370,7 +357,7 @@ impl Region for MappedRegion {
 
     #[inline(always)]
     unsafe fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) {
-        let (place, distance) = (self.place(position), self.caches.writer_ahead);
+        let (place, distance) = (self.place(position).as_ptr(), self.caches.writer_ahead);
         let is_short = bytes.len() <= copy::INLINE;
         let ahead = if is_short { 0 } else { ahead(distance, beyond) };
         // SAFETY: the caller has asked `contiguous`: at `place` there are
@@ -385,7 +372,7 @@ impl Region for MappedRegion {
 
     #[inline(always)]
     unsafe fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) {
-        let (place, distance) = (self.place(position), self.caches.reader_ahead);
+        let (place, distance) = (self.place(position).as_ptr(), self.caches.reader_ahead);
         let is_short = bytes.len() <= copy::INLINE;
         if !is_short && bytes.len() >= self.backwards_from {
             // SAFETY: as in `copy_in_run`, the other way round.
@@ -455,7 +442,7 @@ impl Region for MappedRegion {
 
     fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
         if self.caches.are_eager && self.first_run(position, bytes.len()) == bytes.len() {
-            let place = self.place(position);
+            let place = self.place(position).as_ptr();
             // SAFETY: as in `copy_in_run`, the other way round; `first_run` says that
             // they are one run.
             unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) }

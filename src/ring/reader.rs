@@ -58,10 +58,10 @@ impl<R: Region> Reader<R> {
     pub(crate) fn new(region: R, forgotten: u32) -> Result<Reader<R>, Corruption> {
         let capacity = region.capacity();
         let (head, tail) = adopt(&region, Role::Consumer);
-        position::readable(head, head, tail, capacity)
+        let readable = position::readable(head, head, tail, capacity)
             .map_err(|fault| corrupt(fault, Role::Producer, head, tail, tail))?;
         let mut window = Window::new(region, head);
-        window.open(tail.wrapping_sub(head));
+        window.open(readable);
         Ok(Reader {
             window,
             capacity,

@@ -30,19 +30,19 @@ impl<R: Region> Writer<R> {
     pub(crate) fn new(region: R, forgotten: u32) -> Result<Writer<R>, Corruption> {
         let capacity = region.capacity();
         let (tail, head) = adopt(&region, Role::Producer);
-        position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
+        let occupied = position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
         // The last writer may have died between an echo and its publication.
         region.header().side(Role::Producer).echo.clear(tail); // P7
-        let mut writer = Writer {
-            window: Window::new(region, tail),
+        let mut window = Window::new(region, tail);
+        window.open(capacity - occupied);
+        Ok(Writer {
+            window,
             capacity,
             published: tail,
             known_head: head,
             forgotten,
-        };
-        writer.advance(0);
-        Ok(writer)
+        })
     }
 
     #[inline]
