@@ -13,7 +13,7 @@ use std::ptr::{self, NonNull};
 use libc::{c_int, c_void};
 
 use super::error::Failure;
-use super::{SegmentId, SysvError, SysvErrorKind};
+use super::{SegmentId, Stat, SysvError, SysvErrorKind};
 use super::{exists, page_size, removed, shmat, shmdt, stat};
 
 /// The size of a huge page on x86-64, and on aarch64 with pages of 4 KiB.
@@ -41,10 +41,8 @@ pub(super) const HUGE_PAGE: usize = 2 << 20;
 #[must_use = "dropping it detaches the segment"]
 pub struct Attachment {
     base: NonNull<u8>,
-    len: usize,
-    id: SegmentId,
-    /// Whether this process made the segment.
-    pub(super) made_here: bool,
+    /// What the kernel said of the segment once it was attached.
+    stat: Stat,
 }
 
 impl Attachment {
@@ -57,33 +55,37 @@ impl Attachment {
     /// page, is not counted.
     #[allow(clippy::len_without_is_empty)] // There is no empty segment.
     pub fn len(&self) -> usize {
-        self.len
+        self.stat.size
     }
 
     /// The segment.
     pub fn id(&self) -> SegmentId {
-        self.id
+        self.stat.id
+    }
+
+    /// What the kernel said of the segment once it was attached, this attachment included. Until
+    /// then the id could pass to another segment, so what was said before may be of that one.
+    pub(crate) fn stat(&self) -> &Stat {
+        &self.stat
     }
 
     /// Wraps what [`shmat`] returned and asks what it is. On failure it is detached again.
     fn measure(base: NonNull<u8>, id: SegmentId) -> Result<Self, SysvError> {
-        let mut attachment = Self {
-            base,
-            len: 0,
-            id,
-            made_here: false,
-        };
-        let stat = stat(id)?;
-        attachment.len = stat.size;
-        attachment.made_here = u32::try_from(stat.creator_pid) == Ok(std::process::id());
-        Ok(attachment)
+        match stat(id) {
+            Ok(stat) => Ok(Self { base, stat }),
+            Err(error) => {
+                // SAFETY: shmat returned `base` to the caller, which does not use it.
+                unsafe { shmdt(base) };
+                Err(error)
+            }
+        }
     }
 }
 
-// SAFETY: an address, a length and a number; attachments belong to the process, not to a thread.
+// SAFETY: an address and a description; attachments belong to the process, not to a thread.
 // Nothing here follows the address.
 unsafe impl Send for Attachment {}
-// SAFETY: as for Send; and shared methods only read the three fields, which never change.
+// SAFETY: as for Send; and shared methods only read the fields, which never change.
 unsafe impl Sync for Attachment {}
 
 impl Drop for Attachment {

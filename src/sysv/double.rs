@@ -10,7 +10,7 @@ use super::attach::{
     HUGE_PAGE, TRIES, attach_failed, attach_ordinary, attach_with, reserve, unmap,
 };
 use super::error::Failure;
-use super::{SegmentId, SysvError, SysvErrorKind};
+use super::{SegmentId, Stat, SysvError, SysvErrorKind};
 use super::{page_size, shmat, shmdt};
 
 #[cfg(test)]
@@ -56,7 +56,8 @@ pub struct DoubleView {
     base: NonNull<u8>,
     segment_len: usize,
     capacity: usize,
-    id: SegmentId,
+    /// What the kernel said of the segment while it was being attached.
+    stat: Stat,
 }
 
 impl DoubleView {
@@ -81,7 +82,12 @@ impl DoubleView {
 
     /// The segment.
     pub fn id(&self) -> SegmentId {
-        self.id
+        self.stat.id
+    }
+
+    /// What the kernel said of the segment while it was being attached.
+    pub(crate) fn stat(&self) -> &Stat {
+        &self.stat
     }
 
     /// Has every page of both views be there, in memory and in this process. Changes no byte.
@@ -117,7 +123,8 @@ impl DoubleView {
     }
 }
 
-// SAFETY: an address, two lengths and a number; attachments belong to the process, not to a thread.
+// SAFETY: an address, two lengths and a description; attachments belong to the process, not to a
+// thread.
 // Nothing here follows the address.
 unsafe impl Send for DoubleView {}
 // SAFETY: as for Send; and shared methods only read the fields, which never change.
@@ -198,17 +205,19 @@ pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, Sys
     let base = reserve(len, 0, alignment(segment_len, page_size), 0)?;
     // SAFETY: `reserve` made segment_len + capacity bytes, and segment_len > 0.
     let second = unsafe { base.add(capacity) };
-    // Where this fails, the kernel may have unmapped the range of the call already, and another
-    // thread may have something there by now. So that range is left as it is: at worst it stays
-    // reserved until the process ends. With the segment pinned, what makes it fail is memory or
-    // mappings running out, or a mode that changes at this moment.
-    //
     // SAFETY: the segment_len bytes from `second` on are the end of the reservation, which nobody
     // else knows; `pin` proves that the segment has segment_len bytes.
-    unsafe { remap(id, second) }?;
-    drop(pin);
+    if let Err(error) = unsafe { remap(id, second) } {
+        if has_changed_nothing(&error) {
+            // SAFETY: the end of the reservation, which the call has left as it was.
+            unsafe { unmap(second.as_ptr(), segment_len) };
+        }
+        // SAFETY: the start of the reservation, which the call did not cover.
+        unsafe { unmap(base.as_ptr(), capacity) };
+        return Err(error);
+    }
     // SAFETY: the second view is attached at base + capacity, and the rest is the reservation's.
-    unsafe { attach_first(id, base, segment_len, capacity) }
+    unsafe { attach_first(pin.stat(), base, segment_len, capacity) }
 }
 
 /// [`attach_double`], of a segment that this process has made, of `segment_len` bytes in ordinary
@@ -252,10 +261,11 @@ fn try_double_own(
     // Where nothing is, so that it replaces nothing, whatever the id stands for by now; and while
     // it is attached, the id cannot pass to another segment.
     let refused = match attach_with(id, second.as_ptr(), 0, "0") {
-        Ok(pin) if pin.len() == segment_len && pin.made_here => {
+        Ok(pin) if pin.len() == segment_len && pin.stat().made_here() => {
+            let stat = pin.stat().clone();
             mem::forget(pin); // from here on the double view's
             // SAFETY: the second view is attached at base + capacity; the reservation is before it.
-            return unsafe { attach_first(id, base, segment_len, capacity) };
+            return unsafe { attach_first(&stat, base, segment_len, capacity) };
         }
         Ok(_) => SysvError::refused(
             format_args!("shmat(shmid={id}, shmaddr={second:p}, 0)"),
@@ -276,17 +286,25 @@ fn try_double_own(
 /// - The capacity bytes from `base` on are reserved, and those of the second view behind them
 ///   attached; nobody else knows of them.
 unsafe fn attach_first(
-    id: SegmentId,
+    stat: &Stat,
     base: NonNull<u8>,
     segment_len: usize,
     capacity: usize,
 ) -> Result<DoubleView, SysvError> {
-    // Where it fails, its range is left as it is, for the reason given in attach_double; the second
-    // view's header stays attached until the process ends.
-    //
     // SAFETY: the segment_len bytes from `base` on are the start of the reservation and the second
     // view's header, which nobody else knows; the second view pins the id, hence the length.
-    if let Err(error) = unsafe { remap(id, base) } {
+    if let Err(error) = unsafe { remap(stat.id, base) } {
+        if has_changed_nothing(&error) {
+            // SAFETY: the second view begins there.
+            let second = unsafe { base.add(capacity) };
+            // SAFETY: the second view, which the call has left as it was. It is one mapping, so
+            // that nothing has to be divided for its removal.
+            unsafe { unmap(second.as_ptr(), segment_len) };
+            // SAFETY: the reservation before it, likewise.
+            unsafe { unmap(base.as_ptr(), capacity) };
+            return Err(error);
+        }
+        // The second view's header stays attached until the process ends.
         // SAFETY: the second view's ring ends there.
         let second_ring = unsafe { base.add(segment_len) };
         // SAFETY: the second view's ring, which the failed call did not cover, and which nobody
@@ -299,8 +317,44 @@ unsafe fn attach_first(
         base,
         segment_len,
         capacity,
-        id,
+        stat: stat.clone(),
     })
+}
+
+/// Whether a failed `shmat` with `SHM_REMAP` has left the range as it was. The segment is attached,
+/// in ordinary pages.
+///
+/// From the first step that clears the range on, the kernel may leave a hole, in which another
+/// thread's mapping can be by now; so what is there is not to be touched. The steps are those of
+/// `do_shmat` (ipc/shm.c), `do_mmap` and `mmap_region` (mm/mmap.c, mm/vma.c):
+///
+/// | errno | from | range |
+/// |---|---|---|
+/// | EINVAL | the address, the id | untouched |
+/// | EACCES, EPERM | the segment's mode and owner, a security module | untouched |
+/// | EIDRM | the segment's removal | untouched |
+/// | ENFILE | `alloc_file_clone` | untouched |
+/// | EINTR | the wait for the address space's lock | untouched |
+/// | EAGAIN | `mlock_future_ok`, at the start of `do_mmap` | untouched |
+/// | ENOMEM | before, while and after the range is cleared | not known |
+///
+/// EINVAL, EIDRM, EACCES and EPERM can in principle come after the clearing too: when the id has
+/// passed to another segment, which the attachment excludes; when the segment is sealed, which
+/// those of System V cannot be; and (Linux 6.3 to 6.11) when a new mapping may not be executable
+/// and ours would be, for which the attachment made just before would have failed as well.
+fn has_changed_nothing(error: &SysvError) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINVAL
+                | libc::EACCES
+                | libc::EPERM
+                | libc::EIDRM
+                | libc::ENFILE
+                | libc::EINTR
+                | libc::EAGAIN
+        )
+    )
 }
 
 /// Attaches at `address` in place of what is mapped there.

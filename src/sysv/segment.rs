@@ -192,6 +192,25 @@ pub struct Stat {
     pub locked: bool,
 }
 
+impl Stat {
+    /// Whether this process made the segment.
+    pub(crate) fn made_here(&self) -> bool {
+        u32::try_from(self.creator_pid) == Ok(std::process::id())
+    }
+
+    /// Whether nothing tells the segment from the one that `other` is about, of the same id: who
+    /// made it, its size, its mode and its change time.
+    pub(crate) fn may_be(&self, other: &Stat) -> bool {
+        let told_by = |stat: &Stat| {
+            (
+                (stat.creator_uid, stat.creator_gid, stat.creator_pid),
+                (stat.size, stat.mode, stat.change_time),
+            )
+        };
+        self.id == other.id && told_by(self) == told_by(other)
+    }
+}
+
 /// The limits of this IPC namespace, and how much of them is used; see [`limits`](super::limits).
 ///
 /// # Examples

@@ -1,0 +1,172 @@
+//! A view whose attachment is refused half way.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use shmpipe::sysv::{self, Mode};
+
+use crate::common::{End, Fork, Segment, alone, filter, is_root, page};
+use crate::{become_user, skipped};
+
+/// The start, the end and the name of each mapping of this process.
+fn mappings() -> Vec<(usize, usize, String)> {
+    let parse = |line: &str| {
+        let (from, rest) = line.split_once('-')?;
+        let (to, rest) = rest.split_once(' ')?;
+        let hex = |text| usize::from_str_radix(text, 16).ok();
+        Some((hex(from)?, hex(to)?, rest.to_owned()))
+    };
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().map(|line| parse(line).unwrap()).collect()
+}
+
+/// Bytes of address space that this process has mapped.
+fn mapped() -> usize {
+    mappings().iter().map(|(from, to, _)| to - from).sum()
+}
+
+/// Attachments of this process.
+fn attachments() -> usize {
+    let is_attachment = |(_, _, name): &&(usize, usize, String)| name.contains("/SYSV");
+    mappings().iter().filter(is_attachment).count()
+}
+
+fn attached(segment: &Segment) -> u64 {
+    sysv::stat(segment.id).unwrap().attached
+}
+
+/// From here on `shmat` with `SHM_REMAP` fails in this thread with `errno`,
+/// unless the address has a bit of `spared`. Says whether that could be had.
+fn fail_remaps(spared: u32, errno: i32) -> bool {
+    filter::install(&mut [
+        filter::load(filter::CALL),
+        filter::unless_equal(libc::SYS_shmat as u32, 5),
+        filter::load(filter::low_half(2)),
+        filter::if_any(libc::SHM_REMAP as u32, 0, 3),
+        filter::load(filter::low_half(1)),
+        filter::if_any(spared, 1, 0),
+        filter::give(libc::SECCOMP_RET_ERRNO | errno as u32),
+        filter::give(libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
+const RING: usize = 513 << 20;
+
+/// The second view of 513 MiB begins 1 MiB past a multiple of 2 MiB, the first
+/// one at one: by this bit the second is spared.
+const SECOND: u32 = 1 << 20;
+
+/// A call that fails before the kernel touches the range leaves nothing:
+/// neither an attachment nor the address space that was reserved.
+#[test]
+fn a_refused_remap_leaves_nothing() {
+    const TEST: &str = "remap::a_refused_remap_leaves_nothing";
+    alone(TEST, || {
+        for errno in [
+            libc::EACCES,
+            libc::EPERM,
+            libc::EINVAL,
+            libc::EIDRM,
+            libc::ENFILE,
+            libc::EINTR,
+            libc::EAGAIN,
+        ] {
+            for spared in [0, SECOND] {
+                let mut child = Fork::new(|| {
+                    if !fail_remaps(spared, errno) {
+                        return skipped(TEST, "a system-call filter");
+                    }
+                    let segment = Segment::new(None, page() + RING, 0o600);
+                    let before = mapped();
+                    for _ in 0..3 {
+                        let error = sysv::attach_double(segment.id, page()).unwrap_err();
+                        assert_eq!(error.raw_os_error(), Some(errno));
+                        assert_eq!((attached(&segment), attachments()), (0, 0), "{errno}");
+                        let left = mapped().saturating_sub(before);
+                        assert!(left < 1 << 20, "{errno}: {left} bytes"); // the heap's
+                    }
+                });
+                assert_eq!(child.wait(), End::Exit(0));
+            }
+        }
+    });
+}
+
+/// The same of a ring that is made.
+#[test]
+fn a_ring_that_cannot_be_attached_leaves_nothing() {
+    const TEST: &str = "remap::a_ring_that_cannot_be_attached_leaves_nothing";
+    alone(TEST, || {
+        crate::common::move_to_own_ipc_namespace();
+        if !fail_remaps(0, libc::EACCES) {
+            return skipped(TEST, "a system-call filter");
+        }
+        let path = crate::common::TempPath::new();
+        let before = mapped();
+        let options = crate::common::options();
+        options.anonymous().unwrap_err();
+        options.producer(&path).unwrap_err();
+        assert_eq!(attachments(), 0);
+        assert!(mapped().saturating_sub(before) < 1 << 20);
+        assert!(!path.leads_to_a_segment());
+        let made_here = |stat: &sysv::Stat| stat.creator_pid == std::process::id() as i32;
+        assert!(!sysv::list().unwrap().iter().any(made_here));
+    });
+}
+
+/// Where the kernel may have touched the range, what it did not cover is given
+/// back all the same.
+#[test]
+fn what_a_failed_remap_did_not_cover_is_given_back() {
+    const TEST: &str = "remap::what_a_failed_remap_did_not_cover_is_given_back";
+    alone(TEST, || {
+        if !fail_remaps(0, libc::ENOMEM) {
+            return skipped(TEST, "a system-call filter");
+        }
+        let segment = Segment::new(None, page() + RING, 0o600);
+        let before = mapped();
+        sysv::attach_double(segment.id, page()).unwrap_err();
+        assert_eq!((attached(&segment), attachments()), (0, 0));
+        let left = mapped() - before;
+        assert!((RING..RING + (2 << 20)).contains(&left), "{left} bytes");
+    });
+}
+
+/// Found from outside: a peer of the same user made attachments leak at will,
+/// by taking the mode away at the right moments.
+#[test]
+fn a_mode_that_comes_and_goes_leaves_no_attachments() {
+    const TEST: &str = "remap::a_mode_that_comes_and_goes_leaves_no_attachments";
+    const NOBODY: u32 = 65_534;
+    alone(TEST, || {
+        let mut victim = Fork::new(|| {
+            // To root a mode means nothing.
+            if is_root() && !become_user(NOBODY, NOBODY) {
+                return skipped(TEST, "another user");
+            }
+            let segment = Segment::new(None, 2 * page(), 0o600);
+            let stat = sysv::stat(segment.id).unwrap();
+            let set = |mode| sysv::set(segment.id, stat.uid, stat.gid, mode).unwrap();
+            let peer = Fork::new(|| {
+                loop {
+                    set(Mode::new(0).unwrap());
+                    set(Mode::OWNER_ONLY);
+                }
+            });
+            let mut refused = 0;
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(1) {
+                match sysv::attach_double(segment.id, page()) {
+                    Ok(view) => drop(view),
+                    Err(error) if error.call().ends_with(", SHM_REMAP)") => refused += 1,
+                    Err(_) => {}
+                }
+            }
+            drop(peer);
+            println!("{refused} attachments were refused half way");
+            set(Mode::OWNER_ONLY);
+            assert_eq!((attached(&segment), attachments()), (0, 0));
+        });
+        assert_eq!(victim.wait(), End::Exit(0));
+    });
+}
