@@ -210,13 +210,23 @@ impl MappedRegion {
     }
 
     /// The segment, if its id still means it to the kernel: ids are numbers of
-    /// one IPC namespace, and a process can move to another.
+    /// one IPC namespace, and a process can move to another. Where `/proc` does
+    /// not tell which namespace that is, the id counts if all that the kernel
+    /// says of who made its segment, of its size, mode and change time is what
+    /// it said at the attach.
     pub(crate) fn known_id(&self) -> Option<SegmentId> {
         match &self.memory {
             Memory::Segment {
                 view,
                 ipc_namespace,
-            } => (*ipc_namespace == peer::namespace("ipc")).then(|| view.id()),
+            } => {
+                let id = view.id();
+                let is_known = match (*ipc_namespace, peer::namespace("ipc")) {
+                    (0, _) | (_, 0) => sysv::stat(id).is_ok_and(|stat| stat.may_be(view.stat())),
+                    (then, now) => then == now,
+                };
+                is_known.then_some(id)
+            }
             Memory::Borrowed => None,
         }
     }

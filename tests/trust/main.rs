@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod proc;
 mod remap;
 
 fn skipped(test: &str, what: &str) {

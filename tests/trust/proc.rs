@@ -1,0 +1,159 @@
+//! Without `/proc`, of which the IPC namespace is asked.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use shmpipe::Options;
+use shmpipe::sysv::{self, Mode};
+
+use crate::common::{End, Fork, Segment, alone, move_to_own_ipc_namespace, options, page, unique};
+use crate::skipped;
+
+const RING: usize = 8192;
+
+/// A folder with an empty file, `ring`, to live in without `/proc`.
+struct Cell(PathBuf);
+
+impl Cell {
+    fn new() -> Cell {
+        let folder = std::env::temp_dir().join(format!("shmpipe-test-cell-{:016x}", unique()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("ring"), "").unwrap();
+        Cell(folder)
+    }
+
+    fn ring(&self) -> PathBuf {
+        self.0.join("ring")
+    }
+
+    /// Shuts this process in.
+    fn enter(&self) {
+        let folder = CString::new(self.0.as_os_str().as_bytes()).unwrap();
+        // SAFETY: a string that ends with a zero.
+        assert_eq!(unsafe { libc::chroot(folder.as_ptr()) }, 0);
+        std::env::set_current_dir("/").unwrap();
+        assert!(!Path::new("/proc").exists());
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        let _ = shmpipe::remove_path(self.ring(), 1, true);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether chroot(2) could be had, and an IPC namespace of our own.
+fn has_cells(test: &str) -> bool {
+    let mut probe = Fork::new(|| {
+        let cell = Cell::new();
+        let folder = CString::new(cell.0.as_os_str().as_bytes()).unwrap();
+        // SAFETY: a string that ends with a zero.
+        let entered = unsafe { libc::chroot(folder.as_ptr()) } == 0;
+        crate::common::exit_now(i32::from(!entered));
+    });
+    let has = move_to_own_ipc_namespace() && probe.wait() == End::Exit(0);
+    if !has {
+        skipped(test, "chroot");
+    }
+    has
+}
+
+fn named() -> Options {
+    let mut options = options();
+    options.capacity(RING).no_wait(true);
+    options
+}
+
+/// Found from outside: an IPC namespace that could not be told any more was
+/// taken for another one, and the segment stayed.
+#[test]
+fn a_ring_goes_with_its_handle_without_proc() {
+    const TEST: &str = "proc::a_ring_goes_with_its_handle_without_proc";
+    alone(TEST, || {
+        if !has_cells(TEST) {
+            return;
+        }
+        for entered_before in [false, true] {
+            let cell = Cell::new();
+            let mut child = Fork::new(|| {
+                let producer = if entered_before {
+                    cell.enter();
+                    named().producer("/ring").unwrap()
+                } else {
+                    let producer = named().producer(cell.ring()).unwrap();
+                    cell.enter();
+                    producer
+                };
+                let key = producer.key().unwrap();
+                assert_eq!(sysv::open(key).ok(), producer.id());
+                drop(producer);
+                assert!(sysv::open(key).is_err());
+            });
+            assert_eq!(child.wait(), End::Exit(0));
+            assert_eq!(sysv::list().unwrap(), [], "{entered_before}");
+        }
+    });
+}
+
+/// What differs from the segment as it was at the attach is left.
+#[test]
+fn a_segment_that_has_changed_is_left_without_proc() {
+    const TEST: &str = "proc::a_segment_that_has_changed_is_left_without_proc";
+    alone(TEST, || {
+        if !has_cells(TEST) {
+            return;
+        }
+        let cell = Cell::new();
+        let mut child = Fork::new(|| {
+            let producer = named().producer(cell.ring()).unwrap();
+            cell.enter();
+            let id = producer.id().unwrap();
+            let stat = sysv::stat(id).unwrap();
+            sysv::set(id, stat.uid, stat.gid, Mode::new(0o640).unwrap()).unwrap();
+            drop(producer);
+            assert!(!sysv::stat(id).unwrap().marked_for_removal);
+            sysv::remove(id).unwrap();
+        });
+        assert_eq!(child.wait(), End::Exit(0));
+    });
+}
+
+/// Found by reading: two namespaces of which neither could be told counted as
+/// one, and a stranger's segment was removed.
+#[test]
+fn a_strangers_segment_of_the_same_id_is_left_without_proc() {
+    const TEST: &str = "proc::a_strangers_segment_of_the_same_id_is_left_without_proc";
+    alone(TEST, || {
+        if !has_cells(TEST) {
+            return;
+        }
+        let cell = Cell::new();
+        for (size, mode) in [(page(), 0o600), (page() + RING, 0o640)] {
+            for entered_before in [false, true] {
+                let mut child = Fork::new(|| {
+                    let producer = if entered_before {
+                        cell.enter();
+                        named().producer("/ring").unwrap()
+                    } else {
+                        let producer = named().producer(cell.ring()).unwrap();
+                        cell.enter();
+                        producer
+                    };
+                    let id = producer.id().unwrap();
+                    assert!(move_to_own_ipc_namespace());
+                    let mut strangers = (0..10_000).map(|_| Segment::new(None, size, mode));
+                    let Some(stranger) = strangers.find(|segment| segment.id == id) else {
+                        return skipped(TEST, "a segment of the same id");
+                    };
+                    drop(producer);
+                    assert!(stranger.is_there(), "{size} {mode:o} {entered_before}");
+                });
+                assert_eq!(child.wait(), End::Exit(0));
+                let _ = shmpipe::remove_path(cell.ring(), 1, true);
+            }
+        }
+    });
+}
