@@ -8,16 +8,19 @@ use crate::region::shm;
 use crate::roles::Holder;
 use crate::state::{Kind, Life, Role, State, Tenure};
 use crate::sysv::{
-    self, Attachment, FileIdentity, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
+    self, Attachment, FileIdentity, Key, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
 };
 
 /// What is required of a segment before it is looked into.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Expected {
     /// It may be open to nobody beyond this.
     pub(crate) mode: Mode,
-    /// The user that must own it and have made it.
-    pub(crate) owner: u32,
+    /// The effective user: it or one of `others` must own it, and have made it.
+    own: u32,
+    others: Vec<u32>,
+    /// The key by which it was found, and must be found yet.
+    key: Option<Key>,
     /// The file whose ring it must be.
     pub(crate) file: Option<FileIdentity>,
     /// Whether it may be marked for removal and yet be used, as what is
@@ -27,21 +30,34 @@ pub(crate) struct Expected {
 
 impl Expected {
     /// What a caller that asks for `mode` may trust when it looks by key.
-    pub(crate) fn by_key(mode: Mode, owner: Option<u32>, file: Option<FileIdentity>) -> Expected {
+    pub(crate) fn by_key(
+        mode: Mode,
+        others: &[u32],
+        key: Key,
+        file: Option<FileIdentity>,
+    ) -> Expected {
         Expected {
-            mode,
-            owner: owner.unwrap_or_else(effective_uid),
+            key: Some(key),
             file,
             marked: false,
+            ..Expected::by_id(mode, others)
         }
     }
 
     /// The same when it looks by id.
-    pub(crate) fn by_id(mode: Mode, owner: Option<u32>) -> Expected {
+    pub(crate) fn by_id(mode: Mode, others: &[u32]) -> Expected {
         Expected {
+            mode,
+            own: effective_uid(),
+            others: others.to_vec(),
+            key: None,
+            file: None,
             marked: true,
-            ..Expected::by_key(mode, owner, None)
         }
+    }
+
+    fn trusts(&self, user: u32) -> bool {
+        user == self.own || self.others.contains(&user)
     }
 }
 
@@ -109,6 +125,11 @@ pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, Sysv
         Ok(looked) => looked,
         Err(error) => return absent_or(error),
     };
+    // The answer that decides: the id may have passed to another segment since the first one,
+    // and cannot any more.
+    if let Some(class) = class_by_stat(looked.stat(), expected) {
+        return Ok(class.into());
+    }
     let header = match shm::header_of(&looked) {
         Ok(header) => header,
         Err(reason) => return Ok(Class::Foreign(reason).into()),
@@ -158,10 +179,14 @@ fn absent_or(error: SysvError) -> Result<Found, SysvError> {
 
 /// What the kernel alone says, before a byte is believed.
 fn class_by_stat(stat: &Stat, expected: &Expected) -> Option<Class> {
+    if expected.key.is_some_and(|key| key.raw() != stat.key_raw) {
+        // Removed since the key led to it; the id may be another segment's by now.
+        return Some(Class::Absent);
+    }
     let excess = stat.mode.bits() & !expected.mode.bits();
-    if stat.uid != expected.owner || stat.creator_uid != expected.owner || excess != 0 {
+    if !expected.trusts(stat.uid) || !expected.trusts(stat.creator_uid) || excess != 0 {
         return Some(Class::Untrusted {
-            uid: if stat.uid == expected.owner {
+            uid: if expected.trusts(stat.uid) {
                 stat.creator_uid
             } else {
                 stat.uid

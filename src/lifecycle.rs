@@ -66,7 +66,7 @@ impl Name {
 
     fn expected(&self, options: &Options) -> Expected {
         let file = self.file().map(KeyFile::identity);
-        Expected::by_key(options.mode, options.owner, file)
+        Expected::by_key(options.mode, &options.owners, self.key(), file)
     }
 }
 
@@ -81,7 +81,10 @@ pub(crate) fn create_anonymous(options: &Options) -> Result<MappedRegion, OpenEr
     let view = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
     step!(Attached);
     // Removed in either case: attached, it lives on until the last detaches.
-    let removed = sysv::remove(id);
+    let removed = match &view {
+        Ok(_) => remove_if_there(id),
+        Err(_) => remove_if_own(id, geometry.ring_end()),
+    };
     step!(Unkeyed);
     let region = MappedRegion::format(view?, geometry);
     removed?;
@@ -92,7 +95,7 @@ pub(crate) fn create_anonymous(options: &Options) -> Result<MappedRegion, OpenEr
 /// Attaches the ring whose segment is `id`.
 pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<MappedRegion, OpenError> {
     let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
-    let expected = Expected::by_id(options.mode, options.owner);
+    let expected = Expected::by_id(options.mode, &options.owners);
     loop {
         let found = classify(id, &expected)?;
         match found.class {
@@ -286,9 +289,7 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
     let view = match own {
         Ok(view) => view,
         Err(error) => {
-            if !is_race(error.kind()) {
-                remove_if_there(id)?;
-            }
+            remove_if_own(id, geometry.ring_end())?;
             return Err(error.into());
         }
     };
@@ -410,6 +411,15 @@ pub(crate) fn retire_by_force(id: SegmentId, geometry: &Geometry) -> Result<(), 
     };
     roles::leave_unpaired(&region);
     remove_if_there(id)
+}
+
+/// Removes a segment of `len` bytes that this process has made and could not attach, so that
+/// nothing has kept its id from passing to another one.
+fn remove_if_own(id: SegmentId, len: usize) -> Result<(), OpenError> {
+    match sysv::stat(id) {
+        Ok(stat) if stat.made_here() && stat.size == len => remove_if_there(id),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a segment; that somebody else was faster is as good.

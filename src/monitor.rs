@@ -164,6 +164,11 @@ impl Snapshot {
             return Err(not_a_ring(reason));
         }
         let looked = sysv::look(id).map_err(removed_or)?;
+        // The id may have passed to another segment meanwhile, and cannot any more.
+        let stat = looked.stat();
+        if let Some(reason) = misshapen(stat) {
+            return Err(not_a_ring(reason));
+        }
         let header = shm::header_of(&looked).map_err(not_a_ring)?;
         let state = shm::load_state(header);
         let image = header.identity.load();
@@ -194,7 +199,7 @@ impl Snapshot {
             id,
             key: stat.key_raw,
             size: looked.len(),
-            attached: stat.attached,
+            attached: stat.attached.saturating_sub(1),
             capacity: geometry.capacity,
             fill,
             written,
@@ -368,7 +373,7 @@ impl From<sysv::SysvError> for RemoveError {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
-    let expected = Expected::by_id(any_mode(), None);
+    let expected = Expected::by_id(any_mode(), &[]);
     remove_classified(id, &expected, force)
 }
 
@@ -397,7 +402,7 @@ pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<
     let limit = std::time::Duration::from_secs(5);
     let _lock = file.lock(&Deadline::new(Some(limit), None))?;
     let id = find(&file)?;
-    let expected = Expected::by_key(any_mode(), None, Some(file.identity()));
+    let expected = Expected::by_key(any_mode(), &[], file.key(), Some(file.identity()));
     remove_classified(id, &expected, force)
 }
 
@@ -453,7 +458,7 @@ fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
-    let expected = Expected::by_id(any_mode(), None);
+    let expected = Expected::by_id(any_mode(), &[]);
     let mut removed = Vec::new();
     for stat in sysv::list()? {
         if stat.marked_for_removal {
@@ -463,9 +468,10 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
         let Ok(found) = classify(id, &expected) else {
             continue; // gone, or not ours to judge
         };
+        let mode = found.looked.as_ref().map(|looked| looked.stat().mode);
         let done = match found.class {
             // All zero: only its shape speaks for it, so nothing may speak against.
-            Class::Stillborn if stat.mode != Mode::OWNER_ONLY => continue,
+            Class::Stillborn if mode != Some(Mode::OWNER_ONLY) => continue,
             Class::Stillborn | Class::Spent => lifecycle::remove_if_there(id).map(|()| true),
             Class::Orphan(geometry) => lifecycle::retire(id, &geometry, found.state),
             // An anonymous ring whose maker died before it could remove it.

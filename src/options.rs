@@ -70,7 +70,7 @@ const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 pub struct Options {
     pub(crate) capacity: Option<usize>,
     pub(crate) mode: Mode,
-    pub(crate) owner: Option<u32>,
+    pub(crate) owners: Vec<u32>,
     pub(crate) persistent: bool,
     pub(crate) unwaited: bool,
     pub(crate) prefault: bool,
@@ -106,7 +106,7 @@ impl Options {
         Options {
             capacity: None,
             mode: Mode::OWNER_ONLY,
-            owner: None,
+            owners: Vec::new(),
             persistent: false,
             unwaited: false,
             prefault: false,
@@ -166,25 +166,47 @@ impl Options {
         self
     }
 
-    /// Trusts the segments of this user, in place of those of the effective
-    /// user.
+    /// Trusts the segments of this user too, besides those of the effective
+    /// user and of the users named before.
+    ///
+    /// # Two users
+    ///
+    /// Whoever opens first makes the segment, and the other one joins it. Both
+    /// need a group in common; say `ring`:
+    ///
+    /// 1. The file that names the ring is readable for the group, and in a
+    ///    folder where nobody else can replace it:
+    ///    `install -m 640 -g ring /dev/null /srv/ring/name`.
+    /// 2. Both run with `ring` as their effective group, as `sg ring -c ...`,
+    ///    a service's `Group=` or `setgid(2)` gives it: a segment gets the
+    ///    group of the process that makes it.
+    /// 3. Both ask for [`mode(0o660)`](Options::mode), and each names the other
+    ///    user here.
+    ///
+    /// Every process with that group can then read and write the ring. Only
+    /// the user that made a segment, and root, may remove it: a persistent
+    /// ring, or one whose maker died before the other side came, is that
+    /// user's to remove.
     ///
     /// # Examples
     ///
     /// ```
-    /// use shmpipe::{OpenError, Options};
+    /// use shmpipe::Options;
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-owner-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().no_wait(true).consumer(&path)?;
-    /// // Ours, and not that of user 54321.
-    /// let producer = Options::new().owner(54321).no_wait(true).producer(&path);
-    /// assert!(matches!(producer, Err(OpenError::Untrusted { .. })));
+    /// let peer = 54321; // the other user's id, by getpwnam(3) or `id -u`
+    /// let mut options = Options::new();
+    /// options.mode(0o660).owner(peer).no_wait(true);
+    /// let _consumer = options.consumer(&path)?; // makes the ring
+    /// let _producer = options.producer(&path)?; // ours is trusted as well
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn owner(&mut self, uid: u32) -> &mut Options {
-        self.owner = Some(uid);
+        if !self.owners.contains(&uid) {
+            self.owners.push(uid);
+        }
         self
     }
 

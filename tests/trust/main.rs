@@ -4,8 +4,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ids;
 mod proc;
 mod remap;
+mod users;
 
 fn skipped(test: &str, what: &str) {
     eprintln!("skipped: {test}: {what} could not be had");
