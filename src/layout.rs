@@ -104,7 +104,8 @@ pub(crate) struct Record {
     pub(crate) pid_namespace: AtomicU32,
     /// Inode number of the holder's time namespace; 0 when unknown.
     pub(crate) time_namespace: AtomicU32,
-    /// What the claim adds to the attach count of the segment.
+    /// What the holder's mapping adds to the attach count of the segment. Two
+    /// roles of one process may share a mapping.
     pub(crate) views: AtomicU32,
     reserved: AtomicU32,
 }

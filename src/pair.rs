@@ -236,8 +236,12 @@ impl Ring {
             &self.options,
         )?;
         let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
-        // The second role lives in the mapping that the first one counted.
-        let consuming = lifecycle::claim(&self.region, Role::Consumer, 0, &self.options)?;
+        let consuming = lifecycle::claim(
+            &self.region,
+            Role::Consumer,
+            self.region.views(),
+            &self.options,
+        )?;
         let consumer = Consumer::with(self.region, consuming, &self.options, true)?;
         Ok((producer, consumer))
     }

@@ -7,8 +7,8 @@
 //! 2. The proof is one of three: its pidfd is readable; its pid belongs to no process; its pid
 //!    belongs to a process with another start time.
 //! 3. The pidfd is opened before the start time is read.
-//! 4. Start times are compared only if both were read in one time namespace, ours from a `/proc` of
-//!    our pid namespace.
+//! 4. Start times, or the ends of them, are compared only if both were read in one time namespace,
+//!    ours from a `/proc` of our pid namespace.
 //! 5. The letter of the state in `/proc` is never used: a process whose first thread has ended
 //!    shows `Z` and lives.
 //!
@@ -88,6 +88,24 @@ impl Process {
         }
     }
 
+    /// This process, for a claim. Its start time is of the time namespace that
+    /// it is in now: setns(2) may have moved it since the last one.
+    pub(crate) fn claimer() -> Process {
+        let process = Process::current();
+        if process.time_namespace == namespace("time") {
+            process
+        } else {
+            Process::read()
+        }
+    }
+
+    /// Whether `other` may be the same process: nothing of the two contradicts it but, perhaps, a
+    /// start time.
+    pub(crate) fn may_be(&self, other: &Process) -> bool {
+        let (own, others) = (self.pid_namespace, other.pid_namespace);
+        self.pid == other.pid && (own == others || own == 0 || others == 0)
+    }
+
     fn read() -> Process {
         let pid = std::process::id();
         Process {
@@ -113,6 +131,8 @@ pub(crate) enum Liveness {
 #[derive(Debug)]
 pub(crate) struct Watch {
     peer: Process,
+    /// The end of its start time, where that is all that is known of it.
+    start_end: Option<u32>,
     evidence: Evidence,
 }
 
@@ -126,8 +146,20 @@ enum Evidence {
 impl Watch {
     /// Makes no system call: the first [`check`](Watch::check) does.
     pub(crate) fn new(peer: Process) -> Watch {
-        let evidence = Evidence::None;
-        Watch { peer, evidence }
+        Watch {
+            peer,
+            start_end: None,
+            evidence: Evidence::None,
+        }
+    }
+
+    /// The same of a process of which but the [end](start_end) of its start time is known; `None`
+    /// if not even that is.
+    pub(crate) fn with_start_end(peer: Process, start_end: Option<u32>) -> Watch {
+        Watch {
+            start_end,
+            ..Watch::new(peer)
+        }
     }
 
     /// Whether the peer lives: one `poll(2)` that does not wait, once the pidfd is open. Does not
@@ -169,7 +201,7 @@ impl Watch {
                 };
             }
         };
-        if is_another(peer) {
+        if is_another(peer) || self.start_end.is_some_and(|end| has_another_end(peer, end)) {
             return Liveness::Gone;
         }
         let liveness = poll(&pidfd);
@@ -186,6 +218,23 @@ fn is_another(peer: Process) -> bool {
     }
     let start = start_of(peer.pid);
     start != 0 && start != peer.start
+}
+
+/// The last bits of a start time, which is all that an owner word has room for.
+pub(crate) fn start_end(start: u64) -> u32 {
+    (start & 0x3f_ffff) as u32
+}
+
+/// Whether the peer's pid is now that of a process whose start time has another end. Which time
+/// namespace the peer read its own in is not known. But were it the process that has the pid, then
+/// that one's, which is ours.
+fn has_another_end(peer: Process, end: u32) -> bool {
+    let own = namespace("time");
+    if own == 0 || namespace_in(&format!("/proc/{}/ns", peer.pid), "time") != own {
+        return false;
+    }
+    let start = start_of(peer.pid);
+    start != 0 && start_end(start) != end
 }
 
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
@@ -258,7 +307,12 @@ fn parse_start(stat: &[u8]) -> Option<u64> {
 /// The inode number of one of our namespaces, 0 if it cannot be read. Asked of the thread: once the
 /// first thread has ended, `/proc/self/ns` is empty.
 pub(crate) fn namespace(kind: &str) -> u32 {
-    let link = fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap_or_default();
+    namespace_in("/proc/thread-self/ns", kind)
+}
+
+/// The inode number of a namespace in such a folder, 0 if it cannot be read.
+fn namespace_in(folder: &str, kind: &str) -> u32 {
+    let link = fs::read_link(format!("{folder}/{kind}")).unwrap_or_default();
     link.to_str()
         .and_then(|link| parse_namespace(link, kind))
         .unwrap_or(0)

@@ -18,14 +18,15 @@
 //!
 //! Either the kernel says that the process exited (`peer.rs`), or the segment
 //! is attached fewer times than the living would have it. Each claim records
-//! how many attachments it stands for. A count at or above the expected one
+//! how many attachments its mapping has. Two claims of one process may share a
+//! mapping, those of two processes do not. A count at or above the expected one
 //! proves nothing, since a fork adds to it. What cannot be known counts as
 //! alive.
 
 use crate::barrier;
 use crate::error::{Corruption, Rule};
 use crate::layout::{Header, Record};
-use crate::peer::{Liveness, Process, Watch};
+use crate::peer::{self, Liveness, Process, Watch};
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
 use crate::ring::Departure;
@@ -48,7 +49,7 @@ const MOST_VIEWS: u32 = 2;
 fn owner_word(process: &Process, generation: u16) -> u64 {
     u64::from(process.pid) << 42
         | u64::from(process.pid_namespace & NAMESPACE) << 24
-        | (process.start & 0x3f_ffff) << 2
+        | u64::from(peer::start_end(process.start)) << 2
         | u64::from(generation & 3)
 }
 
@@ -111,12 +112,11 @@ pub(crate) fn transition<E>(
     }
 }
 
-/// Claims `role`. `views` is what the claim adds to the attach count: nothing
-/// when the same mapping is counted for the other role already.
+/// Claims `role`. `views` is what the mapping adds to the attach count.
 pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Claim, Denied> {
     let kind = region.geometry().kind;
     let is_dead = |found| holder_is_dead(region, role, found);
-    claim_as(Process::current(), region, kind, role, views, is_dead)
+    claim_as(Process::claimer(), region, kind, role, views, is_dead)
 }
 
 /// Claims `role` for the process `me`, in any memory. `is_dead` says whether
@@ -152,6 +152,12 @@ pub(crate) fn claim_as(
         .compare_exchange(found, owner, Ordering::Acquire, Ordering::Relaxed) // P6
         .map_err(|other| Denied::Taken { pid: pid_of(other) })?;
 
+    // While the word is ours nobody else claims the role. One that came and
+    // went before has had the generation that the word says.
+    if state(header).next_generation(role) != generation {
+        release_owner(record, owner);
+        return Err(Denied::Taken { pid: 0 });
+    }
     step!(OwnerTaken);
 
     // Release: whoever reads one of the words below finds the owner changed
@@ -277,8 +283,8 @@ pub(crate) enum Verdict {
 /// Keeps an eye on the peer of one claim.
 #[derive(Debug, Default)]
 pub(crate) struct PeerWatch {
-    /// The watch, and the process that it watches.
-    watch: Option<(Process, Watch)>,
+    /// The watch, and the owner word and the process that it is of.
+    watch: Option<(u64, Process, Watch)>,
     /// The child that the role was handed to, until somebody has the role.
     child: Option<Watch>,
     /// Who was found dead last; 0 for nobody.
@@ -359,7 +365,13 @@ impl PeerWatch {
         let Some(holder) = holder else {
             return Verdict::Present;
         };
-        let fewest = u64::from(claim.views + holder.views);
+        // Of one process it may be the other half of a split.
+        let fewest = if holder.process.may_be(&Process::current()) {
+            claim.views.max(holder.views)
+        } else {
+            claim.views + holder.views
+        };
+        let fewest = u64::from(fewest);
         if self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest) {
             return Verdict::Dead {
                 pid: holder.process.pid,
@@ -398,8 +410,15 @@ impl PeerWatch {
     fn is_gone(&mut self, holder: &Holder) -> bool {
         // A claimer that has gone on since the last look is watched anew.
         let watch = match &mut self.watch {
-            Some((process, watch)) if *process == holder.process => watch,
-            other => &mut other.insert((holder.process, Watch::new(holder.process))).1,
+            Some((owner, process, watch))
+                if (*owner, *process) == (holder.owner, holder.process) =>
+            {
+                watch
+            }
+            other => {
+                let watch = (holder.owner, holder.process, holder.watch());
+                &mut other.insert(watch).2
+            }
         };
         watch.check() == Liveness::Gone
     }
@@ -464,7 +483,7 @@ impl Holder {
     }
 
     /// What the owner word alone says: the process, if it is in our pid
-    /// namespace.
+    /// namespace, and the end of its start time.
     fn half_done(owner: u64) -> Holder {
         let own = Process::current().pid_namespace;
         let same = own != 0 && u64::from(own & NAMESPACE) == owner >> 24 & u64::from(NAMESPACE);
@@ -483,7 +502,14 @@ impl Holder {
     /// Whether the process is alive, as far as can be told without knowing
     /// who has the segment attached.
     pub(crate) fn liveness(&self) -> Liveness {
-        Watch::new(self.process).check()
+        self.watch().check()
+    }
+
+    fn watch(&self) -> Watch {
+        // No loss: it has as many bits.
+        let start_end = peer::start_end(self.owner >> 2);
+        let is_all_there_is = self.process.start == 0 && start_end != 0;
+        Watch::with_start_end(self.process, is_all_there_is.then_some(start_end))
     }
 }
 

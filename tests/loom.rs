@@ -49,6 +49,7 @@ run! {
         declaring_a_death_takes_nothing_from_a_successor
         a_successor_comes_after_its_predecessor
         a_slow_claimer_comes_after_one_that_came_and_went
+        an_owner_word_has_the_generation_of_its_claim
         a_transition_comes_after_the_last
         a_record_is_of_one_holder
         a_record_taken_over_is_of_one_holder

@@ -144,6 +144,31 @@ pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
     });
 }
 
+/// An owner word says of which generation its claim is, also of a claimer that
+/// was overtaken by one that came and went. Found by reading: it could say that
+/// of the one in between, and was then not freed when its holder was declared
+/// dead.
+pub fn an_owner_word_has_the_generation_of_its_claim() {
+    explore(10, || {
+        let region = ready(1, 0);
+        let check = |region: &HeapRegion, claim: &Claim| {
+            let owner = region.header().record(ROLE).owner.load(Ordering::Relaxed); // own
+            assert_eq!(owner & 3, u64::from(claim.generation) & 3);
+        };
+        let other = region.clone();
+        let quick = thread::spawn(move || {
+            if let Some(claim) = take(&other, Kind::Persistent, 1) {
+                check(&other, &claim);
+                roles::leave(&other, Kind::Persistent, &claim, Departure::Finished).unwrap();
+            }
+        });
+        if let Some(claim) = take(&region, Kind::Persistent, 2) {
+            check(&region, &claim);
+        }
+        quick.join().unwrap();
+    });
+}
+
 /// A transition sees what the last one published, also when it found out of it
 /// by its own swap's failure.
 pub fn a_transition_comes_after_the_last() {

@@ -1,16 +1,17 @@
 //! Whose a role is, and whose a segment.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::time::Duration;
 
-use shmpipe::{Role, WaitPolicy};
+use shmpipe::{Broken, OpenError, Options, Role, WaitPolicy};
 
 use crate::common::kill::{Opened, assert_no_segments, open, options, own_namespace};
 use crate::common::{
     End, Fork, Segment, TempPath, alone, bytes_of, exit_now, is_root, move_to_own_ipc_namespace,
     page, poke, until,
 };
-use crate::{ROLES, skipped, stream};
+use crate::{ROLES, broken, skipped, stream};
 
 /// Found in review: the opener counted its own look at the segment, and so
 /// took a dead holder that it cannot ask the kernel about for one that lives.
@@ -171,4 +172,192 @@ fn a_consumer_that_has_left_changes_nothing_of_its_successors() {
     assert_eq!(wants_echo(), 1);
     drop((producer, second));
     shmpipe::remove(id, true).unwrap();
+}
+
+/// A side that waits tells within this time, or never, that its peer is dead.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Options for a persistent ring, and both ends of it in one mapping.
+fn split(path: &TempPath) -> (shmpipe::Producer, shmpipe::Consumer) {
+    let options = persistent();
+    let id = options.producer(path).unwrap().id().unwrap();
+    options.attach(id).unwrap().split().unwrap()
+}
+
+fn persistent() -> Options {
+    let mut options = options(4096);
+    options.persistent(true).timeout(SOON);
+    options
+}
+
+/// Found by reading: one half of a split counted no attachments, so that the
+/// death of a stranger that had the other role, and of which only the count
+/// tells, went unnoticed.
+#[test]
+fn half_of_a_split_notices_the_death_of_a_stranger() {
+    alone(
+        "roles::half_of_a_split_notices_the_death_of_a_stranger",
+        || {
+            // SAFETY: flags only; the process has one thread.
+            if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+                return skipped("a pid namespace");
+            }
+            let path = TempPath::new();
+            let (mut producer, mut consumer) = split(&path);
+            producer.close().unwrap();
+            drop(producer);
+            let mut stranger = Fork::new(|| {
+                let mut producer = persistent().producer(&path).unwrap();
+                producer.write_all(b"x").unwrap();
+                exit_now(1);
+            });
+            assert_eq!(stranger.wait(), End::Exit(1));
+            // Neither the end of the first producer nor a death that is not
+            // noticed.
+            let mut bytes = Vec::new();
+            let error = consumer.read_to_end(&mut bytes).unwrap_err();
+            assert_eq!(bytes, b"x");
+            assert!(matches!(broken(&error), Broken::Died { .. }), "{error}");
+        },
+    );
+}
+
+/// The same the other way round.
+#[test]
+fn a_stranger_notices_the_death_of_half_of_a_split() {
+    alone(
+        "roles::a_stranger_notices_the_death_of_half_of_a_split",
+        || {
+            // SAFETY: flags only; the process has one thread.
+            if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+                return skipped("a pid namespace");
+            }
+            let path = TempPath::new();
+            let mut child = Fork::new(|| {
+                let (mut producer, _consumer) = split(&path);
+                producer.close().unwrap();
+                drop(producer);
+                std::thread::sleep(crate::common::PATIENCE);
+            });
+            let is_left = || {
+                let ring = shmpipe::Snapshot::at(&path, 1);
+                ring.is_ok_and(|ring| {
+                    ring.producer == shmpipe::Occupant::Nobody
+                        && matches!(ring.consumer, shmpipe::Occupant::Process(_))
+                })
+            };
+            until(is_left);
+            let mut producer = persistent().producer(&path).unwrap();
+            producer.check_peer().unwrap();
+            child.kill();
+            assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
+            let error = producer.write_all(&[0; 10_000]).unwrap_err();
+            assert!(matches!(broken(&error), Broken::Died { .. }), "{error}");
+        },
+    );
+}
+
+/// Two halves of a split are one mapping, and no proof of a death.
+#[test]
+fn the_halves_of_a_split_live() {
+    let path = TempPath::new();
+    let (mut producer, mut consumer) = split(&path);
+    producer.check_peer().unwrap();
+    consumer.check_peer().unwrap();
+}
+
+/// The end of the start time of a process, as an owner word has it.
+fn start_end(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    let start: u64 = rest.split_whitespace().nth(19).unwrap().parse().unwrap();
+    start & 0x3f_ffff
+}
+
+/// The owner word of a claim of ours, see src/roles.rs.
+fn owner_word(pid: u32, start_end: u64) -> u64 {
+    let link = fs::read_link("/proc/self/ns/pid").unwrap();
+    let namespace = link
+        .to_str()
+        .unwrap()
+        .trim_matches(|c: char| !c.is_ascii_digit());
+    let namespace: u64 = namespace.parse().unwrap();
+    u64::from(pid) << 42 | (namespace & 0x3_ffff) << 24 | start_end << 2 | 1
+}
+
+/// What an opener says of a role that this owner word is half way to, while
+/// somebody else is attached.
+fn claim_over(path: &TempPath, word: u64) -> Result<(), OpenError> {
+    const PRODUCER: usize = 136; // see tests/layout.rs
+    let consumer = persistent().consumer(path).unwrap();
+    let id = consumer.id().unwrap();
+    poke(id, PRODUCER, &word.to_ne_bytes());
+    let opened = persistent().producer(path).map(drop);
+    drop(consumer);
+    shmpipe::remove(id, true).unwrap();
+    opened
+}
+
+/// Found by reading: a claimer killed half way, whose pid another process has
+/// by now, was taken for alive for as long as that one lives.
+#[test]
+fn a_half_done_claim_of_one_whose_pid_is_anothers_is_followed() {
+    alone(
+        "roles::a_half_done_claim_of_one_whose_pid_is_anothers_is_followed",
+        || {
+            let path = TempPath::new();
+            let child = Fork::new(|| std::thread::sleep(crate::common::PATIENCE));
+            for pid in [child.pid(), std::process::id()] {
+                let end = start_end(pid);
+                claim_over(&path, owner_word(pid, (end + 1) & 0x3f_ffff)).unwrap();
+                for kept in [end, 0] {
+                    let refused = claim_over(&path, owner_word(pid, kept));
+                    assert!(
+                        matches!(refused, Err(OpenError::RoleTaken { pid: taken, .. }) if taken == pid),
+                        "{refused:?}"
+                    );
+                }
+            }
+        },
+    );
+}
+
+/// Start times of two time namespaces prove nothing.
+#[test]
+fn a_half_done_claim_in_another_time_namespace_is_left() {
+    const CLONE_NEWTIME: i32 = 0x80;
+    alone(
+        "roles::a_half_done_claim_in_another_time_namespace_is_left",
+        || {
+            let path = TempPath::new();
+            let mut elsewhere = None;
+            let mut starter = Fork::new(|| {
+                // SAFETY: flags only; the process has one thread.
+                let is_there = unsafe { libc::unshare(CLONE_NEWTIME) } == 0
+                    && fs::write("/proc/self/timens_offsets", "boottime 1000 0").is_ok();
+                if !is_there {
+                    exit_now(2);
+                }
+                // Its child is there.
+                let child = Fork::new(|| std::thread::sleep(crate::common::PATIENCE));
+                fs::write(&path, child.pid().to_string()).unwrap();
+                std::thread::sleep(crate::common::PATIENCE);
+            });
+            until(|| {
+                let pid = fs::read_to_string(&path).unwrap();
+                elsewhere = pid.parse().ok();
+                elsewhere.is_some() || !starter.is_running()
+            });
+            let Some(pid) = elsewhere else {
+                return skipped("a time namespace");
+            };
+            // As it would have read it itself.
+            let end = (start_end(pid) + 100_000) & 0x3f_ffff;
+            let refused = claim_over(&path, owner_word(pid, end));
+            assert!(
+                matches!(refused, Err(OpenError::RoleTaken { .. })),
+                "{refused:?}"
+            );
+        },
+    );
 }
