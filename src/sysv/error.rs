@@ -116,7 +116,7 @@ pub enum SysvErrorKind {
         /// Its value just after the call failed.
         value: u64,
     },
-    /// Not enough memory, swap or address space.
+    /// Not enough memory, swap or address space, or more memory to be locked than `ulimit -l` allows.
     OutOfMemory,
     /// No segment can have this size: zero, or more than a file offset can say.
     InvalidSize {
@@ -227,6 +227,10 @@ impl fmt::Display for SysvError {
                 limit.sysctl(),
                 limit.path()
             ),
+            SysvErrorKind::OutOfMemory if self.errno == Some(libc::EAGAIN) => f.write_str(
+                "this process locks its memory (mlockall), and may not lock so much \
+                 (RLIMIT_MEMLOCK, see `ulimit -l`)",
+            ),
             SysvErrorKind::OutOfMemory => f.write_str(
                 "not enough memory or address space (see vm.overcommit_memory, \
                  vm.max_map_count and `ulimit -v`)",
@@ -325,7 +329,8 @@ fn common(errno: i32) -> SysvErrorKind {
     match errno {
         // EPERM: not the owner. EACCES: the mode says no. A security module may use either.
         libc::EACCES | libc::EPERM => SysvErrorKind::PermissionDenied,
-        libc::ENOMEM => SysvErrorKind::OutOfMemory,
+        // EAGAIN: a mapping that mlockall(2) has locked would go beyond RLIMIT_MEMLOCK.
+        libc::ENOMEM | libc::EAGAIN => SysvErrorKind::OutOfMemory,
         libc::ENOSYS => SysvErrorKind::Unsupported,
         // A segment is a file inside the kernel, and so is each attachment.
         libc::ENFILE => SysvErrorKind::LimitReached {
