@@ -15,13 +15,16 @@
 #![allow(unsafe_code)] // the only caller of fcntl
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::deadline::Deadline;
 use crate::error::OpenError;
 use crate::peer;
+use crate::shown::explained;
 use crate::sysv::{FileIdentity, Key, Project};
 
 /// An open file that names a ring.
@@ -31,16 +34,26 @@ pub(crate) struct KeyFile {
     file: File,
     identity: FileIdentity,
     key: Key,
+    /// Whether `flock` asks for a file open for writing. Its file system makes
+    /// record locks of it then, as NFS does, which the mark would conflict with.
+    writing: AtomicBool,
 }
 
 /// The lock of a path; let go when dropped.
 #[derive(Debug)]
-pub(crate) struct PathLock<'a>(&'a KeyFile);
+pub(crate) enum PathLock<'a> {
+    /// Held by the file that was opened first.
+    Reading(&'a File),
+    /// Held by a file opened for writing, and let go as that is closed.
+    Writing(#[allow(dead_code)] File), // kept to be dropped
+}
 
 impl Drop for PathLock<'_> {
     fn drop(&mut self) {
-        // A failure would leave the lock until the file is closed, soon after.
-        let _ = self.0.file.unlock();
+        if let PathLock::Reading(file) = self {
+            // A failure would leave the lock until the file is closed, soon after.
+            let _ = file.unlock();
+        }
     }
 }
 
@@ -48,7 +61,7 @@ impl KeyFile {
     pub(crate) fn open(path: &Path, project: Project) -> Result<KeyFile, OpenError> {
         let unusable = |source| OpenError::Path {
             path: path.to_owned(),
-            source,
+            source: explained(path, source),
         };
         // Non-blocking: a FIFO that nobody writes to must not hold us up.
         let file = File::options()
@@ -67,6 +80,7 @@ impl KeyFile {
             file,
             identity,
             key: identity.key()?,
+            writing: AtomicBool::new(false),
         })
     }
 
@@ -90,25 +104,71 @@ impl KeyFile {
 
     /// Takes the lock of the path.
     pub(crate) fn lock(&self, deadline: &Deadline) -> Result<PathLock<'_>, OpenError> {
+        let mut writing: Option<File> = None;
         loop {
-            match self.file.try_lock() {
-                Ok(()) => return Ok(PathLock(self)),
+            match writing.as_ref().unwrap_or(&self.file).try_lock() {
+                Ok(()) => {
+                    return Ok(match writing {
+                        Some(file) => PathLock::Writing(file),
+                        None => PathLock::Reading(&self.file),
+                    });
+                }
                 Err(TryLockError::WouldBlock) => {
                     deadline.pause("the lock of the path's file is held by another process")?;
                 }
-                Err(TryLockError::Error(source)) => {
-                    return Err(OpenError::Path {
-                        path: self.path.clone(),
-                        source,
-                    });
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    deadline.pause("the lock of the path's file was interrupted")?;
                 }
+                Err(TryLockError::Error(error))
+                    if error.raw_os_error() == Some(libc::EBADF) && writing.is_none() =>
+                {
+                    writing = Some(
+                        self.open_to_write()
+                            .map_err(|error| self.unlockable(error))?,
+                    );
+                    // Relaxed: orders nothing; this thread is the one that asks.
+                    self.writing.store(true, Ordering::Relaxed);
+                }
+                Err(TryLockError::Error(error)) => return Err(self.unlockable(error)),
             }
+        }
+    }
+
+    /// Opens this very file once more, to be locked where that asks for a file
+    /// open for writing. Nothing is written to it.
+    fn open_to_write(&self) -> io::Result<File> {
+        let mut how = File::options();
+        how.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+        let opened = match how.open(format!("/proc/self/fd/{}", self.file.as_raw_fd())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => how.open(&self.path), // no /proc
+            opened => opened,
+        };
+        let wanting = |what| {
+            let kind = io::ErrorKind::PermissionDenied;
+            io::Error::new(kind, format!("it has to be open for writing: {what}"))
+        };
+        let file = opened.map_err(|error| wanting(error.to_string()))?;
+        let found = file.metadata()?;
+        match (found.dev(), found.ino()) == (self.identity.dev, self.identity.ino) {
+            true => Ok(file),
+            false => Err(wanting("it was replaced".to_owned())),
+        }
+    }
+
+    fn unlockable(&self, source: io::Error) -> OpenError {
+        OpenError::Locking {
+            path: self.path.clone(),
+            source,
         }
     }
 
     /// Marks that this process waits here for its peer, until the file is
     /// closed. A file system without such locks goes without the mark.
     pub(crate) fn mark_waiting(&self) {
+        // Relaxed: orders nothing; set by this thread.
+        if self.writing.load(Ordering::Relaxed) {
+            return;
+        }
         let mut lock = self.mark(own_namespace(), 1);
         lock.l_type = libc::F_RDLCK as _;
         // SAFETY: F_OFD_SETLK reads a `flock`, which outlives the call.

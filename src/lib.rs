@@ -113,6 +113,7 @@ mod producer;
 mod region;
 mod ring;
 mod roles;
+mod shown;
 mod state;
 #[cfg(feature = "kill-points")]
 #[doc(hidden)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Corruption, MemoryError};
+use crate::shown::shown;
 use crate::state::Role;
 use crate::sysv::{KeyError, SegmentId, SysvError};
 
@@ -129,6 +130,14 @@ pub enum OpenError {
     Directory {
         /// The directory.
         path: PathBuf,
+    },
+    /// The file that names the ring cannot be locked: its file system has no
+    /// locks, has none left, or asks for a right that this process has not.
+    Locking {
+        /// The file.
+        path: PathBuf,
+        /// What flock(2), or opening the file for it, gave.
+        source: io::Error,
     },
     /// No key can be made of what was given.
     Key(KeyError),
@@ -267,7 +276,9 @@ impl OpenError {
     pub fn kind(&self) -> io::ErrorKind {
         use io::ErrorKind as Kind;
         match self {
-            OpenError::Path { source, .. } | OpenError::Spawn { source, .. } => source.kind(),
+            OpenError::Path { source, .. }
+            | OpenError::Locking { source, .. }
+            | OpenError::Spawn { source, .. } => source.kind(),
             OpenError::Directory { .. } => Kind::IsADirectory,
             OpenError::Key(_)
             | OpenError::Capacity { .. }
@@ -297,8 +308,14 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::Path { path, source } => write!(f, "{}: {source}", path.display()),
-            OpenError::Directory { path } => write!(f, "{}: is a directory", path.display()),
+            OpenError::Path { path, source } => write!(f, "{}: {source}", shown(path)),
+            OpenError::Directory { path } => write!(f, "{}: is a directory", shown(path)),
+            OpenError::Locking { path, source } => write!(
+                f,
+                "{}: its file system cannot lock it (flock: {source}): \
+                 use a file of another file system",
+                shown(path)
+            ),
             OpenError::Key(error) => error.fmt(f),
             OpenError::Capacity { asked } => write!(
                 f,
@@ -318,7 +335,7 @@ impl fmt::Display for OpenError {
             OpenError::LifeCycleMismatch { persistent: false } => {
                 f.write_str("the ring that is there does not persist, this one was to")
             }
-            OpenError::NoRing { path } => write!(f, "no ring at {}", path.display()),
+            OpenError::NoRing { path } => write!(f, "no ring at {}", shown(path)),
             OpenError::RoleTaken { role, pid: 0 } => write!(f, "there is a {role} already"),
             OpenError::RoleTaken { role, pid } => {
                 write!(f, "there is a {role} already: process {pid}")
@@ -341,7 +358,7 @@ impl fmt::Display for OpenError {
                 f,
                 "{}: a process that waits there cannot be seen from here: \
                  it is in another IPC namespace (another container?)",
-                path.display()
+                shown(path)
             ),
             OpenError::TimedOut { after, what } => {
                 write!(f, "timed out after {:.1} s: {what}", after.as_secs_f64())
@@ -350,7 +367,7 @@ impl fmt::Display for OpenError {
                 "kernel.shm_rmid_forced is 1 (/proc/sys/kernel/shm_rmid_forced): nothing can persist",
             ),
             OpenError::Spawn { program, source } => {
-                write!(f, "cannot start {}: {source}", program.display())
+                write!(f, "cannot start {}: {source}", shown(program))
             }
             OpenError::NoSegment => {
                 f.write_str("the ring is in memory of the caller's, which no child can attach by id")
@@ -377,7 +394,9 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            OpenError::Path { source, .. } | OpenError::Spawn { source, .. } => Some(source),
+            OpenError::Path { source, .. }
+            | OpenError::Locking { source, .. }
+            | OpenError::Spawn { source, .. } => Some(source),
             OpenError::Key(error) => Some(error),
             OpenError::Corrupted(corruption) => Some(corruption),
             OpenError::Memory(error) => Some(error),

@@ -12,6 +12,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::shown::shown;
+
 /// The project id of `ftok`: tells rings on one path apart. 1 to 255, by default 1.
 ///
 /// `ftok` uses the low 8 bits and leaves 0 undefined; anything else is refused here, so that 1 and
@@ -281,7 +283,7 @@ impl fmt::Display for KeyError {
         match self {
             Self::Project { value } => write!(f, "project id {value} is not in 1 to 255"),
             Self::Path { path, source } => {
-                write!(f, "no key for {}: {source}", path.display())
+                write!(f, "no key for {}: {source}", shown(path))
             }
             Self::File { source } => write!(f, "no key for an open file: {source}"),
             Self::Private => {

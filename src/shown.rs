@@ -1,0 +1,68 @@
+//! How a path, and what is wrong with one, is shown in a line of text.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// A path, or another string of the system's, as one line shows it: as it is
+/// if every character of it can be seen; else in quotes and escaped, so that
+/// nothing in it can move a cursor or look like another line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a>(&'a OsStr);
+
+/// Shows a path.
+pub(crate) fn shown<S: AsRef<OsStr> + ?Sized>(path: &S) -> Shown<'_> {
+    Shown(path.as_ref())
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.to_str() {
+            Some(text) if !text.is_empty() && text.chars().all(is_seen) => f.write_str(text),
+            // Escapes, as Debug does, what is no UTF-8 too.
+            _ => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+/// An error of opening `path` that says more where the kernel's word misleads.
+pub(crate) fn explained(path: &Path, error: io::Error) -> io::Error {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    if missing && path.as_os_str().is_empty() {
+        return io::Error::new(error.kind(), "the path is empty");
+    }
+    match std::fs::read_link(path) {
+        Ok(target) if missing => {
+            let target = shown(&target);
+            let dangles = format!("a symbolic link to {target}, which leads to no file");
+            io::Error::new(error.kind(), dangles)
+        }
+        _ => error,
+    }
+}
+
+/// Whether Debug would show the character as it is, or quote it only.
+fn is_seen(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        let shown = |bytes: &[u8]| shown(Path::new(OsStr::from_bytes(bytes))).to_string();
+        for plain in ["/tmp/ring", "it's a \"ring\"", "a\\b", "\u{fc}\u{4e2d}"] {
+            assert_eq!(shown(plain.as_bytes()), plain);
+        }
+        assert_eq!(shown(b""), r#""""#);
+        assert_eq!(shown(b"a\nb"), r#""a\nb""#);
+        assert_eq!(shown(b"\x1b[31m\\"), r#""\u{1b}[31m\\""#);
+        assert_eq!(shown("\u{9b}31m".as_bytes()), r#""\u{9b}31m""#);
+        assert_eq!(shown("\u{202e}x".as_bytes()), r#""\u{202e}x""#);
+        assert_eq!(shown(b"\xff"), r#""\xFF""#);
+    }
+}
