@@ -483,7 +483,7 @@ mod command {
         child.stdout.take().unwrap().read_exact(&mut bytes).unwrap();
         producer.abort();
         assert_eq!(&bytes, b"cut");
-        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert_eq!(child.wait().unwrap().code(), Some(7));
     }
 
     #[test]

@@ -6,16 +6,18 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
-use shmpipe::sysv;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use shmpipe::{Occupant, Snapshot, sysv};
 
 use crate::common::{TempPath, check, stream, unique};
 use crate::running::{
-    A_WHILE, CORRUPT, DONE, FAILURE, PEER_DIED, Running, collect, is_gone, until_read,
+    A_WHILE, CORRUPT, DONE, FAILURE, PEER_DIED, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, collect,
+    is_gone, until, until_read,
 };
 
 #[test]
@@ -68,27 +70,81 @@ fn a_signal_breaks_an_idle_stream_off() {
         let ring = sender.paired();
         until_read(ring, 6);
         sender.signal(signal);
-        sender.end().with(FAILURE, "interrupted");
-        let received = receiver.end().with(FAILURE, "broke the stream off");
+        sender.end().by(signal);
+        let received = receiver
+            .end()
+            .with(SENDER_BROKE_OFF, "broke the stream off");
         assert_eq!(received.stdout, b"so far");
         is_gone(ring, &path);
     }
 }
 
+/// As `nohup`, `trap ''` or, of SIGINT, `&` in a script has it.
 #[test]
-fn a_hangup_is_ignored_where_it_was() {
+fn a_signal_is_ignored_where_it_was() {
+    for (name, signal) in [
+        ("HUP", Signal::HUP),
+        ("INT", Signal::INT),
+        ("TERM", Signal::TERM),
+    ] {
+        for verb in ["send", "recv"] {
+            let path = TempPath::new();
+            let script = format!("trap '' {name}; exec \"$@\"");
+            let run = |of: &str| match of == verb {
+                true => Running::by_shell(&script, [OsStr::new(of), path.as_ref()]),
+                false => Running::verb(of, &path, &[]),
+            };
+            let (mut sender, receiver) = (run("send"), run("recv"));
+            sender.feed(b"before");
+            let ring = receiver.paired();
+            let it = if verb == "send" { &sender } else { &receiver };
+            it.signal(signal);
+            thread::sleep(A_WHILE);
+            sender.feed(b" and after");
+            drop(sender.stdin());
+            sender.end().with(DONE, "");
+            let received = receiver.end().with(DONE, "");
+            assert_eq!(received.stdout, b"before and after");
+            is_gone(ring, &path);
+        }
+    }
+}
+
+/// A child that leads a process group, killed with the test.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// A shell goes on with a loop whose command only exits.
+#[test]
+fn an_interrupt_ends_a_shells_loop() {
     let path = TempPath::new();
-    let receiver = Running::verb("recv", &path, &[]);
-    let mut sender = Running::without_hangup("send", &path);
-    sender.feed(b"before");
-    let ring = receiver.paired();
-    sender.signal(Signal::HUP);
-    thread::sleep(A_WHILE);
-    sender.feed(b" and after");
-    drop(sender.stdin());
-    sender.end().with(DONE, "");
-    let received = receiver.end().with(DONE, "");
-    assert_eq!(received.stdout, b"before and after");
+    let script = "exec 3>&1; while :; do \"$@\"; echo \"$?\" >&3; done";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, "bash", env!("CARGO_BIN_EXE_shmpipe"), "recv"]);
+    shell.arg(&path).stdin(Stdio::null()).stdout(Stdio::piped());
+    let shell = shell.stderr(Stdio::null()).process_group(0).spawn();
+    let mut shell = Group(shell.unwrap());
+    let has_consumer = || {
+        let found = Snapshot::at(&path, 1).ok();
+        found.filter(|ring| matches!(ring.consumer, Occupant::Process(_)))
+    };
+    let ring = until("it waits", has_consumer).id;
+    // As a terminal does: to the shell and its command at once.
+    kill_process_group(Pid::from_child(&shell.0), Signal::INT).unwrap();
+    let status = until("the loop ends", || shell.0.try_wait().unwrap());
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
+    let mut said = String::new();
+    let mut stdout = shell.0.stdout.take().unwrap();
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
     is_gone(ring, &path);
 }
 
@@ -101,9 +157,11 @@ fn a_signal_breaks_a_stream_off_that_waits_for_room() {
     let ring = sender.paired();
     thread::sleep(A_WHILE);
     sender.signal(Signal::TERM);
-    sender.end().with(FAILURE, "interrupted");
+    sender.end().by(Signal::TERM);
     receiver.stdout = receiver.child.stdout.take().map(collect);
-    receiver.end().with(FAILURE, "broke the stream off");
+    receiver
+        .end()
+        .with(SENDER_BROKE_OFF, "broke the stream off");
     is_gone(ring, &path);
 }
 
@@ -114,8 +172,8 @@ fn a_signal_ends_a_receiver_and_its_sender() {
     let sender = Running::verb("send", &path, &[]);
     let ring = sender.paired();
     receiver.signal(Signal::INT);
-    receiver.end().with(FAILURE, "interrupted");
-    sender.end().with(FAILURE, "consumer has closed");
+    receiver.end().by(Signal::INT);
+    sender.end().with(RECEIVER_LEFT, "consumer has closed");
     is_gone(ring, &path);
 }
 
@@ -128,8 +186,8 @@ fn a_signal_ends_a_receiver_whose_stdout_is_full() {
     let ring = sender.paired();
     thread::sleep(A_WHILE);
     receiver.signal(Signal::TERM);
-    receiver.end().with(FAILURE, "interrupted");
-    sender.end().with(FAILURE, "consumer has closed");
+    receiver.end().by(Signal::TERM);
+    sender.end().with(RECEIVER_LEFT, "consumer has closed");
     is_gone(ring, &path);
 }
 
@@ -140,7 +198,7 @@ fn a_signal_ends_waiting_for_the_peer() {
         let alone = Running::verb(verb, &path, &[]);
         let ring = alone.ring();
         alone.signal(Signal::TERM);
-        alone.end().with(FAILURE, "interrupted");
+        alone.end().by(Signal::TERM);
         is_gone(ring, &path);
     }
 }
@@ -156,7 +214,7 @@ fn a_closed_stdout_ends_both() {
     stdout.read_exact(&mut [0]).unwrap();
     drop(stdout);
     receiver.end().with(FAILURE, "stdout");
-    sender.end().with(FAILURE, "consumer has closed");
+    sender.end().with(RECEIVER_LEFT, "consumer has closed");
     is_gone(ring, &path);
 }
 
@@ -168,7 +226,7 @@ fn a_closed_stdout_ends_both_even_if_nothing_is_sent() {
     let ring = sender.paired();
     drop(receiver.child.stdout.take());
     receiver.end().with(FAILURE, "stdout");
-    sender.end().with(FAILURE, "consumer has closed");
+    sender.end().with(RECEIVER_LEFT, "consumer has closed");
     is_gone(ring, &path);
 }
 
@@ -183,7 +241,9 @@ fn an_unreadable_stdin_breaks_the_stream_off() {
         .output()
         .unwrap();
     assert_eq!(sender.status.code(), FAILURE);
-    receiver.end().with(FAILURE, "broke the stream off");
+    receiver
+        .end()
+        .with(SENDER_BROKE_OFF, "broke the stream off");
     assert!(!path.leads_to_a_segment());
 }
 
@@ -204,7 +264,7 @@ fn a_corrupt_segment_is_4() {
     tail.store(6 + 4097, Ordering::Relaxed); // more than the ring holds
     let received = receiver.end().with(CORRUPT, "the segment is corrupt");
     assert_eq!(received.stdout, b"before");
-    sender.end().with(FAILURE, "consumer has closed");
+    sender.end().with(RECEIVER_LEFT, "consumer has closed");
     drop(segment);
     is_gone(ring, &path);
 }
@@ -258,7 +318,8 @@ fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) 
     read.read_exact(&mut taken).unwrap();
     thread::sleep(A_WHILE);
     kill_process(Pid::from_child(&receiver), Signal::TERM).unwrap();
-    says(receiver, "interrupted");
+    let ended = receiver.wait_with_output().unwrap();
+    assert_eq!(ended.status.signal(), Some(Signal::TERM.as_raw()));
     read.read_to_end(&mut taken).unwrap();
     assert!(taken.len() < LEN);
     taken.extend(receive_rest(&path));

@@ -4,7 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod descriptors;
 mod endings;
+mod paths;
 mod running;
 mod streams;
 mod verbs;

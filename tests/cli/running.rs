@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -19,6 +20,8 @@ pub(crate) const USAGE: Option<i32> = Some(2);
 pub(crate) const PEER_DIED: Option<i32> = Some(3);
 pub(crate) const CORRUPT: Option<i32> = Some(4);
 pub(crate) const TIMED_OUT: Option<i32> = Some(5);
+pub(crate) const RECEIVER_LEFT: Option<i32> = Some(6);
+pub(crate) const SENDER_BROKE_OFF: Option<i32> = Some(7);
 
 /// Enough to be sure that a process has come to wait, if it is going to.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
@@ -55,16 +58,40 @@ impl Running {
         Running::spawn(Command::new(env!("CARGO_BIN_EXE_shmpipe")).args(args))
     }
 
-    /// Runs a verb on a path as `nohup` does.
-    pub(crate) fn without_hangup(verb: &str, path: &Path) -> Running {
+    /// Runs the command by a shell, to which it is `"$@"`. Its stdin is a
+    /// pipe, its stdout is collected.
+    pub(crate) fn by_shell(
+        script: &str,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Running {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
-        Running::spawn(shell.args([env!("CARGO_BIN_EXE_shmpipe"), verb]).arg(path))
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_shmpipe")]);
+        let mut running = Running::spawn(shell.args(args));
+        running.stdout = running.child.stdout.take().map(collect);
+        running
+    }
+
+    /// Runs a verb on a path with this stdin. Its stdout is collected.
+    pub(crate) fn fed_by(
+        stdin: impl Into<Stdio>,
+        verb: &str,
+        path: &Path,
+        options: &[&str],
+    ) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        command.arg(verb).arg(path).args(options);
+        let mut running = Running::start(&mut command, stdin.into());
+        running.stdout = running.child.stdout.take().map(collect);
+        running
     }
 
     fn spawn(command: &mut Command) -> Running {
+        Running::start(command, Stdio::piped())
+    }
+
+    fn start(command: &mut Command, stdin: Stdio) -> Running {
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -146,6 +173,16 @@ impl Drop for Running {
 }
 
 impl Ended {
+    /// Died of `signal`, after a line on stderr.
+    #[track_caller]
+    pub(crate) fn by(self, signal: Signal) -> Ended {
+        let died_of = self.status.signal();
+        let Ended { status, stderr, .. } = &self;
+        assert_eq!(died_of, Some(signal.as_raw()), "{status} {stderr}");
+        assert_eq!(stderr, "shmpipe: interrupted\n");
+        self
+    }
+
     /// Ended with `code`; and, unless it is done, with one line on stderr that
     /// holds `words`.
     #[track_caller]

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::{TempPath, check, stream, unique};
-use crate::running::{DONE, FAILURE, Running, TIMED_OUT, collect, is_gone};
+use crate::running::{
+    DONE, FAILURE, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, TIMED_OUT, collect, is_gone,
+};
 
 /// Streams `len` bytes; the second to start does so once the first waits.
 #[track_caller]
@@ -111,7 +113,9 @@ fn a_sender_that_gets_no_room_is_5() {
     sender.end().with(TIMED_OUT, "no room in the ring");
     // What was sent comes, and is not taken for all of it.
     receiver.stdout = receiver.child.stdout.take().map(collect);
-    let received = receiver.end().with(FAILURE, "broke the stream off");
+    let received = receiver
+        .end()
+        .with(SENDER_BROKE_OFF, "broke the stream off");
     assert!(!received.stdout.is_empty());
     check(1, 0, &received.stdout);
     is_gone(ring, &path);
@@ -124,6 +128,6 @@ fn a_receiver_that_gets_no_bytes_is_5() {
     let receiver = Running::verb("recv", &path, &["--timeout", "500ms"]);
     let ring = receiver.ring();
     receiver.end().with(TIMED_OUT, "no bytes in the ring");
-    sender.end().with(FAILURE, "consumer has closed"); // while its stdin is idle
+    sender.end().with(RECEIVER_LEFT, "consumer has closed"); // while its stdin is idle
     is_gone(ring, &path);
 }

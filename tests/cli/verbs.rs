@@ -36,7 +36,14 @@ fn wrong_usage_is_2() {
 fn help_shows_the_exit_codes() {
     for args in [&["--help"][..], &["send", "--help"], &["rm", "--help"]] {
         let help = Running::new(args).end().with(DONE, "");
-        assert!(help.text().contains("3  the peer died"), "{}", help.text());
+        for row in [
+            "3  the peer died",
+            "6  the receiver left",
+            "7  the sender broke",
+            "signal",
+        ] {
+            assert!(help.text().contains(row), "{}", help.text());
+        }
     }
 }
 
@@ -207,6 +214,22 @@ fn the_demo_streams_a_file() {
     Running::verb("demo", &directory, &[])
         .end()
         .with(FAILURE, "regular file");
+}
+
+/// Found in use: of `/proc/version` it said "0 bytes, every byte verified".
+#[test]
+fn the_demo_refuses_a_file_whose_size_is_not_that_of_its_bytes() {
+    for (file, words) in [
+        ("/proc/version", "its size is 0 bytes, but it has more"),
+        (
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            "but it has fewer",
+        ),
+    ] {
+        if fs::exists(file).unwrap() {
+            Running::new(["demo", file]).end().with(FAILURE, words);
+        }
+    }
 }
 
 #[test]

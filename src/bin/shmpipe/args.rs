@@ -1,13 +1,16 @@
 //! The command line.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use shmpipe::sysv::SegmentId;
 
 use crate::exit::{Code, Failure, TABLE};
+use crate::shown::shown;
 
 /// A pipe made of System V shared memory.
 #[derive(Debug, Parser)]
@@ -63,7 +66,7 @@ pub(crate) enum Verb {
 #[derive(Args, Debug)]
 pub(crate) struct StreamArgs {
     /// The file that names the ring, made if missing; its contents do not matter
-    #[arg(required_unless_present = "inherited")]
+    #[arg(required_unless_present = "inherited", value_parser = path())]
     path: Option<PathBuf>,
     /// Use the ring that the parent process has handed to this one, not one of a PATH
     #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist"])]
@@ -104,7 +107,7 @@ impl StreamArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// A file to stream in place of pseudo-random bytes
-    #[arg(conflicts_with_all = ["bytes", "seed"])]
+    #[arg(conflicts_with_all = ["bytes", "seed"], value_parser = path())]
     pub(crate) file: Option<PathBuf>,
     /// How much to stream
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size)]
@@ -136,6 +139,7 @@ pub(crate) struct RmArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct RmTarget {
     /// The file that names the ring
+    #[arg(value_parser = path())]
     pub(crate) path: Option<PathBuf>,
     /// The id of the ring's segment
     #[arg(long, value_name = "N")]
@@ -158,7 +162,15 @@ pub(crate) fn parse() -> Result<Verb, Result<(), Failure>> {
         {
             Err(shown.print().map_err(|error| Failure::io("stdout", &error)))
         }
-        Err(error) => Err(Err(Failure::new(Code::Usage, one_line(&error)))),
+        Err(error) => {
+            // Of arguments with control characters clap shows less than there is.
+            let escaped = env::args_os().map(|arg| match arg.is_empty() {
+                true => arg,
+                false => shown(&arg).to_string().into(),
+            });
+            let error = CommandLine::try_parse_from(escaped).err().unwrap_or(error);
+            Err(Err(Failure::new(Code::Usage, one_line(&error))))
+        }
     }
 }
 
@@ -183,6 +195,14 @@ const UNITS: [(&str, u64); 10] = [
     ("GiB", 1 << 30),
     ("TiB", 1 << 40),
 ];
+
+/// A path; not an empty one.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text| match text.is_empty() {
+        true => Err("the path is empty"),
+        false => Ok(PathBuf::from(text)),
+    })
+}
 
 /// A number of bytes: `65536`, `64KiB`, `64KB`.
 fn size(text: &str) -> Result<u64, String> {

@@ -16,6 +16,7 @@ use crate::args::DemoArgs;
 use crate::exit::{Code, Failure};
 use crate::figures::{self, Bar, Calls, Run};
 use crate::fork::{Child, Forked, fork};
+use crate::shown::{explained, shown};
 use crate::source::{Plan, Source};
 use crate::way::Way;
 
@@ -47,9 +48,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
             seed: args.seed,
             bytes: args.bytes,
         },
-        Some(path) => {
-            Plan::file(path.clone()).map_err(|error| Failure::io(path.display(), &error))?
-        }
+        Some(path) => Plan::file(path.clone())
+            .map_err(|error| Failure::io(shown(path), &explained(path, error)))?,
     };
     let mut demo = Demo {
         plan,
@@ -241,7 +241,7 @@ impl Demo {
     fn title(&self) -> String {
         let what = match &self.plan {
             Plan::Random { seed, .. } => format!("pseudo-random bytes (seed {seed})"),
-            Plan::File { path, .. } => format!("bytes of {}", path.display()),
+            Plan::File { path, .. } => format!("bytes of {}", shown(path)),
         };
         let build = if cfg!(debug_assertions) {
             "a debug build, whose figures mean nothing: --release\n"
@@ -265,7 +265,7 @@ impl Demo {
 
     fn reading(&self, error: io::Error) -> Failure {
         match &self.plan {
-            Plan::File { path, .. } => Failure::io(path.display(), &error),
+            Plan::File { path, .. } => Failure::io(shown(path), &error),
             Plan::Random { .. } => Failure::other(error),
         }
     }

@@ -1,4 +1,5 @@
-//! How the command ends: an exit code and, unless it is 0, one line on stderr.
+//! How the command ends: an exit code, or a signal, and, unless it is 0, one
+//! line on stderr.
 
 use std::fmt;
 use std::io;
@@ -13,7 +14,12 @@ Exit codes:
   2  usage
   3  the peer died
   4  the segment is corrupt
-  5  timed out";
+  5  timed out
+  6  the receiver left
+  7  the sender broke the stream off
+A signal that ends send or recv, which clean up first, is what the command dies
+of: 128 and its number in a shell. SIGINT, SIGTERM or SIGHUP that was ignored at
+the start stays ignored. Stdin and stdout must be open.";
 
 /// The exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub(crate) enum Code {
     PeerDied = 3,
     Corrupt = 4,
     TimedOut = 5,
+    ReceiverLeft = 6,
+    SenderBrokeOff = 7,
 }
 
 /// Why the command did not do what it was asked to.
@@ -30,6 +38,8 @@ pub(crate) enum Code {
 pub(crate) struct Failure {
     code: Code,
     message: String,
+    /// What it is to die of, in place of an exit code.
+    signal: Option<i32>,
 }
 
 impl Failure {
@@ -37,6 +47,7 @@ impl Failure {
         Failure {
             code,
             message: message.to_string(),
+            signal: None,
         }
     }
 
@@ -77,6 +88,8 @@ impl Failure {
             Broken::Cancelled => return Failure::interrupted(),
             Broken::Died { .. } | Broken::NeverCame { .. } => Code::PeerDied,
             Broken::Corrupted(_) => Code::Corrupt,
+            Broken::ConsumerClosed => Code::ReceiverLeft,
+            Broken::ProducerAborted => Code::SenderBrokeOff,
             _ => Code::Failure,
         };
         Failure::new(code, broken)
@@ -88,18 +101,41 @@ impl Failure {
         self
     }
 
+    /// Has the command die of `signal`.
+    pub(crate) fn by_signal(mut self, signal: i32) -> Failure {
+        self.signal = Some(signal);
+        self
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// Prints the line and gives the exit code.
+    /// Prints the line and gives the exit code; or dies of the signal that
+    /// ended the command.
     pub(crate) fn report(&self) -> u8 {
         use io::Write as _;
-        let line = self.message.replace('\n', " ");
+        let line = one_line(&self.message);
         // Without a stderr the code has to do.
         let _ = writeln!(io::stderr(), "shmpipe: {line}");
+        if let Some(signal) = self.signal {
+            // Returns only if it does not know the signal, which it does.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
         self.code as u8
     }
+}
+
+/// Lines as one, and no character that a terminal would obey.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.replace('\n', " ").chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_debug()),
+            false => line.push(c),
+        }
+    }
+    line
 }
 
 impl From<Broken> for Failure {

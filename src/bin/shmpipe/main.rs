@@ -9,29 +9,40 @@ mod exit;
 mod figures;
 mod fork;
 mod ls;
+mod packets;
 mod recv;
 mod rm;
 mod send;
+#[path = "../../shown.rs"]
+mod shown; // the library's
 mod signals;
 mod source;
+mod start;
 mod stream;
 mod way;
 
 use std::process::ExitCode;
 
 use args::Verb;
+use exit::Failure;
 
 fn main() -> ExitCode {
     let done = match args::parse() {
-        Ok(Verb::Send(stream)) => send::run(&stream),
-        Ok(Verb::Recv(stream)) => recv::run(&stream),
-        Ok(Verb::Demo(demo)) => demo::run(&demo),
-        Ok(Verb::Ls) => ls::run(),
-        Ok(Verb::Rm(rm)) => rm::run(&rm),
+        Ok(verb) => start::check().and_then(|()| run(&verb)),
         Err(ended) => ended,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.report()),
+    }
+}
+
+fn run(verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Send(stream) => send::run(stream),
+        Verb::Recv(stream) => recv::run(stream),
+        Verb::Demo(demo) => demo::run(demo),
+        Verb::Ls => ls::run(),
+        Verb::Rm(rm) => rm::run(rm),
     }
 }

@@ -14,6 +14,11 @@ use crate::stream::{LOOK, Stream};
 
 pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
+    signals.end(receive(args, &signals))
+}
+
+/// Has let go of the ring when it returns.
+fn receive(args: &StreamArgs, signals: &Signals) -> Result<(), Failure> {
     let stdout = Stream::stdout()?;
     let mut options = args.options();
     options.cancel_on(Arc::clone(&signals.flag));
@@ -24,7 +29,7 @@ pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
         }
         None => options.consumer_from_parent()?,
     };
-    copy(&mut consumer, &stdout, &signals)?;
+    copy(&mut consumer, &stdout, signals)?;
     signals.check()?;
     Ok(consumer.close()?)
 }

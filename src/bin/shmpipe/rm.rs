@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::args::{RmArgs, RmTarget};
 use crate::exit::Failure;
+use crate::shown::shown;
 
 pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
     match &args.target {
@@ -11,7 +12,7 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
             path: Some(path), ..
         } => {
             shmpipe::remove_path(path, args.project, args.force)?;
-            say(format_args!("removed the ring of {}", path.display()))
+            say(format_args!("removed the ring of {}", shown(path)))
         }
         RmTarget { id: Some(id), .. } => {
             shmpipe::remove(*id, args.force)?;

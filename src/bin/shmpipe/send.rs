@@ -12,8 +12,10 @@ use shmpipe::{Producer, ReserveError};
 
 use crate::args::StreamArgs;
 use crate::exit::Failure;
+use crate::packets;
+use crate::shown::shown;
 use crate::signals::Signals;
-use crate::stream::{LOOK, Stream};
+use crate::stream::{LOOK, Stream, Unit};
 
 /// How long a full ring is waited for before it is asked whether there is
 /// anything to wait for.
@@ -21,6 +23,11 @@ const GLANCE: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
+    signals.end(send(args, &signals))
+}
+
+/// Has let go of the ring when it returns.
+fn send(args: &StreamArgs, signals: &Signals) -> Result<(), Failure> {
     let mut stdin = Stream::stdin()?;
     let mut options = args.options();
     options.cancel_on(Arc::clone(&signals.flag));
@@ -31,7 +38,7 @@ pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
         }
         None => options.producer_from_parent()?,
     };
-    let done = copy(&mut stdin, &mut producer, args.persist, &signals);
+    let done = copy(&mut stdin, &mut producer, args.persist, signals);
     match done.and_then(|()| signals.check()) {
         Ok(()) => Ok(producer.close()?),
         Err(failure) => {
@@ -49,6 +56,7 @@ fn copy(
 ) -> Result<(), Failure> {
     let most = stdin.most(producer.capacity());
     let mut looked = Instant::now();
+    let mut buffer = Vec::new();
     loop {
         signals.check()?;
         // A ring that persists needs no consumer; any other does, even while
@@ -60,35 +68,71 @@ fn copy(
         if !stdin.is_ready(PollFlags::IN)? {
             continue;
         }
-        let moved = match has_room(producer, most)? || !stdin.may_be_at_end() {
-            true => producer.fill_from(&*stdin, most),
-            false => move_byte(stdin, producer),
-        };
+        let moved = move_some(stdin, producer, most, &mut buffer)?;
         if stdin.moved(moved)? == Some(0) {
             return Ok(());
         }
     }
 }
 
-/// Waits a moment for room for `most` bytes; whether there is any.
-fn has_room(producer: &mut Producer, most: usize) -> Result<bool, Failure> {
-    if producer.room(most)? >= most {
-        return Ok(true);
-    }
-    match producer.reserve_deadline(most, Instant::now() + GLANCE) {
-        Ok(_) => Ok(true),
-        Err(ReserveError::TimedOut { room }) => Ok(room > 0),
-        Err(error) => Err(Failure::stream(error.into())),
-    }
+/// Moves what there is of stdin, which is ready; 0 is its end.
+///
+/// Reads straight into the ring, where there is room. Otherwise it reads
+/// before it waits for room, for which there may be no need.
+fn move_some(
+    stdin: &mut Stream,
+    producer: &mut Producer,
+    most: usize,
+    buffer: &mut Vec<u8>,
+) -> Result<io::Result<usize>, Failure> {
+    let most = match stdin.unit() {
+        Unit::Bytes => {
+            if room(producer, most)? > 0 || !stdin.may_be_at_end() {
+                return Ok(producer.fill_from(&*stdin, most));
+            }
+            1 // seldom finds a byte
+        }
+        Unit::UpTo(len) => {
+            // A ring this small never has the room.
+            let most = most.max(len);
+            if len <= producer.capacity() && room(producer, most.min(producer.capacity()))? >= len {
+                return Ok(producer.fill_from(&*stdin, most));
+            }
+            len
+        }
+        Unit::Packet => return Ok(move_packet(stdin, producer, buffer)),
+    };
+    buffer.resize(most, 0);
+    Ok(move_through(stdin, producer, buffer))
 }
 
-/// Reads before it waits for room, for which there may be no need. Seldom
-/// finds a byte.
-fn move_byte(stdin: &mut Stream, producer: &mut Producer) -> io::Result<usize> {
-    let mut byte = [0];
-    match stdin.read(&mut byte)? {
-        0 => Ok(0),
-        _ => producer.write(&byte),
+fn move_through(
+    stdin: &mut Stream,
+    producer: &mut Producer,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let len = stdin.read(buffer)?;
+    producer.write_all(&buffer[..len])?;
+    Ok(len)
+}
+
+/// A packet may be longer than the ring.
+fn move_packet(stdin: &Stream, producer: &mut Producer, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let len = packets::receive(stdin, buffer)?;
+    producer.write_all(&buffer[..len])?;
+    Ok(len)
+}
+
+/// Waits a moment for room for `most` bytes; for how many there is some.
+fn room(producer: &mut Producer, most: usize) -> Result<usize, Failure> {
+    let room = producer.room(most)?;
+    if room >= most {
+        return Ok(room);
+    }
+    match producer.reserve_deadline(most, Instant::now() + GLANCE) {
+        Ok(_) => Ok(most),
+        Err(ReserveError::TimedOut { room }) => Ok(room),
+        Err(error) => Err(Failure::stream(error.into())),
     }
 }
 
@@ -101,7 +145,7 @@ pub(crate) fn make_if_missing(path: &Path) -> Result<(), Failure> {
         .open(path);
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Failure::io(path.display(), &error))
+            Err(Failure::io(shown(path), &error))
         }
         _ => Ok(()),
     }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// Bytes of the table that a pseudo-random stream repeats. A prime, so no lap
@@ -19,17 +20,28 @@ pub(crate) enum Plan {
 
 impl Plan {
     pub(crate) fn file(path: PathBuf) -> io::Result<Plan> {
-        let metadata = std::fs::metadata(&path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file, which can be read twice",
-            ));
+        let refused = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        if !std::fs::metadata(&path)?.is_file() {
+            return refused("not a regular file, which can be read twice".to_owned());
         }
-        Ok(Plan::File {
-            path,
-            bytes: metadata.len(),
-        })
+        // Such as those of /proc, whose size says 0 and which may block.
+        let mut how = File::options();
+        let file = how.read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
+        let bytes = file.metadata()?.len();
+        // What a file has beyond the size that it gives, or lacks, shows here.
+        match io::copy(&mut file.take(bytes.saturating_add(1)), &mut io::sink()) {
+            Ok(read) if read == bytes => Ok(Plan::File { path, bytes }),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            read => {
+                let other = match read {
+                    Ok(read) if read < bytes => "fewer",
+                    _ => "more",
+                };
+                refused(format!(
+                    "its size is {bytes} bytes, but it has {other}: not a file that can be read twice"
+                ))
+            }
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -5,18 +5,28 @@
 //!
 //! | descriptor | how |
 //! |---|---|
-//! | what can seek: a file, `/dev/null` | waits for nobody, so it is not polled |
+//! | what cannot be polled: a file, `/dev/null` | waits for nobody |
 //! | pipe, FIFO, terminal | opened again, without blocking: a file description of our own, so nobody else's flags change |
-//! | socket, and what cannot be opened again | polled, then moves no more than there is room for |
+//! | socket, device, eventfd, and what cannot be opened again | polled, then moves no more than there is room for |
+//!
+//! What is polled is the descriptor that came: the kernel says of a FIFO whose
+//! writers have gone that it is at its end, but not to who opens it after that.
+//!
+//! Some descriptors keep messages apart, and cut what a read has no room for:
+//! see [`Unit`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Seek};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::fs::OFlags;
+use rustix::net::{SocketType, sockopt};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use shmpipe::sysv;
 
 use crate::exit::Failure;
 
@@ -33,7 +43,10 @@ const SURE: usize = 4096;
 pub(crate) struct Stream {
     name: &'static str,
     file: File,
+    /// What is polled, if not the file itself.
+    polled: Option<File>,
     manner: Manner,
+    unit: Unit,
     /// Bytes to move at once.
     most: usize,
 }
@@ -49,15 +62,36 @@ enum Manner {
     Blocking,
 }
 
+/// What has to come out of stdin in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// One byte.
+    Bytes,
+    /// All that one read gives to who has room for so many bytes: a packet of
+    /// a pipe in packet mode (`O_DIRECT`), which only its writer can tell; a
+    /// record of a device; the number of an eventfd.
+    UpTo(usize),
+    /// One packet of a socket: see [`packets`](crate::packets).
+    Packet,
+}
+
 impl Stream {
     pub(crate) fn stdin() -> Result<Stream, Failure> {
+        let stdin = io::stdin();
+        is_open_for("stdin", stdin.as_fd(), OFlags::WRONLY)?;
         let mut how = File::options();
-        Stream::of("stdin", io::stdin().as_fd(), how.read(true))
+        let mut stdin = Stream::of("stdin", stdin.as_fd(), how.read(true), can_be_polled)?;
+        stdin.unit = stdin.find_unit();
+        Ok(stdin)
     }
 
     pub(crate) fn stdout() -> Result<Stream, Failure> {
+        let stdout = io::stdout();
+        is_open_for("stdout", stdout.as_fd(), OFlags::RDONLY)?;
         let mut how = File::options();
-        let mut stdout = Stream::of("stdout", io::stdout().as_fd(), how.write(true))?;
+        // A file takes all that it is given, even one that can be polled.
+        let may_wait = |file: &File| !is_regular(file) && can_be_polled(file);
+        let mut stdout = Stream::of("stdout", stdout.as_fd(), how.write(true), may_wait)?;
         if stdout.manner == Manner::Blocking {
             stdout.most = SURE;
         }
@@ -69,24 +103,45 @@ impl Stream {
         name: &'static str,
         fd: BorrowedFd<'_>,
         how: &mut OpenOptions,
+        may_wait: impl Fn(&File) -> bool,
     ) -> Result<Stream, Failure> {
         // Without std's own buffer.
         let file = fd.try_clone_to_owned().map(File::from);
-        let mut file = file.map_err(|error| Failure::io(name, &error))?;
-        let manner = if file.stream_position().is_ok() {
-            Manner::Direct
-        } else if let Some(own) = open_again(&file, how) {
-            file = own;
-            Manner::NonBlocking
-        } else {
-            Manner::Blocking
-        };
-        Ok(Stream {
+        let mut stream = Stream {
             name,
-            file,
-            manner,
+            file: file.map_err(|error| Failure::io(name, &error))?,
+            polled: None,
+            manner: Manner::Direct,
+            unit: Unit::Bytes,
             most: BLOCK,
-        })
+        };
+        if may_wait(&stream.file) {
+            stream.manner = Manner::Blocking;
+            if let Some(own) = open_again(&stream.file, how) {
+                stream.manner = Manner::NonBlocking;
+                stream.polled = Some(mem::replace(&mut stream.file, own));
+            }
+        }
+        Ok(stream)
+    }
+
+    /// What has to come out of it in one piece.
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    fn find_unit(&self) -> Unit {
+        let kind = self.file.metadata().map(|found| found.file_type());
+        match kind {
+            Ok(kind) if kind.is_socket() => match sockopt::socket_type(&self.file) {
+                Ok(SocketType::STREAM) => Unit::Bytes,
+                _ => Unit::Packet,
+            },
+            // By pipe(2) PIPE_BUF, by the kernel's source a page.
+            Ok(kind) if kind.is_fifo() => Unit::UpTo(sysv::page_size().max(SURE)),
+            _ if self.manner == Manner::Direct || self.file.is_terminal() => Unit::Bytes,
+            _ => Unit::UpTo(BLOCK),
+        }
     }
 
     /// The most that is to be moved at once, out of or into a ring of
@@ -116,13 +171,20 @@ impl Stream {
 
     /// Whether nobody reads from it any more.
     pub(crate) fn is_broken(&self) -> bool {
-        // A poll that fails says nothing; the next write will.
-        let events = self.poll(PollFlags::empty(), Duration::ZERO);
-        events.is_ok_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP))
+        // Nobody reads a file in that sense.
+        self.manner != Manner::Direct && self.has(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    /// Whether one of `events` is there. A poll that fails says nothing; the
+    /// next read or write will.
+    pub(crate) fn has(&self, events: PollFlags) -> bool {
+        let found = self.poll(events, Duration::ZERO);
+        found.is_ok_and(|found| found.intersects(events))
     }
 
     fn poll(&self, what: PollFlags, limit: Duration) -> rustix::io::Result<PollFlags> {
-        let mut fds = [PollFd::new(&self.file, what)];
+        let file = self.polled.as_ref().unwrap_or(&self.file);
+        let mut fds = [PollFd::new(file, what)];
         let limit = Timespec {
             tv_sec: 0,
             tv_nsec: limit.subsec_nanos().into(),
@@ -134,12 +196,12 @@ impl Stream {
     /// Whether there may be nothing more to read, of what poll(2) calls ready
     /// to be read; takes nothing out of it.
     pub(crate) fn may_be_at_end(&mut self) -> bool {
-        let position = self.file.stream_position();
-        match position.and_then(|at| self.file.read_at(&mut [0], at)) {
-            Ok(len) => len == 0,
-            // Cannot seek.
-            Err(_) => rustix::io::ioctl_fionread(&self.file).is_ok_and(|len| len == 0),
+        if self.manner == Manner::Direct
+            && let Ok(at) = self.file.stream_position()
+        {
+            return self.file.read_at(&mut [0], at).is_ok_and(|len| len == 0);
         }
+        rustix::io::ioctl_fionread(&self.file).is_ok_and(|len| len == 0)
     }
 
     /// That reading or writing it failed.
@@ -156,6 +218,7 @@ impl Stream {
         match moved {
             Ok(len) => Ok(Some(len)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
             // An errno comes from the descriptor, all else from the ring.
             Err(error) if error.raw_os_error().is_some() => Err(self.failure(&error)),
             Err(error) => Err(Failure::stream(error)),
@@ -182,6 +245,39 @@ fn widen(file: &File) {
     if fcntl_getpipe_size(file).is_ok_and(|size| size < BLOCK) {
         let _ = fcntl_setpipe_size(file, BLOCK); // it does without
     }
+}
+
+/// Refuses a descriptor that is open for the `other` direction only, or for
+/// none. To open it again could make it what it was not.
+fn is_open_for(name: &str, fd: BorrowedFd<'_>, other: OFlags) -> Result<(), Failure> {
+    let flags = rustix::fs::fcntl_getfl(fd);
+    let flags = flags.map_err(|error| Failure::io(name, &error.into()))?;
+    if flags & OFlags::ACCMODE == other || flags.contains(OFlags::PATH) {
+        let verb = if name == "stdin" {
+            "reading"
+        } else {
+            "writing"
+        };
+        return Err(Failure::other(format_args!(
+            "{name}: is not open for {verb}"
+        )));
+    }
+    Ok(())
+}
+
+fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.is_file())
+}
+
+/// Whether poll(2) may ever say that `file` is not ready: epoll(7) refuses what
+/// has no poll of its own. That it can seek says nothing: an eventfd can, and
+/// `/proc/kmsg`, which even looks like a file.
+fn can_be_polled(file: &File) -> bool {
+    let added = epoll::create(epoll::CreateFlags::CLOEXEC).and_then(|set| {
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(&set, file, data, epoll::EventFlags::IN)
+    });
+    added != Err(rustix::io::Errno::PERM)
 }
 
 /// Opens what `file` leads to once more, not to block. `None` where that is
