@@ -14,7 +14,7 @@ use crate::exit::Failure;
 static CLOSED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
 #[used]
-// SAFETY: the section is an array of such functions: without a result, and free
+// Sound: the section is an array of such functions, without a result, and free
 // to ignore the arguments that glibc passes.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
