@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::filter;
 use crate::common::{TempPath, stream, unique};
-use crate::running::{DONE, FAILURE, Running, USAGE};
+use crate::running::{DONE, FAILURE, Running, USAGE, until};
 
 #[test]
 fn a_dangling_symbolic_link_is_said_to_be_one() {
@@ -163,7 +163,9 @@ fn a_lock_that_needs_writing_where_that_is_refused_says_so() {
     let elsewhere = TempPath::new();
     let mut running = Command::new(&*path);
     running.arg("recv").arg(&*elsewhere).stdin(Stdio::null());
-    let mut running = running.stdout(Stdio::null()).spawn().unwrap();
+    running.stdout(Stdio::null());
+    // Another test's fork may hold the copy open for writing, until its exec.
+    let mut running = until("it starts", || running.spawn().ok());
     let refused = behind_a_filter(libc::EBADF, None, "send", &path);
     let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         says(refused, "it has to be open for writing")
