@@ -185,7 +185,7 @@ impl Consumer {
         let len = bytes.len();
         let short = self.read_known(bytes, PUBLICATION);
         self.end_with(short, Ok(len), |this| {
-            let read = this.try_read_pieces(bytes)?;
+            let read = this.try_read_pieces(bytes, None)?;
             this.end.went_on(read as u64);
             Ok(read)
         })
@@ -219,12 +219,21 @@ impl Consumer {
         result
     }
 
-    /// All cases.
+    /// All cases. After `deadline` there is no look but the first, however little
+    /// that finds: a peer that dribbles does not prolong the call.
     #[inline(never)]
-    fn try_read_pieces(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
+    fn try_read_pieces(
+        &mut self,
+        bytes: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, TryReadError> {
         self.end.usable()?;
         let mut read = 0;
         while read < bytes.len() {
+            // The next piece needs a look, unless this is what the last one left.
+            if read > 0 && self.reader.known() == 0 && is_past(deadline) {
+                break;
+            }
             match self.read_some(&mut bytes[read..])? {
                 0 if read > 0 => break,
                 0 => match self.nothing_to_read()? {
@@ -346,7 +355,7 @@ impl Consumer {
         }
         let mut waited = false;
         loop {
-            match self.try_read_pieces(bytes) {
+            match self.try_read_pieces(bytes, deadline) {
                 Ok(len) => return Ok(len),
                 // Its end was there a moment ago, and is not: a peer that goes
                 // on like this does not outlast the deadline.
@@ -371,7 +380,7 @@ impl Consumer {
             found => self.end.went_on(found as u64),
         }
         let found = self.reader.known();
-        if found > 0 && self.end.spinning() != Spinning::Not {
+        if found > 0 && self.end.spinning() != Spinning::Not && !is_past(deadline) {
             let capacity = self.reader.region().capacity();
             let reader = &mut self.reader;
             let gathered = self
@@ -441,8 +450,9 @@ impl Consumer {
         })
     }
 
-    /// Fills all of `bytes` before `deadline`, or with what is there if that
-    /// has passed.
+    /// Fills all of `bytes` before `deadline`, which bounds the whole call,
+    /// however often it waits. After the deadline it looks once, and reads what
+    /// is there.
     ///
     /// # Errors
     ///
@@ -480,13 +490,27 @@ impl Consumer {
                 Ok(0) => Stop::Ended,
                 Ok(len) => {
                     moved += len;
-                    continue;
+                    if moved == bytes.len() || !is_past(Some(deadline)) {
+                        continue;
+                    }
+                    self.why_no_more()
                 }
                 Err(blocked) => blocked.into(),
             };
             return Err(Partial { moved, stop });
         }
         Ok(())
+    }
+
+    /// What ends a call after its deadline, all that it found being read: what
+    /// has come since is left there, or a peer that dribbles would prolong it.
+    fn why_no_more(&mut self) -> Stop {
+        match self.readiness(1) {
+            Ok(Readiness::Ready | Readiness::Empty) => Stop::TimedOut,
+            Ok(Readiness::Finished) => Stop::Ended,
+            Ok(Readiness::Aborted) => Stop::Broken(Broken::ProducerAborted),
+            Err(broken) => Stop::Broken(broken),
+        }
     }
 
     /// The bytes known to be there; looks again if those are fewer than

@@ -346,6 +346,10 @@ impl Endpoint {
         deadline: Option<Instant>,
         mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
+        if deadline::is_past(deadline) {
+            // One look, by `sleep`, and none of a spin.
+            return self.sleep(wanted, Spinning::Not, deadline, || ready(Need::Least));
+        }
         let spinning = self.spinning();
         let need = match spinning {
             Spinning::For(_) => Need::Plenty,

@@ -42,6 +42,7 @@
 //! | `send` | [`Write::write_all`](std::io::Write::write_all) |
 //! | `recv` | [`Read::read`](std::io::Read::read), [`Read::read_exact`](std::io::Read::read_exact) |
 //! | `try_send`, `try_recv` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read), which may move a part |
+//! | `send_timeout` of others | [`write_all_deadline`](crate::Producer::write_all_deadline), [`set_timeout`](crate::Producer::set_timeout) |
 //! | `recv_timeout` | [`read_deadline`](crate::Consumer::read_deadline), [`set_timeout`](crate::Consumer::set_timeout) |
 //! | `iter()` | [`BufReader`](std::io::BufReader) and `lines()`, or any streaming reader |
 //! | `RecvError`: the senders are gone | `Ok(0)`, the end of the stream |

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 use crate::copy::INLINE;
+use crate::deadline::is_past;
 use crate::endpoint::{Blocked, Endpoint, Left, Need, Short};
 use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError};
 use crate::options::Options;
@@ -170,7 +171,9 @@ impl Producer {
     #[inline(never)]
     fn try_write_at_length(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
         let short = self.write_known(bytes);
-        self.end_with(short, Ok(bytes.len()), |this| this.try_write_pieces(bytes))
+        self.end_with(short, Ok(bytes.len()), |this| {
+            this.try_write_pieces(bytes, None)
+        })
     }
 
     /// The most common case of a write: it is short, there is somebody to read it,
@@ -239,15 +242,24 @@ impl Producer {
         result
     }
 
-    /// All cases.
+    /// All cases. After `deadline` there is no look but the first, however little
+    /// room that finds: a peer that dribbles does not prolong the call.
     #[inline(never)]
-    fn try_write_pieces(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
+    fn try_write_pieces(
+        &mut self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, TryWriteError> {
         self.end.usable()?;
         if bytes.is_empty() {
             return Ok(0);
         }
         let mut written = 0;
         loop {
+            // The next piece needs a look, unless the last one left room.
+            if written > 0 && deadline.is_some() && self.room(0)? == 0 && is_past(deadline) {
+                return Ok(written);
+            }
             let longest = self.writer.region().longest_publication();
             let most = ring::publication(written, longest);
             match self.write_some(&bytes[written..], most) {
@@ -311,8 +323,16 @@ impl Producer {
     ) -> (usize, Result<(), Blocked>) {
         let mut written = 0;
         while written < bytes.len() {
-            match self.try_write_pieces(&bytes[written..]) {
-                Ok(len) => written += len,
+            match self.try_write_pieces(&bytes[written..], deadline) {
+                Ok(len) => {
+                    written += len;
+                    // What has become free since is left: a peer that dribbles
+                    // does not prolong the call.
+                    if written < bytes.len() && is_past(deadline) {
+                        let departure = self.check_consumer().map_err(Blocked::from);
+                        return (written, departure.and(Err(Blocked::TimedOut)));
+                    }
+                }
                 Err(TryWriteError::Full) => {
                     if let Err(blocked) = self.wait_for_some_room(deadline) {
                         return (written, Err(blocked));
@@ -385,8 +405,53 @@ impl Producer {
         (&mut self.end, wanted, room)
     }
 
-    /// Writes all of `bytes` before `deadline`, blocking while the ring is
-    /// full. What there is room for is written even if `deadline` has passed.
+    /// Writes what there is room for, at least one byte, blocking until
+    /// `deadline` while there is none; says how many bytes that was. What there
+    /// is room for is written even if `deadline` has passed. No bytes to write
+    /// is `Ok(0)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Partial`] says why nothing was written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::Stop;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// assert_eq!(producer.write_deadline(&[7; 5000], soon), Ok(4096));
+    /// assert_eq!(producer.write_deadline(&[7; 904], soon).unwrap_err().stop, Stop::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<usize, Partial> {
+        let written = self.write_some_until(bytes, Some(deadline));
+        written.map_err(|blocked| Partial {
+            moved: 0,
+            stop: blocked.into(),
+        })
+    }
+
+    /// Waits for some room, and writes what there is room for.
+    fn write_some_until(
+        &mut self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, Blocked> {
+        loop {
+            match self.try_write_pieces(bytes, deadline) {
+                Ok(len) => return Ok(len),
+                Err(TryWriteError::Full) => self.wait_for_some_room(deadline)?,
+                Err(TryWriteError::Broken(broken)) => return Err(broken.into()),
+            }
+        }
+    }
+
+    /// Writes all of `bytes` before `deadline`, which bounds the whole call,
+    /// however often it waits. After the deadline it looks once, and writes what
+    /// there is room for.
     ///
     /// # Errors
     ///
@@ -401,11 +466,11 @@ impl Producer {
     ///
     /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
     /// let soon = Instant::now() + Duration::from_millis(20);
-    /// let partial = producer.write_deadline(&[7; 5000], soon).unwrap_err();
+    /// let partial = producer.write_all_deadline(&[7; 5000], soon).unwrap_err();
     /// assert_eq!((partial.moved, partial.stop), (4096, Stop::TimedOut));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn write_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Partial> {
+    pub fn write_all_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Partial> {
         let (moved, done) = match self.end.usable() {
             Ok(()) => self.write_until(bytes, Some(deadline)),
             Err(broken) => (0, Err(broken.into())),

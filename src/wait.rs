@@ -373,7 +373,8 @@ impl Effort {
 ///
 /// `own` is the caller's and `wanted` the position of the peer that would be
 /// worth a wake. `slice` is called once in a slice, however short the waits
-/// are; what has become ready meanwhile counts before an error from it.
+/// are; what has become ready meanwhile counts before an error from it. A
+/// deadline that has passed leaves one look, and no more.
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,
@@ -384,12 +385,18 @@ pub(crate) fn wait<T, E>(
     mut slice: impl FnMut() -> Result<(), E>,
 ) -> Result<Waited<T>, E> {
     let mut naps = 0;
+    let mut has_slept = false;
     loop {
         let now = now();
-        if now - effort.asked >= slice_len() {
+        let is_over = deadline.is_some_and(|deadline| now >= deadline);
+        let mut verdict = Ok(());
+        let asks = now - effort.asked >= slice_len();
+        if asks {
             effort.asked = now;
             naps = 0;
-            let verdict = slice();
+            verdict = slice();
+        }
+        if has_slept || asks || is_over {
             // The peer may have published between the last look and its end,
             // and what it published counts first.
             if let Some(value) = ready()? {
@@ -397,7 +404,7 @@ pub(crate) fn wait<T, E>(
             }
             verdict?;
         }
-        if deadline.is_some_and(|deadline| now >= deadline) {
+        if is_over {
             return Ok(Waited::TimedOut);
         }
         let most = effort.slice();
@@ -426,9 +433,7 @@ pub(crate) fn wait<T, E>(
                 return Ok(Waited::Ready(value));
             }
         }
-        if let Some(value) = ready()? {
-            return Ok(Waited::Ready(value));
-        }
+        has_slept = true;
     }
 }
 

@@ -283,7 +283,7 @@ fn limits_of_the_parent_hold_while_no_child_comes() {
     let (mut producer, _child) = spawn_consumer(options.anonymous().unwrap(), &mut sleeper());
     flag.store(true, Ordering::Relaxed);
     let later = Instant::now() + PATIENCE;
-    let partial = producer.write_deadline(&vec![7; page() + 1], later);
+    let partial = producer.write_all_deadline(&vec![7; page() + 1], later);
     assert_eq!(partial.unwrap_err().stop, Stop::Broken(Broken::Cancelled));
     drop(producer); // does not wait either
     assert!(start.elapsed() < PATIENCE);

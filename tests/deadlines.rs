@@ -80,16 +80,18 @@ fn every_call_with_a_deadline_says_how_far_it_came() {
     assert_eq!(error, PeekError::TimedOut { available: 0 });
 
     let sent = stream(1, 0, CAPACITY + 904);
-    let result = producer.write_deadline(&sent, soon());
+    let result = producer.write_all_deadline(&sent, soon());
     assert_stops(result, CAPACITY, Stop::TimedOut);
-    assert_stops(producer.write_deadline(b"x", soon()), 0, Stop::TimedOut);
+    assert_stops(producer.write_all_deadline(b"x", soon()), 0, Stop::TimedOut);
     let error = producer.reserve_deadline(1, soon()).unwrap_err();
     assert_eq!(error, ReserveError::TimedOut { room: 0 });
 
     // What was moved is moved, and the rest follows it.
     let result = consumer.read_exact_deadline(&mut bytes[..CAPACITY + 1], soon());
     assert_stops(result, CAPACITY, Stop::TimedOut);
-    producer.write_deadline(&sent[CAPACITY..], soon()).unwrap();
+    producer
+        .write_all_deadline(&sent[CAPACITY..], soon())
+        .unwrap();
     consumer
         .read_exact_deadline(&mut bytes[CAPACITY..CAPACITY + 904], soon())
         .unwrap();
@@ -109,7 +111,7 @@ fn nothing_is_lost_over_many_timeouts() {
             let mut written = 0;
             while written < len {
                 let end = len.min(written + 5000);
-                written = match producer.write_deadline(&bytes[written..end], a_moment()) {
+                written = match producer.write_all_deadline(&bytes[written..end], a_moment()) {
                     Ok(()) => end,
                     Err(Partial { moved, stop }) => {
                         assert_eq!(stop, Stop::TimedOut);
@@ -142,7 +144,7 @@ fn nothing_is_lost_over_many_timeouts() {
 fn a_deadline_that_has_passed_moves_what_can_move_at_once() {
     let (mut producer, mut consumer) = split();
     let passed = Instant::now();
-    producer.write_deadline(b"abcdef", passed).unwrap();
+    producer.write_all_deadline(b"abcdef", passed).unwrap();
     let mut bytes = [0; 4];
     assert_eq!(consumer.read_deadline(&mut bytes, passed), Ok(4));
     assert_stops(
@@ -156,7 +158,7 @@ fn a_deadline_that_has_passed_moves_what_can_move_at_once() {
         0,
         Stop::TimedOut,
     );
-    let result = producer.write_deadline(&[7; CAPACITY + 1], passed);
+    let result = producer.write_all_deadline(&[7; CAPACITY + 1], passed);
     assert_stops(result, CAPACITY, Stop::TimedOut);
     producer.close().unwrap();
     consumer.read_exact(&mut [0; CAPACITY]).unwrap();
@@ -180,7 +182,7 @@ fn a_deadline_beyond_every_clock_waits_like_none() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 thread::sleep(Duration::from_millis(15));
-                producer.write_deadline(&[7; 5000], far).unwrap();
+                producer.write_all_deadline(&[7; 5000], far).unwrap();
                 producer.write_all(&[7; 5000]).unwrap();
                 producer.reserve_deadline(3000, far).unwrap().commit_all();
             });
@@ -216,7 +218,7 @@ fn the_limit_of_a_handle_is_each_calls_own() {
         let error = producer.write_vectored(&[IoSlice::new(b"x")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         // A deadline counts in place of the limit.
-        assert_stops(producer.write_deadline(b"x", soon()), 0, Stop::TimedOut);
+        assert_stops(producer.write_all_deadline(b"x", soon()), 0, Stop::TimedOut);
         consumer.read_exact(&mut [0; CAPACITY]).unwrap();
     }
 }
@@ -249,7 +251,7 @@ fn calls_with_deadlines_on_a_closed_handle_say_so_whatever_there_is_to_move() {
     let closed = || Stop::Broken(Broken::Closed);
     for len in [0, 1] {
         let mut bytes = vec![0; len];
-        assert_stops(producer.write_deadline(&bytes, soon()), 0, closed());
+        assert_stops(producer.write_all_deadline(&bytes, soon()), 0, closed());
         assert_stops(consumer.read_deadline(&mut bytes, soon()), 0, closed());
         assert_stops(
             consumer.read_exact_deadline(&mut bytes, soon()),
@@ -271,7 +273,7 @@ fn a_peer_that_leaves_during_the_wait_ends_it() {
                 thread::sleep(Duration::from_millis(15));
                 consumer.read_exact(&mut [0; 5]).unwrap();
             });
-            let result = producer.write_deadline(&[7; CAPACITY + 6], far);
+            let result = producer.write_all_deadline(&[7; CAPACITY + 6], far);
             let partial = result.unwrap_err();
             assert_eq!(partial.stop, Stop::Broken(Broken::ConsumerClosed));
             // The five are written or not, as the two come to it.
@@ -314,7 +316,7 @@ fn a_cancel_flag_ends_every_wait_and_nothing_else() {
         let cancelled = || Stop::Broken(Broken::Cancelled);
         let mut bytes = [0; 9];
         assert_stops(consumer.read_deadline(&mut bytes, far), 0, cancelled());
-        producer.write_deadline(b"abc", far).unwrap(); // does not wait
+        producer.write_all_deadline(b"abc", far).unwrap(); // does not wait
         assert_stops(
             consumer.read_exact_deadline(&mut bytes, far),
             3,
@@ -322,14 +324,14 @@ fn a_cancel_flag_ends_every_wait_and_nothing_else() {
         );
         let error = consumer.peek_deadline(1, far).unwrap_err();
         assert_eq!(error, Broken::Cancelled.into());
-        let result = producer.write_deadline(&[7; CAPACITY + 9], far);
+        let result = producer.write_all_deadline(&[7; CAPACITY + 9], far);
         assert_stops(result, CAPACITY, cancelled());
         let error = producer.reserve_deadline(1, far).unwrap_err();
         assert_eq!(error, Broken::Cancelled.into());
         // The stream goes on.
         flag.store(false, Ordering::Relaxed);
         consumer.read_exact(&mut [0; CAPACITY]).unwrap();
-        producer.write_deadline(b"x", far).unwrap();
+        producer.write_all_deadline(b"x", far).unwrap();
         consumer.peek_deadline(1, far).unwrap().consume_all();
     }
 }
@@ -433,7 +435,7 @@ fn every_policy_notices_a_death() {
                 unsafe { libc::raise(libc::SIGKILL) };
             });
             let mut producer = ring.into_producer().unwrap();
-            let result = producer.write_deadline(&[7; 2 * CAPACITY], far);
+            let result = producer.write_all_deadline(&[7; 2 * CAPACITY], far);
             let partial = result.unwrap_err();
             let role = Role::Consumer;
             let pid = child.pid();

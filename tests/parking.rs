@@ -479,7 +479,7 @@ fn a_sleeping_writer_is_woken_for_a_quarter() {
 
         let writer = asleep(id, move || {
             let deadline = Instant::now() + Duration::from_millis(200);
-            let written = producer.write_deadline(&[2], deadline);
+            let written = producer.write_all_deadline(&[2], deadline);
             (producer, written, Instant::now() >= deadline)
         });
         let mut bytes = [0; CAPACITY];

@@ -134,7 +134,7 @@ impl Ends {
                 self.judge(End::Producer, broken);
             }
             Call::WriteDeadline(len) => {
-                let result = self.producer.write_deadline(&self.bytes[..len], passed);
+                let result = self.producer.write_all_deadline(&self.bytes[..len], passed);
                 let broken = partial(result, len);
                 self.judge(End::Producer, broken);
             }

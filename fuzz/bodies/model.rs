@@ -221,7 +221,7 @@ impl<P: Place> Modelled<P> {
             }
             Call::WriteDeadline(len) => {
                 let fits = len.min(self.room());
-                let result = self.producer.write_deadline(&self.next(len), passed);
+                let result = self.producer.write_all_deadline(&self.next(len), passed);
                 if fits < len {
                     let partial = result.unwrap_err();
                     assert_eq!((partial.moved, partial.stop), (fits, Stop::TimedOut));

@@ -191,7 +191,7 @@ impl Consumer {
         self.end.stats()
     }
 
-    /// The limit on each blocking call; `None` is no limit.
+    /// The limit on each wait for the producer; `None` is no limit.
     ///
     /// # Examples
     ///
@@ -205,8 +205,15 @@ impl Consumer {
         self.end.timeout()
     }
 
-    /// Sets the limit on each blocking call; one that runs into it fails with
-    /// [`TimedOut`](std::io::ErrorKind::TimedOut), and nothing is lost.
+    /// Sets the limit on each wait for the producer, as `SO_RCVTIMEO` of a
+    /// socket does. A read that runs into it fails with
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut), and nothing is lost. With a
+    /// limit of zero, a call tries once.
+    ///
+    /// A call made of many reads, such as `read_exact`, `read_to_end` or
+    /// [`std::io::copy`], has the limit anew for each: a producer that sends a
+    /// byte now and then keeps it going. What bounds a whole call is its form
+    /// with a deadline: [`read_exact_deadline`](Self::read_exact_deadline).
     ///
     /// # Examples
     ///

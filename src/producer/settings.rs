@@ -203,7 +203,7 @@ impl Producer {
         self.end.stats()
     }
 
-    /// The limit on each blocking call; `None` is no limit.
+    /// The limit on each wait for the consumer; `None` is no limit.
     ///
     /// # Examples
     ///
@@ -217,9 +217,17 @@ impl Producer {
         self.end.timeout()
     }
 
-    /// Sets the limit on each blocking call. A write that runs into it after
+    /// Sets the limit on each wait for the consumer, as `SO_SNDTIMEO` of a
+    /// socket does. A [`write`](std::io::Write::write) that runs into it after
     /// some bytes says how many; one that wrote none fails with
-    /// [`TimedOut`](std::io::ErrorKind::TimedOut).
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut). With a limit of zero, a call
+    /// tries once.
+    ///
+    /// A call made of many writes, such as `write_all` or [`std::io::copy`], has
+    /// the limit anew for each: a consumer that makes room for a byte now and
+    /// then keeps it going. What bounds a whole call is its form with a
+    /// deadline: [`write_all_deadline`](Self::write_all_deadline).
+    /// [`close`](Self::close) and a drop have the limit once.
     ///
     /// # Examples
     ///

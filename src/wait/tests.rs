@@ -43,6 +43,34 @@ fn sleep(own: &Signals, effort: &mut Effort) -> u32 {
 }
 
 #[test]
+fn a_deadline_that_has_passed_leaves_one_look() {
+    let own = Signals::default();
+    for slice_is_over in [false, true] {
+        let mut effort = Effort::new();
+        if slice_is_over {
+            effort.asked = Instant::now() - 2 * SLICE;
+        }
+        for found in [None, Some(7)] {
+            let mut looks = 0;
+            let waited = wait(
+                &own,
+                0,
+                Spinning::Not,
+                Some(Instant::now()),
+                &mut effort,
+                || {
+                    looks += 1;
+                    Ok::<_, ()>(found)
+                },
+                || Ok(()),
+            );
+            assert_eq!(waited, Ok(found.map_or(Waited::TimedOut, Waited::Ready)));
+            assert_eq!(looks, 1);
+        }
+    }
+}
+
+#[test]
 fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
     let own = Signals::default();
     let mut effort = awake(&own, WAITS_AWAKE - 1);

@@ -97,7 +97,7 @@ pub(crate) fn call_producer(
         2 => producer.write(&bytes[..len]),
         3 => producer.write_all(&bytes[..len]).map(|()| len),
         4 => producer.write_vectored(&[IoSlice::new(&bytes[..len]), IoSlice::new(&bytes)]),
-        5 => (producer.write_deadline(&bytes[..len], soon()))
+        5 => (producer.write_all_deadline(&bytes[..len], soon()))
             .map(|()| len)
             .map_err(io::Error::from),
         6..=8 => {
