@@ -1,6 +1,9 @@
 //! What a segment is to us: the one place that decides it. Doubt counts as in
 //! use.
 
+use std::time::Duration;
+
+use crate::deadline::Deadline;
 use crate::error::{Incompatible, OpenError};
 use crate::layout::{Geometry, Header, LINE, MIN_RING_OFFSET, ring_offset};
 use crate::peer::{Liveness, Process, Watch, effective_uid};
@@ -10,6 +13,9 @@ use crate::state::{Kind, Life, Role, State, Tenure};
 use crate::sysv::{
     self, Attachment, FileIdentity, Key, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
 };
+
+/// How long a segment is read to find out whether it is all zero, at most.
+const READING: Duration = Duration::from_secs(1);
 
 /// What is required of a segment before it is looked into.
 #[derive(Clone, Debug)]
@@ -112,8 +118,13 @@ impl From<Class> for Found {
     }
 }
 
-/// Says what the segment `id` is.
-pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, SysvError> {
+/// Says what the segment `id` is. Reads no further into one than `deadline` and
+/// [`READING`] allow.
+pub(crate) fn classify(
+    id: SegmentId,
+    expected: &Expected,
+    deadline: &Deadline,
+) -> Result<Found, SysvError> {
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
         Err(error) => return absent_or(error),
@@ -121,6 +132,9 @@ pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, Sysv
     if let Some(class) = class_by_stat(&stat, expected) {
         return Ok(class.into());
     }
+    // Before it is attached: that alone has all pages made in a process that
+    // locks its memory (mlockall).
+    let (detached, was_untouched) = (stat.detach_time, untouched(&stat));
     let looked = match sysv::look(id) {
         Ok(looked) => looked,
         Err(error) => return absent_or(error),
@@ -147,9 +161,11 @@ pub(crate) fn classify(id: SegmentId, expected: &Expected) -> Result<Found, Sysv
         alone,
         creator: stat.creator_pid,
         len: looked.len(),
+        // Nobody had it attached then, and nobody has come and gone since.
+        untouched: was_untouched && alone && stat.detach_time == detached,
     };
     Ok(Found {
-        class: class_by_header(header, &looked, facts, expected),
+        class: class_by_header(header, &looked, facts, expected, deadline),
         state,
         alone,
         looked: Some(looked),
@@ -163,6 +179,15 @@ struct Facts {
     alone: bool,
     creator: i32,
     len: usize,
+    /// Whether nobody ever touched a page of it before this look.
+    untouched: bool,
+}
+
+/// Whether the segment of this `stat`, which nobody has attached, has no page:
+/// it is all zero. `false` where the kernel does not say.
+fn untouched(stat: &Stat) -> bool {
+    stat.attached == 0
+        && sysv::resident(stat.id).is_some_and(|pages| pages.in_memory == 0 && pages.swapped == 0)
 }
 
 fn absent_or(error: SysvError) -> Result<Found, SysvError> {
@@ -216,6 +241,7 @@ fn class_by_header(
     looked: &Attachment,
     facts: Facts,
     expected: &Expected,
+    deadline: &Deadline,
 ) -> Class {
     let image = header.identity.load();
     let unborn = facts.state.life() == Some(Life::Unborn);
@@ -225,12 +251,15 @@ fn class_by_header(
             0 => usize::MAX,
             _ => size_of::<Header>() - LINE,
         };
-        return if !is_stillborn(facts) {
-            Class::Newborn
-        } else if shm::is_zero_behind_identity(looked, checked) {
-            Class::Stillborn
-        } else {
-            Class::Foreign(Incompatible::NoMagic)
+        if !is_stillborn(facts) {
+            return Class::Newborn;
+        }
+        let latest = deadline.at_most(READING);
+        let zero = facts.untouched.then_some(true);
+        return match zero.or_else(|| shm::is_zero_behind_identity(looked, checked, latest)) {
+            Some(true) => Class::Stillborn,
+            Some(false) => Class::Foreign(Incompatible::NoMagic),
+            None => Class::Newborn, // doubt is in use
         };
     }
     let geometry = match Geometry::of_segment(&image, facts.len) {

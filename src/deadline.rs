@@ -30,12 +30,32 @@ impl Deadline {
         self.at
     }
 
+    /// Fails once the caller has changed its mind.
+    pub(crate) fn check_cancelled(&self) -> Result<(), OpenError> {
+        match is_set(self.cancel.as_ref()) {
+            true => Err(OpenError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// Does not count the time that `work` takes.
+    pub(crate) fn without<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        self.at = self.at.and_then(|at| at.checked_add(start.elapsed()));
+        done
+    }
+
+    /// The same limit, but no later than `most` from now.
+    pub(crate) fn at_most(&self, most: Duration) -> Instant {
+        let latest = Instant::now() + most;
+        self.at.map_or(latest, |at| at.min(latest))
+    }
+
     /// Fails once the time is over or the caller has changed its mind; `what`
     /// says what is being waited for.
     pub(crate) fn check(&self, what: &'static str) -> Result<(), OpenError> {
-        if is_set(self.cancel.as_ref()) {
-            return Err(OpenError::Cancelled);
-        }
+        self.check_cancelled()?;
         if is_past(self.at) {
             return Err(self.timed_out(what));
         }

@@ -26,6 +26,7 @@ use crate::layout::{EXPLICIT_CAPACITY, Geometry, UNWAITED, ring_offset};
 use crate::options::Options;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
+use crate::ring::Departure;
 use crate::roles::{self, Claim, Denied};
 use crate::state::{Kind, Life, Role, State, Tenure};
 use crate::steps::step;
@@ -38,6 +39,10 @@ const BIRTH: Duration = Duration::from_secs(1);
 /// How long an opener looks before it says that the other side is in another
 /// IPC namespace.
 const ELSEWHERE: Duration = Duration::from_millis(200);
+
+/// Tries to make or join a ring before the clock is asked: one, and one for what
+/// the first has removed.
+const UNCHECKED_TRIES: u32 = 2;
 
 /// How long a role may be between two holders before it counts as taken.
 const HALF_DONE: Duration = Duration::from_millis(100);
@@ -97,7 +102,7 @@ pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<MappedRegion, O
     let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
     let expected = Expected::by_id(options.mode, &options.owners);
     loop {
-        let found = classify(id, &expected)?;
+        let found = classify(id, &expected, &deadline)?;
         match found.class {
             Class::Absent => return Err(OpenError::Removed { id }),
             Class::Newborn if deadline.elapsed() >= BIRTH => return Err(half_made(id)),
@@ -150,14 +155,15 @@ fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRegion, OpenE
 }
 
 /// Makes or finds the ring that `name` leads to, and claims `role` in it.
-/// Waits for the peer where the options say so.
+/// Waits for the peer where the options say so. One limit holds for all of it,
+/// in which the time for having pages be there does not count.
 pub(crate) fn open(name: &Name, role: Role, options: &Options) -> Result<Joined, OpenError> {
     if options.persistent && forced_removal() {
         return Err(OpenError::CannotPersist);
     }
-    let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
+    let mut deadline = Deadline::new(options.timeout, options.cancel.as_ref());
     loop {
-        let joined = join(name, role, options, &deadline)?;
+        let joined = join(name, role, options, &mut deadline)?;
         if options.persistent || options.unwaited {
             return Ok(joined);
         }
@@ -168,18 +174,24 @@ pub(crate) fn open(name: &Name, role: Role, options: &Options) -> Result<Joined,
     }
 }
 
-/// One pass: makes the ring or joins the one that is there.
+/// One pass: makes the ring or joins the one that is there. Tries once even if
+/// the time is over, and once more behind a leftover that it has removed.
 fn join(
     name: &Name,
     role: Role,
     options: &Options,
-    deadline: &Deadline,
+    deadline: &mut Deadline,
 ) -> Result<Joined, OpenError> {
     let expected = name.expected(options);
     let mut absent_since = None;
     let mut newborn_since = None;
+    let mut tries = 0;
     loop {
-        deadline.check("the ring is being made or removed")?;
+        deadline.check_cancelled()?;
+        if tries >= UNCHECKED_TRIES {
+            deadline.check("the ring is being made or removed")?;
+        }
+        tries += 1;
         let lock = name.file().map(|file| file.lock(deadline)).transpose()?;
         let id = match sysv::open(name.key()) {
             Ok(id) => Some(id),
@@ -192,7 +204,7 @@ fn join(
             looked,
             ..
         } = match id {
-            Some(id) => classify(id, &expected)?,
+            Some(id) => classify(id, &expected, deadline)?,
             None => Class::Absent.into(),
         };
         match (class, id) {
@@ -210,10 +222,15 @@ fn join(
                     deadline.pause("a process waits in another IPC namespace")?;
                     continue;
                 }
-                match create_named(name, role, options) {
+                let (region, claim) = match create_named(name, role, options, deadline) {
                     Err(OpenError::System(error)) if is_race(error.kind()) => continue,
-                    created => return created,
+                    created => created?,
+                };
+                drop(lock);
+                if options.prefault {
+                    populate_own(&region, &claim, deadline)?;
                 }
+                return Ok((region, claim));
             }
             (Class::Live(geometry), Some(id)) => {
                 let region = match attach_live(id, &geometry) {
@@ -224,7 +241,15 @@ fn join(
                 if give_way(&region, options)? {
                     continue;
                 }
-                match claim(&region, role, region.views(), options) {
+                // No role without the pages, and no lock while they come: the
+                // attachment keeps the ring from looking left behind.
+                let lock = lock.filter(|_| !options.prefault);
+                if options.prefault {
+                    deadline.without(|| region.populate())?;
+                }
+                let claimed = take(&region, role, region.views(), deadline.at_most(HALF_DONE));
+                drop(lock);
+                match claimed {
                     Err(OpenError::Removed { .. }) => continue,
                     claimed => return Ok((region, claimed?)),
                 }
@@ -270,7 +295,12 @@ fn is_race(kind: SysvErrorKind) -> bool {
     )
 }
 
-fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, OpenError> {
+fn create_named(
+    name: &Name,
+    role: Role,
+    options: &Options,
+    deadline: &Deadline,
+) -> Result<Joined, OpenError> {
     let kind = if options.persistent {
         Kind::Persistent
     } else {
@@ -296,17 +326,36 @@ fn create_named(name: &Name, role: Role, options: &Options) -> Result<Joined, Op
     step!(Attached);
     let region = MappedRegion::format(view, geometry);
     publish(&region);
-    match claim(&region, role, region.views(), options) {
-        Ok(claim) => Ok((region, claim)),
-        // There is no memory for it.
-        Err(error @ OpenError::System(_)) => {
-            if roles::leave_unpaired(&region) {
-                unkey(&region)?;
-            }
-            Err(error)
+    let claim = take(&region, role, region.views(), deadline.at_most(HALF_DONE))?;
+    Ok((region, claim))
+}
+
+/// Has every page of a ring that was just made be there, its role being taken
+/// and its path's lock not held, so that the other side can come meanwhile.
+/// Where there is no memory for them the role is given up, and with it the ring,
+/// unless somebody else uses it by now.
+fn populate_own(
+    region: &MappedRegion,
+    claim: &Claim,
+    deadline: &mut Deadline,
+) -> Result<(), OpenError> {
+    let Err(error) = deadline.without(|| region.populate()) else {
+        return Ok(());
+    };
+    let kind = region.geometry().kind;
+    let left = roles::leave(region, kind, claim, Departure::Aborted);
+    let is_unused = match left {
+        // A named one went with its only side; one that persists stays until it
+        // is told to go.
+        Some((_, after)) if after.generation(claim.role.peer()) == 0 => {
+            after.life() == Some(Life::Removed) || roles::give_up(region, after)
         }
-        Err(error) => Err(error),
+        _ => false,
+    };
+    if is_unused {
+        unkey(region)?;
     }
+    Err(error.into())
 }
 
 /// Lets the others believe a formatted ring.
@@ -317,9 +366,8 @@ pub(crate) fn publish(region: &impl Region) {
     step!(Published);
 }
 
-/// Claims `role`; a ring that is thereby paired is removed from its key, and
-/// its other side told. Has its pages be there first, where that was asked for.
-/// Waits for one who is half way through, within the time for opening.
+/// Claims `role` of a ring that no path's lock is held for. Has its pages be
+/// there first, where that was asked for.
 pub(crate) fn claim(
     region: &MappedRegion,
     role: Role,
@@ -329,8 +377,18 @@ pub(crate) fn claim(
     if options.prefault {
         region.populate()?;
     }
-    let start = Instant::now();
     let patience = options.timeout.unwrap_or(HALF_DONE).min(HALF_DONE);
+    take(region, role, views, Instant::now() + patience)
+}
+
+/// Claims `role`; a ring that is thereby paired is removed from its key, and
+/// its other side told. Waits until `latest` for one who is half way through.
+fn take(
+    region: &MappedRegion,
+    role: Role,
+    views: u32,
+    latest: Instant,
+) -> Result<Claim, OpenError> {
     let claim = loop {
         match roles::claim(region, role, views) {
             Ok(claim) => break claim,
@@ -341,7 +399,7 @@ pub(crate) fn claim(
                 if matches!(
                     roles::state(region.header()).tenure(role),
                     Some(Tenure::Free | Tenure::Lost)
-                ) && start.elapsed() < patience =>
+                ) && Instant::now() < latest =>
             {
                 std::thread::yield_now();
             }

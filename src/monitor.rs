@@ -98,6 +98,10 @@ pub struct Snapshot {
     pub created: SystemTime,
 }
 
+/// How long a removal takes at most: to get the path's lock, and to read what
+/// may be a half-made ring. What it cannot read in that time is in use.
+const REMOVING: Duration = Duration::from_secs(5);
+
 /// How often the positions are read again to find them standing still.
 const LOOKS: usize = 8;
 
@@ -374,7 +378,7 @@ impl From<sysv::SysvError> for RemoveError {
 /// ```
 pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
     let expected = Expected::by_id(any_mode(), &[]);
-    remove_classified(id, &expected, force)
+    remove_classified(id, &expected, force, &Deadline::new(Some(REMOVING), None))
 }
 
 /// Removes the ring that the file `path` leads to, as [`remove`] does.
@@ -399,15 +403,20 @@ pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
 pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<(), RemoveError> {
     let project = Project::new(project).map_err(OpenError::from)?;
     let file = KeyFile::open(path.as_ref(), project)?;
-    let limit = std::time::Duration::from_secs(5);
-    let _lock = file.lock(&Deadline::new(Some(limit), None))?;
+    let deadline = Deadline::new(Some(REMOVING), None);
+    let _lock = file.lock(&deadline)?;
     let id = find(&file)?;
     let expected = Expected::by_key(any_mode(), &[], file.key(), Some(file.identity()));
-    remove_classified(id, &expected, force)
+    remove_classified(id, &expected, force, &deadline)
 }
 
-fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<(), RemoveError> {
-    let found = classify(id, expected)?;
+fn remove_classified(
+    id: SegmentId,
+    expected: &Expected,
+    force: bool,
+    deadline: &Deadline,
+) -> Result<(), RemoveError> {
+    let found = classify(id, expected, deadline)?;
     match found.class {
         Class::Absent => Err(OpenError::Removed { id }.into()),
         Class::Newborn => Err(RemoveError::InUse { id }),
@@ -459,13 +468,14 @@ fn remove_classified(id: SegmentId, expected: &Expected, force: bool) -> Result<
 /// ```
 pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
     let expected = Expected::by_id(any_mode(), &[]);
+    let deadline = Deadline::new(Some(REMOVING), None);
     let mut removed = Vec::new();
     for stat in sysv::list()? {
         if stat.marked_for_removal {
             continue;
         }
         let id = stat.id;
-        let Ok(found) = classify(id, &expected) else {
+        let Ok(found) = classify(id, &expected, &deadline) else {
             continue; // gone, or not ours to judge
         };
         let mode = found.looked.as_ref().map(|looked| looked.stat().mode);

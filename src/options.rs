@@ -278,13 +278,17 @@ impl Options {
     }
 
     /// Has every page of the ring be there, in memory and in the address space
-    /// of this process, before a role is taken. Otherwise each comes when it is
-    /// first used, so that the first lap of the ring is slower. Opening takes
-    /// the longer for it, whatever its time limit, and the ring all of its
-    /// memory. Has no effect in
+    /// of this process, before the call that takes a role returns. Otherwise
+    /// each comes when it is first used, so that the first lap of the ring is
+    /// slower. The ring takes all of its memory at once. Has no effect in
     /// [memory of the caller's](Options::init_in).
     ///
-    /// Where there is not enough memory, the role is refused with
+    /// The time that this takes does not count towards the
+    /// [limit](Options::timeout) for opening. The path's lock is not held
+    /// meanwhile. Whoever makes the ring has its role before, so that the other
+    /// side finds it and need not wait; whoever joins one takes the role after.
+    ///
+    /// Where there is not enough memory, opening fails with
     /// [`OpenError::System`].
     ///
     /// # Examples
@@ -301,9 +305,11 @@ impl Options {
         self
     }
 
-    /// How long opening may take, and then every blocking call: the limit is
-    /// [`Producer::set_timeout`] of the handle. Without one they wait for as
-    /// long as it takes.
+    /// How long opening may take in all, but for
+    /// [prefaulting](Options::prefault), and then each wait for the peer: the
+    /// limit is [`Producer::set_timeout`] of the handle. Without one they wait
+    /// for as long as it takes. With a limit of zero, a call tries once and
+    /// waits for nobody.
     ///
     /// # Examples
     ///

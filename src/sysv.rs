@@ -308,6 +308,38 @@ pub fn list() -> Result<Vec<Stat>, SysvError> {
     Ok((0..=highest).filter_map(stat_slot).collect())
 }
 
+/// Bytes of a segment that take up memory, and swap space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resident {
+    pub(crate) in_memory: u64,
+    pub(crate) swapped: u64,
+}
+
+/// What of the segment takes up memory; `None` where `/proc` does not say.
+///
+/// See [proc_sysvipc_shm(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
+pub(crate) fn resident(id: SegmentId) -> Option<Resident> {
+    resident_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
+}
+
+/// The same from the text of the file, whose columns the first line names.
+fn resident_in(text: &str, id: SegmentId) -> Option<Resident> {
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next()?.split_whitespace().collect();
+    let column = |name| names.iter().position(|&found| found == name);
+    let (of_id, rss, swap) = (column("shmid")?, column("rss")?, column("swap")?);
+    let id = id.to_string();
+    lines.find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |column: usize| words.get(column)?.parse().ok();
+        (words.get(of_id) == Some(&id.as_str())).then_some(())?;
+        Some(Resident {
+            in_memory: number(rss)?,
+            swapped: number(swap)?,
+        })
+    })
+}
+
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_INFO` and `SHM_INFO`
 ///
 /// The limits of this IPC namespace, and how much of them is used.

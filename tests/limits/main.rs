@@ -7,6 +7,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod calls;
+mod leftovers;
+mod prefault;
+mod zero;
 
 use std::time::{Duration, Instant};
 
