@@ -4,19 +4,27 @@
 //! caller's the ring's end can divide it: then readv(2) and writev(2) do.
 #![allow(unsafe_code)] // hands a region's addresses to the kernel
 
+mod unwaited;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::consumer::Consumer;
 use crate::error::PeekError;
 use crate::error::timed_out;
 use crate::producer::{Producer, no_room};
+use crate::region::Region;
+use unwaited::Way;
 
-/// What a descriptor that blocks takes at once, once poll(2) has called it
-/// writable: `PIPE_BUF`, by pipe(7).
+/// The most that a descriptor that blocks is given at once: `PIPE_BUF`, which a
+/// pipe takes whole, by pipe(7).
 const SURE: usize = 4096;
+
+/// How long a descriptor is left alone that is ready by poll(2), and does not
+/// take or give what it is asked to.
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl Producer {
     /// Fills the ring from `file` with one `read(2)`, straight into the ring,
@@ -54,7 +62,12 @@ impl Producer {
     /// As [`fill_from`](Self::fill_from), but waits until `deadline` at most:
     /// for room in the ring first, then, by poll(2), for something to read. A
     /// deadline that has passed does not keep what is there from being moved.
-    /// A file whose bytes another reader takes meanwhile can still block.
+    ///
+    /// The read itself does not wait, even if another reader is faster. What
+    /// makes that so for a pipe, a socket or a terminal leaves the flags of the
+    /// caller's descriptor as they are: others may share them. A terminal is
+    /// opened anew for that, by `/proc/self/fd`. Files on disks and unknown
+    /// devices are beyond this.
     ///
     /// # Errors
     ///
@@ -83,10 +96,18 @@ impl Producer {
         deadline: Instant,
     ) -> io::Result<usize> {
         self.await_room(most, Some(deadline))?;
-        if most > 0 {
-            await_file(file.as_fd(), libc::POLLIN, deadline)?;
+        let file = file.as_fd();
+        if most == 0 {
+            return self.fill_once(file, 0);
         }
-        self.fill_once(file.as_fd(), most)
+        loop {
+            let revents = await_file(file, libc::POLLIN, deadline)?;
+            let way = Way::of(file, revents)?;
+            if let Some(len) = self.fill_with(most, |room| way.fill(room, file))? {
+                return Ok(len);
+            }
+            pause(deadline)?;
+        }
     }
 
     /// Waits for room for some of `most` bytes.
@@ -99,11 +120,21 @@ impl Producer {
     }
 
     fn fill_once(&mut self, file: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let filled = self.fill_with(most, |room| fill(room, file).map(Some))?;
+        Ok(filled.unwrap_or(0))
+    }
+
+    /// Commits what `read` has read into the room there is.
+    fn fill_with(
+        &mut self,
+        most: usize,
+        read: impl FnOnce(Runs) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
         let room = self.room_for(most.min(self.capacity()))?.min(most);
         let writer = self.writer();
-        let len = fill(writer.region().runs(writer.tail(), room), file)?;
-        self.commit(len);
-        Ok(len)
+        let filled = read(writer.region().runs(writer.tail(), room))?;
+        self.commit(filled.unwrap_or(0));
+        Ok(filled)
     }
 }
 
@@ -149,9 +180,14 @@ impl Consumer {
     /// As [`drain_to`](Self::drain_to), but waits until `deadline` at most: for
     /// bytes in the ring first, then, by poll(2), for the file to take some. A
     /// deadline that has passed does not keep what is there from being moved.
-    /// A pipe, socket or terminal that blocks is given 4096 bytes at most, which
-    /// it takes at once unless somebody else writes to it meanwhile; one that
-    /// does not block (`O_NONBLOCK`) is given all.
+    /// A pipe, socket or terminal that blocks is given 4096 bytes at most; one
+    /// that does not block (`O_NONBLOCK`) is given all.
+    ///
+    /// The write itself does not wait, though poll(2) promises room for one byte
+    /// only, and others may write meanwhile. What makes that so leaves the flags
+    /// of the caller's descriptor as they are: others may share them. A terminal
+    /// is opened anew for that, by `/proc/self/fd`; where that is refused, so is
+    /// this call. Files on disks and unknown devices are beyond this.
     ///
     /// # Errors
     ///
@@ -186,9 +222,29 @@ impl Consumer {
         if most == 0 {
             return self.drain_once(file, 0);
         }
-        await_file(file, libc::POLLOUT, deadline)?;
-        let sure = if may_block(file)? { SURE } else { usize::MAX };
-        self.drain_once(file, most.min(sure))
+        loop {
+            let revents = await_file(file, libc::POLLOUT, deadline)?;
+            let way = Way::of(file, revents)?;
+            let sure = if way.is_plain() { usize::MAX } else { SURE };
+            let first = self.first_word()?;
+            let write = |bytes| way.drain(bytes, file, first);
+            if let Some(len) = self.drain_with(most.min(sure), write)? {
+                return Ok(len);
+            }
+            pause(deadline)?;
+        }
+    }
+
+    /// The next eight bytes, if they are there, as the number that an eventfd
+    /// takes them for.
+    fn first_word(&mut self) -> io::Result<Option<u64>> {
+        let mut word = [0; 8];
+        if self.known(word.len())? < word.len() {
+            return Ok(None);
+        }
+        let reader = self.reader();
+        reader.region().copy_out(reader.head(), &mut word, 0);
+        Ok(Some(u64::from_ne_bytes(word)))
     }
 
     /// Waits for some of `most` bytes; `false` at the end of the stream.
@@ -201,15 +257,25 @@ impl Consumer {
     }
 
     fn drain_once(&mut self, file: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let drained = self.drain_with(most, |bytes| drain(bytes, file).map(Some))?;
+        Ok(drained.unwrap_or(0))
+    }
+
+    /// Takes out of the stream what `write` has written of the bytes there are.
+    fn drain_with(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(Runs) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
         let most = most.min(self.capacity());
         let available = self.known(most)?.min(most);
         let reader = self.reader();
-        let len = drain(reader.region().runs(reader.head(), available), file)?;
-        if len == 0 && available > 0 {
+        let drained = write(reader.region().runs(reader.head(), available))?;
+        if drained == Some(0) && available > 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.consume(len);
-        Ok(len)
+        self.consume(drained.unwrap_or(0));
+        Ok(drained)
     }
 }
 
@@ -260,10 +326,14 @@ fn part((place, len): (NonNull<u8>, usize)) -> libc::iovec {
 }
 
 /// Waits until `file` can be read from or written to, as `events` says, or has
-/// failed, which the call itself will tell.
+/// failed, which the call itself will tell. Gives what poll(2) says.
 ///
 /// <https://man7.org/linux/man-pages/man2/poll.2.html>
-fn await_file(file: BorrowedFd<'_>, events: libc::c_short, deadline: Instant) -> io::Result<()> {
+fn await_file(
+    file: BorrowedFd<'_>,
+    events: libc::c_short,
+    deadline: Instant,
+) -> io::Result<libc::c_short> {
     let mut asked = libc::pollfd {
         fd: file.as_raw_fd(),
         events,
@@ -281,23 +351,18 @@ fn await_file(file: BorrowedFd<'_>, events: libc::c_short, deadline: Instant) ->
     })?;
     match ready {
         0 => Err(timed_out("the file was not ready")),
-        _ => Ok(()),
+        _ => Ok(asked.revents),
     }
 }
 
-/// Whether a write to `file` can wait for somebody: it blocks, and is not one
-/// that can seek, such as a file on a disk.
-///
-/// <https://man7.org/linux/man-pages/man2/fcntl.2.html>
-fn may_block(file: BorrowedFd<'_>) -> io::Result<bool> {
-    // SAFETY: integers only.
-    let flags = retry(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) } as isize)?;
-    // No loss: flags are not negative.
-    if flags as libc::c_int & libc::O_NONBLOCK != 0 {
-        return Ok(false);
+/// Lets a moment pass, if there is one before `deadline`.
+fn pause(deadline: Instant) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(timed_out("the file was not ready"));
     }
-    // SAFETY: integers only; moves nothing.
-    Ok(unsafe { libc::lseek(file.as_raw_fd(), 0, libc::SEEK_CUR) } == -1)
+    std::thread::sleep(PAUSE.min(left));
+    Ok(())
 }
 
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
