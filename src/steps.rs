@@ -1,5 +1,5 @@
 //! Named points between two steps of the protocol, at which a test can have
-//! its process killed; and the length of a slice of sleep, which a test can
+//! its process killed or stopped; and the length of a slice of sleep, which a test can
 //! set.
 //!
 //! For this crate's own tests: nothing here is covered by any promise. Without
@@ -21,7 +21,7 @@ pub use armed::*;
 
 #[cfg(feature = "kill-points")]
 mod armed {
-    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;
 
     macro_rules! points {
@@ -74,10 +74,23 @@ mod armed {
     static POINT: AtomicU32 = AtomicU32::new(0);
     /// How often the point is still to be passed alive.
     static PASSES: AtomicU32 = AtomicU32::new(0);
+    /// What comes there.
+    static SIGNAL: AtomicI32 = AtomicI32::new(libc::SIGKILL);
 
     /// Has this process killed when it reaches `point` after having passed it
     /// `passes` times.
     pub fn kill_at(point: Point, passes: u32) {
+        signal_at(point, passes, libc::SIGKILL);
+    }
+
+    /// Has this process stopped when it first reaches `point`, until it gets
+    /// SIGCONT or SIGKILL.
+    pub fn stop_at(point: Point) {
+        signal_at(point, 0, libc::SIGSTOP);
+    }
+
+    fn signal_at(point: Point, passes: u32, signal: i32) {
+        SIGNAL.store(signal, Ordering::Relaxed); // read by this thread
         PASSES.store(passes, Ordering::Relaxed); // read by this thread
         POINT.store(point as u32 + 1, Ordering::Relaxed); // as above
     }
@@ -98,7 +111,7 @@ mod armed {
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    /// Passes a point, or dies there.
+    /// Passes a point, or dies or stops there.
     pub(crate) fn reached(point: Point) {
         if POINT.load(Ordering::Relaxed) != point as u32 + 1 {
             return; // counters of one thread
@@ -109,8 +122,10 @@ mod armed {
             return;
         }
         let own = std::process::id() as libc::pid_t; // fits: below 2^22
-        // SAFETY: integers. SIGKILL to ourselves takes effect before kill
-        // returns to user mode.
-        unsafe { libc::kill(own, libc::SIGKILL) };
+        POINT.store(0, Ordering::Relaxed); // as above: once only
+        let signal = SIGNAL.load(Ordering::Relaxed); // as above
+        // SAFETY: integers. SIGKILL or SIGSTOP to ourselves takes effect before
+        // kill returns to user mode.
+        unsafe { libc::kill(own, signal) };
     }
 }

@@ -4,11 +4,12 @@
 #![cfg(feature = "kill-points")] // for the harness of the kill tests
 #![allow(unsafe_code)] // terminals, and system calls that are slowed down
 
+mod calls;
 #[path = "../common/mod.rs"]
 mod common;
-mod calls;
 mod descriptors;
 mod leftovers;
+mod points;
 mod prefault;
 mod zero;
 
