@@ -134,7 +134,8 @@ pub(crate) fn classify(
     }
     // Before it is attached: that alone has all pages made in a process that
     // locks its memory (mlockall).
-    let (detached, was_untouched) = (stat.detach_time, untouched(&stat));
+    let same = |stat: &Stat| (stat.detach_time, stat.change_time, stat.creator_pid);
+    let (before, was_untouched) = (same(&stat), untouched(&stat));
     let looked = match sysv::look(id) {
         Ok(looked) => looked,
         Err(error) => return absent_or(error),
@@ -161,8 +162,9 @@ pub(crate) fn classify(
         alone,
         creator: stat.creator_pid,
         len: looked.len(),
-        // Nobody had it attached then, and nobody has come and gone since.
-        untouched: was_untouched && alone && stat.detach_time == detached,
+        // Nobody had it attached then, nobody has come and gone since, and the id
+        // has not passed to another segment.
+        untouched: was_untouched && alone && same(&stat) == before,
     };
     Ok(Found {
         class: class_by_header(header, &looked, facts, expected, deadline),

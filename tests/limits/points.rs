@@ -326,9 +326,11 @@ fn opening_against_a_peer_that_stopped_while_opening() {
                     options.persistent(persistent);
                     let mut peer = Fork::new(|| {
                         stop_at(point);
-                        while joins {
-                            until(|| path.leads_to_a_segment());
-                            drop(open(&limited(), &path, Role::Producer));
+                        if joins {
+                            loop {
+                                until(|| path.leads_to_a_segment());
+                                drop(open(&limited(), &path, Role::Producer));
+                            }
                         }
                         drop(open(&options, &path, Role::Producer));
                         let _ = options.consumer(&path);
