@@ -81,7 +81,7 @@ impl Handover {
         }
         let ring = options.attach(self.id)?;
         if ring.nonce() != self.nonce {
-            return Err(OpenError::Removed { id: self.id });
+            return Err(OpenError::removed(self.id));
         }
         Ok(ring)
     }

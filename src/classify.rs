@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::deadline::Deadline;
-use crate::error::{Incompatible, OpenError};
+use crate::error::{Incompatible, OpenError, Place};
 use crate::layout::{Geometry, Header, LINE, MIN_RING_OFFSET, ring_offset};
 use crate::peer::{Liveness, Process, Watch, effective_uid};
 use crate::region::shm;
@@ -65,6 +65,21 @@ impl Expected {
     fn trusts(&self, user: u32) -> bool {
         user == self.own || self.others.contains(&user)
     }
+
+    /// What a segment is that belongs to the first of `users`, was made by the
+    /// second and has this mode, all as far as the kernel says it.
+    fn distrust(&self, users: Option<(u32, u32)>, mode: Option<Mode>) -> Class {
+        let stranger = |(owner, creator)| match self.trusts(owner) {
+            true => creator,
+            false => owner,
+        };
+        Class::Untrusted {
+            uid: users.map(stranger),
+            mode: mode.map(|mode| u32::from(mode.bits())),
+            trusted: [&[self.own], &self.others[..]].concat(),
+            most: self.mode,
+        }
+    }
 }
 
 /// What a segment is.
@@ -73,7 +88,12 @@ pub(crate) enum Class {
     /// There is none, or it is marked for removal.
     Absent,
     /// Another user's, or open to more users than expected. Not looked into.
-    Untrusted { uid: u32, mode: u32 },
+    Untrusted {
+        uid: Option<u32>,
+        mode: Option<u32>,
+        trusted: Vec<u32>,
+        most: Mode,
+    },
     /// Not a ring that this build can use.
     Foreign(Incompatible),
     /// The ring of another file.
@@ -127,7 +147,7 @@ pub(crate) fn classify(
 ) -> Result<Found, SysvError> {
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
-        Err(error) => return absent_or(error),
+        Err(error) => return absent_or(error, id, expected),
     };
     if let Some(class) = class_by_stat(&stat, expected) {
         return Ok(class.into());
@@ -138,7 +158,7 @@ pub(crate) fn classify(
     let (before, was_untouched) = (same(&stat), untouched(&stat));
     let looked = match sysv::look(id) {
         Ok(looked) => looked,
-        Err(error) => return absent_or(error),
+        Err(error) => return absent_or(error, id, expected),
     };
     // The answer that decides: the id may have passed to another segment since the first one,
     // and cannot any more.
@@ -154,7 +174,7 @@ pub(crate) fn classify(
     // either still has, or has gone.
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
-        Err(error) => return absent_or(error),
+        Err(error) => return absent_or(error, id, expected),
     };
     let alone = stat.attached == 1;
     let facts = Facts {
@@ -192,14 +212,15 @@ fn untouched(stat: &Stat) -> bool {
         && sysv::resident(stat.id).is_some_and(|pages| pages.in_memory == 0 && pages.swapped == 0)
 }
 
-fn absent_or(error: SysvError) -> Result<Found, SysvError> {
+fn absent_or(error: SysvError, id: SegmentId, expected: &Expected) -> Result<Found, SysvError> {
     match error.kind() {
         SysvErrorKind::Removed | SysvErrorKind::NotFound => Ok(Class::Absent.into()),
-        SysvErrorKind::PermissionDenied => Ok(Class::Untrusted {
-            uid: u32::MAX,
-            mode: 0,
+        SysvErrorKind::PermissionDenied => {
+            let listed = sysv::listed(id);
+            let users = listed.map(|listed| (listed.uid, listed.creator_uid));
+            let mode = listed.map(|listed| listed.mode);
+            Ok(expected.distrust(users, mode).into())
         }
-        .into()),
         _ => Err(error),
     }
 }
@@ -212,14 +233,7 @@ fn class_by_stat(stat: &Stat, expected: &Expected) -> Option<Class> {
     }
     let excess = stat.mode.bits() & !expected.mode.bits();
     if !expected.trusts(stat.uid) || !expected.trusts(stat.creator_uid) || excess != 0 {
-        return Some(Class::Untrusted {
-            uid: if expected.trusts(stat.uid) {
-                stat.creator_uid
-            } else {
-                stat.uid
-            },
-            mode: u32::from(stat.mode.bits()),
-        });
+        return Some(expected.distrust(Some((stat.uid, stat.creator_uid)), Some(stat.mode)));
     }
     if stat.marked_for_removal && !expected.marked {
         return Some(Class::Absent);
@@ -320,10 +334,28 @@ impl Class {
     /// The error for a caller that can do nothing with a segment of this
     /// class; `None` where it can.
     pub(crate) fn refusal(&self, id: SegmentId) -> Option<OpenError> {
-        Some(match *self {
-            Class::Untrusted { uid, mode } => OpenError::Untrusted { id, uid, mode },
-            Class::Foreign(reason) => OpenError::NotARing { id, reason },
-            Class::Collision { owner, asked } => OpenError::KeyCollision { id, owner, asked },
+        let at = Place::default(); // the caller's caller knows
+        Some(match self {
+            Class::Untrusted {
+                uid,
+                mode,
+                trusted,
+                most,
+            } => OpenError::Untrusted {
+                at,
+                id,
+                uid: *uid,
+                mode: *mode,
+                trusted: trusted.clone(),
+                most: u32::from(most.bits()),
+            },
+            Class::Foreign(reason) => OpenError::not_a_ring(id, *reason),
+            &Class::Collision { owner, asked } => OpenError::KeyCollision {
+                at,
+                id,
+                owner,
+                asked,
+            },
             _ => return None,
         })
     }

@@ -11,9 +11,7 @@ use std::time::Instant;
 use crate::copy::INLINE;
 use crate::deadline::is_past;
 use crate::endpoint::{Blocked, Endpoint, Short};
-use crate::error::{
-    Broken, CloseError, OpenError, Partial, PeekError, Stop, TryReadError, timed_out,
-};
+use crate::error::{Broken, Bytes, CloseError, OpenError, Partial, PeekError, Stop, TryReadError};
 use crate::options::Options;
 use crate::pace::Pacer;
 use crate::region::Region;
@@ -331,14 +329,18 @@ impl Consumer {
     #[inline(never)]
     fn wait_and_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let deadline = self.end.deadline();
-        self.read_until(bytes, deadline).map_err(no_bytes)
+        let read = self.read_until(bytes, deadline);
+        read.map_err(|blocked| self.end.io_error(blocked))
     }
 
     #[inline(never)]
     fn read_exact_or_wait(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.wait_and_read(bytes)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                0 => {
+                    let short = format!("the stream has ended {} short", Bytes(bytes.len()));
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, short));
+                }
                 read => bytes = &mut bytes[read..],
             }
         }
@@ -446,6 +448,7 @@ impl Consumer {
         let read = self.read_until(bytes, Some(deadline));
         read.map_err(|blocked| Partial {
             moved: 0,
+            wanted: bytes.len(),
             stop: blocked.into(),
         })
     }
@@ -482,7 +485,12 @@ impl Consumer {
     ) -> Result<(), Partial> {
         if let Err(broken) = self.end.usable() {
             let stop = Stop::Broken(broken);
-            return Err(Partial { moved: 0, stop });
+            let wanted = bytes.len();
+            return Err(Partial {
+                moved: 0,
+                wanted,
+                stop,
+            });
         }
         let mut moved = 0;
         while moved < bytes.len() {
@@ -497,7 +505,12 @@ impl Consumer {
                 }
                 Err(blocked) => blocked.into(),
             };
-            return Err(Partial { moved, stop });
+            let wanted = bytes.len();
+            return Err(Partial {
+                moved,
+                wanted,
+                stop,
+            });
         }
         Ok(())
     }
@@ -669,6 +682,9 @@ impl io::Read for Consumer {
         match self.wait_to_peek(len.min(1), deadline) {
             Ok(()) => {}
             Err(PeekError::Ended { .. }) => return Ok(0),
+            Err(PeekError::TimedOut { .. }) => {
+                return Err(self.end.timed_out(self.end.timeout()));
+            }
             Err(error) => return Err(error.into()),
         }
         let available = self.known(len)?;
@@ -683,13 +699,6 @@ impl io::Read for Consumer {
         }
         self.consume(read);
         Ok(read)
-    }
-}
-
-fn no_bytes(blocked: Blocked) -> io::Error {
-    match blocked {
-        Blocked::TimedOut => timed_out("no bytes in the ring"),
-        Blocked::Broken(broken) => broken.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::error::OpenError;
+use crate::error::{OpenError, Place};
 
 /// A limit on one operation.
 #[derive(Clone, Debug)]
@@ -64,6 +64,7 @@ impl Deadline {
 
     pub(crate) fn timed_out(&self, what: &'static str) -> OpenError {
         OpenError::TimedOut {
+            at: Place::default(), // the caller's caller knows
             after: self.started.elapsed(),
             what,
         }

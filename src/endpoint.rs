@@ -2,13 +2,14 @@
 //! and leaving.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::cpu;
 use crate::deadline;
-use crate::error::{Broken, Corruption, Stop};
+use crate::error::{Broken, Corruption, Place, Span, Stop};
 use crate::fork::Epoch;
 use crate::layout::Signals;
 use crate::lifecycle;
@@ -17,7 +18,7 @@ use crate::region::Region;
 use crate::region::mapped::MappedRegion;
 use crate::ring::Departure;
 use crate::roles::{self, Claim, Holder, Occupant, PeerWatch, Verdict};
-use crate::state::{Kind, Life, Tenure};
+use crate::state::{Kind, Life, Role, Tenure};
 use crate::sync::Ordering;
 use crate::sysv::SegmentId;
 use crate::wait::{self, Effort, Spinning, Stats, WaitPolicy, Waited};
@@ -235,6 +236,40 @@ impl Endpoint {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timeout
             .and_then(|limit| Instant::now().checked_add(limit))
+    }
+
+    /// The error of a blocking call whose time is over: the handle's limit, or
+    /// a deadline where `limit` is none.
+    #[cold]
+    pub(crate) fn timed_out(&self, limit: Option<Duration>) -> io::Error {
+        let role = self.claim.role;
+        let place = Place::segment(self.region.id()).with_role(role);
+        let span = limit.map(|limit| format!(" {}", Span(limit)));
+        let span = span.unwrap_or_default();
+        let missing = match role {
+            Role::Producer => "no room for a byte",
+            Role::Consumer => "no byte to read",
+        };
+        let peer = role.peer();
+        let peer = match self.peer_occupant() {
+            Occupant::Process(pid) | Occupant::Dead(pid) if pid != 0 => {
+                format!("the {peer} is process {pid}")
+            }
+            Occupant::Process(_) | Occupant::Dead(_) => format!("there is a {peer}"),
+            Occupant::Nobody => format!("there is no {peer}"),
+            Occupant::Left => format!("the {peer} has left"),
+        };
+        let text = format!("{place}timed out{span}: {missing}, and {peer}");
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    }
+
+    /// The error of a blocking call that has the handle's limit.
+    #[cold]
+    pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
+        match blocked {
+            Blocked::TimedOut => self.timed_out(self.timeout),
+            Blocked::Broken(broken) => broken.into(),
+        }
     }
 
     /// Whether the handle can be used, by this process.

@@ -3,18 +3,26 @@
 //! Opening a ring fails with [`OpenError`]; using one with [`TryWriteError`],
 //! [`TryReadError`] or, where the stream cannot go on, [`Broken`]. Each
 //! converts into [`io::Error`] with a fitting [`io::ErrorKind`] and stays
-//! inside it, to be found by [`io::Error::get_ref`].
+//! inside it, to be found by [`io::Error::get_ref`], or by [`Broken::find`].
+//!
+//! A message is one line, without a full stop at its end. It names the ring
+//! and the role where the call knew them, what was wanted beside what was
+//! found, and what to do. `error/tests.rs` prints and checks them all.
 
 mod amount;
 mod memory;
 mod open;
+mod place;
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
 pub use amount::{Partial, PeekError, ReserveError, Stop};
 pub use memory::MemoryError;
 pub use open::{Incompatible, OpenError};
+pub use place::Place;
+pub(crate) use place::{Bytes, Span};
 
 use crate::state::Role;
 
@@ -158,8 +166,7 @@ impl From<Corruption> for io::Error {
 /// drop(consumer);
 /// let error = producer.write(b"x").unwrap_err();
 /// // It stays inside the error that it is turned into.
-/// let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
-/// assert_eq!(broken, Some(&Broken::ConsumerClosed));
+/// assert_eq!(Broken::find(&error), Some(&Broken::ConsumerClosed));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +202,42 @@ pub enum Broken {
 }
 
 impl Broken {
+    /// Why the stream cannot go on, if that is what `error` is about: the
+    /// `Broken` in it, or in whatever it wraps, at any depth.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, Read};
+    /// use std::time::Instant;
+    /// use shmpipe::Broken;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.abort();
+    /// let error = consumer.read(&mut [0]).unwrap_err();
+    /// assert_eq!(Broken::find(&error), Some(&Broken::ProducerAborted));
+    /// let partial = consumer.read_exact_deadline(&mut [0], Instant::now()).unwrap_err();
+    /// let wrapped = io::Error::other(partial);
+    /// assert_eq!(Broken::find(&wrapped), Some(&Broken::ProducerAborted));
+    /// assert_eq!(Broken::find(&io::ErrorKind::BrokenPipe.into()), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn find(error: &io::Error) -> Option<&Broken> {
+        let mut next = inside(error);
+        while let Some(error) = next {
+            if let Some(broken) = error.downcast_ref() {
+                return Some(broken);
+            }
+            // The source of an `io::Error` is that of what it wraps.
+            next = match error.downcast_ref() {
+                Some(wrapper) => inside(wrapper),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
     /// The kind that this has as an [`io::Error`].
     ///
     /// # Examples
@@ -220,15 +263,23 @@ impl Broken {
     }
 }
 
+/// What an `io::Error` wraps.
+fn inside(error: &io::Error) -> Option<&(dyn Error + 'static)> {
+    error.get_ref().map(|inner| inner as _)
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::Closed => f.write_str("the handle is closed"),
+            Broken::Closed => f.write_str("the handle was closed before: open the ring again"),
             Broken::Inherited => f.write_str(
-                "the handle was inherited by fork; the process that forked has the role",
+                "the handle was inherited by fork: the process that forked has the role",
             ),
             Broken::ConsumerClosed => f.write_str("the consumer has closed the ring"),
             Broken::ProducerAborted => f.write_str("the producer broke the stream off"),
+            Broken::Died { role, pid: 0 } => {
+                write!(f, "the {role} died without closing the ring")
+            }
             Broken::Died { role, pid } => {
                 write!(
                     f,
@@ -236,7 +287,10 @@ impl fmt::Display for Broken {
                 )
             }
             Broken::NeverCame { role } => {
-                write!(f, "the process that could have become the {role} has gone")
+                write!(
+                    f,
+                    "no {role} ever came, and the process that could have become it has gone"
+                )
             }
             Broken::Cancelled => f.write_str("cancelled by the caller"),
             Broken::Corrupted(corruption) => corruption.fmt(f),
@@ -348,8 +402,16 @@ macro_rules! try_error {
     };
 }
 
-try_error!(TryWriteError, Full, "the ring is full");
-try_error!(TryReadError, Empty, "the ring is empty");
+try_error!(
+    TryWriteError,
+    Full,
+    "the ring is full: the consumer has released no room yet"
+);
+try_error!(
+    TryReadError,
+    Empty,
+    "the ring is empty: the producer has written nothing more yet"
+);
 
 /// What [`Producer::close`](crate::Producer::close) and
 /// [`Consumer::close`](crate::Consumer::close) have to report. The handle is
@@ -383,7 +445,11 @@ impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CloseError::NobodyCame { unread } => {
-                write!(f, "nobody opened the ring to read: {unread} bytes are lost")
+                write!(
+                    f,
+                    "no consumer ever opened the ring: what was written is lost ({})",
+                    Bytes(*unread)
+                )
             }
             CloseError::Broken(broken) => broken.fmt(f),
         }
@@ -416,5 +482,8 @@ impl From<CloseError> for io::Error {
 
 /// The error of a blocking call whose time is over.
 pub(crate) fn timed_out(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
+    io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::consumer::Consumer;
 use crate::error::PeekError;
-use crate::error::timed_out;
-use crate::producer::{Producer, no_room};
+use crate::error::{Bytes, timed_out};
+use crate::producer::Producer;
 use crate::region::Region;
 use unwaited::Way;
 
@@ -114,7 +114,8 @@ impl Producer {
     fn await_room(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<()> {
         let most = most.min(self.capacity());
         if self.room_for(most)? == 0 && most > 0 {
-            self.wait_for_some_room(deadline).map_err(no_room)?;
+            let waited = self.wait_for_some_room(deadline);
+            waited.map_err(|blocked| self.io_error(blocked))?;
         }
         Ok(())
     }
@@ -272,7 +273,8 @@ impl Consumer {
         let reader = self.reader();
         let drained = write(reader.region().runs(reader.head(), available))?;
         if drained == Some(0) && available > 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            let refused = format!("the file took none of {}", Bytes(available));
+            return Err(io::Error::new(io::ErrorKind::WriteZero, refused));
         }
         self.consume(drained.unwrap_or(0));
         Ok(drained)

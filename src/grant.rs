@@ -113,6 +113,7 @@ impl WriteGrant<'_> {
     /// assert_eq!(&bytes, b"abcdef");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         check_range(offset, bytes.len(), self.len);
         if !self.producer.is_usable() {
@@ -171,6 +172,7 @@ impl WriteGrant<'_> {
     /// assert_eq!(consumer.available()?, 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn commit(self, len: usize) {
         check_range(0, len, self.len);
         if self.producer.is_usable() {
@@ -190,6 +192,7 @@ impl WriteGrant<'_> {
     /// assert_eq!(consumer.available()?, 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn commit_all(self) {
         let len = self.len;
         self.commit(len);
@@ -282,6 +285,7 @@ impl ReadGrant<'_> {
     /// assert_eq!(consumer.available()?, 6); // a look takes nothing
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn read_at(&self, offset: usize, bytes: &mut [u8]) {
         check_range(offset, bytes.len(), self.len);
         let reader = self.consumer.reader();
@@ -333,6 +337,7 @@ impl ReadGrant<'_> {
     /// assert_eq!(consumer.available()?, 2);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn consume(self, len: usize) {
         check_range(0, len, self.len);
         if self.consumer.is_usable() {
@@ -351,6 +356,7 @@ impl ReadGrant<'_> {
     /// assert_eq!(consumer.available()?, 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn consume_all(self) {
         let len = self.len;
         self.consume(len);

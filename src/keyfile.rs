@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::deadline::Deadline;
-use crate::error::OpenError;
+use crate::error::{OpenError, Place};
 use crate::peer;
 use crate::shown::explained;
 use crate::sysv::{FileIdentity, Key, Project};
@@ -88,6 +88,11 @@ impl KeyFile {
         &self.path
     }
 
+    /// What an error calls it.
+    pub(crate) fn place(&self) -> Place {
+        Place::file(&self.path, self.identity.project)
+    }
+
     pub(crate) fn identity(&self) -> FileIdentity {
         self.identity
     }
@@ -114,7 +119,7 @@ impl KeyFile {
                     });
                 }
                 Err(TryLockError::WouldBlock) => {
-                    deadline.pause("the lock of the path's file is held by another process")?;
+                    deadline.pause("another process holds the lock of the file (flock)")?;
                 }
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
                     deadline.pause("the lock of the path's file was interrupted")?;

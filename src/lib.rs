@@ -127,10 +127,10 @@ mod wait;
 pub use consumer::Consumer;
 pub use error::{
     Broken, CloseError, Corruption, Incompatible, MemoryError, OpenError, Partial, PeekError,
-    ReserveError, Rule, Stop, TryReadError, TryWriteError,
+    Place, ReserveError, Rule, Stop, TryReadError, TryWriteError,
 };
 pub use grant::{ReadGrant, WriteGrant};
-pub use monitor::{LifeCycle, RemoveError, Snapshot, remove, remove_path, remove_stale};
+pub use monitor::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};
 pub use options::{DEFAULT_CAPACITY, Options};
 pub use pace::Pace;
 pub use pair::{Ring, pair};

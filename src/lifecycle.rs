@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::classify::{Class, Expected, Found, classify};
 use crate::deadline::{self, Deadline};
-use crate::error::{Incompatible, MemoryError, OpenError};
+use crate::error::{Incompatible, MemoryError, OpenError, Place};
 use crate::keyfile::KeyFile;
 use crate::layout::{EXPLICIT_CAPACITY, Geometry, UNWAITED, ring_offset};
 use crate::options::Options;
@@ -69,6 +69,14 @@ impl Name {
         }
     }
 
+    /// What an error calls it.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Name::File(file) => file.place(),
+            Name::Key(key) => Place::key(*key),
+        }
+    }
+
     fn expected(&self, options: &Options) -> Expected {
         let file = self.file().map(KeyFile::identity);
         Expected::by_key(options.mode, &options.owners, self.key(), file)
@@ -104,7 +112,7 @@ pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<MappedRegion, O
     loop {
         let found = classify(id, &expected, &deadline)?;
         match found.class {
-            Class::Absent => return Err(OpenError::Removed { id }),
+            Class::Absent => return Err(OpenError::removed(id)),
             Class::Newborn if deadline.elapsed() >= BIRTH => return Err(half_made(id)),
             Class::Newborn => deadline.pause("the ring is being made")?,
             Class::Stillborn => return Err(half_made(id)),
@@ -113,9 +121,9 @@ pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<MappedRegion, O
                 // Paired: by id a role can still be asked for, and refused.
                 let view = sysv::attach_double(id, ring_offset())?;
                 return MappedRegion::open(view)
-                    .map_err(|reason| OpenError::NotARing { id, reason });
+                    .map_err(|reason| OpenError::not_a_ring(id, reason));
             }
-            class => return Err(class.refusal(id).unwrap_or(OpenError::Removed { id })),
+            class => return Err(class.refusal(id).unwrap_or(OpenError::removed(id))),
         }
     }
 }
@@ -124,7 +132,7 @@ pub(crate) fn attach(id: SegmentId, options: &Options) -> Result<MappedRegion, O
 /// that by itself: somebody has written to it.
 fn gone(region: &MappedRegion) -> OpenError {
     match region.id() {
-        Some(id) => OpenError::Removed { id },
+        Some(id) => OpenError::removed(id),
         None => MemoryError::NotARing(Incompatible::State {
             found: roles::state(region.header()).0,
         })
@@ -133,23 +141,20 @@ fn gone(region: &MappedRegion) -> OpenError {
 }
 
 fn half_made(id: SegmentId) -> OpenError {
-    OpenError::NotARing {
-        id,
-        reason: Incompatible::HalfMade,
-    }
+    OpenError::not_a_ring(id, Incompatible::HalfMade)
 }
 
 /// Attaches a segment that was classified as live, and makes sure that it is
 /// still the same one.
 fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRegion, OpenError> {
     let removed = |error: sysv::SysvError| match error.kind() {
-        SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::Removed { id },
+        SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::removed(id),
         _ => OpenError::System(error),
     };
     let view = sysv::attach_double(id, geometry.ring_offset).map_err(removed)?;
-    let region = MappedRegion::open(view).map_err(|reason| OpenError::NotARing { id, reason })?;
+    let region = MappedRegion::open(view).map_err(|reason| OpenError::not_a_ring(id, reason))?;
     if region.geometry().nonce != geometry.nonce {
-        return Err(OpenError::Removed { id });
+        return Err(OpenError::removed(id));
     }
     Ok(region)
 }
@@ -189,7 +194,7 @@ fn join(
     loop {
         deadline.check_cancelled()?;
         if tries >= UNCHECKED_TRIES {
-            deadline.check("the ring is being made or removed")?;
+            deadline.check("each try met a ring that was being made or removed")?;
         }
         tries += 1;
         let lock = name.file().map(|file| file.lock(deadline)).transpose()?;
@@ -280,7 +285,7 @@ fn join(
                 retire(id, &geometry, state)?;
             }
             (class, Some(id)) => {
-                return Err(class.refusal(id).unwrap_or(OpenError::Removed { id }));
+                return Err(class.refusal(id).unwrap_or(OpenError::removed(id)));
             }
             (_, None) => unreachable!("what has no id is absent"),
         }
@@ -403,7 +408,10 @@ fn take(
             {
                 std::thread::yield_now();
             }
-            Err(Denied::Taken { pid }) => return Err(OpenError::RoleTaken { role, pid }),
+            Err(Denied::Taken { pid }) => {
+                let at = Place::segment(region.id()).with_role(role);
+                return Err(OpenError::RoleTaken { at, role, pid });
+            }
         }
     };
     if roles::state(region.header()).life() == Some(Life::Paired) {
@@ -422,13 +430,15 @@ fn give_way(region: &MappedRegion, options: &Options) -> Result<bool, OpenError>
     let geometry = region.geometry();
     let persistent = geometry.kind == Kind::Persistent;
     if persistent != options.persistent {
-        return Err(OpenError::LifeCycleMismatch { persistent });
+        let at = Place::segment(region.id());
+        return Err(OpenError::LifeCycleMismatch { at, persistent });
     }
     let asked = options.ring_bytes()?;
     if options.capacity.is_none() || asked == geometry.capacity {
         return Ok(false);
     }
     let mismatch = OpenError::CapacityMismatch {
+        at: Place::segment(region.id()),
         asked,
         found: geometry.capacity,
     };
@@ -555,8 +565,13 @@ fn await_peer(
         return match waited {
             Err(Stop::Cancelled) => Err(OpenError::Cancelled),
             Err(Stop::Unfindable) if on_path() => Ok(None),
-            Err(Stop::Unfindable) => Err(gone(&region)),
-            Ok(_) => Err(deadline.timed_out("nobody opened the other end")),
+            Err(Stop::Unfindable) => Err(OpenError::FileGone {
+                at: Place::default(),
+            }),
+            Ok(_) => Err(deadline.timed_out(match claim.role {
+                Role::Producer => "no consumer opened the other end",
+                Role::Consumer => "no producer opened the other end",
+            })),
         };
     }
     // Whoever sees the end of this wait removes the key: the one that made it

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::classify::{Class, Expected, classify, misshapen};
+use crate::classify::{Class, Expected, Found, classify, misshapen};
 use crate::deadline::Deadline;
-use crate::error::{Incompatible, OpenError};
+use crate::error::{Incompatible, OpenError, Place};
 use crate::keyfile::KeyFile;
 use crate::layout::{Geometry, Header};
 use crate::lifecycle;
@@ -124,7 +124,7 @@ impl Snapshot {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn of(id: SegmentId) -> Result<Snapshot, OpenError> {
-        Snapshot::look(id, None)
+        Snapshot::look(id, None).map_err(|error| error.located(&Place::segment(id)))
     }
 
     /// Looks at the ring that the file `path` leads to, as [`of`](Self::of)
@@ -153,17 +153,20 @@ impl Snapshot {
     /// ```
     pub fn at(path: impl AsRef<Path>, project: u32) -> Result<Snapshot, OpenError> {
         let file = KeyFile::open(path.as_ref(), Project::new(project)?)?;
-        Snapshot::look(find(&file)?, Some(file.identity()))
+        let look = |id| Snapshot::look(id, Some(file.identity()));
+        find(&file)
+            .and_then(look)
+            .map_err(|error| error.located(&file.place()))
     }
 
     /// Looks at the ring whose segment is `id`, if it is that of `file`.
     fn look(id: SegmentId, file: Option<FileIdentity>) -> Result<Snapshot, OpenError> {
         let removed_or = |error: sysv::SysvError| match error.kind() {
-            SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::Removed { id },
+            SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::removed(id),
             _ => OpenError::System(error),
         };
         let stat = sysv::stat(id).map_err(removed_or)?;
-        let not_a_ring = |reason| OpenError::NotARing { id, reason };
+        let not_a_ring = |reason| OpenError::not_a_ring(id, reason);
         if let Some(reason) = misshapen(&stat) {
             return Err(not_a_ring(reason));
         }
@@ -184,6 +187,7 @@ impl Snapshot {
             && !geometry.is_of(file)
         {
             return Err(OpenError::KeyCollision {
+                at: Place::default(), // the caller knows
                 id,
                 owner: (geometry.device, geometry.inode),
                 asked: (file.dev, file.ino),
@@ -305,18 +309,148 @@ pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
 #[non_exhaustive]
 pub enum RemoveError {
     /// Somebody has it attached, or may want it again.
+    #[non_exhaustive]
     InUse {
+        /// Which ring.
+        at: Place,
         /// The segment.
         id: SegmentId,
+        /// Who uses it.
+        by: User,
     },
     /// There is none, or it cannot be told what it is.
     Open(OpenError),
 }
 
+/// Who uses a ring that is not removed for that. Process ids are those of the
+/// pid namespace that each process is in.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Options, RemoveError, User};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-user-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// let consumer = Options::new().persistent(true).consumer(&path)?;
+/// let removed = shmpipe::remove_path(&path, 1, false);
+/// let Err(RemoveError::InUse { by: User::Sides { consumer: pid, .. }, .. }) = removed else { panic!() };
+/// assert_eq!(pid, Some(std::process::id()));
+/// # drop(consumer);
+/// # shmpipe::remove_path(&path, 1, false)?;
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum User {
+    /// Its maker, who has not finished it; `None` where the kernel does not
+    /// say who that is. Such a ring is not removed by force either.
+    Maker(Option<u32>),
+    /// Those who have its roles, one at least.
+    Sides {
+        /// Who writes.
+        producer: Option<u32>,
+        /// Who reads.
+        consumer: Option<u32>,
+    },
+    /// Others who have it attached, without a role.
+    Others {
+        /// How often it is attached; a handle counts two.
+        attached: u64,
+        /// Who attached or detached it last; `None` where the kernel does not
+        /// say.
+        last: Option<u32>,
+    },
+}
+
+impl std::fmt::Display for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            User::Maker(Some(pid)) => write!(f, "process {pid}, which has not finished it"),
+            User::Maker(None) => f.write_str("its maker, who has not finished it"),
+            User::Sides {
+                producer: Some(producer),
+                consumer: Some(consumer),
+            } => write!(
+                f,
+                "the producer (process {producer}) and the consumer (process {consumer})"
+            ),
+            User::Sides {
+                producer: Some(pid),
+                ..
+            } => write!(f, "the producer (process {pid})"),
+            User::Sides {
+                consumer: Some(pid),
+                ..
+            } => write!(f, "the consumer (process {pid})"),
+            User::Sides { .. } => f.write_str("nobody any more"),
+            User::Others { attached, last } => {
+                write!(f, "others without a role (attached {attached} times")?;
+                if let Some(pid) = last {
+                    write!(f, ", last by process {pid}")?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+impl RemoveError {
+    /// The segment `id`, of which `found` was found, is in use.
+    fn in_use(id: SegmentId, found: &Found) -> RemoveError {
+        let known = |pid: i32| u32::try_from(pid).ok().filter(|&pid| pid != 0);
+        let stat = sysv::stat(id).ok();
+        let by = match (&found.class, &found.looked) {
+            (Class::Newborn, _) => User::Maker(stat.and_then(|stat| known(stat.creator_pid))),
+            (_, looked) => {
+                let header = looked
+                    .as_ref()
+                    .and_then(|looked| shm::header_of(looked).ok());
+                let holder = |role| match occupant(header?, shm::load_state(header?), role) {
+                    Occupant::Process(pid) => Some(pid),
+                    _ => None,
+                };
+                let (producer, consumer) = (holder(Role::Producer), holder(Role::Consumer));
+                match stat {
+                    Some(stat) if producer.is_none() && consumer.is_none() => User::Others {
+                        // Less our own look.
+                        attached: stat.attached.saturating_sub(u64::from(looked.is_some())),
+                        last: known(stat.last_pid).filter(|&pid| pid != std::process::id()),
+                    },
+                    _ => User::Sides { producer, consumer },
+                }
+            }
+        };
+        let at = Place::default(); // the caller knows
+        RemoveError::InUse { at, id, by }
+    }
+
+    /// Has it say that it is about the ring at `place`.
+    fn located(mut self, place: &Place) -> RemoveError {
+        match self {
+            RemoveError::InUse { ref mut at, .. } => {
+                at.complete(place);
+                self
+            }
+            RemoveError::Open(error) => RemoveError::Open(error.located(place)),
+        }
+    }
+}
+
 impl std::fmt::Display for RemoveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            RemoveError::InUse { id } => write!(f, "segment {id} is in use"),
+            RemoveError::InUse { at, id, by } => {
+                if at.path().is_some() {
+                    at.fmt(f)?;
+                }
+                write!(f, "segment {id} is in use by {by}: ")?;
+                match by {
+                    User::Maker(_) => f.write_str("try again once that has been done"),
+                    _ => f.write_str("to remove it all the same, use force (--force)"),
+                }
+            }
             RemoveError::Open(error) => error.fmt(f),
         }
     }
@@ -378,7 +512,9 @@ impl From<sysv::SysvError> for RemoveError {
 /// ```
 pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
     let expected = Expected::by_id(any_mode(), &[]);
-    remove_classified(id, &expected, force, &Deadline::new(Some(REMOVING), None))
+    let deadline = Deadline::new(Some(REMOVING), None);
+    remove_classified(id, &expected, force, &deadline)
+        .map_err(|error| error.located(&Place::segment(id)))
 }
 
 /// Removes the ring that the file `path` leads to, as [`remove`] does.
@@ -404,10 +540,13 @@ pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<
     let project = Project::new(project).map_err(OpenError::from)?;
     let file = KeyFile::open(path.as_ref(), project)?;
     let deadline = Deadline::new(Some(REMOVING), None);
-    let _lock = file.lock(&deadline)?;
-    let id = find(&file)?;
+    let locked = file.lock(&deadline);
+    let _lock = locked.map_err(|error| error.located(&file.place()))?;
     let expected = Expected::by_key(any_mode(), &[], file.key(), Some(file.identity()));
-    remove_classified(id, &expected, force, &deadline)
+    find(&file)
+        .map_err(RemoveError::from)
+        .and_then(|id| remove_classified(id, &expected, force, &deadline))
+        .map_err(|error| error.located(&file.place()))
 }
 
 fn remove_classified(
@@ -418,9 +557,11 @@ fn remove_classified(
 ) -> Result<(), RemoveError> {
     let found = classify(id, expected, deadline)?;
     match found.class {
-        Class::Absent => Err(OpenError::Removed { id }.into()),
-        Class::Newborn => Err(RemoveError::InUse { id }),
-        Class::Live(_) | Class::Spent if !force && !found.alone => Err(RemoveError::InUse { id }),
+        Class::Absent => Err(OpenError::removed(id).into()),
+        Class::Newborn => Err(RemoveError::in_use(id, &found)),
+        Class::Live(_) | Class::Spent if !force && !found.alone => {
+            Err(RemoveError::in_use(id, &found))
+        }
         // `found` keeps the segment attached, so the id is still its.
         Class::Stillborn | Class::Spent => Ok(lifecycle::remove_if_there(id)?),
         Class::Live(geometry) | Class::Orphan(geometry) if force => {
@@ -430,13 +571,10 @@ fn remove_classified(
             if lifecycle::retire(id, &geometry, found.state)? {
                 Ok(())
             } else {
-                Err(RemoveError::InUse { id })
+                Err(RemoveError::in_use(id, &found))
             }
         }
-        class => Err(class
-            .refusal(id)
-            .unwrap_or(OpenError::Removed { id })
-            .into()),
+        class => Err(class.refusal(id).unwrap_or(OpenError::removed(id)).into()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::consumer::Consumer;
-use crate::error::OpenError;
+use crate::error::{OpenError, Place};
 use crate::keyfile::KeyFile;
 use crate::layout::MIN_RING_OFFSET;
 use crate::lifecycle::{self, Joined, Name};
@@ -580,17 +580,20 @@ impl Options {
     /// ```
     pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
         let options = self.checked()?;
-        Ok(Ring::new(lifecycle::attach(id, &options)?, options, true))
+        let region = lifecycle::attach(id, &options);
+        let region = region.map_err(|error| error.located(&Place::segment(id)))?;
+        Ok(Ring::new(region, options, true))
     }
 
     fn open_path(&self, path: &Path, role: Role) -> Result<Joined, OpenError> {
-        let options = self.checked()?;
+        self.checked()?;
         let project = Project::new(self.project)?;
-        lifecycle::open(&Name::File(KeyFile::open(path, project)?), role, &options)
+        self.open(&Name::File(KeyFile::open(path, project)?), role)
     }
 
     fn open(&self, name: &Name, role: Role) -> Result<Joined, OpenError> {
-        lifecycle::open(name, role, &self.checked()?)
+        let opened = lifecycle::open(name, role, &self.checked()?);
+        opened.map_err(|error| error.located(&name.place().with_role(role)))
     }
 
     /// The options, once nothing in them is impossible.

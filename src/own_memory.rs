@@ -6,7 +6,7 @@
 
 use std::ptr::NonNull;
 
-use crate::error::{MemoryError, OpenError};
+use crate::error::{MemoryError, OpenError, Place};
 use crate::layout::{EXPLICIT_CAPACITY, Geometry, Header, ring_offset};
 use crate::lifecycle;
 use crate::options::Options;
@@ -170,6 +170,7 @@ impl Options {
         let found = region.geometry().capacity;
         match options.capacity.map(usize::next_power_of_two) {
             Some(asked) if asked as u64 != found => Err(OpenError::CapacityMismatch {
+                at: Place::default(), // memory has no name
                 asked: asked as u64,
                 found,
             }),

@@ -21,8 +21,6 @@ use crate::roles::Claim;
 use crate::state::Role;
 use crate::sync::Ordering;
 
-pub(crate) use write::no_room;
-
 /// Looks that find no more room than before, after which a reader counts as
 /// idle: some more microseconds than a megabyte takes, its longest release. Where
 /// it takes longer, less than plenty of room does.
@@ -430,6 +428,7 @@ impl Producer {
         let written = self.write_some_until(bytes, Some(deadline));
         written.map_err(|blocked| Partial {
             moved: 0,
+            wanted: bytes.len(),
             stop: blocked.into(),
         })
     }
@@ -477,6 +476,7 @@ impl Producer {
         };
         done.map_err(|blocked| Partial {
             moved,
+            wanted: bytes.len(),
             stop: blocked.into(),
         })
     }

@@ -18,6 +18,7 @@ mod attach;
 mod double;
 mod error;
 mod key;
+mod listed;
 mod segment;
 
 pub(crate) use attach::look;
@@ -26,6 +27,7 @@ pub(crate) use double::attach_double_own;
 pub use double::{DoubleView, attach_double};
 pub use error::{KernelLimit, SysvError, SysvErrorKind};
 pub use key::{FileIdentity, Key, KeyError, Project};
+pub(crate) use listed::listed;
 pub use segment::{InvalidSegmentId, Limits, Mode, SegmentId, Stat};
 
 use std::fmt;

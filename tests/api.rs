@@ -471,7 +471,7 @@ fn a_role_is_had_once() {
     let again = || options().attach(id).unwrap();
     let me = std::process::id();
     let taken = |result: Result<(), OpenError>, wanted| match result {
-        Err(OpenError::RoleTaken { role, pid }) => assert_eq!((role, pid), (wanted, me)),
+        Err(OpenError::RoleTaken { role, pid, .. }) => assert_eq!((role, pid), (wanted, me)),
         other => panic!("{other:?}"),
     };
     let (third, fourth) = (again(), again());
@@ -487,7 +487,7 @@ fn a_role_is_had_once() {
     drop(consumer);
     taken(seventh.into_consumer().map(drop), Role::Consumer);
     drop(eighth);
-    assert!(matches!(options().attach(id), Err(OpenError::Removed { id: gone }) if gone == id));
+    assert!(matches!(options().attach(id), Err(OpenError::Removed { id: gone, .. }) if gone == id));
 }
 
 #[test]

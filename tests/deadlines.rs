@@ -57,7 +57,8 @@ fn farthest() -> Instant {
 
 #[track_caller]
 fn assert_stops<T: std::fmt::Debug>(result: Result<T, Partial>, moved: usize, stop: Stop) {
-    assert_eq!(result.unwrap_err(), Partial { moved, stop });
+    let partial = result.unwrap_err();
+    assert_eq!((partial.moved, partial.stop), (moved, stop));
 }
 
 // ---- Time is over ----
@@ -77,14 +78,20 @@ fn every_call_with_a_deadline_says_how_far_it_came() {
         Stop::TimedOut,
     );
     let error = consumer.peek_deadline(1, soon()).unwrap_err();
-    assert_eq!(error, PeekError::TimedOut { available: 0 });
+    assert_eq!(
+        error,
+        PeekError::TimedOut {
+            wanted: 1,
+            available: 0
+        }
+    );
 
     let sent = stream(1, 0, CAPACITY + 904);
     let result = producer.write_all_deadline(&sent, soon());
     assert_stops(result, CAPACITY, Stop::TimedOut);
     assert_stops(producer.write_all_deadline(b"x", soon()), 0, Stop::TimedOut);
     let error = producer.reserve_deadline(1, soon()).unwrap_err();
-    assert_eq!(error, ReserveError::TimedOut { room: 0 });
+    assert_eq!(error, ReserveError::TimedOut { wanted: 1, room: 0 });
 
     // What was moved is moved, and the rest follows it.
     let result = consumer.read_exact_deadline(&mut bytes[..CAPACITY + 1], soon());
@@ -113,7 +120,7 @@ fn nothing_is_lost_over_many_timeouts() {
                 let end = len.min(written + 5000);
                 written = match producer.write_all_deadline(&bytes[written..end], a_moment()) {
                     Ok(()) => end,
-                    Err(Partial { moved, stop }) => {
+                    Err(Partial { moved, stop, .. }) => {
                         assert_eq!(stop, Stop::TimedOut);
                         written + moved
                     }
@@ -127,7 +134,7 @@ fn nothing_is_lost_over_many_timeouts() {
             let end = len.min(read + 700);
             read = match consumer.read_exact_deadline(&mut bytes[read..end], a_moment()) {
                 Ok(()) => end,
-                Err(Partial { moved, stop }) => {
+                Err(Partial { moved, stop, .. }) => {
                     assert_eq!(stop, Stop::TimedOut, "after {read} bytes and {moved}");
                     read + moved
                 }
@@ -225,11 +232,15 @@ fn the_limit_of_a_handle_is_each_calls_own() {
 
 #[test]
 fn errors_of_deadlines_have_fitting_kinds_and_numbers() {
-    let partial = |stop| Partial { moved: 17, stop };
+    let partial = |stop| Partial {
+        moved: 17,
+        wanted: 20,
+        stop,
+    };
     let kind = |stop| {
         let partial = partial(stop);
         let text = partial.to_string();
-        assert!(text.contains("17 bytes"), "{text}");
+        assert!(text.contains("17 of 20 bytes"), "{text}");
         std::io::Error::from(partial).kind()
     };
     assert_eq!(kind(Stop::TimedOut), ErrorKind::TimedOut);

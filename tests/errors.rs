@@ -42,23 +42,63 @@ fn what_a_stream_reports() {
     becomes(Broken::ProducerAborted, ErrorKind::ConnectionAborted);
     becomes(TryWriteError::Full, ErrorKind::WouldBlock);
     becomes(TryReadError::Empty, ErrorKind::WouldBlock);
-    becomes(ReserveError::Full { room: 1 }, ErrorKind::WouldBlock);
     becomes(
-        ReserveError::TooLong { capacity: 1 },
+        ReserveError::Full { wanted: 2, room: 1 },
+        ErrorKind::WouldBlock,
+    );
+    becomes(
+        ReserveError::TooLong {
+            wanted: 2,
+            capacity: 1,
+        },
         ErrorKind::InvalidInput,
     );
-    becomes(ReserveError::TimedOut { room: 1 }, ErrorKind::TimedOut);
-    becomes(PeekError::Empty { available: 1 }, ErrorKind::WouldBlock);
-    becomes(PeekError::TooLong { capacity: 1 }, ErrorKind::InvalidInput);
-    becomes(PeekError::TimedOut { available: 1 }, ErrorKind::TimedOut);
-    becomes(PeekError::Ended { available: 1 }, ErrorKind::UnexpectedEof);
+    becomes(
+        ReserveError::TimedOut { wanted: 2, room: 1 },
+        ErrorKind::TimedOut,
+    );
+    becomes(
+        PeekError::Empty {
+            wanted: 2,
+            available: 1,
+        },
+        ErrorKind::WouldBlock,
+    );
+    becomes(
+        PeekError::TooLong {
+            wanted: 2,
+            capacity: 1,
+        },
+        ErrorKind::InvalidInput,
+    );
+    becomes(
+        PeekError::TimedOut {
+            wanted: 2,
+            available: 1,
+        },
+        ErrorKind::TimedOut,
+    );
+    becomes(
+        PeekError::Ended {
+            wanted: 2,
+            available: 1,
+        },
+        ErrorKind::UnexpectedEof,
+    );
     becomes(CloseError::NobodyCame { unread: 1 }, ErrorKind::BrokenPipe);
     for (stop, kind) in [
         (Stop::TimedOut, ErrorKind::TimedOut),
         (Stop::Ended, ErrorKind::UnexpectedEof),
         (Stop::Broken(Broken::ConsumerClosed), ErrorKind::BrokenPipe),
     ] {
-        becomes(Partial { moved: 7, stop }, kind);
+        becomes(
+            Partial {
+                moved: 7,
+                wanted: 9,
+                stop,
+            },
+            kind,
+        );
     }
 }
 

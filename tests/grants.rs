@@ -241,17 +241,26 @@ fn more_than_the_capacity_is_never_granted() {
     let (mut producer, mut consumer) = split();
     let capacity = producer.capacity();
     for len in [capacity + 1, usize::MAX] {
-        let too_long = ReserveError::TooLong { capacity };
+        let too_long = ReserveError::TooLong {
+            wanted: len,
+            capacity,
+        };
         assert_eq!(producer.reserve(len).unwrap_err(), too_long);
         let error = producer.reserve_deadline(len, soon()).unwrap_err();
         assert_eq!(error, too_long);
-        let too_long = PeekError::TooLong { capacity };
+        let too_long = PeekError::TooLong {
+            wanted: len,
+            capacity,
+        };
         assert_eq!(consumer.peek(len).unwrap_err(), too_long);
         assert_eq!(consumer.peek_deadline(len, soon()).unwrap_err(), too_long);
         assert_eq!(producer.reserve_up_to(len).unwrap().len(), capacity);
         assert_eq!(
             consumer.peek_up_to(len).unwrap_err(),
-            PeekError::Empty { available: 0 }
+            PeekError::Empty {
+                wanted: 1,
+                available: 0
+            }
         );
     }
     assert_eq!(producer.stats().sleeps, 0);
@@ -266,32 +275,39 @@ fn refusals_say_how_much_there_is() {
     let room = CAPACITY - 4000;
     assert_eq!(
         producer.reserve(room + 1).unwrap_err(),
-        ReserveError::Full { room }
+        ReserveError::Full {
+            wanted: room + 1,
+            room
+        }
     );
     let error = producer.reserve_deadline(room + 1, soon()).unwrap_err();
-    assert_eq!(error, ReserveError::TimedOut { room });
+    let wanted = room + 1;
+    assert_eq!(error, ReserveError::TimedOut { wanted, room });
     assert_eq!(producer.reserve_up_to(CAPACITY).unwrap().len(), room);
     producer.reserve(room).unwrap().commit_all();
     assert_eq!(
         producer.reserve_up_to(1).unwrap_err(),
-        ReserveError::Full { room: 0 }
+        ReserveError::Full { wanted: 1, room: 0 }
     );
 
     consumer.peek(4093).unwrap().consume_all();
-    let available = 3;
+    let (wanted, available) = (4, 3);
     assert_eq!(
         consumer.peek(4).unwrap_err(),
-        PeekError::Empty { available }
+        PeekError::Empty { wanted, available }
     );
     let error = consumer.peek_deadline(4, soon()).unwrap_err();
-    assert_eq!(error, PeekError::TimedOut { available });
+    assert_eq!(error, PeekError::TimedOut { wanted, available });
     producer.close().unwrap();
-    let ended = PeekError::Ended { available };
+    let ended = PeekError::Ended { wanted, available };
     assert_eq!(consumer.peek(4).unwrap_err(), ended);
     assert_eq!(consumer.peek_deadline(4, soon()).unwrap_err(), ended);
     assert_eq!(consumer.peek_up_to(4).unwrap().len(), 3);
     consumer.peek(3).unwrap().consume_all();
-    let ended = PeekError::Ended { available: 0 };
+    let ended = PeekError::Ended {
+        wanted: 1,
+        available: 0,
+    };
     assert_eq!(consumer.peek_up_to(1).unwrap_err(), ended);
 }
 
@@ -301,12 +317,18 @@ fn the_errors_of_grants_have_fitting_kinds() {
         assert!(!error.to_string().is_empty());
         std::io::Error::from(error).kind()
     };
-    assert_eq!(kind(ReserveError::Full { room: 1 }), ErrorKind::WouldBlock);
     assert_eq!(
-        kind(ReserveError::TimedOut { room: 1 }),
+        kind(ReserveError::Full { wanted: 2, room: 1 }),
+        ErrorKind::WouldBlock
+    );
+    assert_eq!(
+        kind(ReserveError::TimedOut { wanted: 2, room: 1 }),
         ErrorKind::TimedOut
     );
-    let too_long = ReserveError::TooLong { capacity: 1 };
+    let too_long = ReserveError::TooLong {
+        wanted: 2,
+        capacity: 1,
+    };
     assert_eq!(kind(too_long), ErrorKind::InvalidInput);
     assert_eq!(kind(Broken::ConsumerClosed.into()), ErrorKind::BrokenPipe);
 
@@ -314,14 +336,23 @@ fn the_errors_of_grants_have_fitting_kinds() {
         assert!(!error.to_string().is_empty());
         std::io::Error::from(error).kind()
     };
-    let available = 1;
-    assert_eq!(kind(PeekError::Empty { available }), ErrorKind::WouldBlock);
-    assert_eq!(kind(PeekError::TimedOut { available }), ErrorKind::TimedOut);
+    let (wanted, available) = (2, 1);
     assert_eq!(
-        kind(PeekError::Ended { available }),
+        kind(PeekError::Empty { wanted, available }),
+        ErrorKind::WouldBlock
+    );
+    assert_eq!(
+        kind(PeekError::TimedOut { wanted, available }),
+        ErrorKind::TimedOut
+    );
+    assert_eq!(
+        kind(PeekError::Ended { wanted, available }),
         ErrorKind::UnexpectedEof
     );
-    let too_long = PeekError::TooLong { capacity: 1 };
+    let too_long = PeekError::TooLong {
+        wanted: 2,
+        capacity: 1,
+    };
     assert_eq!(kind(too_long), ErrorKind::InvalidInput);
     assert_eq!(kind(Broken::Closed.into()), ErrorKind::NotConnected);
 }
@@ -336,7 +367,13 @@ fn a_deadline_that_passed_does_not_refuse_what_is_there() {
         .commit(9);
     consumer.peek_deadline(9, passed).unwrap().consume_all();
     let error = consumer.peek_deadline(1, passed).unwrap_err();
-    assert_eq!(error, PeekError::TimedOut { available: 0 });
+    assert_eq!(
+        error,
+        PeekError::TimedOut {
+            wanted: 1,
+            available: 0
+        }
+    );
 }
 
 /// A deadline that has passed leaves nothing but the look before the wait and
@@ -353,7 +390,7 @@ fn a_timeout_never_says_that_there_is_enough() {
                 let grant = loop {
                     match producer.reserve_deadline(CAPACITY, start) {
                         Ok(grant) => break grant,
-                        Err(ReserveError::TimedOut { room }) => assert!(room < CAPACITY),
+                        Err(ReserveError::TimedOut { room, .. }) => assert!(room < CAPACITY),
                         Err(error) => panic!("{error}"),
                     }
                     assert!(start.elapsed() < common::PATIENCE);
@@ -365,7 +402,7 @@ fn a_timeout_never_says_that_there_is_enough() {
             let grant = loop {
                 match consumer.peek_deadline(CAPACITY, start) {
                     Ok(grant) => break grant,
-                    Err(PeekError::TimedOut { available }) => assert!(available < CAPACITY),
+                    Err(PeekError::TimedOut { available, .. }) => assert!(available < CAPACITY),
                     Err(error) => panic!("{error}"),
                 }
                 assert!(start.elapsed() < common::PATIENCE);
@@ -399,7 +436,13 @@ fn a_grant_that_waits_gets_what_comes_in_pieces() {
             consumer.read_exact(&mut bytes[..1500]).unwrap();
         }
         let error = consumer.peek_deadline(1, far).unwrap_err();
-        assert_eq!(error, PeekError::Ended { available: 0 });
+        assert_eq!(
+            error,
+            PeekError::Ended {
+                wanted: 1,
+                available: 0
+            }
+        );
     });
 }
 
@@ -497,7 +540,13 @@ fn grants_that_wait_learn_that_the_peer_has_left() {
             drop(producer);
         });
         let error = consumer.peek_deadline(4, far).unwrap_err();
-        assert_eq!(error, PeekError::Ended { available: 3 });
+        assert_eq!(
+            error,
+            PeekError::Ended {
+                wanted: 4,
+                available: 3
+            }
+        );
     });
 }
 
@@ -645,7 +694,7 @@ fn grants_work_wherever_the_positions_stand() {
             let mut grant = producer.reserve(CAPACITY).unwrap();
             grant.write_at(0, &stream(6, position, CAPACITY));
             grant.commit_all();
-            let full = ReserveError::Full { room: 0 };
+            let full = ReserveError::Full { wanted: 1, room: 0 };
             assert_eq!(producer.reserve(1).unwrap_err(), full);
             let mut bytes = vec![0; CAPACITY];
             let grant = consumer.peek(CAPACITY).unwrap();

@@ -241,7 +241,7 @@ fn a_removed_ring_is_removed() {
     shmpipe::remove_path(&path, 1, false).unwrap();
     assert_eq!(sysv::stat(id).unwrap_err().kind(), SysvErrorKind::Removed);
     match Snapshot::of(id) {
-        Err(OpenError::Removed { id: named }) => assert_eq!(named, id),
+        Err(OpenError::Removed { id: named, .. }) => assert_eq!(named, id),
         other => panic!("{other:?}"),
     }
     assert!(matches!(

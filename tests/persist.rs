@@ -385,7 +385,7 @@ fn a_ring_in_use_is_removed_by_force_only_and_goes_on() {
         shmpipe::remove_path(&path, 1, false),
         shmpipe::remove(id, false),
     ] {
-        assert!(matches!(refused, Err(RemoveError::InUse { id: named }) if named == id));
+        assert!(matches!(refused, Err(RemoveError::InUse { id: named, .. }) if named == id));
     }
     shmpipe::remove_path(&path, 1, true).unwrap();
     assert!(!path.leads_to_a_segment());

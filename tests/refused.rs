@@ -100,7 +100,7 @@ fn kinds(path: &Path) -> Vec<Kind> {
         mode: bits,
         is_ring: true,
         expected: Box::new(
-            move |error| matches!(*error, OpenError::Untrusted { mode, .. } if mode == bits),
+            move |error| matches!(*error, OpenError::Untrusted { mode, .. } if mode == Some(bits)),
         ),
         ..altered(name, path, (0, &[]), |_| false)
     };
@@ -182,7 +182,15 @@ fn kinds(path: &Path) -> Vec<Kind> {
     if is_root() {
         kinds.push(Kind {
             uid: Some(12_345),
-            expected: Box::new(|error| matches!(error, OpenError::Untrusted { uid: 12_345, .. })),
+            expected: Box::new(|error| {
+                matches!(
+                    error,
+                    OpenError::Untrusted {
+                        uid: Some(12_345),
+                        ..
+                    }
+                )
+            }),
             ..altered("somebody else's", path, (0, &[]), |_| false)
         });
     }

@@ -151,13 +151,16 @@ fn chunks_of_nothing_and_of_too_much() {
     assert_eq!(producer.reserve(0).unwrap().len(), 0);
     assert_eq!(
         producer.reserve(1).unwrap_err(),
-        ReserveError::Full { room: 0 }
+        ReserveError::Full { wanted: 1, room: 0 }
     );
     consumer.read_exact(&mut [0; CAPACITY]).unwrap();
     assert_eq!(consumer.peek(0).unwrap().len(), 0);
     assert_eq!(
         consumer.peek(1).unwrap_err(),
-        PeekError::Empty { available: 0 }
+        PeekError::Empty {
+            wanted: 1,
+            available: 0
+        }
     );
 }
 
@@ -201,10 +204,13 @@ fn chunks_and_their_errors_can_be_shown() {
     let shown = format!("{:?}", consumer.peek(2).unwrap());
     assert!(shown.starts_with("ReadGrant { len: 2"), "{shown}");
     let error = consumer.peek(100).unwrap_err();
-    assert_eq!(format!("{error:?}"), "Empty { available: 3 }");
-    assert_eq!(error.to_string(), "there are 3 bytes only");
+    assert_eq!(format!("{error:?}"), "Empty { wanted: 100, available: 3 }");
+    let short = "100 bytes to read were wanted, and 3 are there: the producer has written no more";
+    assert_eq!(error.to_string(), short);
     let error = producer.reserve(CAPACITY).unwrap_err();
-    assert_eq!(error.to_string(), "there is room for 4093 bytes only");
+    let short = "room for 4096 bytes was wanted, and there is room for 4093: \
+                 the consumer has released no more";
+    assert_eq!(error.to_string(), short);
 }
 
 // ---- As with a pipe of std's ----

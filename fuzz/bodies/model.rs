@@ -246,7 +246,7 @@ impl<P: Place> Modelled<P> {
                         self.committed(part);
                     }
                     Err(error) => {
-                        assert_eq!(error, ReserveError::Full { room: 0 });
+                        assert_eq!(error, ReserveError::Full { wanted: 1, room: 0 });
                         assert_eq!(room, 0);
                     }
                 }
@@ -334,7 +334,13 @@ impl<P: Place> Modelled<P> {
                         self.took(&bytes[..part]);
                     }
                     Err(error) => {
-                        assert_eq!(error, PeekError::Empty { available: 0 });
+                        assert_eq!(
+                            error,
+                            PeekError::Empty {
+                                wanted: 1,
+                                available: 0
+                            }
+                        );
                         assert!(there == 0 && most > 0);
                     }
                 }
@@ -370,10 +376,16 @@ impl<P: Place> Modelled<P> {
             Err(error) => {
                 assert!(len > room || contiguous < len);
                 let expected = match deadline {
-                    _ if len > capacity => ReserveError::TooLong { capacity },
-                    _ if len <= room => ReserveError::Wraps { contiguous },
-                    None => ReserveError::Full { room },
-                    Some(_) => ReserveError::TimedOut { room },
+                    _ if len > capacity => ReserveError::TooLong {
+                        wanted: len,
+                        capacity,
+                    },
+                    _ if len <= room => ReserveError::Wraps {
+                        wanted: len,
+                        contiguous,
+                    },
+                    None => ReserveError::Full { wanted: len, room },
+                    Some(_) => ReserveError::TimedOut { wanted: len, room },
                 };
                 assert_eq!(error, expected);
             }
@@ -399,10 +411,22 @@ impl<P: Place> Modelled<P> {
             Err(error) => {
                 assert!(len > available || contiguous < len);
                 let expected = match deadline {
-                    _ if len > capacity => PeekError::TooLong { capacity },
-                    _ if len <= available => PeekError::Wraps { contiguous },
-                    None => PeekError::Empty { available },
-                    Some(_) => PeekError::TimedOut { available },
+                    _ if len > capacity => PeekError::TooLong {
+                        wanted: len,
+                        capacity,
+                    },
+                    _ if len <= available => PeekError::Wraps {
+                        wanted: len,
+                        contiguous,
+                    },
+                    None => PeekError::Empty {
+                        wanted: len,
+                        available,
+                    },
+                    Some(_) => PeekError::TimedOut {
+                        wanted: len,
+                        available,
+                    },
                 };
                 assert_eq!(error, expected);
             }

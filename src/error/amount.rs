@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::Broken;
+use super::{Broken, Bytes};
 
 /// Why [`Producer::reserve`](crate::Producer::reserve) gave no grant. Nothing
 /// has changed.
@@ -17,9 +17,10 @@ use super::Broken;
 /// let capacity = producer.capacity();
 /// producer.try_write(b"abc").unwrap();
 /// let (room, len) = (capacity - 3, capacity);
-/// assert_eq!(producer.reserve(len).unwrap_err(), ReserveError::Full { room });
+/// let error = producer.reserve(len).unwrap_err();
+/// assert_eq!(error, ReserveError::Full { wanted: len, room });
 /// let error = producer.reserve(len + 1).unwrap_err();
-/// assert_eq!(error, ReserveError::TooLong { capacity });
+/// assert_eq!(error, ReserveError::TooLong { wanted: len + 1, capacity });
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ use super::Broken;
 pub enum ReserveError {
     /// The ring is not as long as what was asked for, and never will be.
     TooLong {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes of the ring.
         capacity: usize,
     },
@@ -34,16 +37,22 @@ pub enum ReserveError {
     /// [memory of the caller's](crate::Options::init_in) ends in between. A
     /// write of as many bytes does not wait.
     Wraps {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes of room up to there.
         contiguous: usize,
     },
     /// There is not as much room as was asked for.
     Full {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes that there is room for.
         room: usize,
     },
     /// There was not as much room as was asked for in time.
     TimedOut {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes that there is room for.
         room: usize,
     },
@@ -61,9 +70,10 @@ pub enum ReserveError {
 ///
 /// let (mut producer, mut consumer) = shmpipe::pair()?;
 /// producer.try_write(b"abc").unwrap();
-/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { available: 3 });
+/// let (wanted, available) = (4, 3);
+/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { wanted, available });
 /// drop(producer);
-/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { available: 3 });
+/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { wanted, available });
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +81,8 @@ pub enum ReserveError {
 pub enum PeekError {
     /// The ring is not as long as what was asked for, and never will be.
     TooLong {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes of the ring.
         capacity: usize,
     },
@@ -78,21 +90,29 @@ pub enum PeekError {
     /// in [memory of the caller's](crate::Options::init_in) ends in between. A
     /// read of as many bytes does not wait.
     Wraps {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes up to there.
         contiguous: usize,
     },
     /// There are not as many bytes as were asked for.
     Empty {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes that there are.
         available: usize,
     },
     /// There were not as many bytes as were asked for in time.
     TimedOut {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes that there are.
         available: usize,
     },
     /// The stream has ended with fewer bytes than were asked for.
     Ended {
+        /// Bytes asked for.
+        wanted: usize,
         /// Bytes that there are.
         available: usize,
     },
@@ -103,35 +123,69 @@ pub enum PeekError {
 
 impl fmt::Display for ReserveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReserveError::TooLong { capacity } => write!(f, "the ring has {capacity} bytes only"),
-            ReserveError::Wraps { contiguous } => {
-                write!(f, "the ring ends after {contiguous} bytes of the room")
-            }
-            ReserveError::Full { room } => write!(f, "there is room for {room} bytes only"),
-            ReserveError::TimedOut { room } => {
-                write!(f, "timed out with room for {room} bytes only")
-            }
-            ReserveError::Broken(broken) => broken.fmt(f),
+        match *self {
+            ReserveError::TooLong { wanted, capacity } => write!(
+                f,
+                "room for {} was wanted, and the whole ring has {capacity}: \
+                 write them in parts, or make a longer ring (Options::capacity)",
+                Bytes(wanted)
+            ),
+            ReserveError::Wraps { wanted, contiguous } => write!(
+                f,
+                "room for {} in one piece was wanted, and the ring ends after {contiguous}: \
+                 reserve up to there, or write them",
+                Bytes(wanted)
+            ),
+            ReserveError::Full { wanted, room } => write!(
+                f,
+                "room for {} was wanted, and there is room for {room}: \
+                 the consumer has released no more",
+                Bytes(wanted)
+            ),
+            ReserveError::TimedOut { wanted, room } => write!(
+                f,
+                "timed out: room for {} was wanted, and there is room for {room}: \
+                 the consumer has released no more",
+                Bytes(wanted)
+            ),
+            ReserveError::Broken(ref broken) => broken.fmt(f),
         }
     }
 }
 
 impl fmt::Display for PeekError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PeekError::TooLong { capacity } => write!(f, "the ring has {capacity} bytes only"),
-            PeekError::Wraps { contiguous } => {
-                write!(f, "the ring ends after {contiguous} of the bytes")
-            }
-            PeekError::Empty { available } => write!(f, "there are {available} bytes only"),
-            PeekError::TimedOut { available } => {
-                write!(f, "timed out with {available} bytes only")
-            }
-            PeekError::Ended { available } => {
-                write!(f, "the stream has ended with {available} bytes only")
-            }
-            PeekError::Broken(broken) => broken.fmt(f),
+        match *self {
+            PeekError::TooLong { wanted, capacity } => write!(
+                f,
+                "{} to look at were wanted, and the whole ring has {capacity}: \
+                 read them in parts, or make a longer ring (Options::capacity)",
+                Bytes(wanted)
+            ),
+            PeekError::Wraps { wanted, contiguous } => write!(
+                f,
+                "{} in one piece were wanted, and the ring ends after {contiguous}: \
+                 look at those, or read them",
+                Bytes(wanted)
+            ),
+            PeekError::Empty { wanted, available } => write!(
+                f,
+                "{} to read were wanted, and {available} are there: \
+                 the producer has written no more",
+                Bytes(wanted)
+            ),
+            PeekError::TimedOut { wanted, available } => write!(
+                f,
+                "timed out: {} to read were wanted, and {available} are there: \
+                 the producer has written no more",
+                Bytes(wanted)
+            ),
+            PeekError::Ended { wanted, available } => write!(
+                f,
+                "the stream has ended: {} to read were wanted, and {available} are left",
+                Bytes(wanted)
+            ),
+            PeekError::Broken(ref broken) => broken.fmt(f),
         }
     }
 }
@@ -218,15 +272,17 @@ pub enum Stop {
 /// let (mut producer, mut consumer) = shmpipe::pair()?;
 /// producer.try_write(b"abc").unwrap();
 /// let mut bytes = [0; 4];
-/// let Partial { moved, stop } =
+/// let Partial { moved, wanted, stop } =
 ///     consumer.read_exact_deadline(&mut bytes, Instant::now()).unwrap_err();
-/// assert_eq!((moved, stop), (3, Stop::TimedOut));
+/// assert_eq!((moved, wanted, stop), (3, 4, Stop::TimedOut));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partial {
     /// Bytes that were moved.
     pub moved: usize,
+    /// Bytes that were to be moved.
+    pub wanted: usize,
     /// Why no more.
     pub stop: Stop,
 }
@@ -238,7 +294,7 @@ impl fmt::Display for Partial {
             Stop::Ended => f.write_str("the stream has ended"),
             Stop::Broken(broken) => broken.fmt(f),
         }?;
-        write!(f, ", after {} bytes", self.moved)
+        write!(f, ", after {} of {}", self.moved, Bytes(self.wanted))
     }
 }
 

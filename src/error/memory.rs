@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::Incompatible;
+use super::{Bytes, Incompatible};
 
 /// Why [`Options::init_in`](crate::Options::init_in) made no ring, or
 /// [`Options::attach_in`](crate::Options::attach_in) found none. Nothing was
@@ -60,7 +60,8 @@ impl fmt::Display for MemoryError {
             MemoryError::TooSmall { len, least } => {
                 write!(
                     f,
-                    "{len} bytes of memory are too few for the ring: {least} are needed"
+                    "{} of memory are too few for the ring: at least {least} are needed",
+                    Bytes(*len)
                 )
             }
             MemoryError::Misaligned { address, alignment } => write!(

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Corruption, MemoryError};
+use super::{Bytes, Corruption, MemoryError, Place, Span};
 use crate::shown::shown;
 use crate::state::Role;
 use crate::sysv::{KeyError, SegmentId, SysvError};
@@ -81,26 +81,36 @@ impl fmt::Display for Incompatible {
         match self {
             Incompatible::NoMagic => f.write_str("not a ring: no magic at its start"),
             Incompatible::TooSmall { segment } => {
-                write!(f, "not a ring: {segment} bytes hold no header")
+                write!(f, "not a ring: {} hold no header", Bytes(*segment))
             }
-            Incompatible::Version { found, supported } => {
-                write!(f, "layout version {found}, this build has {supported}")
-            }
+            Incompatible::Version { found, supported } => write!(
+                f,
+                "layout version {found}, and this build has {supported}: \
+                 both sides need builds of one version"
+            ),
             Incompatible::ByteOrder => f.write_str("made with the other byte order"),
-            Incompatible::LineSize { found, supported } => {
-                write!(f, "line size {found} bytes, this build has {supported}")
-            }
-            Incompatible::Kind { found } => write!(f, "unknown life cycle {found}"),
+            Incompatible::LineSize { found, supported } => write!(
+                f,
+                "line size {}, and this build has {supported}: both sides need like builds",
+                Bytes(*found)
+            ),
+            Incompatible::Kind { found } => write!(f, "life cycle {found} has no use here"),
             Incompatible::Size {
                 capacity,
                 ring_offset,
                 segment,
             } => write!(
                 f,
-                "header says {capacity} bytes from offset {ring_offset}, there are {segment} in all"
+                "its header says {} from offset {ring_offset}, and there are {segment} in all",
+                Bytes(*capacity)
             ),
-            Incompatible::State { found } => write!(f, "unknown life-cycle word {found:#x}"),
-            Incompatible::HalfMade => f.write_str("its creator has not finished it"),
+            Incompatible::State { found } => write!(
+                f,
+                "life-cycle word {found:#x} is none that its life cycle leads to"
+            ),
+            Incompatible::HalfMade => f.write_str(
+                "its creator has not finished it: try again, or remove it once its creator is dead",
+            ),
         }
     }
 }
@@ -153,14 +163,20 @@ pub enum OpenError {
         asked: u32,
     },
     /// A ring of another capacity is there, and it was asked for too.
+    #[non_exhaustive]
     CapacityMismatch {
+        /// Which ring, and in which role.
+        at: Place,
         /// The bytes asked for, rounded up as they would have been.
         asked: u64,
         /// The bytes of the ring that is there.
         found: u64,
     },
     /// A ring of another life cycle is there.
+    #[non_exhaustive]
     LifeCycleMismatch {
+        /// Which ring, and in which role.
+        at: Place,
         /// Whether the ring that is there persists.
         persistent: bool,
     },
@@ -170,14 +186,20 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Somebody alive holds the role.
+    #[non_exhaustive]
     RoleTaken {
+        /// Which ring, and in which role.
+        at: Place,
         /// The role.
         role: Role,
         /// Who holds it, in its own pid namespace; 0 when not known.
         pid: u32,
     },
     /// The key leads to a segment that is no ring of ours.
+    #[non_exhaustive]
     NotARing {
+        /// Which ring, and in which role.
+        at: Place,
         /// The segment.
         id: SegmentId,
         /// What is wrong with it.
@@ -185,7 +207,10 @@ pub enum OpenError {
     },
     /// The key leads to the ring of another file: `ftok` keeps 8 bits of the
     /// device and 16 of the inode. Another project id leads elsewhere.
+    #[non_exhaustive]
     KeyCollision {
+        /// Which ring, and in which role.
+        at: Place,
         /// The segment.
         id: SegmentId,
         /// Device and inode number of the file that it belongs to.
@@ -195,18 +220,36 @@ pub enum OpenError {
     },
     /// The segment belongs to another user, or is open to more users than was
     /// asked for. It was not looked into.
+    #[non_exhaustive]
     Untrusted {
+        /// Which ring, and in which role.
+        at: Place,
         /// The segment.
         id: SegmentId,
-        /// The user that owns it.
-        uid: u32,
-        /// Its permission bits.
-        mode: u32,
+        /// The user that owns it, or made it; `None` where the kernel does not
+        /// say.
+        uid: Option<u32>,
+        /// Its permission bits; `None` where the kernel does not say.
+        mode: Option<u32>,
+        /// The users whose segments were to be trusted.
+        trusted: Vec<u32>,
+        /// The most permission bits that were to be trusted.
+        most: u32,
     },
     /// No segment has this id: it was removed, or never was.
+    #[non_exhaustive]
     Removed {
+        /// Which ring, and in which role.
+        at: Place,
         /// The segment.
         id: SegmentId,
+    },
+    /// The file that names the ring was deleted or replaced while the peer was
+    /// waited for: nobody could have found the ring any more.
+    #[non_exhaustive]
+    FileGone {
+        /// Which ring, and in which role.
+        at: Place,
     },
     /// Another process holds the path open for a ring that cannot be seen
     /// from here: it is in another IPC namespace, such as another container.
@@ -215,7 +258,10 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The peer did not come, or a lock was not had, in time.
+    #[non_exhaustive]
     TimedOut {
+        /// Which ring, and in which role.
+        at: Place,
         /// How long it took.
         after: Duration,
         /// What was waited for.
@@ -294,7 +340,9 @@ impl OpenError {
             OpenError::NotARing { .. } | OpenError::Corrupted(_) => Kind::InvalidData,
             OpenError::KeyCollision { .. } => Kind::AddrInUse,
             OpenError::Untrusted { .. } => Kind::PermissionDenied,
-            OpenError::Removed { .. } | OpenError::NoRing { .. } => Kind::NotFound,
+            OpenError::Removed { .. } | OpenError::NoRing { .. } | OpenError::FileGone { .. } => {
+                Kind::NotFound
+            }
             OpenError::OtherNamespace { .. } => Kind::HostUnreachable,
             OpenError::TimedOut { .. } => Kind::TimedOut,
             OpenError::CannotPersist => Kind::Unsupported,
@@ -305,80 +353,233 @@ impl OpenError {
     }
 }
 
+impl OpenError {
+    /// Which ring it is about, where it knows.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            OpenError::CapacityMismatch { at, .. }
+            | OpenError::LifeCycleMismatch { at, .. }
+            | OpenError::RoleTaken { at, .. }
+            | OpenError::NotARing { at, .. }
+            | OpenError::KeyCollision { at, .. }
+            | OpenError::Untrusted { at, .. }
+            | OpenError::Removed { at, .. }
+            | OpenError::FileGone { at }
+            | OpenError::TimedOut { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Has it say that it is about the ring at `place`, where it does not know
+    /// more.
+    pub(crate) fn located(mut self, place: &Place) -> OpenError {
+        match &mut self {
+            OpenError::CapacityMismatch { at, .. }
+            | OpenError::LifeCycleMismatch { at, .. }
+            | OpenError::RoleTaken { at, .. }
+            | OpenError::NotARing { at, .. }
+            | OpenError::KeyCollision { at, .. }
+            | OpenError::Untrusted { at, .. }
+            | OpenError::Removed { at, .. }
+            | OpenError::FileGone { at }
+            | OpenError::TimedOut { at, .. } => at.complete(place),
+            OpenError::System(error) => error.locate(place),
+            _ => {}
+        }
+        self
+    }
+
+    /// There is no such segment.
+    pub(crate) fn removed(id: SegmentId) -> OpenError {
+        OpenError::Removed {
+            at: Place::default(),
+            id,
+        }
+    }
+
+    /// The segment is no ring of ours.
+    pub(crate) fn not_a_ring(id: SegmentId, reason: Incompatible) -> OpenError {
+        OpenError::NotARing {
+            at: Place::default(),
+            id,
+            reason,
+        }
+    }
+
+    fn file_error(f: &mut fmt::Formatter<'_>, path: &Path, source: &io::Error) -> fmt::Result {
+        write!(f, "{}: {source}", shown(path))?;
+        if source.kind() == io::ErrorKind::NotFound && !path.as_os_str().is_empty() {
+            f.write_str(
+                "; the file only names the ring, but it must be there: make it, empty will do",
+            )?;
+        }
+        Ok(())
+    }
+
+    fn distrust(
+        f: &mut fmt::Formatter<'_>,
+        (uid, mode): (Option<u32>, Option<u32>),
+        trusted: &[u32],
+        most: u32,
+    ) -> fmt::Result {
+        match (uid, mode) {
+            (None, _) => write!(f, "belongs to another user, who lets nobody look at it"),
+            (Some(uid), _) if !trusted.contains(&uid) => {
+                write!(f, "belongs to user {uid}, and trusted are segments of user")?;
+                for (at, user) in trusted.iter().enumerate() {
+                    write!(f, "{} {user}", if at == 0 { "" } else { "," })?;
+                }
+                write!(f, " only (Options::owner({uid}) trusts it)")
+            }
+            (_, Some(mode)) if mode & !most != 0 => write!(
+                f,
+                "has mode {mode:04o}, and no more than {most:04o} is trusted \
+                 (Options::mode(0o{mode:o}) trusts it)"
+            ),
+            (Some(uid), Some(mode)) => {
+                write!(
+                    f,
+                    "of user {uid} has mode {mode:04o}, which does not let this process look"
+                )
+            }
+            (Some(uid), None) => write!(f, "of user {uid} does not let this process look"),
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = self.place() {
+            at.fmt(f)?;
+        }
         match self {
-            OpenError::Path { path, source } => write!(f, "{}: {source}", shown(path)),
-            OpenError::Directory { path } => write!(f, "{}: is a directory", shown(path)),
+            OpenError::Path { path, source } => OpenError::file_error(f, path, source),
             OpenError::Locking { path, source } => write!(
                 f,
                 "{}: its file system cannot lock it (flock: {source}): \
                  use a file of another file system",
                 shown(path)
             ),
+            OpenError::Directory { path } => write!(
+                f,
+                "{}: is a directory, and a ring is named by a file",
+                shown(path)
+            ),
             OpenError::Key(error) => error.fmt(f),
             OpenError::Capacity { asked } => write!(
                 f,
-                "a capacity of {asked} bytes is not possible: at least 1, and at most 2^61"
+                "a capacity of {} is not possible: at least 1, and at most 2^61 \
+                 (Options::capacity)",
+                Bytes(*asked)
             ),
             OpenError::Mode { asked } => write!(
                 f,
-                "mode {asked:#o} is not possible: nine permission bits, with 0600 among them"
+                "mode {asked:04o} is not possible: nine permission bits, with 0600 among them \
+                 (Options::mode)"
             ),
-            OpenError::CapacityMismatch { asked, found } => write!(
+            OpenError::CapacityMismatch { asked, found, .. } => write!(
                 f,
-                "the ring that is there has {found} bytes, {asked} were asked for"
+                "the ring that is there has a capacity of {}, and {asked} were asked for: \
+                 ask for as many, or for none (Options::capacity, --capacity)",
+                Bytes(*found)
             ),
-            OpenError::LifeCycleMismatch { persistent: true } => {
-                f.write_str("the ring that is there persists, this one was not to")
-            }
-            OpenError::LifeCycleMismatch { persistent: false } => {
-                f.write_str("the ring that is there does not persist, this one was to")
+            OpenError::LifeCycleMismatch { persistent, .. } => {
+                let (found, asked) = match persistent {
+                    true => ("persists", "one that does not"),
+                    false => ("does not persist", "one that does"),
+                };
+                write!(
+                    f,
+                    "the ring that is there {found}, and {asked} was asked for: \
+                     both sides must ask for the same (Options::persistent, --persist)"
+                )
             }
             OpenError::NoRing { path } => write!(f, "no ring at {}", shown(path)),
-            OpenError::RoleTaken { role, pid: 0 } => write!(f, "there is a {role} already"),
-            OpenError::RoleTaken { role, pid } => {
-                write!(f, "there is a {role} already: process {pid}")
+            OpenError::RoleTaken { role, pid, .. } => {
+                write!(f, "there is a {role} already: ")?;
+                match pid {
+                    0 => f.write_str("a process that cannot be named from here")?,
+                    pid => write!(f, "process {pid}")?,
+                }
+                write!(
+                    f,
+                    "; take the {}'s end, or wait until it has left",
+                    role.peer()
+                )
             }
-            OpenError::NotARing { id, reason } => write!(f, "segment {id} is not usable: {reason}"),
-            OpenError::KeyCollision { id, owner, asked } => write!(
+            OpenError::NotARing { at, id, reason } => {
+                write!(f, "segment {id} is not usable: {reason}")?;
+                match reason {
+                    Incompatible::NoMagic | Incompatible::TooSmall { .. } => {
+                        f.write_str(at.elsewhere())
+                    }
+                    _ => Ok(()),
+                }
+            }
+            OpenError::KeyCollision {
+                id, owner, asked, ..
+            } => write!(
                 f,
                 "segment {id} has the same key but belongs to another file \
-                 (device {}, inode {}; asked for device {}, inode {}): use another project id",
+                 (device {}, inode {}; asked for device {}, inode {}): use another project id \
+                 (Options::project, --project)",
                 owner.0, owner.1, asked.0, asked.1
             ),
-            OpenError::Untrusted { id, uid, mode } => write!(
-                f,
-                "segment {id} is not to be trusted: it belongs to user {uid} and has mode {mode:#o}"
-            ),
-            OpenError::Removed { id } => {
+            OpenError::Untrusted {
+                at,
+                id,
+                uid,
+                mode,
+                trusted,
+                most,
+            } => {
+                write!(f, "segment {id} ")?;
+                OpenError::distrust(f, (*uid, *mode), trusted, *most)?;
+                f.write_str(at.elsewhere())
+            }
+            OpenError::Removed { id, .. } => {
                 write!(f, "there is no segment {id}: it was removed, or never was")
+            }
+            OpenError::FileGone { at } => {
+                f.write_str("the file was deleted or replaced while ")?;
+                match at.role() {
+                    Some(role) => write!(f, "the {} was waited for", role.peer())?,
+                    None => f.write_str("the other end was waited for")?,
+                }
+                f.write_str(
+                    ", so nobody could find the ring any more: keep the file, and open again",
+                )
             }
             OpenError::OtherNamespace { path } => write!(
                 f,
                 "{}: a process that waits there cannot be seen from here: \
-                 it is in another IPC namespace (another container?)",
+                 it is in another IPC namespace (another container?), \
+                 and both ends must be opened in one",
                 shown(path)
             ),
-            OpenError::TimedOut { after, what } => {
-                write!(f, "timed out after {:.1} s: {what}", after.as_secs_f64())
+            OpenError::TimedOut { after, what, .. } => {
+                write!(f, "timed out {}: {what}", Span(*after))
             }
             OpenError::CannotPersist => f.write_str(
-                "kernel.shm_rmid_forced is 1 (/proc/sys/kernel/shm_rmid_forced): nothing can persist",
+                "kernel.shm_rmid_forced is 1 (/proc/sys/kernel/shm_rmid_forced), so that nothing \
+                 can persist: set it to 0, or open without Options::persistent (--persist)",
             ),
             OpenError::Spawn { program, source } => {
                 write!(f, "cannot start {}: {source}", shown(program))
             }
-            OpenError::NoSegment => {
-                f.write_str("the ring is in memory of the caller's, which no child can attach by id")
-            }
+            OpenError::NoSegment => f.write_str(
+                "the ring is in memory of the caller's, which no child can attach by id: \
+                 hand over a ring that has a segment (Options::anonymous)",
+            ),
             OpenError::Memory(error) => error.fmt(f),
-            OpenError::NotAChild => {
-                f.write_str("no parent has handed a ring to this process: SHMPIPE_RING is not set")
-            }
+            OpenError::NotAChild => f.write_str(
+                "no parent has handed a ring to this process: SHMPIPE_RING is not set \
+                 (Ring::spawn_consumer and Ring::spawn_producer set it)",
+            ),
             OpenError::Malformed { value } => write!(
                 f,
-                "SHMPIPE_RING says {value:?}, not the id, nonce and role of a ring"
+                "SHMPIPE_RING says `{}`, not the id, nonce and role of a ring",
+                shown(value)
             ),
             OpenError::OtherRole { given, asked } => write!(
                 f,

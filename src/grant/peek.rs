@@ -29,9 +29,10 @@ impl Consumer {
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.write_all(b"abc")?;
-    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { available: 3 });
+    /// let (wanted, available) = (4, 3);
+    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { wanted, available });
     /// producer.close()?;
-    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { available: 3 });
+    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { wanted, available });
     /// consumer.peek(3)?.consume_all();
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -89,7 +90,7 @@ impl Consumer {
     /// producer.write_all(b"abc")?;
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// let error = consumer.peek_deadline(4, soon).unwrap_err();
-    /// assert_eq!(error, PeekError::TimedOut { available: 3 });
+    /// assert_eq!(error, PeekError::TimedOut { wanted: 4, available: 3 });
     /// consumer.peek_deadline(3, soon)?.consume_all();
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -118,8 +119,8 @@ impl Consumer {
                 Ok(()) if !is_past(deadline) => continue,
                 Ok(()) => {
                     return match self.bytes_for(len) {
-                        Err(PeekError::Empty { available }) => {
-                            Err(PeekError::TimedOut { available })
+                        Err(PeekError::Empty { wanted, available }) => {
+                            Err(PeekError::TimedOut { wanted, available })
                         }
                         there => there,
                     };
@@ -127,7 +128,12 @@ impl Consumer {
                 Err(Blocked::TimedOut) => match self.known(len)? {
                     // They came at the last moment.
                     available if available >= len => return Ok(()),
-                    available => return Err(PeekError::TimedOut { available }),
+                    available => {
+                        return Err(PeekError::TimedOut {
+                            wanted: len,
+                            available,
+                        });
+                    }
                 },
                 Err(Blocked::Broken(broken)) => return Err(broken.into()),
             }
@@ -138,7 +144,10 @@ impl Consumer {
     fn grant(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
         let contiguous = self.contiguous_bytes();
         if contiguous < len {
-            return Err(PeekError::Wraps { contiguous });
+            return Err(PeekError::Wraps {
+                wanted: len,
+                contiguous,
+            });
         }
         let consumer = self;
         Ok(ReadGrant { consumer, len })
@@ -155,14 +164,19 @@ impl Consumer {
         let capacity = self.capacity();
         if len > capacity {
             self.readiness(0)?; // a handle of no use says so first
-            return Err(PeekError::TooLong { capacity });
+            return Err(PeekError::TooLong {
+                wanted: len,
+                capacity,
+            });
         }
         match self.readiness(len)? {
             Readiness::Ready => Ok(()),
             Readiness::Empty => Err(PeekError::Empty {
+                wanted: len,
                 available: self.known(0)?,
             }),
             Readiness::Finished => Err(PeekError::Ended {
+                wanted: len,
                 available: self.known(0)?,
             }),
             Readiness::Aborted => Err(Broken::ProducerAborted.into()),

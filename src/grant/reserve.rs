@@ -28,14 +28,16 @@ impl Producer {
     ///
     /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
     /// producer.reserve(4000)?.commit(3000);
-    /// assert_eq!(producer.reserve(2000).unwrap_err(), ReserveError::Full { room: 1096 });
-    /// assert_eq!(producer.reserve(5000).unwrap_err(), ReserveError::TooLong { capacity: 4096 });
+    /// let full = ReserveError::Full { wanted: 2000, room: 1096 };
+    /// assert_eq!(producer.reserve(2000).unwrap_err(), full);
+    /// let too_long = ReserveError::TooLong { wanted: 5000, capacity: 4096 };
+    /// assert_eq!(producer.reserve(5000).unwrap_err(), too_long);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let room = self.room_for(len)?;
         if room < len {
-            return Err(ReserveError::Full { room });
+            return Err(ReserveError::Full { wanted: len, room });
         }
         self.grant(len)
     }
@@ -58,7 +60,7 @@ impl Producer {
     pub fn reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let len = self.room_for(most.min(self.capacity()))?.min(most);
         if len == 0 && most > 0 {
-            return Err(ReserveError::Full { room: 0 });
+            return Err(ReserveError::Full { wanted: 1, room: 0 });
         }
         let len = len.min(self.contiguous_room());
         self.grant(len)
@@ -83,7 +85,7 @@ impl Producer {
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// producer.reserve_deadline(4000, soon)?.commit_all();
     /// let error = producer.reserve_deadline(100, soon).unwrap_err();
-    /// assert_eq!(error, ReserveError::TimedOut { room: 96 });
+    /// assert_eq!(error, ReserveError::TimedOut { wanted: 100, room: 96 });
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn reserve_deadline(
@@ -108,7 +110,7 @@ impl Producer {
             Err(Blocked::TimedOut) => match self.room_for(len)? {
                 // It came at the last moment.
                 room if room >= len => Ok(()),
-                room => Err(ReserveError::TimedOut { room }),
+                room => Err(ReserveError::TimedOut { wanted: len, room }),
             },
             Err(Blocked::Broken(broken)) => Err(broken.into()),
         }
@@ -118,7 +120,10 @@ impl Producer {
     fn grant(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let contiguous = self.contiguous_room();
         if contiguous < len {
-            return Err(ReserveError::Wraps { contiguous });
+            return Err(ReserveError::Wraps {
+                wanted: len,
+                contiguous,
+            });
         }
         let producer = self;
         Ok(WriteGrant { producer, len })
@@ -135,6 +140,7 @@ impl Producer {
         self.start_grant()?;
         if len > self.capacity() {
             return Err(ReserveError::TooLong {
+                wanted: len,
                 capacity: self.capacity(),
             });
         }

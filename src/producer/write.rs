@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 
 use super::Producer;
 use crate::endpoint::Blocked;
-use crate::error::timed_out;
 
 impl io::Write for Producer {
     /// Writes all of `bytes`, blocking while the ring is full. Fewer are
@@ -33,7 +32,8 @@ impl io::Write for Producer {
         self.check_consumer()?;
         if self.room(len)? == 0 {
             let deadline = self.end.deadline();
-            self.wait_for_some_room(deadline).map_err(no_room)?;
+            let waited = self.wait_for_some_room(deadline);
+            waited.map_err(|blocked| self.end.io_error(blocked))?;
         }
         let mut written = 0;
         for part in parts {
@@ -84,7 +84,7 @@ impl Producer {
         match self.write_until(bytes, deadline) {
             (written, _) if written > 0 => Ok(written),
             (_, Ok(())) => Ok(0),
-            (_, Err(blocked)) => Err(no_room(blocked)),
+            (_, Err(blocked)) => Err(self.end.io_error(blocked)),
         }
     }
 
@@ -96,11 +96,13 @@ impl Producer {
         }
         Ok(())
     }
-}
 
-pub(crate) fn no_room(blocked: Blocked) -> io::Error {
-    match blocked {
-        Blocked::TimedOut => timed_out("no room in the ring"),
-        Blocked::Broken(broken) => broken.into(),
+    /// The error of a blocking call that has a deadline of its own.
+    #[cold]
+    pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
+        match blocked {
+            Blocked::TimedOut => self.end.timed_out(None),
+            Blocked::Broken(broken) => broken.into(),
+        }
     }
 }

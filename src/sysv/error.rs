@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 
 use super::limits;
+use crate::error::Place;
 
 /// A kernel limit that a System V shared memory call can run into.
 ///
@@ -147,8 +148,9 @@ pub enum SysvErrorKind {
 
 /// A System V shared memory call that failed.
 ///
-/// The message is one line: the call with its arguments, then what it means, then, where a limit of
-/// the kernel is in the way, its value and how to raise it.
+/// The message is one line: which ring it was made for, where there is one; the call with its
+/// arguments; what it means; and where a limit of the kernel is in the way, its value and how to
+/// raise it.
 ///
 /// # Examples
 ///
@@ -167,15 +169,33 @@ pub struct SysvError {
     kind: SysvErrorKind,
     call: String,
     errno: Option<i32>,
+    /// What the call was made for, as a message begins with it.
+    place: String,
 }
 
 impl SysvError {
+    /// Has it say which ring the call was made for.
+    pub(crate) fn locate(&mut self, place: &Place) {
+        if self.place.is_empty() {
+            self.place = place.to_string();
+        }
+    }
+
+    /// As if `shmat` had failed so.
+    #[cfg(test)]
+    pub(crate) fn sample(kind: SysvErrorKind, errno: Option<i32>) -> Self {
+        let mut error = Self::refused(format_args!("shmat(shmid=7, shmaddr=NULL, 0)"), kind);
+        error.errno = errno;
+        error
+    }
+
     /// An error found before any system call was made.
     pub(super) fn refused(call: fmt::Arguments<'_>, kind: SysvErrorKind) -> Self {
         Self {
             kind,
             call: call.to_string(),
             errno: None,
+            place: String::new(),
         }
     }
 
@@ -197,7 +217,7 @@ impl SysvError {
 
 impl fmt::Display for SysvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.call)?;
+        write!(f, "{}{}: ", self.place, self.call)?;
         match self.kind {
             SysvErrorKind::NotFound => f.write_str("no segment has this key in this ipc namespace"),
             SysvErrorKind::AlreadyExists => f.write_str("a segment with this key exists already"),
@@ -320,6 +340,7 @@ impl Failure {
             kind: decode(self.errno).unwrap_or_else(|| common(self.errno)),
             call: call.to_string(),
             errno: Some(self.errno),
+            place: String::new(),
         }
     }
 }

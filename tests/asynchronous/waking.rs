@@ -232,9 +232,9 @@ fn readable_and_writable_wait_for_as_much_as_is_asked_for() {
     block_on(consumer.readable(10)).unwrap();
     assert_eq!(consumer.get_mut().peek(10).unwrap().len(), 10);
     let error = block_on(consumer.readable(5000)).unwrap_err();
-    let capacity = 4096;
+    let (wanted, capacity) = (5000, 4096);
     let inner = error.get_ref().unwrap().downcast_ref();
-    assert_eq!(inner, Some(&PeekError::TooLong { capacity }));
+    assert_eq!(inner, Some(&PeekError::TooLong { wanted, capacity }));
 
     assert!(poll_once(producer.writable(4090), &count).is_pending());
     consumer.get_mut().peek(4).unwrap().consume_all();
@@ -243,7 +243,7 @@ fn readable_and_writable_wait_for_as_much_as_is_asked_for() {
     producer.get_mut().reserve(4090).unwrap().commit_all();
     let error = block_on(producer.writable(5000)).unwrap_err();
     let inner = error.get_ref().unwrap().downcast_ref();
-    assert_eq!(inner, Some(&ReserveError::TooLong { capacity }));
+    assert_eq!(inner, Some(&ReserveError::TooLong { wanted, capacity }));
 
     producer.get_mut().close().unwrap();
     block_on(consumer.readable(4096)).unwrap();

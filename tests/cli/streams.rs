@@ -110,7 +110,7 @@ fn a_sender_that_gets_no_room_is_5() {
     let mut sender = Running::verb("send", &path, &["--capacity", "4KiB", "--timeout", "500ms"]);
     let ring = sender.ring();
     sender.feed_all(stream(1, 0, 4 << 20));
-    sender.end().with(TIMED_OUT, "no room in the ring");
+    sender.end().with(TIMED_OUT, "no room for a byte");
     // What was sent comes, and is not taken for all of it.
     receiver.stdout = receiver.child.stdout.take().map(collect);
     let received = receiver
@@ -127,7 +127,7 @@ fn a_receiver_that_gets_no_bytes_is_5() {
     let sender = Running::verb("send", &path, &[]);
     let receiver = Running::verb("recv", &path, &["--timeout", "500ms"]);
     let ring = receiver.ring();
-    receiver.end().with(TIMED_OUT, "no bytes in the ring");
+    receiver.end().with(TIMED_OUT, "no byte to read");
     sender.end().with(RECEIVER_LEFT, "consumer has closed"); // while its stdin is idle
     is_gone(ring, &path);
 }

@@ -174,10 +174,16 @@ fn what_can_move_moves_without_time() {
             ErrorKind::TimedOut
         );
         let error = producer.reserve_deadline(1, passed()).unwrap_err();
-        assert_eq!(error, ReserveError::TimedOut { room: 0 });
+        assert_eq!(error, ReserveError::TimedOut { wanted: 1, room: 0 });
         consumer.read_exact(&mut bytes).unwrap();
         let error = consumer.peek_deadline(1, passed()).unwrap_err();
-        assert_eq!(error, PeekError::TimedOut { available: 0 });
+        assert_eq!(
+            error,
+            PeekError::TimedOut {
+                wanted: 1,
+                available: 0
+            }
+        );
     }
 }
 
@@ -203,7 +209,13 @@ fn the_end_is_found_without_time_by_every_policy() {
             let null = File::options().write(true).open("/dev/null").unwrap();
             assert_eq!(ends().drain_to_deadline(&null, 1, passed()).unwrap(), 0);
             let ended = ends().peek_deadline(1, passed()).unwrap_err();
-            assert_eq!(ended, PeekError::Ended { available: 0 });
+            assert_eq!(
+                ended,
+                PeekError::Ended {
+                    wanted: 1,
+                    available: 0
+                }
+            );
             let partial = ends().read_exact_deadline(&mut [0], passed()).unwrap_err();
             assert_eq!(partial.stop, Stop::Ended);
 

@@ -233,7 +233,7 @@ fn a_role_is_had_by_one_at_a_time() {
         };
         let denied = denied.unwrap_err();
         assert!(
-            matches!(denied, OpenError::RoleTaken { role: taken, pid } if (taken, pid) == (role, own)),
+            matches!(denied, OpenError::RoleTaken { role: taken, pid, .. } if (taken, pid) == (role, own)),
             "{denied}"
         );
     }

@@ -161,7 +161,8 @@ fn a_capacity_that_is_not_the_rings() {
             error,
             OpenError::CapacityMismatch {
                 asked: 2048,
-                found: 1024
+                found: 1024,
+                ..
             }
         ),
         "{error}"
@@ -179,7 +180,7 @@ fn a_segment_is_no_memory_of_the_callers() {
     // SAFETY: the attachment outlives the ring, and nobody else has it.
     drop(unsafe { common::options().init_in(start, attached.len()) }.unwrap());
     let kind = |error| {
-        matches!(error, OpenError::NotARing { id, reason: Incompatible::Kind { found: 4 } }
+        matches!(error, OpenError::NotARing { id, reason: Incompatible::Kind { found: 4 }, .. }
             if id == segment.id)
     };
     assert!(kind(common::options().attach(segment.id).unwrap_err()));

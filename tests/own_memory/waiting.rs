@@ -29,29 +29,41 @@ fn a_grant_that_wraps_is_not_waited_for() {
 
     let since = Instant::now();
     let wraps = producer.reserve_deadline(5, late()).unwrap_err();
-    assert_eq!(wraps, ReserveError::Wraps { contiguous: 4 });
+    assert_eq!(
+        wraps,
+        ReserveError::Wraps {
+            wanted: 5,
+            contiguous: 4
+        }
+    );
     producer.write_all(&[2; 5]).unwrap();
     let wraps = consumer.peek_deadline(5, late()).unwrap_err();
-    assert_eq!(wraps, PeekError::Wraps { contiguous: 4 });
+    assert_eq!(
+        wraps,
+        PeekError::Wraps {
+            wanted: 5,
+            contiguous: 4
+        }
+    );
     assert!(since.elapsed() < PATIENCE);
     let error = std::io::Error::from(wraps);
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 
     // What is short is told first, since it can change.
-    let (available, room) = (5, 59);
+    let (wanted, available, room) = (6, 5, 59);
     let short = consumer.peek(6).unwrap_err();
-    assert_eq!(short, PeekError::Empty { available });
+    assert_eq!(short, PeekError::Empty { wanted, available });
     let short = consumer.peek_deadline(6, soon()).unwrap_err();
-    assert_eq!(short, PeekError::TimedOut { available });
+    assert_eq!(short, PeekError::TimedOut { wanted, available });
     assert_eq!(
         producer.reserve(60).unwrap_err(),
-        ReserveError::Full { room }
+        ReserveError::Full { wanted: 60, room }
     );
     let short = producer.reserve_deadline(60, soon()).unwrap_err();
-    assert_eq!(short, ReserveError::TimedOut { room });
+    assert_eq!(short, ReserveError::TimedOut { wanted: 60, room });
     producer.close().unwrap();
     let short = consumer.peek_deadline(6, late()).unwrap_err();
-    assert_eq!(short, PeekError::Ended { available });
+    assert_eq!(short, PeekError::Ended { wanted, available });
     consumer.read_exact(&mut [0; 5]).unwrap();
 }
 
@@ -71,7 +83,13 @@ fn a_wait_ends_once_the_bytes_or_the_room_are_there() {
             thread::sleep(Duration::from_millis(20));
             producer.write_all(&[2; 1]).unwrap();
             let wraps = peeking.join().unwrap();
-            assert_eq!(wraps, Err(PeekError::Wraps { contiguous: 4 }));
+            assert_eq!(
+                wraps,
+                Err(PeekError::Wraps {
+                    wanted: 10,
+                    contiguous: 4
+                })
+            );
         });
         consumer.read_exact(&mut [0; 10]).unwrap();
 
@@ -83,7 +101,13 @@ fn a_wait_ends_once_the_bytes_or_the_room_are_there() {
             thread::sleep(Duration::from_millis(20));
             consumer.read_exact(&mut [0; 1]).unwrap();
             let wraps = reserving.join().unwrap();
-            assert_eq!(wraps, Err(ReserveError::Wraps { contiguous: 8 }));
+            assert_eq!(
+                wraps,
+                Err(ReserveError::Wraps {
+                    wanted: 30,
+                    contiguous: 8
+                })
+            );
         });
     }
 }
@@ -107,7 +131,7 @@ fn records_by_grants_and_by_copies() {
                         grant.commit_all();
                     }
                     // There is room, so this does not wait.
-                    Err(ReserveError::Wraps { contiguous }) => {
+                    Err(ReserveError::Wraps { contiguous, .. }) => {
                         assert!(contiguous < bytes.len());
                         assert_eq!(producer.try_write(&bytes), Ok(bytes.len()));
                     }

@@ -123,7 +123,7 @@ impl Model {
                         self.wrote(len);
                     }
                     Err(error) => {
-                        assert_eq!(error, ReserveError::Full { room: 0 });
+                        assert_eq!(error, ReserveError::Full { wanted: 1, room: 0 });
                         assert!(room == 0 && most > 0);
                     }
                 }
@@ -178,7 +178,13 @@ impl Model {
                         self.has_read(&bytes[..len]);
                     }
                     Err(error) => {
-                        assert_eq!(error, PeekError::Empty { available: 0 });
+                        assert_eq!(
+                            error,
+                            PeekError::Empty {
+                                wanted: 1,
+                                available: 0
+                            }
+                        );
                         assert!(there == 0 && most > 0);
                     }
                 }
@@ -214,12 +220,18 @@ impl Model {
             }
             Err(error) => {
                 let expected = if len > capacity {
-                    ReserveError::TooLong { capacity }
+                    ReserveError::TooLong {
+                        wanted: len,
+                        capacity,
+                    }
                 } else if len > room {
-                    ReserveError::Full { room }
+                    ReserveError::Full { wanted: len, room }
                 } else {
                     assert!(len > contiguous);
-                    ReserveError::Wraps { contiguous }
+                    ReserveError::Wraps {
+                        wanted: len,
+                        contiguous,
+                    }
                 };
                 assert_eq!(error, expected);
             }
@@ -241,12 +253,21 @@ impl Model {
             }
             Err(error) => {
                 let expected = if len > capacity {
-                    PeekError::TooLong { capacity }
+                    PeekError::TooLong {
+                        wanted: len,
+                        capacity,
+                    }
                 } else if len > available {
-                    PeekError::Empty { available }
+                    PeekError::Empty {
+                        wanted: len,
+                        available,
+                    }
                 } else {
                     assert!(len > contiguous);
-                    PeekError::Wraps { contiguous }
+                    PeekError::Wraps {
+                        wanted: len,
+                        contiguous,
+                    }
                 };
                 assert_eq!(error, expected);
             }

@@ -138,7 +138,7 @@ fn a_segment_being_made_is_not_removed_even_by_force() {
     for force in [false, true] {
         let removed = shmpipe::remove(newborn.id, force);
         assert!(
-            matches!(removed, Err(RemoveError::InUse { id }) if id == newborn.id),
+            matches!(removed, Err(RemoveError::InUse { id, .. }) if id == newborn.id),
             "{removed:?}"
         );
         assert!(newborn.is_there());
@@ -159,7 +159,7 @@ fn a_running_pair_is_in_use() {
     for (mut producer, mut consumer) in [named, anonymous] {
         let removed = shmpipe::remove(producer.id().unwrap(), false);
         assert!(
-            matches!(removed, Err(RemoveError::InUse { id }) if id == producer.id().unwrap()),
+            matches!(removed, Err(RemoveError::InUse { id, .. }) if id == producer.id().unwrap()),
             "{removed:?}"
         );
         producer.write_all(b"on").unwrap();

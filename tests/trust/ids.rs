@@ -80,7 +80,7 @@ fn replace(id: SegmentId, key: Option<Key>, size: usize) {
 }
 
 fn is_of_the_stranger(error: &OpenError) -> bool {
-    matches!(error, OpenError::Untrusted { uid, .. } if *uid == STRANGER)
+    matches!(error, OpenError::Untrusted { uid, .. } if *uid == Some(STRANGER))
 }
 
 /// Why the segment that was to be removed is not.

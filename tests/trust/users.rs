@@ -137,7 +137,10 @@ fn two_users_share_a_persistent_ring() {
             assert!(
                 matches!(
                     removed,
-                    Err(RemoveError::Open(OpenError::Untrusted { uid: ALICE, .. }))
+                    Err(RemoveError::Open(OpenError::Untrusted {
+                        uid: Some(ALICE),
+                        ..
+                    }))
                 ),
                 "{removed:?}"
             );
@@ -170,7 +173,13 @@ fn those_named_are_trusted_and_nobody_else() {
             done(act(ALICE, || {
                 let opened = open(others);
                 assert!(
-                    matches!(opened, Err(OpenError::Untrusted { uid: CAROL, .. })),
+                    matches!(
+                        opened,
+                        Err(OpenError::Untrusted {
+                            uid: Some(CAROL),
+                            ..
+                        })
+                    ),
                     "{opened:?}"
                 );
             }));

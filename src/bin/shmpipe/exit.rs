@@ -73,12 +73,9 @@ impl Failure {
 
     /// What failed when a ring was read from or written to.
     pub(crate) fn stream(error: io::Error) -> Failure {
-        let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
-        match broken {
+        match Broken::find(&error) {
             Some(broken) => Failure::broken(broken),
-            None if error.kind() == io::ErrorKind::TimedOut => {
-                Failure::new(Code::TimedOut, format_args!("timed out: {error}"))
-            }
+            None if error.kind() == io::ErrorKind::TimedOut => Failure::new(Code::TimedOut, error),
             None => Failure::other(error),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use shmpipe::{Consumer, PeekError};
+use shmpipe::{Consumer, Occupant, PeekError};
 
 use crate::args::StreamArgs;
 use crate::exit::{Code, Failure};
@@ -70,9 +70,14 @@ fn has_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<bool, Failure> 
             Err(PeekError::TimedOut { .. })
                 if limit.is_some_and(|limit| start.elapsed() >= limit) =>
             {
+                let waited = limit.unwrap_or_default();
+                let writer = match consumer.peer() {
+                    Occupant::Process(pid) => format!("the producer is process {pid}"),
+                    _ => "there is no producer".to_owned(),
+                };
                 return Err(Failure::new(
                     Code::TimedOut,
-                    "timed out: no bytes in the ring",
+                    format_args!("timed out after {waited:?}: no byte to read, and {writer}"),
                 ));
             }
             Err(PeekError::TimedOut { .. }) => {}

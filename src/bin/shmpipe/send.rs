@@ -131,7 +131,7 @@ fn room(producer: &mut Producer, most: usize) -> Result<usize, Failure> {
     }
     match producer.reserve_deadline(most, Instant::now() + GLANCE) {
         Ok(_) => Ok(most),
-        Err(ReserveError::TimedOut { room }) => Ok(room),
+        Err(ReserveError::TimedOut { room, .. }) => Ok(room),
         Err(error) => Err(Failure::stream(error.into())),
     }
 }
