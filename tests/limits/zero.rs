@@ -89,9 +89,9 @@ fn untimely<T: std::fmt::Debug>(opened: Result<T, OpenError>) -> String {
 fn an_open_that_times_out_says_what_it_waited_for() {
     let path = TempPath::new();
     let text = untimely(impatient().producer(&path));
-    assert!(text.contains("nobody opened the other end"), "{text}");
+    assert!(text.contains("no consumer opened the other end"), "{text}");
     let text = untimely(impatient().consumer_by_key(path.key()));
-    assert!(text.contains("nobody opened the other end"), "{text}");
+    assert!(text.contains("no producer opened the other end"), "{text}");
     assert!(!path.leads_to_a_segment());
 
     let lock = File::open(&path).unwrap();
