@@ -22,6 +22,8 @@
 //!   asks after 32 at a time. It does not wake the task for that.
 //! - The kernel takes 127 handles at once. With more, the thread sleeps on
 //!   them in turn, for 5 ms or less at a time, and some wakes take as long.
+//! - The thread calls the wakers. One that blocks holds up the others; one that
+//!   panics, in a call or in its drop, does not.
 //! - Before Linux 5.16, or where a filter forbids the call, the thread looks
 //!   each millisecond.
 //!
@@ -43,8 +45,10 @@
 //! parent; a child that waits for rings of its own starts its own.
 
 mod consumer;
+mod foreign;
 mod producer;
 mod reactor;
+mod thread;
 mod waiter;
 
 pub use consumer::AsyncConsumer;

@@ -44,15 +44,22 @@
 //!
 //! A fork leaves the thread behind. The child finds that the reactor is another
 //! process's, touches none of its locks, and makes its own.
+//!
+//! # Code that is not ours
+//!
+//! A waker is code of an executor, which may panic, and which may come back to
+//! us: no lock is held while it runs, and a panic ends nothing (`foreign.rs`).
+//! One that blocks holds up all handles, as one that blocks an executor does.
 #![allow(unsafe_code)] // the reactor is reached through a pointer
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use std::{io, ptr, thread};
+use std::{io, ptr};
 
+use super::foreign::{self, contained};
+use super::thread;
 use super::waiter::{Look, Waiter, lock};
 use crate::fork::Epoch;
 use crate::futex::{self, Expected, MOST_WORDS, Woken};
@@ -132,9 +139,7 @@ impl Reactor {
     pub(super) fn enlist(&'static self, waiter: &Arc<Waiter>) -> io::Result<()> {
         let mut door = lock(&self.door);
         if !door.open {
-            thread::Builder::new()
-                .name("shmpipe-async".into())
-                .spawn(move || Run::new(self).run())
+            thread::start(c"shmpipe-async", move || Run::new(self).run_on())
                 .map_err(|error| io::Error::other(format!("no thread to wait: {error}")))?;
             door.open = true;
         }
@@ -150,6 +155,8 @@ impl Reactor {
 struct Run {
     reactor: &'static Reactor,
     list: Vec<Arc<Waiter>>,
+    /// Of the tasks to be woken.
+    wakers: Vec<Waker>,
     /// The end of the slice.
     slice_ends: Instant,
     /// When the list was found empty.
@@ -168,6 +175,7 @@ impl Run {
         Run {
             reactor,
             list: Vec::new(),
+            wakers: Vec::new(),
             slice_ends: Instant::now() + SLICE,
             empty_since: None,
             first: 0,
@@ -176,8 +184,13 @@ impl Run {
         }
     }
 
-    fn run(mut self) {
-        let mut wakers = Vec::new();
+    /// Runs to the end. A panic, which there is no cause for, would end the waiting of all: then
+    /// the list and the wakers are still there, and it goes on.
+    fn run_on(mut self) {
+        while contained(|| self.run()).is_none() {}
+    }
+
+    fn run(&mut self) {
         let mut words = Vec::new();
         let mut last = (0, Woken::TimedOut);
         loop {
@@ -185,15 +198,11 @@ impl Run {
             self.list.append(&mut lock(&self.reactor.door).arrivals);
             let now = Instant::now();
             words.clear();
-            self.look(now, &mut words, &mut wakers);
-            if last == (stir, Woken::Early) && wakers.is_empty() {
+            self.look(now, &mut words);
+            if last == (stir, Woken::Early) && self.wakers.is_empty() {
                 self.fruitless += 1;
             }
-            for waker in wakers.drain(..) {
-                // The code of an executor. A panic in it has been reported, and
-                // must not end the waiting of all others.
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            }
+            self.wakers.drain(..).for_each(foreign::wake);
             let woken = if self.list.is_empty() {
                 let since = *self.empty_since.get_or_insert(now);
                 let left = LINGER.saturating_sub(now - since);
@@ -218,7 +227,7 @@ impl Run {
     }
 
     /// Looks at every handle. `words` are those to sleep on.
-    fn look(&mut self, now: Instant, words: &mut Vec<Expected>, wakers: &mut Vec<Waker>) {
+    fn look(&mut self, now: Instant, words: &mut Vec<Expected>) {
         let slice = now >= self.slice_ends;
         if slice {
             self.slice_ends = now + SLICE;
@@ -228,7 +237,7 @@ impl Run {
         self.list.retain(|waiter| {
             let asks = index < ASKED_PER_SLICE;
             index += 1;
-            match waiter.look(slice, asks, wakers) {
+            match waiter.look(slice, asks, &mut self.wakers) {
                 Look::Watch(word) => words.push(word),
                 Look::Ignore => {}
                 Look::Forget => return false,

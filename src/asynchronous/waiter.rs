@@ -14,9 +14,11 @@
 //! be undone: all that it leaves is a waker that may be called once more.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
+use super::foreign::let_go;
 use super::reactor::Reactor;
 use crate::endpoint::{Blocked, Endpoint, Vigil};
 use crate::error::Broken;
@@ -83,12 +85,12 @@ impl Waiter {
         self: &Arc<Self>,
         vigil: Vigil,
         wanted: u64,
-        waker: &Waker,
+        waker: Waker,
         moved: bool,
     ) -> io::Result<()> {
         let reactor = Reactor::current();
         let mut state = lock(&self.state);
-        let known = std::mem::replace(&mut state.listed, true);
+        let known = mem::replace(&mut state.listed, true);
         if moved {
             state.alarms = 0;
         }
@@ -97,12 +99,11 @@ impl Waiter {
         reactor.stir(); // R1: before the word is set
         // If the caller's look may be too early, it looks again in a slice.
         state.doubt = !wait::announce(vigil.own_signals(), wanted);
-        let old = (
-            state.vigil.replace(vigil),
-            state.waker.replace(waker.clone()),
-        );
+        let old_vigil = state.vigil.replace(vigil);
+        let old_waker = state.waker.replace(waker);
         drop(state);
-        drop(old); // a waker's drop is code of the executor
+        drop(old_vigil);
+        let_go(old_waker);
         if known {
             return Ok(());
         }
@@ -123,34 +124,44 @@ impl Waiter {
             wait::retract(vigil.own_signals());
             end.take_back(vigil);
         }
-        let doubt = std::mem::take(&mut state.doubt);
+        let doubt = mem::take(&mut state.doubt);
         drop(state);
-        drop(waker); // as above
+        let_go(waker);
         doubt
     }
 
     /// The handle is gone. Lets go of the segment.
     fn retire(&self) {
-        let mut state = if self.epoch.is_current() {
-            lock(&self.state)
-        } else {
-            // A copy that a fork made. If the lock is held, then by a thread
-            // that is not here: the attachment stays until this process ends.
-            match self.state.try_lock() {
-                Ok(state) => state,
-                Err(_) => return,
-            }
-        };
+        if !self.epoch.is_current() {
+            return self.retire_copy();
+        }
+        let mut state = lock(&self.state);
         if let Some(vigil) = &state.vigil
             && state.armed
-            && self.epoch.is_current()
         {
             wait::retract(vigil.own_signals());
         }
         state.armed = false;
-        let left = (state.vigil.take(), state.waker.take());
+        let (vigil, waker) = (state.vigil.take(), state.waker.take());
         drop(state);
-        drop(left); // detaches here, or with the handle
+        drop(vigil); // detaches here, or with the handle
+        let_go(waker);
+    }
+
+    /// [`retire`](Self::retire), of a copy that a fork made.
+    fn retire_copy(&self) {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // By a thread that is not here: the attachment stays until this process ends.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        state.armed = false;
+        let (vigil, waker) = (state.vigil.take(), state.waker.take());
+        drop(state);
+        drop(vigil);
+        // The executor's locks may be held by threads that are not here: none of its code runs.
+        mem::forget(waker);
     }
 
     /// The reactor's look. Once in a slice the time is up, and of some waiters
@@ -165,7 +176,7 @@ impl Waiter {
         let is_ignored = state.alarms > FALSE_WAKES;
         if slice {
             state.alarms = 0;
-            if !state.armed && std::mem::replace(&mut state.unused, true) {
+            if !state.armed && mem::replace(&mut state.unused, true) {
                 state.listed = false;
                 return Look::Forget;
             }
@@ -263,7 +274,7 @@ impl Parking {
         wanted: u64,
         ready: &mut impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<Option<T>, Stopped> {
-        if std::mem::take(&mut self.doubt) {
+        if mem::take(&mut self.doubt) {
             let verdict = end.ask();
             // The peer may have published between the last look and its end,
             // and what it published counts first.
@@ -272,11 +283,13 @@ impl Parking {
             }
             verdict?;
         }
+        // The code of the executor. If it panics, nothing has changed yet.
+        let waker = context.waker().clone();
         end.wake_before_waiting();
         let waiter = self.waiter.get_or_insert_with(|| Arc::new(Waiter::new()));
-        let moved = std::mem::take(&mut self.moved);
+        let moved = mem::take(&mut self.moved);
         self.armed = true;
-        let armed = waiter.arm(end.lend_vigil(), wanted, context.waker(), moved);
+        let armed = waiter.arm(end.lend_vigil(), wanted, waker, moved);
         // P5: once more, now that the peer can tell that we sleep.
         let value = armed.map_err(Stopped::Other).and_then(|()| Ok(ready()?));
         match value {

@@ -7,6 +7,7 @@ mod cancel;
 #[path = "../common/mod.rs"]
 mod common;
 mod echo;
+mod foreign;
 mod reactor;
 mod waking;
 
