@@ -13,11 +13,13 @@
 //!    only one, so a producer does not give that up by finishing: it waits for
 //!    the child ([`Endpoint::await_child`](crate::endpoint::Endpoint)).
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command};
 
 use crate::consumer::Consumer;
+use crate::environment;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::pair::Ring;
@@ -26,7 +28,7 @@ use crate::state::Role;
 use crate::sysv::SegmentId;
 
 /// The environment variable that says which ring a child is to attach.
-const VARIABLE: &str = "SHMPIPE_RING";
+const VARIABLE: &CStr = c"SHMPIPE_RING";
 
 /// What the variable says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl fmt::Display for Handover {
 impl Handover {
     /// What the parent of this process has said.
     fn from_environment() -> Result<Handover, OpenError> {
-        match std::env::var_os(VARIABLE) {
+        match environment::variable(VARIABLE) {
             None => Err(OpenError::NotAChild),
             Some(value) => match value.to_str().and_then(Handover::parse) {
                 Some(handover) => Ok(handover),
@@ -193,8 +195,9 @@ impl Ring {
 
 impl Handover {
     fn spawn(&self, command: &mut Command) -> Result<Child, OpenError> {
-        let spawned = command.env(VARIABLE, self.to_string()).spawn();
-        command.env_remove(VARIABLE);
+        let variable = OsStr::from_bytes(VARIABLE.to_bytes());
+        let spawned = command.env(variable, self.to_string()).spawn();
+        command.env_remove(variable);
         spawned.map_err(|source| OpenError::Spawn {
             program: OsString::from(command.get_program()),
             source,

@@ -15,7 +15,6 @@
 //! or has seen somebody win, the swap of the life-cycle word that says so. A
 //! winner may die before it removes: whoever sees the word next does it.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::classify::{Class, Expected, Found, classify};
@@ -24,6 +23,7 @@ use crate::error::{Incompatible, MemoryError, OpenError, Place};
 use crate::keyfile::KeyFile;
 use crate::layout::{EXPLICIT_CAPACITY, Geometry, UNWAITED, ring_offset};
 use crate::options::Options;
+use crate::random::random;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
 use crate::ring::Departure;
@@ -582,7 +582,7 @@ fn await_peer(
 
 /// A number that tells this ring from every other one.
 pub(crate) fn nonce() -> u64 {
-    RandomState::new().hash_one(std::process::id())
+    random()
 }
 
 /// Whether the kernel removes what nobody has attached.

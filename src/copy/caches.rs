@@ -1,6 +1,6 @@
 //! What suits the caches of the processor at hand, as measured. Nothing but speed depends on it.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How lines are best brought from one processor's caches to another's.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +35,23 @@ impl Caches {
     };
 
     /// Those of this processor.
+    ///
+    /// Threads that race for the first call all ask the processor, and get the same answer. A
+    /// `OnceLock` would have a child wait for ever that was forked while another thread asked.
     pub(crate) fn here() -> Caches {
-        static HERE: OnceLock<Caches> = OnceLock::new();
-        *HERE.get_or_init(|| if is_amd() { Self::EAGER } else { Self::OTHERS })
+        static HERE: AtomicU8 = AtomicU8::new(UNKNOWN);
+        const UNKNOWN: u8 = 0;
+        const EAGER: u8 = 1;
+        const OTHERS: u8 = 2;
+        let mut known = HERE.load(Ordering::Relaxed); // the number stands for itself
+        if known == UNKNOWN {
+            known = if is_amd() { EAGER } else { OTHERS };
+            HERE.store(known, Ordering::Relaxed); // as above
+        }
+        match known {
+            EAGER => Self::EAGER,
+            _ => Self::OTHERS,
+        }
     }
 }
 

@@ -7,7 +7,6 @@
 //! `fork`, which gives the child attachments of its own, at the same addresses; their drop in the
 //! child detaches the child's.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ptr::{self, NonNull};
 
 use libc::{c_int, c_void};
@@ -15,6 +14,7 @@ use libc::{c_int, c_void};
 use super::error::Failure;
 use super::{SegmentId, Stat, SysvError, SysvErrorKind};
 use super::{exists, page_size, removed, shmat, shmdt, stat};
+use crate::random::random;
 
 /// The size of a huge page on x86-64, and on aarch64 with pages of 4 KiB.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
@@ -278,7 +278,7 @@ pub(super) fn reserve(
     let total = len.saturating_add(free).saturating_add(slack);
     let mut start = map_nothing(ptr::null_mut(), total);
     if attempt > 0 && start != libc::MAP_FAILED {
-        let below = random() % FAR_BELOW + total.next_multiple_of(page_size());
+        let below = random() as usize % FAR_BELOW + total.next_multiple_of(page_size());
         let hint = start.map_addr(|address| address.saturating_sub(below));
         // SAFETY: the mapping made above, which nobody else knows.
         unsafe { unmap(start.cast(), total) };
@@ -318,11 +318,6 @@ fn map_nothing(hint: *mut c_void, len: usize) -> *mut c_void {
             0,
         )
     }
-}
-
-/// Another number each time, in each thread.
-fn random() -> usize {
-    RandomState::new().build_hasher().finish() as usize
 }
 
 /// Failure is ignored: it leaves address space reserved and nothing else.

@@ -1,0 +1,88 @@
+//! Numbers that nobody else has, in a child made by fork as well.
+//!
+//! Not from `RandomState`: a fork copies its keys, so that parent and child, or two children, would
+//! come to have the same numbers. Nor from the C library, whose generator a fork may find locked.
+#![allow(unsafe_code)] // the only caller of SYS_getrandom
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Another number each time, in each thread and in each process. One system call.
+///
+/// <https://man7.org/linux/man-pages/man2/getrandom.2.html>
+pub(crate) fn random() -> u64 {
+    from_kernel().unwrap_or_else(from_here)
+}
+
+fn from_kernel() -> Option<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the kernel writes at most the `bytes.len()` bytes of `bytes`. It does not wait.
+    let len = unsafe {
+        libc::syscall(
+            libc::SYS_getrandom,
+            bytes.as_mut_ptr(),
+            bytes.len(),
+            libc::GRND_NONBLOCK,
+        )
+    };
+    (len == bytes.len() as libc::c_long).then(|| u64::from_ne_bytes(bytes))
+}
+
+/// Where the kernel has no random numbers yet, or a filter forbids the call: a number by the time,
+/// the process, and how often this was called.
+fn from_here() -> u64 {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = time.map_or(0, |time| time.as_nanos() as u64); // the low bits differ most
+    let calls = CALLS.fetch_add(1, Ordering::Relaxed); // only needs to be unique
+    let mut word = 0;
+    for part in [nanos, u64::from(std::process::id()), calls] {
+        // The finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+        word = (word ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^= word >> 31;
+    }
+    word
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    /// What `number` gives in a child of this process.
+    fn in_child(number: fn() -> u64) -> u64 {
+        let (mut told, tell) = std::io::pipe().unwrap();
+        // SAFETY: the child makes three system calls and no allocation.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            let bytes = number().to_ne_bytes();
+            // SAFETY: a live array of so many bytes.
+            unsafe { libc::write(tell.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) };
+        }
+        drop(tell);
+        let mut bytes = [0; 8];
+        told.read_exact(&mut bytes).unwrap();
+        // SAFETY: a child that is not yet reaped, whose status is not wanted.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// Found in review: two children of one process, each the first of a pid namespace of its own,
+    /// gave their rings the same nonce.
+    #[test]
+    fn a_fork_hands_no_number_on() {
+        for number in [random, from_here] {
+            number(); // what a fork could copy is there
+            let numbers = [in_child(number), in_child(number), number()];
+            assert_ne!(numbers[0], numbers[1]);
+            assert_ne!(numbers[0], numbers[2]);
+            assert_ne!(numbers[1], numbers[2]);
+        }
+    }
+}
