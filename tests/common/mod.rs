@@ -116,6 +116,7 @@ fn hang_limit() -> u32 {
     let asked = |name| asked_for(name).unwrap_or(0) as u32;
     600 + asked("SHMPIPE_KILLS") / 20
         + asked("SHMPIPE_PARKS") / 5_000
+        + asked("SHMPIPE_FORKS") / 50
         + asked("SHMPIPE_HOSTILE") * 4
 }
 
