@@ -213,7 +213,7 @@ impl Options {
     /// [`attach`](Options::attach). The end can be taken once. The environment
     /// variable stays: a process started from here without taking it off
     /// inherits it, and is refused the role. It is read by `getenv(3)`, without
-    /// the lock of [`std::env`]: no other thread may change the environment
+    /// the lock of [`std::env`](mod@std::env): no other thread may change the environment
     /// meanwhile.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use crate::held;
+
 #[cfg(test)]
 mod tests;
 
@@ -120,8 +122,8 @@ impl Epoch {
 fn make_word() -> *mut AtomicU64 {
     // Before the word can be seen. Two racing threads may both register: clearing twice does no
     // harm. A failure (ENOMEM) leaves the page to do the work.
-    // SAFETY: `clear` is safe to call at any time in a child: it makes one atomic store, to a word
-    // that is never freed. The C library forgets the handlers of a shared object that is unloaded
+    // SAFETY: `clear` is safe to call at any time in a child: it makes atomic stores, to words that
+    // are never freed, and closes what threads that are not there had open. The C library forgets the handlers of a shared object that is unloaded
     // (glibc).
     unsafe { libc::pthread_atfork(None, None, Some(clear)) };
     let page = wiped_page().ok();
@@ -143,8 +145,9 @@ fn make_word() -> *mut AtomicU64 {
     winner
 }
 
-/// Runs in the child of fork(3). One atomic store, so that it is async-signal-safe.
+/// Runs in the child of fork(3). Atomics and close(2), so that it is async-signal-safe.
 extern "C" fn clear() {
+    held::close_in_child();
     let address = WORD.load(Relaxed); // what the fork copied; this thread is alone
     // SAFETY: WORD holds the address of UNMADE, of FALLBACK or of the page. All are aligned, hold
     // an AtomicU64 and are never freed (invariant 4). UNMADE is zero already.

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::deadline::Deadline;
 use crate::error::{OpenError, Place};
+use crate::held::Held;
 use crate::peer;
 use crate::shown::explained;
 use crate::sysv::{FileIdentity, Key, Project};
@@ -31,6 +32,8 @@ use crate::sysv::{FileIdentity, Key, Project};
 #[derive(Debug)]
 pub(crate) struct KeyFile {
     path: PathBuf,
+    /// Dropped before the file.
+    _held: Held,
     file: File,
     identity: FileIdentity,
     key: Key,
@@ -45,7 +48,8 @@ pub(crate) enum PathLock<'a> {
     /// Held by the file that was opened first.
     Reading(&'a File),
     /// Held by a file opened for writing, and let go as that is closed.
-    Writing(#[allow(dead_code)] File), // kept to be dropped
+    /// In the order of their drops.
+    Writing(#[allow(dead_code)] Held, #[allow(dead_code)] File), // kept to be dropped
 }
 
 impl Drop for PathLock<'_> {
@@ -77,6 +81,7 @@ impl KeyFile {
         let identity = FileIdentity::of(&file, project)?;
         Ok(KeyFile {
             path: path.to_owned(),
+            _held: Held::new(&file),
             file,
             identity,
             key: identity.key()?,
@@ -109,12 +114,13 @@ impl KeyFile {
 
     /// Takes the lock of the path.
     pub(crate) fn lock(&self, deadline: &Deadline) -> Result<PathLock<'_>, OpenError> {
-        let mut writing: Option<File> = None;
+        let mut writing: Option<(Held, File)> = None;
         loop {
-            match writing.as_ref().unwrap_or(&self.file).try_lock() {
+            let file = writing.as_ref().map_or(&self.file, |(_, file)| file);
+            match file.try_lock() {
                 Ok(()) => {
                     return Ok(match writing {
-                        Some(file) => PathLock::Writing(file),
+                        Some((held, file)) => PathLock::Writing(held, file),
                         None => PathLock::Reading(&self.file),
                     });
                 }
@@ -127,10 +133,9 @@ impl KeyFile {
                 Err(TryLockError::Error(error))
                     if error.raw_os_error() == Some(libc::EBADF) && writing.is_none() =>
                 {
-                    writing = Some(
-                        self.open_to_write()
-                            .map_err(|error| self.unlockable(error))?,
-                    );
+                    let file = self.open_to_write();
+                    let file = file.map_err(|error| self.unlockable(error))?;
+                    writing = Some((Held::new(&file), file));
                     // Relaxed: orders nothing; this thread is the one that asks.
                     self.writing.store(true, Ordering::Relaxed);
                 }

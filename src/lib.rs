@@ -97,6 +97,7 @@ mod futex;
 #[path = "model/futex.rs"]
 mod futex;
 mod grant;
+mod held;
 mod keyfile;
 mod layout;
 mod lifecycle;

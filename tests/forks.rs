@@ -11,6 +11,7 @@ mod common;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -142,7 +143,7 @@ fn first_use(round: u64) {
                 std::hint::spin_loop();
             }
             let ring = ring_in((memory, of_child.1));
-            if round % 16 == 0 {
+            if round.is_multiple_of(16) {
                 stream(ring.split().unwrap()); // takes milliseconds in a process with threads
             }
         });
@@ -217,7 +218,7 @@ fn beside_busy_threads(path: &Path) {
             // Threads that stream are joined: a thread that waits has a limit.
             let mut inherited = Some(Inherited::new());
             let mut child = Fork::new(|| {
-                inherited.take().unwrap().is_inert();
+                inherited.take().unwrap().check_inert();
                 child_of_the_busy(path, number);
             });
             expect_end(&mut child, PATIENCE / 2);
@@ -241,7 +242,7 @@ impl Drop for Stops<'_> {
 fn child_of_the_busy(path: &Path, number: u64) {
     nothing_is_inherited();
     stream(small().anonymous().unwrap().split().unwrap());
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         // Of its own project id, but behind the lock of the same file.
         stream(both_by_path(path, 2).unwrap());
         let error = Options::new().attach(shmpipe::sysv::SegmentId::from_raw(i32::MAX).unwrap());
@@ -251,6 +252,40 @@ fn child_of_the_busy(path: &Path, number: u64) {
     if number % 4 == 1 {
         asynchronous::stream(small().anonymous().unwrap());
     }
+}
+
+/// A lock on a file is shared with a child, and a child of a process that ends
+/// in the middle of an open would keep the path locked for everybody.
+#[test]
+fn a_child_keeps_no_file_of_an_open_in_progress() {
+    alone("a_child_keeps_no_file_of_an_open_in_progress", || {
+        let path = TempPath::new();
+        let is_open = || {
+            let files = std::fs::read_dir("/proc/self/fd").unwrap();
+            files
+                .filter_map(|file| std::fs::read_link(file.unwrap().path()).ok())
+                .any(|target| target == *path)
+        };
+        let cancel = Arc::new(AtomicBool::new(false));
+        thread::scope(|scope| {
+            let _stops = Stops(&cancel);
+            let mut waiting = small();
+            waiting.cancel_on(Arc::clone(&cancel));
+            let path: &Path = &path;
+            scope.spawn(move || waiting.producer(path));
+            common::until(|| path_leads_to_a_ring(path));
+            assert!(is_open());
+            let mut child = Fork::new(|| assert!(!is_open()));
+            expect_end(&mut child, PATIENCE / 2);
+            assert!(is_open(), "the parent's stays");
+        });
+        assert!(!is_open());
+    });
+}
+
+fn path_leads_to_a_ring(path: &Path) -> bool {
+    shmpipe::sysv::Key::from_path(path, shmpipe::sysv::Project::default())
+        .is_ok_and(|key| shmpipe::sysv::open(key).is_ok())
 }
 
 /// What a process has made before the fork.
@@ -268,7 +303,7 @@ impl Inherited {
     }
 
     /// A child's copy of the handles does nothing; of the ring it can have an end.
-    fn is_inert(self) {
+    fn check_inert(self) {
         let (mut producer, mut consumer) = self.ends;
         let written = producer.try_write(b"x");
         assert_eq!(written, Err(TryWriteError::Broken(Broken::Inherited)));
