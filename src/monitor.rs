@@ -226,7 +226,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// When the kernel does not list its segments.
+    /// When the kernel does not list its segments, or there is no memory to look
+    /// at one of them.
     ///
     /// # Examples
     ///
@@ -242,12 +243,24 @@ impl Snapshot {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn all() -> Result<Vec<Snapshot>, OpenError> {
-        let segments = sysv::list()?;
-        Ok(segments
-            .iter()
-            .filter_map(|stat| Snapshot::of(stat.id).ok())
-            .collect())
+        let mut rings = Vec::new();
+        for stat in sysv::list()? {
+            match Snapshot::of(stat.id) {
+                Ok(ring) => rings.push(ring),
+                Err(OpenError::System(error)) if hides_a_ring(&error) => return Err(error.into()),
+                Err(_) => {} // gone, no ring, or not ours to read
+            }
+        }
+        Ok(rings)
     }
+}
+
+/// Whether a failed look at a segment says nothing about the segment.
+fn hides_a_ring(error: &sysv::SysvError) -> bool {
+    matches!(
+        error.kind(),
+        SysvErrorKind::OutOfMemory | SysvErrorKind::LimitReached { .. } | SysvErrorKind::Other
+    )
 }
 
 /// Whether `holder`, who has `role`, sleeps. Whoever has left cannot.
@@ -589,7 +602,8 @@ fn remove_classified(
 ///
 /// # Errors
 ///
-/// When the kernel does not list its segments.
+/// When the kernel does not list its segments; and the first error of looking at
+/// or removing one, once all the others were tried.
 ///
 /// # Examples
 ///
@@ -608,13 +622,20 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
     let expected = Expected::by_id(any_mode(), &[]);
     let deadline = Deadline::new(Some(REMOVING), None);
     let mut removed = Vec::new();
+    let mut failed = None;
     for stat in sysv::list()? {
         if stat.marked_for_removal {
             continue;
         }
         let id = stat.id;
-        let Ok(found) = classify(id, &expected, &deadline) else {
-            continue; // gone, or not ours to judge
+        let found = match classify(id, &expected, &deadline) {
+            Ok(found) => found,
+            Err(error) => {
+                if hides_a_ring(&error) {
+                    failed.get_or_insert(OpenError::System(error));
+                }
+                continue; // gone, or not ours to judge
+            }
         };
         let mode = found.looked.as_ref().map(|looked| looked.stat().mode);
         let done = match found.class {
@@ -628,11 +649,18 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
             }
             _ => continue,
         };
-        if matches!(done, Ok(true)) {
-            removed.push(id);
+        match done {
+            Ok(true) => removed.push(id),
+            Ok(false) => {}
+            Err(error) => {
+                failed.get_or_insert(error);
+            }
         }
     }
-    Ok(removed)
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(removed),
+    }
 }
 
 /// For removing one's own: how open a ring is does not matter.

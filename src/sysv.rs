@@ -307,7 +307,8 @@ pub fn remove(id: SegmentId) -> Result<(), SysvError> {
 #[doc(alias = "ipcs")]
 pub fn list() -> Result<Vec<Stat>, SysvError> {
     let (highest, _) = usage()?;
-    Ok((0..=highest).filter_map(stat_slot).collect())
+    let slots = (0..=highest).filter_map(|index| stat_slot(index).transpose());
+    slots.collect()
 }
 
 /// Bytes of a segment that take up memory, and swap space.
@@ -429,15 +430,32 @@ fn exists(id: SegmentId) -> bool {
 }
 
 /// The segment in slot `index` of the kernel's table, if there is one that we may see.
-fn stat_slot(index: c_int) -> Option<Stat> {
+fn stat_slot(index: c_int) -> Result<Option<Stat>, SysvError> {
+    let mut last = None;
     // SHM_STAT_ANY is of Linux 4.17. EINVAL is an empty slot or an older kernel; asking twice costs
     // little, and the answer is then right in both.
-    [SHM_STAT_ANY, SHM_STAT].into_iter().find_map(|command| {
+    for command in [SHM_STAT_ANY, SHM_STAT] {
         let mut ds = empty_ds();
         // SAFETY: both commands fill in one shmid_ds, which `ds` is.
-        let id = unsafe { shmctl(index, command, &raw mut ds) }.ok()?;
-        Some(describe(SegmentId::from_raw(id).ok()?, &ds))
-    })
+        match unsafe { shmctl(index, command, &raw mut ds) } {
+            Ok(id) => return Ok(SegmentId::from_raw(id).ok().map(|id| describe(id, &ds))),
+            Err(failure) => {
+                let call = format_args!("shmctl({index}, SHM_STAT)");
+                last = Some(failure.in_call(call, removed));
+            }
+        }
+    }
+    match last {
+        Some(error)
+            if !matches!(
+                error.kind(),
+                SysvErrorKind::Removed | SysvErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The highest slot in use, or 0, and the totals.

@@ -288,7 +288,7 @@ pub(super) fn reserve(
         let call = format_args!(
             "mmap(addr=NULL, length={total}, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE)"
         );
-        return Err(Failure::last().in_call(call, |_| None));
+        return Err(Failure::last().in_call(call, not_the_segments));
     }
     let start = start.cast::<u8>();
     let before = start.align_offset(align);
@@ -298,11 +298,27 @@ pub(super) fn reserve(
     // SAFETY: before + len <= total.
     let end = unsafe { base.add(len) };
     // SAFETY: the first `before` bytes of the mapping made above, which nobody else knows.
-    unsafe { unmap(start, before) };
+    let cut = unsafe { unmap(start, before) };
     // SAFETY: the rest behind `end` of the mapping made above, which nobody else knows.
-    unsafe { unmap(end, total - before - len) };
+    if !cut || !unsafe { unmap(end, total - before - len) } {
+        // A place that is not free would be taken for one that the kernel refuses.
+        let failure = Failure::last();
+        let left = if cut { base } else { start };
+        // SAFETY: what is left of the mapping made above; in one piece, which needs no memory.
+        unsafe { unmap(left, total - if cut { before } else { 0 }) };
+        let call = format_args!("munmap(length={total}, but for {len})");
+        return Err(failure.in_call(call, not_the_segments));
+    }
     // mmap does not return null unless asked to.
     Ok(NonNull::new(base).expect("mmap chose the address"))
+}
+
+/// No segment's owner or mode has to do with it.
+fn not_the_segments(errno: i32) -> Option<SysvErrorKind> {
+    match errno {
+        libc::EPERM | libc::EACCES => Some(SysvErrorKind::Other),
+        _ => None,
+    }
 }
 
 /// A new mapping without access, at `hint` if that can be.
@@ -320,16 +336,14 @@ fn map_nothing(hint: *mut c_void, len: usize) -> *mut c_void {
     }
 }
 
-/// Failure is ignored: it leaves address space reserved and nothing else.
+/// `false` where the kernel does not do it, which leaves address space reserved and nothing else.
 ///
 /// # Safety
 ///
 /// - The `len` bytes from `start` on are mapped by the caller, and nothing uses them.
-pub(super) unsafe fn unmap(start: *mut u8, len: usize) {
-    if len > 0 {
-        // SAFETY: the range is the caller's, and unused.
-        unsafe { libc::munmap(start.cast::<c_void>(), len) };
-    }
+pub(super) unsafe fn unmap(start: *mut u8, len: usize) -> bool {
+    // SAFETY: the range is the caller's, and unused.
+    len == 0 || unsafe { libc::munmap(start.cast::<c_void>(), len) } == 0
 }
 
 #[cfg(test)]

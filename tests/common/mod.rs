@@ -9,7 +9,7 @@ pub(crate) mod kill;
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,7 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A number no other test has.
 pub(crate) fn unique() -> u64 {
-    RandomState::new().build_hasher().finish()
+    // A forked process goes on with the states of its parent.
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// An empty file to name a ring by. With the test, even one that panics, go
@@ -118,6 +119,7 @@ fn hang_limit() -> u32 {
         + asked("SHMPIPE_PARKS") / 5_000
         + asked("SHMPIPE_FORKS") / 50
         + asked("SHMPIPE_HOSTILE") * 4
+        + asked("SHMPIPE_FAULTS") / 10
 }
 
 /// The number in an environment variable, by which a test is made longer.

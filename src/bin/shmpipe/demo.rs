@@ -59,8 +59,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let ring = demo.through_ring()?;
     let pipe = demo.through_pipe()?;
     let report = figures::report(&demo.title(), demo.plan.bytes(), &ring, &pipe);
-    let written = io::stdout().write_all(report.as_bytes());
-    written.map_err(|error| Failure::io("stdout", &error))
+    crate::text::print(report)
 }
 
 impl Demo {

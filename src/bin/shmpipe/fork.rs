@@ -22,7 +22,13 @@ pub(crate) struct Child {
 
 /// Forks this process, which must have one thread.
 pub(crate) fn fork() -> io::Result<Forked> {
-    if fs::read_dir("/proc/self/task")?.count() != 1 {
+    let tasks = loop {
+        match fs::read_dir("/proc/self/task") {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            tasks => break tasks?,
+        }
+    };
+    if tasks.count() != 1 {
         return Err(io::Error::other("a process with threads cannot fork"));
     }
     // SAFETY:

@@ -1,11 +1,11 @@
 //! `shmpipe ls`: the rings of this host.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use shmpipe::{LifeCycle, Occupant, Snapshot};
 
 use crate::exit::Failure;
+use crate::text::print;
 
 const COLUMNS: usize = 12;
 const HEAD: [&str; COLUMNS] = [
@@ -20,9 +20,7 @@ const IS_NUMBER: [bool; COLUMNS] = [
 pub(crate) fn run() -> Result<(), Failure> {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(Snapshot::all()?.iter().map(row));
-    let table = aligned(&rows);
-    let written = io::stdout().write_all(table.as_bytes());
-    written.map_err(|error| Failure::io("stdout", &error))
+    print(aligned(&rows))
 }
 
 fn row(ring: &Snapshot) -> [String; COLUMNS] {

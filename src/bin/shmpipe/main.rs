@@ -19,6 +19,7 @@ mod signals;
 mod source;
 mod start;
 mod stream;
+mod text;
 mod way;
 
 use std::process::ExitCode;

@@ -1,7 +1,5 @@
 //! `shmpipe rm`: removes rings, and nothing but rings.
 
-use std::io::{self, Write};
-
 use crate::args::{RmArgs, RmTarget};
 use crate::exit::Failure;
 use crate::shown::shown;
@@ -28,5 +26,5 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
 }
 
 fn say(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").map_err(|error| Failure::io("stdout", &error))
+    crate::text::print(format_args!("{line}\n"))
 }

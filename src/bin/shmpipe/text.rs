@@ -1,0 +1,16 @@
+//! Text on stdout.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use crate::exit::Failure;
+
+/// Writes `text` to stdout. Not by std's own writes: these take EBADF, which a
+/// stdout that is open for reading only gives, for success.
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let written = stdout.and_then(|mut stdout| stdout.write_all(text.to_string().as_bytes()));
+    written.map_err(|error| Failure::io("stdout", &error))
+}

@@ -1,0 +1,352 @@
+//! The command, while its system calls fail, with a healthy one at the other
+//! end of the ring.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Run;
+use crate::library::{self, KEPT};
+use crate::supervisor::{Fault, Line, Seen, Supervisor, scratch, submit, wide_pipe, written};
+use crate::table::{CALLS, denies};
+
+/// What stdin or stdout is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Pipe,
+    Socket,
+}
+
+/// What a verb is run for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Send(Kind),
+    Recv(Kind),
+    Keep,
+    Fetch,
+    Demo,
+    List,
+    Remove,
+    RemoveStale,
+}
+
+pub(crate) const VERBS: [(&str, Verb); 12] = [
+    ("send-file", Verb::Send(Kind::File)),
+    ("send-pipe", Verb::Send(Kind::Pipe)),
+    ("send-socket", Verb::Send(Kind::Socket)),
+    ("recv-file", Verb::Recv(Kind::File)),
+    ("recv-pipe", Verb::Recv(Kind::Pipe)),
+    ("recv-socket", Verb::Recv(Kind::Socket)),
+    ("send-persist", Verb::Keep),
+    ("recv-persist", Verb::Fetch),
+    ("demo", Verb::Demo),
+    ("ls", Verb::List),
+    ("rm", Verb::Remove),
+    ("rm-stale", Verb::RemoveStale),
+];
+
+impl Verb {
+    pub(crate) fn keeps(self) -> bool {
+        matches!(
+            self,
+            Verb::Keep | Verb::Fetch | Verb::List | Verb::Remove | Verb::RemoveStale
+        )
+    }
+
+    fn arguments<'a>(self, path: &'a str, limit: &'a str) -> Vec<&'a str> {
+        let stream = ["--timeout", limit, "--capacity", "4KiB"];
+        match self {
+            Verb::Send(_) => [&["send", path], &stream[..]].concat(),
+            Verb::Recv(_) => [&["recv", path], &stream[..]].concat(),
+            Verb::Keep => [&["send", path, "--persist"], &stream[..]].concat(),
+            Verb::Fetch => [&["recv", path, "--persist"], &stream[..]].concat(),
+            Verb::Demo => "demo --bytes 64KiB --capacity 4KiB --block 1KiB"
+                .split(' ')
+                .collect(),
+            Verb::List => vec!["ls"],
+            Verb::Remove => vec!["rm", path],
+            Verb::RemoveStale => vec!["rm", "--stale"],
+        }
+    }
+
+    fn input(self) -> Vec<u8> {
+        match self {
+            Verb::Send(_) => bytes(),
+            Verb::Keep => kept(),
+            _ => vec![],
+        }
+    }
+}
+
+/// So few that a socket takes them all, a kilobyte at a time.
+fn bytes() -> Vec<u8> {
+    library::bytes()[..20_000].to_vec()
+}
+
+fn kept() -> Vec<u8> {
+    bytes()[..KEPT].to_vec()
+}
+
+/// A running command, killed and reaped with the test.
+struct Running {
+    child: Child,
+    stdout: Output,
+    stderr: File,
+}
+
+enum Output {
+    File(File),
+    /// Our end, read at the end of the process: it holds all there can be.
+    Stream(File),
+}
+
+impl Output {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Output::File(file) => written(file),
+            Output::Stream(mut stream) => {
+                let mut bytes = vec![];
+                std::io::Read::read_to_end(&mut stream, &mut bytes).unwrap();
+                bytes
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Most have ended and are reaped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn socket() -> (File, File) {
+    let ends: (UnixStream, UnixStream) = UnixStream::pair().unwrap();
+    [ends.0, ends.1].map(OwnedFd::from).map(File::from).into()
+}
+
+impl Running {
+    /// Under a filter that sends its listener on the line, if there is one.
+    fn new(
+        arguments: &[&str],
+        (input, stdin): (&[u8], Kind),
+        stdout: Kind,
+        filter: Option<(Option<usize>, &Line)>,
+    ) -> Running {
+        let stdin = match stdin {
+            Kind::File => scratch(input),
+            kind => {
+                let (reader, mut writer) = if kind == Kind::Pipe {
+                    wide_pipe()
+                } else {
+                    socket()
+                };
+                std::io::Write::write_all(&mut writer, input).unwrap();
+                reader
+            }
+        };
+        let (ours, theirs) = match stdout {
+            Kind::File => {
+                let file = scratch(b"");
+                (Output::File(file.try_clone().unwrap()), file)
+            }
+            kind => {
+                let (reader, writer) = if kind == Kind::Pipe {
+                    wide_pipe()
+                } else {
+                    socket()
+                };
+                (Output::Stream(reader), writer)
+            }
+        };
+        let stderr = scratch(b"");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        command
+            .args(arguments)
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::from(stdin))
+            .stdout(Stdio::from(theirs))
+            .stderr(Stdio::from(stderr.try_clone().unwrap()));
+        let filter = filter.map(|(call, line)| (call, line.end()));
+        let before_exec = move || {
+            // SAFETY: integers. Goes with the test, even one that is killed.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            match filter {
+                Some((call, line)) if !submit(call, line) => {
+                    Err(std::io::Error::from_raw_os_error(libc::ENOSYS))
+                }
+                _ => Ok(()),
+            }
+        };
+        // SAFETY: system calls alone, on memory of its own.
+        unsafe { command.pre_exec(before_exec) };
+        Running {
+            child: command.spawn().unwrap(),
+            stdout: ours,
+            stderr,
+        }
+    }
+
+    fn ended_within(&mut self, limit: Duration) -> bool {
+        let start = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            if start.elapsed() > limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Exit code (negative: the signal), stdout, stderr.
+    fn end(mut self) -> (i32, Vec<u8>, String) {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.child.wait().unwrap();
+        let code = status.code().or(status.signal().map(|signal| -signal));
+        let nothing = scratch(b"");
+        let stdout = std::mem::replace(&mut self.stdout, Output::File(nothing)).bytes();
+        let stderr = self.stderr.try_clone().unwrap();
+        let stderr = String::from_utf8_lossy(&written(stderr)).into_owned();
+        (code.unwrap(), stdout, stderr)
+    }
+}
+
+/// How often each call is made before `main`.
+pub(crate) fn at_start() -> Option<[u64; CALLS.len()]> {
+    let line = Line::new();
+    let filter = Some((None, &line));
+    let running = Running::new(&["--version"], (b"", Kind::File), Kind::File, filter);
+    let mut seen = Supervisor::new(line, None, true)?.serve(crate::HANG);
+    assert_eq!(running.end().0, 0);
+    for (call, count) in CALLS.iter().zip(&mut seen.counts) {
+        if matches!(call.name, "write" | "readv-writev") {
+            *count = 0; // the version itself
+        }
+    }
+    Some(seen.counts)
+}
+
+/// Runs a verb, with a fault or to count its calls.
+pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration) -> Option<Run> {
+    let mut wrong = vec![];
+    let path = path.to_str().unwrap();
+    let limit = format!("{}ms", limit.as_millis());
+    let healthy = |arguments: &[&str], input: &[u8]| {
+        Running::new(arguments, (input, Kind::File), Kind::File, None)
+    };
+    let mut peer = match verb {
+        Verb::Send(_) => Some(healthy(
+            &Verb::Recv(Kind::File).arguments(path, &limit),
+            b"",
+        )),
+        Verb::Recv(_) => {
+            let sender = Verb::Send(Kind::File).arguments(path, &limit);
+            Some(healthy(&sender, &bytes()))
+        }
+        Verb::Fetch | Verb::List | Verb::Remove | Verb::RemoveStale => {
+            let arguments = Verb::Keep.arguments(path, "60s");
+            assert_eq!(healthy(&arguments, &kept()).end().0, 0);
+            None
+        }
+        Verb::Keep | Verb::Demo => None,
+    };
+    let line = Line::new();
+    let (stdin, stdout) = match verb {
+        Verb::Send(kind) => (kind, Kind::File),
+        Verb::Recv(kind) => (Kind::File, kind),
+        _ => (Kind::File, Kind::File),
+    };
+    let filter = Some((fault.map(|fault| fault.call), &line));
+    let arguments = verb.arguments(path, &limit);
+    let mut target = Running::new(&arguments, (&verb.input(), stdin), stdout, filter);
+    let seen = Supervisor::new(line, fault, true)?.serve(crate::HANG);
+    if seen.hung {
+        wrong.push("hangs".to_owned());
+        let _ = target.child.kill();
+    }
+    if peer
+        .as_mut()
+        .is_some_and(|peer| !peer.ended_within(crate::HANG))
+    {
+        wrong.push("the healthy side hangs".to_owned());
+        let _ = peer.as_mut().unwrap().child.kill();
+    }
+    let (code, stdout, stderr) = target.end();
+    wrong.extend(is_no_end(code, &stderr, &seen));
+    let peer = peer.map(Running::end);
+    let done = code == 0;
+    // That there is no ring, or none of ours.
+    let told = fault.is_some_and(denies);
+    match (verb, &peer) {
+        (Verb::Send(_), Some((peer, received, error))) => {
+            if *peer == 0 && *received != bytes() {
+                wrong.push("the healthy receiver ends well without all bytes".to_owned());
+            }
+            if done && *peer != 0 {
+                wrong.push(format!("exit 0, and the healthy receiver says: {error}"));
+            }
+        }
+        (Verb::Recv(_), _) if done && stdout != bytes() => {
+            wrong.push("exit 0 without all bytes".to_owned());
+        }
+        (Verb::Keep | Verb::Fetch, _) => {
+            let arguments = Verb::Fetch.arguments(path, "50ms");
+            let (_, rest, _) = healthy(&arguments, b"").end();
+            let all = [&stdout[..], &rest].concat();
+            let may_be_less = verb == Verb::Keep && !done;
+            if !(all == kept() || may_be_less && kept().starts_with(&all)) {
+                let (out, rest) = (stdout.len(), rest.len());
+                wrong.push(format!("{out} bytes came out, and {rest} were left"));
+            }
+            if verb == Verb::Fetch && done && stdout != kept() {
+                wrong.push("exit 0 without all bytes".to_owned());
+            }
+        }
+        (Verb::Demo, _) if done => {
+            let shown = String::from_utf8_lossy(&stdout);
+            if !shown.contains("every byte verified") || !shown.contains("pipe") {
+                wrong.push(format!("exit 0, and shows: {shown}"));
+            }
+        }
+        (Verb::List, _) if done && !told && !String::from_utf8_lossy(&stdout).contains("4096") => {
+            wrong.push("exit 0 without the ring".to_owned());
+        }
+        (Verb::Remove, _) if done && !told && shmpipe::remove_path(path, 1, true).is_ok() => {
+            wrong.push("exit 0, and the ring is there".to_owned());
+        }
+        _ => {}
+    }
+    Some(Run {
+        seen,
+        wrong,
+        done,
+        said: format!("exit {code}: {}", stderr.trim_end()),
+    })
+}
+
+/// What is wrong with how a command ended, whatever it did.
+fn is_no_end(code: i32, stderr: &str, seen: &Seen) -> Option<String> {
+    let of_memory = stderr.contains("memory allocation of");
+    if stderr.contains("panicked") {
+        return Some(format!("panics: {stderr}"));
+    }
+    match code {
+        0 | 1 | 3..=7 => {}
+        // What Rust does where there is no memory.
+        _ if of_memory && -code == libc::SIGABRT => return None,
+        _ if seen.hung => return None,
+        _ => return Some(format!("ends by {code}: {stderr}")),
+    }
+    let lines = stderr.lines().count();
+    let may_be_mute = seen
+        .failed
+        .iter()
+        .any(|(number, _)| [libc::SYS_write, libc::SYS_writev].contains(number));
+    (code != 0 && lines != 1 && !may_be_mute).then(|| format!("exit {code} with: {stderr}"))
+}
