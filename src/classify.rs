@@ -1,11 +1,13 @@
 //! What a segment is to us: the one place that decides it. Doubt counts as in
 //! use.
 
+use std::mem::offset_of;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::error::{Incompatible, OpenError, Place};
-use crate::layout::{Geometry, Header, LINE, MIN_RING_OFFSET, ring_offset};
+use crate::identity::{Geometry, VERSION};
+use crate::layout::{Header, LINE, MIN_RING_OFFSET, ring_offset};
 use crate::peer::{Liveness, Process, Watch, effective_uid};
 use crate::region::shm;
 use crate::roles::Holder;
@@ -96,10 +98,13 @@ pub(crate) enum Class {
     },
     /// Not a ring that this build can use.
     Foreign(Incompatible),
+    /// A ring of this earlier layout version, which this build does not know.
+    OtherVersion(u32),
     /// The ring of another file.
     Collision {
         owner: (u64, u64),
         asked: (u64, u64),
+        earlier: Option<Duration>,
     },
     /// Being made by a process that may live.
     Newborn,
@@ -182,6 +187,7 @@ pub(crate) fn classify(
         alone,
         creator: stat.creator_pid,
         len: looked.len(),
+        age: stat.age(),
         // Nobody had it attached then, nobody has come and gone since, and the id
         // has not passed to another segment.
         untouched: was_untouched && alone && same(&stat) == before,
@@ -201,6 +207,7 @@ struct Facts {
     alone: bool,
     creator: i32,
     len: usize,
+    age: Duration,
     /// Whether nobody ever touched a page of it before this look.
     untouched: bool,
 }
@@ -265,7 +272,7 @@ fn class_by_header(
         // Its magic makes it ours; without one, nothing in it may be anybody's.
         let checked = match image.magic {
             0 => usize::MAX,
-            _ => size_of::<Header>() - LINE,
+            _ => offset_of!(Header, path) - LINE, // the path is stored before the state
         };
         if !is_stillborn(facts) {
             return Class::Newborn;
@@ -280,6 +287,9 @@ fn class_by_header(
     }
     let geometry = match Geometry::of_segment(&image, facts.len) {
         Ok(geometry) => geometry,
+        Err(Incompatible::Version { found, .. }) if (1..VERSION).contains(&found) => {
+            return Class::OtherVersion(found);
+        }
         Err(reason) => return Class::Foreign(reason),
     };
     if let Some(file) = expected.file
@@ -288,6 +298,7 @@ fn class_by_header(
         return Class::Collision {
             owner: (geometry.device, geometry.inode),
             asked: (file.dev, file.ino),
+            earlier: geometry.is_of_earlier(file).then_some(facts.age),
         };
     }
     if geometry.kind == Kind::Anonymous && !expected.marked {
@@ -350,11 +361,23 @@ impl Class {
                 most: u32::from(most.bits()),
             },
             Class::Foreign(reason) => OpenError::not_a_ring(id, *reason),
-            &Class::Collision { owner, asked } => OpenError::KeyCollision {
+            &Class::OtherVersion(found) => OpenError::not_a_ring(
+                id,
+                Incompatible::Version {
+                    found,
+                    supported: VERSION,
+                },
+            ),
+            &Class::Collision {
+                owner,
+                asked,
+                earlier,
+            } => OpenError::KeyCollision {
                 at,
                 id,
                 owner,
                 asked,
+                earlier,
             },
             _ => return None,
         })

@@ -1,5 +1,6 @@
 //! The reading end.
 
+mod leave;
 mod settings;
 
 use std::cell::Cell;
@@ -8,10 +9,13 @@ use std::io::{self, IoSliceMut};
 use std::marker::PhantomData;
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
+
 use crate::copy::INLINE;
 use crate::deadline::is_past;
 use crate::endpoint::{Blocked, Endpoint, Short};
-use crate::error::{Broken, Bytes, CloseError, OpenError, Partial, PeekError, Stop, TryReadError};
+use crate::error::{Broken, Bytes, OpenError, Partial, PeekError, Stop, TryReadError};
+use crate::marks::Ending;
 use crate::options::Options;
 use crate::pace::Pacer;
 use crate::region::Region;
@@ -19,7 +23,6 @@ use crate::region::mapped::MappedRegion;
 use crate::ring::{Departure, PUBLICATION, Reader, Readiness};
 use crate::roles::Claim;
 use crate::state::Role;
-use crate::sync::Ordering;
 use crate::wait::Spinning;
 
 /// The end of a ring that bytes are read from.
@@ -27,11 +30,13 @@ use crate::wait::Spinning;
 /// [`io::Read`] blocks while the ring is empty; [`try_read`](Self::try_read)
 /// never does. A producer that finished leaves its bytes to be read, then the
 /// end of the stream, `Ok(0)`. One that broke the stream off, or died, leaves
-/// them too, but then comes an error: a stream cut short never looks like a
-/// whole one.
+/// them too, but then comes an error. A producer that gives up by dropping its
+/// handle has finished, unless [`Options::abort_on_drop`] says otherwise.
 ///
 /// Dropping the consumer closes the ring: the producer's writes fail with
-/// [`Broken::ConsumerClosed`], an [`io::ErrorKind::BrokenPipe`].
+/// [`Broken::ConsumerClosed`], an [`io::ErrorKind::BrokenPipe`]. In a ring that
+/// [persists](Options::persistent) they wait for the next consumer, and a drop
+/// acknowledges the end of a stream that was read.
 ///
 /// It is no [`io::BufRead`]: that would lend out the ring's memory as a slice,
 /// which the peer may be writing. [`std::io::BufReader`] around it is one, with
@@ -71,9 +76,12 @@ use crate::wait::Spinning;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Consumer {
-    reader: Reader<MappedRegion>,
+    /// On lines of its own: the handle of another thread may lie beside it.
+    reader: CachePadded<Reader<MappedRegion>>,
     end: Endpoint,
     pacer: Pacer,
+    /// Whether a reading call has returned the end of this stream.
+    was_given_the_end: bool,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -93,24 +101,18 @@ impl Consumer {
         options: &Options,
         handed_over: bool,
     ) -> Result<Consumer, OpenError> {
-        // With a persistent ring, an end of stream that an earlier consumer
-        // was given and left with is not given again.
-        let forgotten = if region.geometry().kind.persists() {
-            let consumer = region.header().side(Role::Consumer);
-            consumer.signals.acknowledged.load(Ordering::Relaxed) // as left before our claim, P6
-        } else {
-            0
-        };
+        let persists = region.geometry().kind.persists();
         let mut end = Endpoint::new(region.clone(), claim, options, handed_over);
-        match Reader::new(region, forgotten) {
+        match Reader::new(region, persists) {
             Ok(reader) => Ok(Consumer {
-                reader,
+                reader: CachePadded::new(reader),
                 end,
+                was_given_the_end: false,
                 pacer: Pacer::new(options.pace),
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
-                end.leave(Departure::Aborted);
+                end.leave(Departure::Aborted, || ());
                 Err(corruption.into())
             }
         }
@@ -265,8 +267,13 @@ impl Consumer {
         match self.reader.readiness(1) {
             Ok(Readiness::Ready) => Ok(1),
             Ok(Readiness::Empty) => Err(TryReadError::Empty),
-            Ok(Readiness::Finished) => Ok(0),
-            Ok(Readiness::Aborted) => Err(Broken::ProducerAborted.into()),
+            Ok(Readiness::Ended(ending)) => {
+                self.was_given_the_end = true;
+                match why_broken(ending) {
+                    None => Ok(0),
+                    Some(broken) => Err(broken.into()),
+                }
+            }
             Err(corruption) => Err(self.end.latch(corruption.into()).into()),
         }
     }
@@ -378,7 +385,10 @@ impl Consumer {
             return Ok(());
         }
         match self.known(len)? {
-            0 => self.wait_for_bytes(1, deadline)?,
+            0 => match self.wait_for_bytes(1, deadline) {
+                Err(Blocked::TimedOut) => return Ok(()), // the caller looks once more
+                waited => waited?,
+            },
             found => self.end.went_on(found as u64),
         }
         let found = self.reader.known();
@@ -390,7 +400,8 @@ impl Consumer {
                 .gather(found, capacity, || reader.available(u64::MAX));
             gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
             let alone = self.pacer.finds_nothing_more();
-            self.reader.note(self.reader.known(), alone);
+            let known = self.reader.known();
+            self.reader.note(known, alone);
         }
         Ok(())
     }
@@ -515,13 +526,25 @@ impl Consumer {
         Ok(())
     }
 
+    /// For a reading call that was refused by `error`: nothing, if that is the end
+    /// of a whole stream. Notes that the end was given, however the stream ended.
+    pub(crate) fn end_or(&mut self, error: PeekError) -> io::Result<()> {
+        self.was_given_the_end |= self.reader.at_the_end().is_some();
+        match error {
+            PeekError::Ended { .. } => Ok(()),
+            error => Err(error.into()),
+        }
+    }
+
     /// What ends a call after its deadline, all that it found being read: what
     /// has come since is left there, or a peer that dribbles would prolong it.
     fn why_no_more(&mut self) -> Stop {
         match self.readiness(1) {
             Ok(Readiness::Ready | Readiness::Empty) => Stop::TimedOut,
-            Ok(Readiness::Finished) => Stop::Ended,
-            Ok(Readiness::Aborted) => Stop::Broken(Broken::ProducerAborted),
+            Ok(Readiness::Ended(ending)) => {
+                self.was_given_the_end |= self.reader.at_the_end().is_some();
+                why_broken(ending).map_or(Stop::Ended, Stop::Broken)
+            }
             Err(broken) => Stop::Broken(broken),
         }
     }
@@ -595,67 +618,6 @@ impl Consumer {
         self.end.usable()?;
         self.known(self.capacity())
     }
-
-    /// Closes the ring: the producer's writes fail from here on.
-    ///
-    /// # Errors
-    ///
-    /// [`CloseError::Broken`] when the handle was closed before, or inherited
-    /// by fork.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::{Broken, TryWriteError};
-    ///
-    /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// consumer.close()?;
-    /// let closed = Err(TryWriteError::Broken(Broken::ConsumerClosed));
-    /// assert_eq!(producer.try_write(b"x"), closed);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn close(&mut self) -> Result<(), CloseError> {
-        self.end.usable()?;
-        self.leave();
-        Ok(())
-    }
-
-    fn leave(&mut self) {
-        if self.end.usable().is_ok() {
-            self.reader.acknowledge_end();
-        }
-        self.end.leave(Departure::Finished);
-    }
-
-    /// Asks the kernel whether the producer lives: two system calls. What it
-    /// has published can be read even if it does not.
-    ///
-    /// A producer that is not there yet, or that finished, is no error. `Ok`
-    /// may be out of date at once, and is said of whoever cannot be proven to
-    /// be dead; an error is proof.
-    ///
-    /// # Errors
-    ///
-    /// [`Broken::Died`], [`Broken::NeverCame`], or what makes the handle
-    /// unusable.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, mut consumer) = shmpipe::pair()?;
-    /// consumer.check_peer()?; // nothing speaks against it
-    /// drop(producer);
-    /// consumer.check_peer()?; // it finished
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn check_peer(&mut self) -> Result<(), Broken> {
-        self.end.usable()?;
-        match self.reader.peer_departure() {
-            Ok(Departure::Open) => self.end.peer_verdict(),
-            Ok(_) => Ok(()),
-            Err(corruption) => Err(self.end.latch(corruption.into())),
-        }
-    }
 }
 
 impl io::Read for Consumer {
@@ -681,11 +643,10 @@ impl io::Read for Consumer {
         let deadline = self.end.deadline();
         match self.wait_to_peek(len.min(1), deadline) {
             Ok(()) => {}
-            Err(PeekError::Ended { .. }) => return Ok(0),
             Err(PeekError::TimedOut { .. }) => {
                 return Err(self.end.timed_out(self.end.timeout()));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return self.end_or(error).map(|()| 0),
         }
         let available = self.known(len)?;
         let mut read = 0;
@@ -702,9 +663,15 @@ impl io::Read for Consumer {
     }
 }
 
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        self.leave();
+/// The error that an ending is to a reader; none for a whole stream.
+pub(crate) fn why_broken(ending: Ending) -> Option<Broken> {
+    match ending {
+        Ending::Finished => None,
+        Ending::Aborted => Some(Broken::ProducerAborted),
+        Ending::Died(pid) => Some(Broken::Died {
+            role: Role::Producer,
+            pid,
+        }),
     }
 }
 

@@ -36,6 +36,11 @@ pub(crate) struct Endpoint {
     latched: Option<Broken>,
     /// Whether the id was given to a process that may come at any time.
     handed_over: Cell<bool>,
+    /// Whether a peer that died ends the waits of this side. Else another one
+    /// is waited for.
+    needs_peer: bool,
+    /// Whether a drop breaks off, in place of finishing.
+    aborts_on_drop: bool,
     timeout: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
     effort: Effort,
@@ -52,6 +57,7 @@ pub(crate) struct Vigil {
     region: MappedRegion,
     claim: Claim,
     handed_over: bool,
+    needs_peer: bool,
     cancel: Option<Arc<AtomicBool>>,
     watch: PeerWatch,
 }
@@ -74,7 +80,8 @@ impl Vigil {
             .check(&self.region, &self.claim, self.handed_over);
         match verdict {
             Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
-            Ok(Verdict::Dead { .. } | Verdict::NeverCame) | Err(_) => true,
+            Ok(Verdict::Dead { .. } | Verdict::NeverCame) => self.needs_peer,
+            Err(_) => true,
         }
     }
 }
@@ -152,6 +159,8 @@ impl Endpoint {
         options: &Options,
         handed_over: bool,
     ) -> Endpoint {
+        let kind = region.geometry().kind;
+        let needs_peer = claim.role == Role::Consumer || options.needs_consumer(kind);
         let effort = Effort::with_barriers();
         effort.promise(&region.header().side(claim.role).signals);
         let epoch = Epoch::current();
@@ -163,6 +172,8 @@ impl Endpoint {
             watch: PeerWatch::default(),
             latched: None,
             handed_over: Cell::new(handed_over),
+            needs_peer,
+            aborts_on_drop: options.abort_on_drop,
             timeout: options.timeout,
             cancel: options.cancel.clone(),
             effort,
@@ -461,7 +472,10 @@ impl Endpoint {
         if deadline::is_set(self.cancel.as_ref()) {
             return Err(Broken::Cancelled.into());
         }
-        self.peer(watch).map_err(Blocked::Broken)
+        match self.peer(watch) {
+            Err(Broken::Died { .. } | Broken::NeverCame { .. }) if !self.needs_peer => Ok(()),
+            verdict => verdict.map_err(Blocked::Broken),
+        }
     }
 
     /// For an async wait, which goes on while no call is in progress: what its
@@ -473,6 +487,7 @@ impl Endpoint {
             region: self.region.clone(),
             claim: self.claim.clone(),
             handed_over: self.handed_over.get(),
+            needs_peer: self.needs_peer,
             cancel: self.cancel.clone(),
             watch: std::mem::take(&mut self.watch),
         }
@@ -551,15 +566,57 @@ impl Endpoint {
         roles::occupant(header, roles::state(header), self.claim.role.peer())
     }
 
+    /// Whether a drop breaks off, in place of finishing.
+    pub(crate) fn aborts_on_drop(&self) -> bool {
+        self.aborts_on_drop || std::thread::panicking()
+    }
+
+    pub(crate) fn set_abort_on_drop(&mut self, abort: bool) {
+        self.aborts_on_drop = abort;
+    }
+
+    /// Waits until somebody has the other role, or has had it since this call
+    /// began; or until `ready` says that this is as good.
+    pub(crate) fn await_peer(
+        &mut self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> Result<bool, Blocked>,
+    ) -> Result<(), Blocked> {
+        let role = self.claim.role.peer();
+        let region = self.region.clone();
+        let persists = region.geometry().kind.persists();
+        let claims = || {
+            let side = region.header().side(role);
+            side.signals.claims.load(Ordering::Relaxed) // compared only
+        };
+        // Where nobody follows, it is enough to have come.
+        let before = if persists { claims() } else { 0 };
+        match self.peer_verdict() {
+            Ok(()) if roles::state(region.header()).tenure(role) == Some(Tenure::Held) => {
+                return Ok(());
+            }
+            Err(Broken::Died { .. } | Broken::NeverCame { .. }) if persists => {}
+            verdict => verdict.map_err(|broken| self.latch(broken))?,
+        }
+        let needed = std::mem::replace(&mut self.needs_peer, !persists);
+        // No position ends this wait.
+        let waited = self.wait(u64::MAX, deadline, || {
+            Ok((claims() != before || ready()?).then_some(()))
+        });
+        self.needs_peer = needed;
+        waited
+    }
+
     /// Leaves the ring. Nothing happens the second time, or in a process that
-    /// only inherited the handle.
-    pub(crate) fn leave(&mut self, departure: Departure) -> Left {
+    /// only inherited the handle. Calls `last_act` while the role is still held.
+    pub(crate) fn leave(&mut self, departure: Departure, last_act: impl FnOnce()) -> Left {
         if !self.epoch.is_current() || self.latched == Some(Broken::Closed) {
             return Left::InOrder;
         }
         self.give_up(Broken::Closed);
         let kind = self.region.geometry().kind;
-        let Some((before, _)) = roles::leave(&self.region, kind, &self.claim, departure) else {
+        let left = roles::leave(&self.region, kind, &self.claim, departure, last_act);
+        let Some((before, _)) = left else {
             return Left::InOrder;
         };
         if kind != Kind::Named {

@@ -18,7 +18,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-pub use amount::{Partial, PeekError, ReserveError, Stop};
+pub use amount::{NextStreamError, Partial, PeekError, ReserveError, Stop};
 pub use memory::MemoryError;
 pub use open::{Incompatible, OpenError};
 pub use place::Place;
@@ -57,6 +57,13 @@ pub enum Rule {
     /// The owner word of this handle's own role, or what the life-cycle word
     /// says of the role, was overwritten; the numbers are the words.
     OwnRole,
+    /// More ends of streams than there are places for are not acknowledged, or
+    /// fewer were made than acknowledged.
+    MarkCount,
+    /// The end of a stream lies outside the bytes that are there.
+    MarkOutOfRange,
+    /// The end of a stream says something that no producer writes.
+    MarkEnding,
 }
 
 impl Rule {
@@ -66,9 +73,12 @@ impl Rule {
             Rule::TailMovedBack => "tail moved back behind",
             Rule::HeadOutOfRange => "head is out of range of tail",
             Rule::HeadMovedBack => "head moved back behind",
-            Rule::ClosedWord => "closed word is unknown, more than",
+            Rule::ClosedWord => "closed word is unknown, not like",
             Rule::StateWord => "life-cycle word is unknown, not like",
             Rule::OwnRole => "own role was overwritten, was",
+            Rule::MarkCount => "count of ends does not fit those acknowledged",
+            Rule::MarkOutOfRange => "end of a stream is out of range of tail",
+            Rule::MarkEnding => "ending of a stream is unknown, more than",
         }
     }
 }

@@ -12,7 +12,6 @@ use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
 use crate::consumer::Consumer;
-use crate::error::PeekError;
 use crate::error::{Bytes, timed_out};
 use crate::producer::Producer;
 use crate::region::Region;
@@ -252,8 +251,7 @@ impl Consumer {
     fn await_bytes(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<bool> {
         match self.wait_to_peek(most.min(1), deadline) {
             Ok(()) => Ok(true),
-            Err(PeekError::Ended { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => self.end_or(error).map(|()| false),
         }
     }
 

@@ -17,6 +17,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +94,10 @@ impl KeyFile {
         &self.path
     }
 
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        self.path.as_os_str().as_bytes()
+    }
+
     /// What an error calls it.
     pub(crate) fn place(&self) -> Place {
         Place::file(&self.path, self.identity.project)
@@ -108,8 +113,7 @@ impl KeyFile {
 
     /// Whether the path still leads to this file.
     pub(crate) fn is_current(&self) -> bool {
-        std::fs::metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.identity.dev, self.identity.ino))
+        FileIdentity::at(&self.path, self.identity.project).is_ok_and(|it| it == self.identity)
     }
 
     /// Takes the lock of the path.

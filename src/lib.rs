@@ -98,9 +98,11 @@ mod futex;
 mod futex;
 mod grant;
 mod held;
+mod identity;
 mod keyfile;
 mod layout;
 mod lifecycle;
+mod marks;
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model;
@@ -129,8 +131,8 @@ mod wait;
 
 pub use consumer::Consumer;
 pub use error::{
-    Broken, CloseError, Corruption, Incompatible, MemoryError, OpenError, Partial, PeekError,
-    Place, ReserveError, Rule, Stop, TryReadError, TryWriteError,
+    Broken, CloseError, Corruption, Incompatible, MemoryError, NextStreamError, OpenError, Partial,
+    PeekError, Place, ReserveError, Rule, Stop, TryReadError, TryWriteError,
 };
 pub use grant::{ReadGrant, WriteGrant};
 pub use monitor::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};

@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 use crate::classify::{Class, Expected, Found, classify};
 use crate::deadline::{self, Deadline};
 use crate::error::{Incompatible, MemoryError, OpenError, Place};
+use crate::identity::{EXPLICIT_CAPACITY, Geometry, UNWAITED};
 use crate::keyfile::KeyFile;
-use crate::layout::{EXPLICIT_CAPACITY, Geometry, UNWAITED, ring_offset};
+use crate::layout::ring_offset;
+use crate::marks::{self, NoPlace};
 use crate::options::Options;
 use crate::random::random;
 use crate::region::Region;
@@ -99,7 +101,7 @@ pub(crate) fn create_anonymous(options: &Options) -> Result<MappedRegion, OpenEr
         Err(_) => remove_if_own(id, geometry.ring_end()),
     };
     step!(Unkeyed);
-    let region = MappedRegion::format(view?, geometry);
+    let region = MappedRegion::format(view?, geometry, &[]);
     removed?;
     publish(&region);
     Ok(region)
@@ -252,10 +254,19 @@ fn join(
                 if options.prefault {
                     deadline.without(|| region.populate())?;
                 }
-                let claimed = take(&region, role, region.views(), deadline.at_most(HALF_DONE));
+                let claimed = take(
+                    &region,
+                    role,
+                    region.views(),
+                    options,
+                    deadline.at_most(HALF_DONE),
+                );
                 drop(lock);
                 match claimed {
                     Err(OpenError::Removed { .. }) => continue,
+                    Err(OpenError::TooManyEnds { unread, .. }) => {
+                        await_places(&region, deadline, unread)?;
+                    }
                     claimed => return Ok((region, claimed?)),
                 }
             }
@@ -329,9 +340,16 @@ fn create_named(
         }
     };
     step!(Attached);
-    let region = MappedRegion::format(view, geometry);
+    let path = name.file().map_or(&[][..], KeyFile::path_bytes);
+    let region = MappedRegion::format(view, geometry, path);
     publish(&region);
-    let claim = take(&region, role, region.views(), deadline.at_most(HALF_DONE))?;
+    let claim = take(
+        &region,
+        role,
+        region.views(),
+        options,
+        deadline.at_most(HALF_DONE),
+    )?;
     Ok((region, claim))
 }
 
@@ -348,7 +366,7 @@ fn populate_own(
         return Ok(());
     };
     let kind = region.geometry().kind;
-    let left = roles::leave(region, kind, claim, Departure::Aborted);
+    let left = roles::leave(region, kind, claim, Departure::Aborted, || ());
     let is_unused = match left {
         // A named one went with its only side; one that persists stays until it
         // is told to go.
@@ -371,8 +389,44 @@ pub(crate) fn publish(region: &impl Region) {
     step!(Published);
 }
 
+/// Waits until a producer finds places for the ends of its streams.
+fn await_places(
+    region: &MappedRegion,
+    deadline: &Deadline,
+    mut unread: u64,
+) -> Result<(), OpenError> {
+    let header = region.header();
+    loop {
+        match deadline.check("") {
+            Err(OpenError::TimedOut { .. }) => return Err(too_many_ends(region, unread)),
+            checked => checked?,
+        }
+        let prepared = marks::prepare_wait(header);
+        match marks::check_places(header) {
+            Err(NoPlace::TooMany(now)) => unread = now,
+            // Somebody else may have the role, and leave ends that are acknowledged
+            // between the two looks: whoever has it judges, which is the claim.
+            Ok(()) | Err(NoPlace::Corrupt(_)) => return Ok(()),
+        }
+        let now = Instant::now();
+        let left = deadline.at().map(|at| at.saturating_duration_since(now));
+        marks::wait(
+            header,
+            prepared,
+            left.unwrap_or(wait::SLICE).min(wait::SLICE),
+        );
+    }
+}
+
+fn too_many_ends(region: &MappedRegion, unread: u64) -> OpenError {
+    OpenError::TooManyEnds {
+        at: Place::segment(region.id()).with_role(Role::Producer),
+        unread,
+    }
+}
+
 /// Claims `role` of a ring that no path's lock is held for. Has its pages be
-/// there first, where that was asked for.
+/// there first, where that was asked for, and waits for places if need be.
 pub(crate) fn claim(
     region: &MappedRegion,
     role: Role,
@@ -382,8 +436,14 @@ pub(crate) fn claim(
     if options.prefault {
         region.populate()?;
     }
-    let patience = options.timeout.unwrap_or(HALF_DONE).min(HALF_DONE);
-    take(region, role, views, Instant::now() + patience)
+    let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
+    loop {
+        let patience = options.timeout.unwrap_or(HALF_DONE).min(HALF_DONE);
+        match take(region, role, views, options, Instant::now() + patience) {
+            Err(OpenError::TooManyEnds { unread, .. }) => await_places(region, &deadline, unread)?,
+            taken => return taken,
+        }
+    }
 }
 
 /// Claims `role`; a ring that is thereby paired is removed from its key, and
@@ -392,12 +452,15 @@ fn take(
     region: &MappedRegion,
     role: Role,
     views: u32,
+    options: &Options,
     latest: Instant,
 ) -> Result<Claim, OpenError> {
     let claim = loop {
-        match roles::claim(region, role, views) {
+        match roles::claim(region, role, views, options.resume) {
             Ok(claim) => break claim,
             Err(Denied::Gone) => return Err(gone(region)),
+            Err(Denied::TooManyEnds { unread }) => return Err(too_many_ends(region, unread)),
+            Err(Denied::Corrupt(corruption)) => return Err(corruption.into()),
             // Somebody is half way through leaving, through a claim, or through
             // saying that the holder is dead.
             Err(Denied::Taken { .. })
@@ -419,8 +482,9 @@ fn take(
             unkey(region)?;
         }
         step!(KeyRemoved);
-        wait::wake_always(&region.header().side(role.peer()).signals);
     }
+    // A side may wait for whoever comes.
+    wait::wake_always(&region.header().side(role.peer()).signals);
     Ok(claim)
 }
 

@@ -12,6 +12,7 @@
 
 pub mod echo;
 pub mod life;
+pub mod marks;
 pub mod ring;
 pub mod roles;
 pub mod wait;
@@ -19,10 +20,11 @@ pub mod wait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::layout::KNOWS_INLINE;
 use crate::peer::Process;
 use crate::region::heap::HeapRegion;
 use crate::ring::Departure;
-use crate::roles::{Claim, Denied, claim_as};
+use crate::roles::{Claim, Claimer, Denied, claim_as};
 use crate::state::{Kind, Role, State};
 use crate::wait::Effort;
 
@@ -56,6 +58,16 @@ fn process(pid: u32) -> Process {
     }
 }
 
+/// The same, who begins a stream.
+fn claimer(pid: u32) -> Claimer {
+    Claimer {
+        process: process(pid),
+        capabilities: KNOWS_INLINE,
+        views: 2,
+        resumes: false,
+    }
+}
+
 /// A ring that is ready, as its creator leaves it.
 fn ready(capacity: usize, position: u64) -> HeapRegion {
     let region = HeapRegion::new(capacity, position);
@@ -65,7 +77,7 @@ fn ready(capacity: usize, position: u64) -> HeapRegion {
 
 /// Claims a role whose last holder, if there is one, lives.
 fn claim(region: &HeapRegion, kind: Kind, role: Role, pid: u32) -> Result<Claim, Denied> {
-    claim_as(process(pid), region, kind, role, 2, |_| false)
+    claim_as(claimer(pid), region, kind, role, |_| false)
 }
 
 /// A ring, ready and with both roles claimed.
@@ -80,7 +92,7 @@ fn paired(capacity: usize, position: u64) -> (HeapRegion, Claim, Claim) {
 
 /// Leaves a ring that does not persist.
 fn leave(region: &HeapRegion, claim: &Claim, departure: Departure) -> Option<(State, State)> {
-    crate::roles::leave(region, Kind::Named, claim, departure)
+    crate::roles::leave(region, Kind::Named, claim, departure, || ())
 }
 
 /// The last argument of a wait: there is no end of a slice.

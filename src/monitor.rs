@@ -1,14 +1,18 @@
 //! Looking at rings without touching them, and removing them on purpose.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::classify::{Class, Expected, Found, classify, misshapen};
 use crate::deadline::Deadline;
 use crate::error::{Incompatible, OpenError, Place};
+use crate::identity::Geometry;
 use crate::keyfile::KeyFile;
-use crate::layout::{Geometry, Header};
+use crate::layout::Header;
 use crate::lifecycle;
+use crate::marks;
 use crate::position;
 use crate::region::shm;
 use crate::roles::{Occupant, occupant};
@@ -66,7 +70,7 @@ pub enum LifeCycle {
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The segment.
@@ -85,6 +89,16 @@ pub struct Snapshot {
     pub written: u64,
     /// How it comes and goes.
     pub life_cycle: LifeCycle,
+    /// Ends of streams in it that no consumer has acknowledged; see
+    /// [`Options::persistent`](crate::Options::persistent).
+    pub unread_ends: u64,
+    /// Tells this ring from every other one, also from a later one with its id
+    /// or its path.
+    pub nonce: u64,
+    /// The path by which its creator opened it. For people: whoever may write to
+    /// the segment may have changed it, and the file may have moved since. Show
+    /// it escaped.
+    pub path: Option<PathBuf>,
     /// Who writes.
     pub producer: Occupant,
     /// Who reads.
@@ -191,6 +205,7 @@ impl Snapshot {
                 id,
                 owner: (geometry.device, geometry.inode),
                 asked: (file.dev, file.ino),
+                earlier: geometry.is_of_earlier(file).then_some(stat.age()),
             });
         }
         let life_cycle = match geometry.kind {
@@ -201,6 +216,7 @@ impl Snapshot {
             Kind::Placed => return Err(not_a_ring(Incompatible::Kind { found: image.kind })),
         };
         let (fill, written) = positions(header, geometry.capacity);
+        let path = header.load_path();
         let producer = occupant(header, state, Role::Producer);
         let consumer = occupant(header, state, Role::Consumer);
         Ok(Snapshot {
@@ -212,6 +228,9 @@ impl Snapshot {
             fill,
             written,
             life_cycle,
+            unread_ends: marks::unread_ends(header),
+            nonce: geometry.nonce,
+            path: (!path.is_empty()).then(|| PathBuf::from(OsString::from_vec(path))),
             producer,
             consumer,
             producer_sleeps: sleeps(header, Role::Producer, producer),
@@ -252,6 +271,42 @@ impl Snapshot {
             }
         }
         Ok(rings)
+    }
+
+    /// Why rings on this host, which bear the mark of this crate, cannot be
+    /// looked into: each an [`OpenError::NotARing`] that names the segment. They
+    /// were made by builds of other layout versions, or are half made.
+    /// [`remove`] removes them.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not list its segments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for why in shmpipe::Snapshot::unknown()? {
+    ///     println!("{why}");
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn unknown() -> Result<Vec<OpenError>, OpenError> {
+        let is_ours = |error: &OpenError| match error {
+            OpenError::NotARing { reason, .. } => !matches!(
+                reason,
+                Incompatible::NoMagic | Incompatible::TooSmall { .. }
+            ),
+            _ => false,
+        };
+        let mut unknown = Vec::new();
+        for stat in sysv::list()? {
+            match Snapshot::of(stat.id) {
+                Err(OpenError::System(error)) if hides_a_ring(&error) => return Err(error.into()),
+                Err(why) if is_ours(&why) => unknown.push(why),
+                Ok(_) | Err(_) => {} // a ring, gone, or not ours to read
+            }
+        }
+        Ok(unknown)
     }
 }
 
@@ -572,6 +627,9 @@ fn remove_classified(
     match found.class {
         Class::Absent => Err(OpenError::removed(id).into()),
         Class::Newborn => Err(RemoveError::in_use(id, &found)),
+        // What its words say is not known; that nobody has it attached is.
+        Class::OtherVersion(_) if force || found.alone => Ok(lifecycle::remove_if_there(id)?),
+        Class::OtherVersion(_) => Err(RemoveError::in_use(id, &found)),
         Class::Live(_) | Class::Spent if !force && !found.alone => {
             Err(RemoveError::in_use(id, &found))
         }

@@ -13,7 +13,7 @@ use crate::lifecycle::{self, Joined, Name};
 use crate::pace::Pace;
 use crate::pair::Ring;
 use crate::producer::Producer;
-use crate::state::Role;
+use crate::state::{Kind, Role};
 use crate::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::WaitPolicy;
 
@@ -74,6 +74,9 @@ pub struct Options {
     pub(crate) persistent: bool,
     pub(crate) unwaited: bool,
     pub(crate) prefault: bool,
+    pub(crate) resume: bool,
+    pub(crate) abort_on_drop: bool,
+    require_consumer: Option<bool>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<Arc<AtomicBool>>,
     pub(crate) policy: WaitPolicy,
@@ -110,6 +113,9 @@ impl Options {
             persistent: false,
             unwaited: false,
             prefault: false,
+            resume: false,
+            abort_on_drop: false,
+            require_consumer: None,
             timeout: None,
             cancel: None,
             policy: WaitPolicy::default(),
@@ -231,7 +237,38 @@ impl Options {
     }
 
     /// Keeps the segment until it is removed on purpose, so that a reader can
-    /// come long after the writer has gone. Opening waits for nobody.
+    /// come long after the writer has gone. Opening waits for nobody, but for
+    /// places (below).
+    ///
+    /// # Streams and their ends
+    ///
+    /// A ring that persists is a queue of bytes with *ends* in it. Each producer
+    /// begins a stream, unless it [resumes](Options::resume) one. Each stream has
+    /// one end, at its last byte. The consumer gets the ends in order, whoever
+    /// opens when, and each is acknowledged once. The same holds for rings in
+    /// [memory of the caller's](Options::init_in).
+    ///
+    /// | the producer | leaves | the consumer gets, after the last byte |
+    /// |---|---|---|
+    /// | closes, or drops its handle | the end *finished* | `Ok(0)` |
+    /// | aborts, panics, or drops its handle under [`abort_on_drop`](Options::abort_on_drop) | the end *aborted* | [`ProducerAborted`](crate::Broken::ProducerAborted) |
+    /// | died, and another one begins a stream | the end *died* | [`Died`](crate::Broken::Died) |
+    /// | died without a byte, and another one begins a stream | nothing | the next stream |
+    /// | died, and another one resumes | nothing | the bytes that follow |
+    /// | died, and nobody follows | nothing yet | `Died`, from each call that would wait |
+    ///
+    /// | the consumer | does what |
+    /// |---|---|
+    /// | reads, peeks or drains at an end | gets that end again and again; no call returns bytes from behind it |
+    /// | calls [`next_stream`](crate::Consumer::next_stream) | acknowledges the end, and goes on with the next stream |
+    /// | closes, or drops its handle, after a reading call returned the end | acknowledges it |
+    /// | leaves by [`abort`](crate::Consumer::abort), a panic, a drop under `abort_on_drop`, or dies | acknowledges nothing: the next consumer gets that end again |
+    /// | is not there, left or dead | the bytes queue until the ring is full, then the producer waits; see [`require_consumer`](Options::require_consumer) |
+    ///
+    /// There are places for 127 ends that are not acknowledged. A producer
+    /// reserves two when it opens the ring: its own, and that of one who died
+    /// before it. Opening waits for them within its time limit, then fails with
+    /// [`OpenError::TooManyEnds`]; closing never waits.
     ///
     /// # Examples
     ///
@@ -243,10 +280,16 @@ impl Options {
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
     /// options.persistent(true);
-    /// options.producer(&path)?.write_all(b"hello")?; // and the producer is gone
+    /// options.producer(&path)?.write_all(b"one")?; // and the producer is gone
+    /// options.producer(&path)?.write_all(b"two")?;
+    /// let mut consumer = options.consumer(&path)?;
     /// let mut text = String::new();
-    /// options.consumer(&path)?.read_to_string(&mut text)?;
-    /// assert_eq!(text, "hello");
+    /// consumer.read_to_string(&mut text)?;
+    /// assert_eq!(text, "one");
+    /// assert!(consumer.next_stream()?);
+    /// consumer.read_to_string(&mut text)?;
+    /// assert_eq!(text, "onetwo");
+    /// # drop(consumer);
     /// shmpipe::remove_path(&path, 1, false)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
@@ -254,6 +297,102 @@ impl Options {
     pub fn persistent(&mut self, persistent: bool) -> &mut Options {
         self.persistent = persistent;
         self
+    }
+
+    /// Has a producer go on with the stream of one that died, at the exact
+    /// position: [`Producer::stream_position`] says how many bytes of the stream
+    /// are in the ring. Without this, that stream is broken off, and the consumer
+    /// gets [`Died`](crate::Broken::Died) at its last byte.
+    ///
+    /// A stream that was finished or aborted cannot be resumed: a new one begins.
+    /// Has no effect on rings that do not persist, which have one stream each.
+    ///
+    /// # Examples
+    ///
+    /// A writer that a supervisor restarts:
+    ///
+    /// ```
+    /// use std::io::{self, Cursor, Seek, SeekFrom};
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-resume-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let mut source = Cursor::new(b"all of it");
+    /// let mut options = Options::new();
+    /// let mut log = options.persistent(true).resume(true).abort_on_drop(true).producer(&path)?;
+    /// source.seek(SeekFrom::Start(log.stream_position()))?;
+    /// io::copy(&mut source, &mut log)?; // `?` breaks off
+    /// log.close()?; // only this finishes
+    /// # drop(log);
+    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn resume(&mut self, resume: bool) -> &mut Options {
+        self.resume = resume;
+        self
+    }
+
+    /// Has a drop of a handle count as [`Producer::abort`] or
+    /// [`Consumer::abort`]: a producer that is dropped by an early return does
+    /// not look as if its stream were whole, and a consumer that is does not
+    /// acknowledge the end that it was given. Only `close` is orderly then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    ///
+    /// let ring = shmpipe::Options::new().abort_on_drop(true).anonymous()?;
+    /// let (mut producer, mut consumer) = ring.split()?;
+    /// producer.write_all(b"one half")?;
+    /// drop(producer); // as by `?` on the way
+    /// let error = consumer.read_to_end(&mut Vec::new()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn abort_on_drop(&mut self, abort: bool) -> &mut Options {
+        self.abort_on_drop = abort;
+        self
+    }
+
+    /// Whether a producer of a ring that persists fails once its consumer has
+    /// left or died, until the next one comes: with
+    /// [`ConsumerClosed`](crate::Broken::ConsumerClosed) and, in a call that
+    /// waits for room, [`Died`](crate::Broken::Died).
+    ///
+    /// Unless said, `false` for a persistent segment, where bytes queue for the
+    /// next consumer, and `true` in [memory of the caller's](Options::init_in),
+    /// where two parties know each other. Always `true` where no consumer can
+    /// follow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Write};
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-require-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// let mut producer = options.persistent(true).require_consumer(true).producer(&path)?;
+    /// let consumer = options.consumer(&path)?;
+    /// drop(consumer);
+    /// assert_eq!(producer.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    /// # drop(producer);
+    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn require_consumer(&mut self, require: bool) -> &mut Options {
+        self.require_consumer = Some(require);
+        self
+    }
+
+    /// Whether a producer of a ring of this kind fails without its consumer.
+    pub(crate) fn needs_consumer(&self, kind: Kind) -> bool {
+        let unless_said = kind != Kind::Persistent;
+        !kind.persists() || self.require_consumer.unwrap_or(unless_said)
     }
 
     /// Opens at once, whether the other side is there or not. Should it never

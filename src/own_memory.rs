@@ -7,7 +7,8 @@
 use std::ptr::NonNull;
 
 use crate::error::{MemoryError, OpenError, Place};
-use crate::layout::{EXPLICIT_CAPACITY, Geometry, Header, ring_offset};
+use crate::identity::{EXPLICIT_CAPACITY, Geometry};
+use crate::layout::{Header, ring_offset};
 use crate::lifecycle;
 use crate::options::Options;
 use crate::pair::Ring;

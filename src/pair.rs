@@ -137,8 +137,20 @@ impl Ring {
         self.region.key()
     }
 
-    /// What tells this ring from another one with its id.
-    pub(crate) fn nonce(&self) -> u64 {
+    /// A number that tells this ring from every other one, also from a later
+    /// one with its id or its path. Random, and not secret.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let nonce = ring.nonce();
+    /// let (producer, consumer) = ring.split()?;
+    /// assert_eq!((producer.nonce(), consumer.nonce()), (nonce, nonce));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn nonce(&self) -> u64 {
         self.region.geometry().nonce
     }
 

@@ -1,5 +1,6 @@
 //! The writing end.
 
+mod leave;
 mod settings;
 mod write;
 
@@ -8,18 +9,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
+
 use crate::copy::INLINE;
 use crate::deadline::is_past;
-use crate::endpoint::{Blocked, Endpoint, Left, Need, Short};
-use crate::error::{Broken, CloseError, OpenError, Partial, TryWriteError};
+use crate::endpoint::{Blocked, Endpoint, Need, Short};
+use crate::error::{Broken, OpenError, Partial, TryWriteError};
 use crate::options::Options;
 use crate::pace;
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
-use crate::ring::{self, Departure, PUBLICATION, Writer};
+use crate::ring::{self, Departure, Departures, PUBLICATION, Writer};
 use crate::roles::Claim;
-use crate::state::Role;
-use crate::sync::Ordering;
 
 /// Looks that find no more room than before, after which a reader counts as
 /// idle: some more microseconds than a megabyte takes, its longest release. Where
@@ -34,9 +35,10 @@ const IDLE_LOOKS: u32 = 40;
 /// One that sleeps in a full ring is woken once a quarter of it is free, and
 /// finds within about ten milliseconds if less is.
 ///
-/// Dropping the producer finishes the stream, as [`close`](Self::close) does;
-/// dropping it while panicking breaks the stream off, as
-/// [`abort`](Self::abort) does. A process that ends in any other way has died:
+/// Dropping the producer finishes the stream, as [`close`](Self::close) does.
+/// Dropping it while panicking, or under
+/// [`Options::abort_on_drop`](crate::Options::abort_on_drop), breaks the stream
+/// off, as [`abort`](Self::abort) does. A process that ends in any other way has died:
 /// the consumer reads all that was published, then gets an error.
 ///
 /// A producer can be sent to another thread, not shared between two. After a
@@ -64,7 +66,8 @@ const IDLE_LOOKS: u32 = 40;
 /// shared(shmpipe::pair().unwrap().0);
 /// ```
 pub struct Producer {
-    writer: Writer<MappedRegion>,
+    /// On lines of its own: the handle of another thread may lie beside it.
+    writer: CachePadded<Writer<MappedRegion>>,
     end: Endpoint,
     /// Bytes held back before they are published together.
     batch: u64,
@@ -87,24 +90,22 @@ impl Producer {
         options: &Options,
         handed_over: bool,
     ) -> Result<Producer, OpenError> {
-        // With a persistent ring, a consumer that had closed before this
-        // producer came says nothing about the next one.
-        let forgotten = if region.geometry().kind.persists() {
-            let consumer = region.header().side(Role::Consumer);
-            consumer.signals.closed.load(Ordering::Relaxed) // compared only
+        let kind = region.geometry().kind;
+        let departures = if options.needs_consumer(kind) {
+            Departures::End
         } else {
-            0
+            Departures::Pass
         };
         let mut end = Endpoint::new(region.clone(), claim, options, handed_over);
-        match Writer::new(region, forgotten) {
+        match Writer::new(region, kind.persists(), departures) {
             Ok(writer) => Ok(Producer {
-                writer,
+                writer: CachePadded::new(writer),
                 end,
                 batch: options.batch as u64,
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
-                end.leave(Departure::Aborted);
+                end.leave(Departure::Aborted, || ());
                 Err(corruption.into())
             }
         }
@@ -296,9 +297,9 @@ impl Producer {
     /// Whether there is a consumer left to write for.
     #[inline]
     pub(crate) fn check_consumer(&mut self) -> Result<(), Broken> {
-        match self.writer.peer_departure() {
-            Ok(Departure::Open) => Ok(()),
-            Ok(_) => Err(Broken::ConsumerClosed),
+        match self.writer.is_left_alone() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Broken::ConsumerClosed),
             Err(corruption) => Err(self.end.latch(corruption.into())),
         }
     }
@@ -395,7 +396,7 @@ impl Producer {
         let wanted = all_free.wrapping_add(worth_a_wake);
         let writer = &mut self.writer;
         let room = move || {
-            if writer.peer_departure()? != Departure::Open {
+            if writer.is_left_alone()? {
                 return Err(Broken::ConsumerClosed.into());
             }
             Ok(writer.room(u64::MAX)?)
@@ -540,144 +541,6 @@ impl Producer {
             Ok(room) => Ok(room as usize), // at most the capacity
             Err(corruption) => Err(self.end.latch(corruption.into())),
         }
-    }
-
-    /// Finishes the stream: the consumer reads what is left, then the end.
-    /// Waits for nobody but a child that has yet to take its end: see
-    /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer).
-    ///
-    /// # Errors
-    ///
-    /// [`CloseError::NobodyCame`] when the ring was opened without waiting and
-    /// nobody has opened the other end, or when the child did not take it: the
-    /// bytes in it are gone.
-    /// [`CloseError::Broken`] when the handle was closed before, or inherited
-    /// by fork.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::{Broken, TryWriteError};
-    ///
-    /// let (mut producer, _consumer) = shmpipe::pair()?;
-    /// producer.close()?;
-    /// assert_eq!(producer.try_write(b"x"), Err(TryWriteError::Broken(Broken::Closed)));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn close(&mut self) -> Result<(), CloseError> {
-        self.close_until(self.deadline())
-    }
-
-    /// Finishes the stream as [`close`](Self::close) does, and waits until
-    /// `deadline` at most for a child that has yet to take its end.
-    ///
-    /// # Errors
-    ///
-    /// As [`close`](Self::close): [`CloseError::NobodyCame`] counts the bytes
-    /// when the child did not come in time.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::process::Command;
-    /// use std::time::{Duration, Instant};
-    /// use shmpipe::CloseError;
-    ///
-    /// // A child that lives on, and knows nothing of its role.
-    /// let ring = shmpipe::Options::new().anonymous()?;
-    /// let (mut producer, mut child) = ring.spawn_consumer(Command::new("sleep").arg("60"))?;
-    /// producer.try_write(b"abc").unwrap();
-    /// let closed = producer.close_deadline(Instant::now() + Duration::from_millis(20));
-    /// assert_eq!(closed, Err(CloseError::NobodyCame { unread: 3 }));
-    /// child.kill()?;
-    /// child.wait()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn close_deadline(&mut self, deadline: Instant) -> Result<(), CloseError> {
-        self.close_until(Some(deadline))
-    }
-
-    fn close_until(&mut self, deadline: Option<Instant>) -> Result<(), CloseError> {
-        self.end.usable()?;
-        self.publish();
-        let has_come = self.end.await_child(deadline);
-        self.finish(has_come)
-    }
-
-    /// Leaves, all being published. Whoever was to come `has_come`, or never
-    /// will.
-    pub(crate) fn finish(&mut self, has_come: bool) -> Result<(), CloseError> {
-        let unread = self.writer.unread().unwrap_or(0);
-        match self.end.leave(Departure::Finished) {
-            left if unread > 0 && (left == Left::Alone || !has_come) => {
-                Err(CloseError::NobodyCame { unread })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Breaks the stream off: the consumer reads what is left, then gets
-    /// [`Broken::ProducerAborted`]. Nothing happens to a handle that is closed
-    /// or was inherited by fork.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::{ErrorKind, Read, Write};
-    ///
-    /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// producer.write_all(b"one half")?;
-    /// producer.abort();
-    /// let mut bytes = Vec::new();
-    /// let error = consumer.read_to_end(&mut bytes).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
-    /// assert_eq!(bytes, b"one half");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn abort(&mut self) {
-        self.end.leave(Departure::Aborted);
-    }
-
-    /// Asks the kernel whether the consumer lives: two system calls.
-    ///
-    /// A consumer that is not there yet is no error. `Ok` may be out of date at
-    /// once, and is said of whoever cannot be proven to be dead; an error is
-    /// proof.
-    ///
-    /// # Errors
-    ///
-    /// [`Broken::Died`], [`Broken::NeverCame`], [`Broken::ConsumerClosed`], or
-    /// what makes the handle unusable.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::Broken;
-    ///
-    /// let (mut producer, consumer) = shmpipe::pair()?;
-    /// producer.check_peer()?; // nothing speaks against it
-    /// drop(consumer);
-    /// assert_eq!(producer.check_peer(), Err(Broken::ConsumerClosed));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn check_peer(&mut self) -> Result<(), Broken> {
-        self.end.usable()?;
-        self.check_consumer()?;
-        self.end.peer_verdict()
-    }
-}
-
-impl Drop for Producer {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.end.leave(Departure::Aborted);
-            return;
-        }
-        if self.end.usable().is_ok() {
-            self.publish();
-            self.end.await_child(self.deadline());
-        }
-        self.end.leave(Departure::Finished);
     }
 }
 

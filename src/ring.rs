@@ -20,9 +20,13 @@
 //! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
 //! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
 //! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `echo.rs` |
+//! | P8 | count of marks, Release | count of marks, Acquire | the mark, and the tail behind which it lies; see `marks.rs` |
+//! | P9 | acknowledged, Release | acknowledged, Acquire | the consumer has done with the place; see `marks.rs` |
 //!
 //! A reader that finds the ring empty and `closed` set loads `tail` once more
-//! before it believes in the end: by P4 that load sees the last one.
+//! before it believes in the end: by P4 that load sees the last one. In a ring
+//! that outlives its writers, marks say where streams end, and `closed` of the
+//! writer says nothing (`marks.rs`).
 //!
 //! # A peer that lies
 //!
@@ -42,7 +46,7 @@ use crate::state::Role;
 use crate::sync::Ordering;
 
 pub(crate) use reader::{Reader, Readiness};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Departures, Writer};
 
 /// The most that a write publishes, or a read releases, at once, so that the
 /// reader copies out while the writer copies in; where long pieces pay, the most
@@ -69,34 +73,22 @@ pub(crate) enum Departure {
 }
 
 impl Departure {
-    /// The word of a side of this generation; zero while it is open.
-    pub(crate) fn to_word(self, generation: u16) -> u32 {
+    /// The word of the holder of claim number `claim`; zero while it is open.
+    pub(crate) fn to_word(self, claim: u64) -> u64 {
         let how = match self {
             Departure::Open => return 0,
             Departure::Finished => 1,
             Departure::Aborted => 2,
         };
-        u32::from(generation) << 8 | how
+        claim << 8 | how
     }
 
-    /// What a `closed` word says, past a word that no longer counts.
-    ///
-    /// `forgotten` is a `closed` word of the past: with a persistent ring, that
-    /// of a holder before this side came. Zero forgets nothing.
-    #[inline]
-    fn of(word: u32, forgotten: u32) -> Result<Departure, Corruption> {
-        if word == forgotten {
-            return Ok(Departure::Open);
-        }
-        Departure::from_word(word)
-    }
-
-    fn from_word(word: u32) -> Result<Departure, Corruption> {
+    fn from_word(word: u64) -> Result<Departure, Corruption> {
         match word & 0xff {
             0 if word == 0 => Ok(Departure::Open),
-            1 => Ok(Departure::Finished),
-            2 => Ok(Departure::Aborted),
-            _ => Err(Corruption::new(Rule::ClosedWord, u64::from(word), 2)),
+            1 if word > 0xff => Ok(Departure::Finished),
+            2 if word > 0xff => Ok(Departure::Aborted),
+            _ => Err(Corruption::new(Rule::ClosedWord, word, 0x102)),
         }
     }
 }

@@ -5,10 +5,14 @@
 //!
 //! 1. `owner` is swapped from free, or from a holder proven dead, to the
 //!    claimer's own word. This decides between claimers.
-//! 2. The claimer fills the rest of the record, then stores its word in
+//! 2. A producer of a ring that persists looks for places for its marks, and
+//!    frees `owner` if there are none. Unless it resumes, it breaks a dead
+//!    producer's stream off, by a mark (`marks.rs`).
+//! 3. The claim is counted in the side's `claims`.
+//! 4. The claimer fills the rest of the record, then stores its word in
 //!    `complete`: only where both are equal do the other words count.
-//! 3. It clears what the last holder left in the side's line.
-//! 4. The life-cycle word is swapped to say that the role is held.
+//! 5. It clears what the last holder left in the side's line.
+//! 6. The life-cycle word is swapped to say that the role is held.
 //!
 //! Giving up goes the other way: life-cycle word first, `owner` last. A
 //! claimer or leaver that is killed in between leaves an `owner` that can be
@@ -25,7 +29,8 @@
 
 use crate::barrier;
 use crate::error::{Corruption, Rule};
-use crate::layout::{Header, Record};
+use crate::layout::{HEARS_BARRIERS, Header, KNOWS_INLINE, Record, Signals, WAKES};
+use crate::marks::{self, NoPlace};
 use crate::peer::{self, Liveness, Process, Watch};
 use crate::region::Region;
 use crate::region::mapped::MappedRegion;
@@ -67,8 +72,23 @@ pub(crate) fn pid_of(owner: u64) -> u32 {
 pub(crate) struct Claim {
     pub(crate) role: Role,
     pub(crate) generation: u16,
+    /// The number of the claim, by the side's count of claims.
+    number: u64,
     owner: u64,
     views: u32,
+}
+
+/// What a claimer wants, and is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimer {
+    pub(crate) process: Process,
+    /// Bits of `Record::capabilities`.
+    pub(crate) capabilities: u32,
+    /// What the claim adds to the attach count of the segment: nothing when the
+    /// same mapping is counted for the other role already.
+    pub(crate) views: u32,
+    /// Whether a producer goes on with the stream of one that died.
+    pub(crate) resumes: bool,
 }
 
 impl Claim {
@@ -85,6 +105,20 @@ pub(crate) enum Denied {
     Taken { pid: u32 },
     /// The ring takes nobody any more.
     Gone,
+    /// So many ends of streams are not acknowledged that there is no place for
+    /// another producer's.
+    TooManyEnds { unread: u64 },
+    /// What the last holders left cannot be true.
+    Corrupt(Corruption),
+}
+
+impl From<NoPlace> for Denied {
+    fn from(no_place: NoPlace) -> Denied {
+        match no_place {
+            NoPlace::TooMany(unread) => Denied::TooManyEnds { unread },
+            NoPlace::Corrupt(corruption) => Denied::Corrupt(corruption),
+        }
+    }
 }
 
 /// The life-cycle word as it is now.
@@ -112,21 +146,36 @@ pub(crate) fn transition<E>(
     }
 }
 
-/// Claims `role`. `views` is what the mapping adds to the attach count.
-pub(crate) fn claim(region: &MappedRegion, role: Role, views: u32) -> Result<Claim, Denied> {
+/// Claims `role`.
+pub(crate) fn claim(
+    region: &MappedRegion,
+    role: Role,
+    views: u32,
+    resumes: bool,
+) -> Result<Claim, Denied> {
     let kind = region.geometry().kind;
     let is_dead = |found| holder_is_dead(region, role, found);
-    claim_as(Process::claimer(), region, kind, role, views, is_dead)
+    let hears = if barrier::register() {
+        HEARS_BARRIERS
+    } else {
+        0
+    };
+    let claimer = Claimer {
+        process: Process::claimer(),
+        capabilities: WAKES | KNOWS_INLINE | hears,
+        views,
+        resumes,
+    };
+    claim_as(claimer, region, kind, role, is_dead)
 }
 
-/// Claims `role` for the process `me`, in any memory. `is_dead` says whether
-/// the process of an owner word is proven dead.
+/// Claims `role` for a claimer, in any memory. `is_dead` says whether the
+/// process of an owner word is proven dead.
 pub(crate) fn claim_as(
-    me: Process,
+    me: Claimer,
     region: &impl Region,
     kind: Kind,
     role: Role,
-    views: u32,
     is_dead: impl FnOnce(u64) -> bool,
 ) -> Result<Claim, Denied> {
     let header = region.header();
@@ -146,7 +195,7 @@ pub(crate) fn claim_as(
     }
 
     let generation = now.next_generation(role);
-    let owner = owner_word(&me, generation);
+    let owner = owner_word(&me.process, generation);
     record
         .owner
         .compare_exchange(found, owner, Ordering::Acquire, Ordering::Relaxed) // P6
@@ -155,34 +204,41 @@ pub(crate) fn claim_as(
     // While the word is ours nobody else claims the role. One that came and
     // went before has had the generation that the word says.
     if state(header).next_generation(role) != generation {
-        release_owner(record, owner);
+        restore_owner(record, owner, found);
         return Err(Denied::Taken { pid: 0 });
     }
     step!(OwnerTaken);
 
+    if role == Role::Producer && kind.persists() {
+        if let Err(no_place) = marks::check_places(header) {
+            // The record is still the last owner's. Its death is declared: the
+            // next claimer may not be able to prove it.
+            if found != 0 {
+                let _ = transition(header, |state| state.lose(role).ok_or(()));
+            }
+            release_owner(record, owner);
+            return Err(no_place.into());
+        }
+        if !me.resumes {
+            // The last one that could write: the owner word may be that of a
+            // claimer who died.
+            marks::break_off(header, last_holder(record));
+        }
+    }
+    // Release: whoever sees the count sees the mark.
+    let claims = &header.side(role).signals.claims;
+    let number = claims.load(Ordering::Relaxed).wrapping_add(1); // after the last holder's, P6
+    claims.store(number, Ordering::Release); // P6, P8
+    step!(ClaimCounted);
+
     // Release: whoever reads one of the words below finds the owner changed
-    // when it looks again.
+    // when it looks again, and the claim counted.
     fence(Ordering::Release); // P6
-    // Relaxed: published by `complete`.
-    record.start.store(me.start, Ordering::Relaxed); // P6
-    record
-        .pid_namespace
-        .store(me.pid_namespace, Ordering::Relaxed); // P6
-    record
-        .time_namespace
-        .store(me.time_namespace, Ordering::Relaxed); // P6
-    record.views.store(views, Ordering::Relaxed); // P6
+    fill_record(record, &me);
     record.complete.store(owner, Ordering::Release); // P6
     step!(RecordComplete);
 
-    let side = &header.side(role).signals;
-    side.closed.store(0, Ordering::Relaxed); // published by the state word, P6
-    // A promise of the last holder does not bind this one: from the barrier on
-    // nobody reads it any more. Refused, it may cost the first sleep a slice.
-    if side.sleeping.swap(wait::AWAKE, Ordering::Relaxed) == wait::PROMISED {
-        barrier::everywhere(); // P5
-    }
-    side.wants_echo.store(0, Ordering::Relaxed); // a hint
+    clear_signals(&header.side(role).signals);
     step!(SideCleared);
 
     match transition(header, |state| state.claim(role, kind, dead)) {
@@ -191,8 +247,9 @@ pub(crate) fn claim_as(
             Ok(Claim {
                 role,
                 generation: state.generation(role),
+                number,
                 owner,
-                views,
+                views: me.views,
             })
         }
         Err(refusal) => {
@@ -202,20 +259,62 @@ pub(crate) fn claim_as(
     }
 }
 
-fn release_owner(record: &Record, owner: u64) {
-    // A failure means that somebody else wrote it; then it is not ours to free.
+/// The claimer's words of a record, but for the two that say whose it is.
+fn fill_record(record: &Record, me: &Claimer) {
+    let process = &me.process;
+    // Relaxed: published by `complete`.
+    record.start.store(process.start, Ordering::Relaxed); // P6
+    record
+        .pid_namespace
+        .store(process.pid_namespace, Ordering::Relaxed); // P6
+    record
+        .time_namespace
+        .store(process.time_namespace, Ordering::Relaxed); // P6
+    record.views.store(me.views, Ordering::Relaxed); // P6
+    record
+        .capabilities
+        .store(me.capabilities, Ordering::Relaxed); // P6
+}
+
+/// Takes away what the last holder of a role left in its signals.
+fn clear_signals(side: &Signals) {
+    side.closed.store(0, Ordering::Relaxed); // published by the state word, P6
+    // A promise of the last holder does not bind this one: from the barrier on
+    // nobody reads it any more. Refused, it may cost the first sleep a slice.
+    if side.sleeping.swap(wait::AWAKE, Ordering::Relaxed) == wait::PROMISED {
+        barrier::everywhere(); // P5
+    }
+    side.wants_echo.store(0, Ordering::Relaxed); // a hint
+}
+
+/// The process that held the role last, by the record that it left; 0 when
+/// unknown. The owner word may be that of a claimer who died half way.
+fn last_holder(record: &Record) -> u32 {
+    pid_of(record.complete.load(Ordering::Relaxed)) // as the last holder left it, P6
+}
+
+/// Gives a role, which was not had, back to its dead holder `found`, or to
+/// nobody.
+fn restore_owner(record: &Record, owner: u64, found: u64) {
+    // A failure means that somebody else wrote it; then it is not ours to give.
     let _ = record
         .owner
-        .compare_exchange(owner, 0, Ordering::Release, Ordering::Relaxed); // P6
+        .compare_exchange(owner, found, Ordering::Release, Ordering::Relaxed); // P6
+}
+
+fn release_owner(record: &Record, owner: u64) {
+    restore_owner(record, owner, 0);
 }
 
 /// Gives `claim` up and tells the peer. Returns the life-cycle word before and
 /// after; nothing, and does nothing, when the role is no longer this claim's.
+/// Calls `last_act` while the role is still held.
 pub(crate) fn leave(
     region: &impl Region,
     kind: Kind,
     claim: &Claim,
     departure: Departure,
+    last_act: impl FnOnce(),
 ) -> Option<(State, State)> {
     let header = region.header();
     let record = header.record(claim.role);
@@ -223,7 +322,8 @@ pub(crate) fn leave(
     if own != claim.owner {
         return None;
     }
-    let word = departure.to_word(claim.generation);
+    last_act();
+    let word = departure.to_word(claim.number);
     let signals = &header.side(claim.role).signals;
     signals.closed.store(word, Ordering::Release); // P4
     step!(ClosedStored);
@@ -287,8 +387,6 @@ pub(crate) struct PeerWatch {
     watch: Option<(u64, Process, Watch)>,
     /// The child that the role was handed to, until somebody has the role.
     child: Option<Watch>,
-    /// Who was found dead last; 0 for nobody.
-    dead: u32,
 }
 
 impl PeerWatch {
@@ -338,7 +436,9 @@ impl PeerWatch {
                 self.check_newcomer(region, claim, holder, handed_over)
             }
             Some(Tenure::Free | Tenure::Left) => Verdict::Absent,
-            Some(Tenure::Lost) => Verdict::Dead { pid: self.dead },
+            Some(Tenure::Lost) => Verdict::Dead {
+                pid: last_holder(record),
+            },
             None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
         };
         // The evidence is of one holder only if no other has come meanwhile.
@@ -346,11 +446,10 @@ impl PeerWatch {
         if state(header) != now || owner != holder.map_or(0, |holder| holder.owner) {
             return Ok(Verdict::Present);
         }
-        if let Verdict::Dead { pid } = verdict {
-            self.dead = pid;
-            if region.geometry().kind.persists() {
-                declare_lost(header, now, role, owner);
-            }
+        if let Verdict::Dead { .. } = verdict
+            && region.geometry().kind.persists()
+        {
+            declare_lost(header, now, role, owner);
         }
         Ok(verdict)
     }
@@ -448,6 +547,7 @@ pub(crate) struct Holder {
     owner: u64,
     pub(crate) process: Process,
     views: u32,
+    capabilities: u32,
 }
 
 impl Holder {
@@ -471,6 +571,7 @@ impl Holder {
                 time_namespace: record.time_namespace.load(Ordering::Relaxed), // P6
             },
             views: record.views.load(Ordering::Relaxed).min(MOST_VIEWS), // P6
+            capabilities: record.capabilities.load(Ordering::Relaxed),   // P6
         };
         fence(Ordering::Acquire); // P6
         // Only if the owner is the same before and after are the words its.
@@ -496,7 +597,13 @@ impl Holder {
                 time_namespace: 0,
             },
             views: 1,
+            capabilities: 0,
         }
+    }
+
+    /// What the holder says that it can do: bits of `Record::capabilities`.
+    pub(crate) fn capabilities(&self) -> u32 {
+        self.capabilities
     }
 
     /// Whether the process is alive, as far as can be told without knowing
@@ -563,7 +670,8 @@ pub enum Occupant {
 /// Who has `role`, by the life-cycle word `state`.
 pub(crate) fn occupant(header: &Header, state: State, role: Role) -> Occupant {
     let record = header.record(role);
-    let pid = pid_of(record.owner.load(Ordering::Relaxed)); // shown only
+    let owner = record.owner.load(Ordering::Relaxed); // shown only
+    let pid = pid_of(owner);
     match state.tenure(role) {
         Some(Tenure::Held) => {
             let gone =
@@ -574,7 +682,7 @@ pub(crate) fn occupant(header: &Header, state: State, role: Role) -> Occupant {
                 Occupant::Process(pid)
             }
         }
-        Some(Tenure::Lost) => Occupant::Dead(pid),
+        Some(Tenure::Lost) => Occupant::Dead(last_holder(record)),
         Some(Tenure::Left) => Occupant::Left,
         Some(Tenure::Free) | None => Occupant::Nobody,
     }

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use common::offsets::{CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
 use common::{End, Fork, PATIENCE, TempPath, alone};
 use shmpipe::sysv::{self, Attachment};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Rule};
@@ -133,7 +134,7 @@ fn a_deleted_file_ends_waiting() {
         let path = TempPath::new();
         let mut child = Fork::new(|| {
             let error = options().producer(&path).unwrap_err();
-            assert!(matches!(error, OpenError::Removed { .. }), "{error}");
+            assert!(matches!(error, OpenError::FileGone { .. }), "{error}");
         });
         let id = segment_of(&path);
         std::thread::sleep(Duration::from_millis(20)); // until it waits
@@ -163,16 +164,10 @@ impl Liar {
     }
 }
 
-const TAIL: usize = 256;
-const PRODUCER_CLOSED: usize = 384;
-const HEAD: usize = 512;
-const CONSUMER_CLOSED: usize = 640;
-const CONSUMER_SLEEPING: usize = 644;
-
 #[test]
 fn a_lie_is_corruption() {
     type Lie = (fn(&Liar), Rule);
-    let to_the_reader: [Lie; 4] = [
+    let to_the_reader: [Lie; 5] = [
         (
             |liar| liar.word(TAIL).store(u64::MAX, Ordering::SeqCst),
             Rule::TailOutOfRange,
@@ -182,11 +177,16 @@ fn a_lie_is_corruption() {
             Rule::TailOutOfRange,
         ),
         (
-            |liar| liar.half(PRODUCER_CLOSED).store(7, Ordering::SeqCst),
+            |liar| liar.word(CLOSED[0]).store(7, Ordering::SeqCst),
             Rule::ClosedWord,
         ),
         (
-            |liar| liar.word(136).store(1, Ordering::SeqCst),
+            // Finished, by the holder of no claim.
+            |liar| liar.word(CLOSED[0]).store(1, Ordering::SeqCst),
+            Rule::ClosedWord,
+        ),
+        (
+            |liar| liar.word(OWNERS[0]).store(1, Ordering::SeqCst),
             Rule::OwnRole,
         ),
     ];
@@ -201,7 +201,7 @@ fn a_lie_is_corruption() {
                 consumer.read(&mut [0]).unwrap_err().kind(),
                 ErrorKind::TimedOut
             );
-            liar.word(176).store(1, Ordering::SeqCst);
+            liar.word(OWNERS[1]).store(1, Ordering::SeqCst);
         }
         for _ in 0..2 {
             let error = consumer.read(&mut [0]).unwrap_err();
@@ -217,7 +217,7 @@ fn a_lie_is_corruption() {
         }
     }
 
-    let to_the_writer: [Lie; 3] = [
+    let to_the_writer: [Lie; 4] = [
         (
             |liar| liar.word(HEAD).store(1, Ordering::SeqCst),
             Rule::HeadOutOfRange,
@@ -227,7 +227,11 @@ fn a_lie_is_corruption() {
             Rule::HeadOutOfRange,
         ),
         (
-            |liar| liar.half(CONSUMER_CLOSED).store(0x300, Ordering::SeqCst),
+            |liar| liar.word(CLOSED[1]).store(2, Ordering::SeqCst),
+            Rule::ClosedWord,
+        ),
+        (
+            |liar| liar.word(CLOSED[1]).store(0x300, Ordering::SeqCst),
             Rule::ClosedWord,
         ),
     ];
@@ -252,7 +256,7 @@ fn a_flood_of_wakes_is_slept_through() {
         let id = consumer.id().unwrap();
         let _flood = Fork::new(|| {
             let liar = Liar::of(id);
-            let word = liar.half(CONSUMER_SLEEPING);
+            let word = liar.half(SIGNALS[1] + SLEEPING);
             loop {
                 word.store(0, Ordering::SeqCst);
                 // SAFETY: FUTEX_WAKE names a word and touches nothing.

@@ -170,7 +170,7 @@ fn what_a_lie_is_reported_as() {
     let path = TempPath::new();
     let mut consumer = options().persistent(true).consumer(&path).unwrap();
     let segment = path.segment().unwrap();
-    common::poke(segment, 256, &(1_u64 << 40).to_ne_bytes());
+    common::poke(segment, common::offsets::TAIL, &(1_u64 << 40).to_ne_bytes());
     let Err(Broken::Corrupted(what)) = consumer.available() else {
         panic!("a tail that cannot be was believed");
     };

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::offsets::{CLOSED, HEAD, TAIL, set_start};
 use common::{End, Fork, TempPath, alone, check, options, page, poke, stream};
 use shmpipe::{
     Broken, Consumer, PeekError, Producer, ReserveError, Role, Rule, TryReadError, TryWriteError,
@@ -40,14 +41,6 @@ fn soon() -> Instant {
 fn panic_of(call: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
     Some(*panic.downcast::<String>().expect("a message"))
-}
-
-/// Puts both sides' positions where a test wants them, in a ring that nobody
-/// holds. The offsets are those of `tests/layout.rs`.
-fn set_positions(path: &TempPath, tail: u64, head: u64) {
-    let id = path.segment().unwrap();
-    poke(id, 256, &tail.to_ne_bytes());
-    poke(id, 512, &head.to_ne_bytes());
 }
 
 // ---- What is visible when ----
@@ -614,7 +607,7 @@ fn a_grant_that_a_fork_copied_is_inert() {
 #[test]
 fn positions_that_cannot_be_break_grants_for_good() {
     let (mut producer, mut consumer) = split();
-    poke(producer.id().unwrap(), 512, &(u64::MAX / 2).to_ne_bytes()); // head
+    poke(producer.id().unwrap(), HEAD, &(u64::MAX / 2).to_ne_bytes()); // head
     producer.reserve(CAPACITY).unwrap().commit_all(); // known to be free
     for _ in 0..2 {
         let ReserveError::Broken(Broken::Corrupted(found)) = producer.reserve(1).unwrap_err()
@@ -630,7 +623,7 @@ fn positions_that_cannot_be_break_grants_for_good() {
         assert_eq!(error, broken.clone().into());
         assert_eq!(producer.try_write(b"x"), Err(broken.into()));
         // Mended is not unbroken.
-        poke(producer.id().unwrap(), 512, &0_u64.to_ne_bytes());
+        poke(producer.id().unwrap(), HEAD, &0_u64.to_ne_bytes());
     }
 
     poke(
@@ -649,14 +642,14 @@ fn positions_that_cannot_be_break_grants_for_good() {
         let error = consumer.peek_deadline(1, soon()).unwrap_err();
         assert_eq!(error, broken.clone().into());
         assert_eq!(consumer.available(), Err(broken));
-        poke(consumer.id().unwrap(), 256, &1_u64.to_ne_bytes());
+        poke(consumer.id().unwrap(), TAIL, &1_u64.to_ne_bytes());
     }
 }
 
 #[test]
 fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
     let (mut producer, mut consumer) = split();
-    poke(producer.id().unwrap(), 640, &0x1ff_u32.to_ne_bytes()); // of the consumer
+    poke(producer.id().unwrap(), CLOSED[1], &0x1ff_u64.to_ne_bytes()); // of the consumer
     for _ in 0..2 {
         match producer.reserve(1).unwrap_err() {
             ReserveError::Broken(Broken::Corrupted(found)) => {
@@ -664,9 +657,9 @@ fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
             }
             other => panic!("{other:?}"),
         }
-        poke(producer.id().unwrap(), 640, &0_u32.to_ne_bytes());
+        poke(producer.id().unwrap(), CLOSED[1], &0_u64.to_ne_bytes());
     }
-    poke(consumer.id().unwrap(), 384, &3_u32.to_ne_bytes()); // of the producer
+    poke(consumer.id().unwrap(), CLOSED[0], &3_u64.to_ne_bytes()); // of the producer
     for _ in 0..2 {
         match consumer.peek(1).unwrap_err() {
             PeekError::Broken(Broken::Corrupted(found)) => {
@@ -674,7 +667,7 @@ fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
             }
             other => panic!("{other:?}"),
         }
-        poke(consumer.id().unwrap(), 384, &0_u32.to_ne_bytes());
+        poke(consumer.id().unwrap(), CLOSED[0], &0_u64.to_ne_bytes());
     }
 }
 
@@ -684,8 +677,8 @@ fn grants_work_wherever_the_positions_stand() {
         let path = TempPath::new();
         let mut options = options();
         options.persistent(true).capacity(CAPACITY);
-        drop(options.producer(&path).unwrap());
-        set_positions(&path, start, start);
+        drop(options.consumer(&path).unwrap());
+        set_start(path.segment().unwrap(), start);
         let mut producer = options.producer(&path).unwrap();
         let mut consumer = options.consumer(&path).unwrap();
         assert_eq!((producer.position(), consumer.position()), (start, start));

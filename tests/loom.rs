@@ -33,6 +33,19 @@ run! {
         a_long_echo_is_whole
         what_is_not_one_message_comes_from_the_ring
         the_echo_of_a_dead_writer_is_nobodys;
+    marks:
+        a_mark_is_found_at_its_place
+        a_mark_behind_a_known_tail_is_found
+        the_dead_are_broken_off_before_the_next_bytes
+        one_that_resumes_goes_on
+        the_dead_writer_is_named
+        no_message_is_heard_across_a_mark
+        a_message_is_heard_of_one_that_knows_them
+        a_place_is_used_again_after_the_reader_has_done_with_it
+        places_are_used_again
+        a_role_that_was_not_had_can_be_had_later
+        an_acknowledgement_wakes_who_waits_for_places
+        the_next_consumer_gets_what_was_not_acknowledged;
     wait:
         a_byte_wakes_the_reader
         room_wakes_the_writer

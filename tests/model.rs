@@ -8,7 +8,8 @@ mod bodies;
 mod common;
 
 use bodies::model::{Call, Modelled, Parting, Place};
-use common::{TempPath, options, page, poke};
+use common::offsets::set_start;
+use common::{TempPath, options, page};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use shmpipe::{Consumer, Options, Producer};
@@ -26,10 +27,8 @@ impl Segment {
         let path = TempPath::new();
         let mut options = options();
         options.persistent(true).capacity(4096);
-        drop(options.producer(&path).unwrap());
-        let id = path.segment().unwrap();
-        poke(id, 256, &start.to_ne_bytes()); // tail; see tests/layout.rs
-        poke(id, 512, &start.to_ne_bytes()); // head
+        drop(options.consumer(&path).unwrap());
+        set_start(path.segment().unwrap(), start);
         Segment { path, options }
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use shmpipe::sysv::{self, SysvErrorKind};
 use shmpipe::{LifeCycle, Occupant, OpenError, Options, RemoveError, Snapshot, WaitPolicy};
 
+use common::offsets::{HEAD, TAIL, set_start};
 use common::{Segment, TempPath, bytes_of, options, page, until};
 
 fn persistent() -> Options {
@@ -88,12 +89,11 @@ fn figures_agree_while_bytes_stream() {
 #[test]
 fn figures_are_right_where_positions_wrap() {
     let path = TempPath::new();
-    drop(persistent().producer(&path).unwrap());
+    drop(persistent().consumer(&path).unwrap());
     let id = path.segment().unwrap();
-    // Ten bytes before the end of all positions; the offsets of tail and head.
+    // Ten bytes before the end of all positions.
     let start = u64::MAX - 9;
-    common::poke(id, 256, &start.to_ne_bytes());
-    common::poke(id, 512, &start.to_ne_bytes());
+    set_start(id, start);
     let mut producer = persistent().producer(&path).unwrap();
     let mut consumer = persistent().consumer(&path).unwrap();
     let figures = || {
@@ -117,8 +117,8 @@ fn figures_that_cannot_be_are_clamped() {
     drop(persistent().producer(&path).unwrap());
     let id = path.segment().unwrap();
     let fill = |tail: u64, head: u64| {
-        common::poke(id, 256, &tail.to_ne_bytes());
-        common::poke(id, 512, &head.to_ne_bytes());
+        common::poke(id, TAIL, &tail.to_ne_bytes());
+        common::poke(id, HEAD, &head.to_ne_bytes());
         Snapshot::of(id).unwrap().fill
     };
     let full = page() as u64;
@@ -126,8 +126,8 @@ fn figures_that_cannot_be_are_clamped() {
     assert_eq!(fill(full + 1, 0), full);
     assert_eq!(fill(1 << 40, 0), full);
     assert!(fill(0, 1) <= full);
-    common::poke(id, 256, &[0; 8]);
-    common::poke(id, 512, &[0; 8]);
+    common::poke(id, TAIL, &[0; 8]);
+    common::poke(id, HEAD, &[0; 8]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::offsets::TAIL;
 use common::{
     Fork, TempPath, alone, check, is_root, move_to_own_ipc_namespace, open_each, options, page,
     poke, stream, unique, until,
@@ -263,7 +264,7 @@ fn positions_that_cannot_be_are_refused() {
     let mut options = options();
     options.persistent(true).capacity(page());
     let id = options.producer(&path).unwrap().id().unwrap();
-    poke(id, 256, &(page() as u64 + 1).to_ne_bytes());
+    poke(id, TAIL, &(page() as u64 + 1).to_ne_bytes());
     let [producer, consumer] = open_each(&options, &path);
     for (opened, wanted) in [
         (producer, Rule::HeadOutOfRange),

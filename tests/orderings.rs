@@ -56,6 +56,8 @@ impl Use {
         self.has(&[
             ".store(",
             ".swap(",
+            ".fetch_or(",
+            ".fetch_add(",
             "compare_exchange",
             "fence(Ordering::Release",
         ]) || self.has(&["fence(Ordering::SeqCst"])
@@ -65,6 +67,8 @@ impl Use {
         self.has(&[
             ".load(",
             ".swap(",
+            ".fetch_or(",
+            ".fetch_add(",
             "compare_exchange",
             "fence(Ordering::Acquire",
         ]) || self.has(&["fence(Ordering::SeqCst"])

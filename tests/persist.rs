@@ -104,12 +104,15 @@ fn a_reader_may_come_first() {
 }
 
 #[test]
-fn two_writers_before_one_reader_are_one_stream() {
+fn two_writers_before_one_reader_are_two_streams() {
     let path = TempPath::new();
     write(&path, b"first, ");
     write(&path, b"second");
     let mut consumer = reader(&path);
-    assert_eq!(read_on(&mut consumer), b"first, second");
+    assert_eq!(read_on(&mut consumer), b"first, ");
+    assert_eq!(consumer.position(), 7);
+    assert!(consumer.next_stream().unwrap());
+    assert_eq!(read_on(&mut consumer), b"second");
     assert_eq!(consumer.position(), 13);
 }
 
@@ -120,6 +123,7 @@ fn a_reader_that_stays_reads_one_writer_after_the_other() {
     for text in ["one", "two", "three"] {
         write(&path, text.as_bytes());
         assert_eq!(read_on(&mut consumer), text.as_bytes());
+        assert!(consumer.next_stream().unwrap());
     }
 }
 
@@ -144,7 +148,9 @@ fn a_reader_goes_on_where_the_last_one_stopped() {
 #[test]
 fn a_writer_that_stays_outlasts_its_readers() {
     let path = TempPath::new();
-    let mut producer = writer(&path);
+    let mut producer = (persistent().require_consumer(true))
+        .producer(&path)
+        .unwrap();
     for position in (0..1000).step_by(100) {
         let mut consumer = reader(&path);
         producer.write_all(&stream(3, position, 100)).unwrap();
@@ -152,7 +158,7 @@ fn a_writer_that_stays_outlasts_its_readers() {
         consumer.read_exact(&mut bytes).unwrap();
         check(3, position, &bytes);
         drop(consumer);
-        // Until the next one comes.
+        // Until the next one comes, as it asked to be told.
         let error = producer.write(b"x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         assert_eq!(producer.position(), position + 100);
@@ -280,8 +286,9 @@ fn a_killed_writer_is_followed_at_its_position() {
         let mut position = 0;
         for _ in 0..10 {
             let mut child = Fork::new(|| {
-                let mut producer = writer(&path);
+                let mut producer = persistent().resume(true).producer(&path).unwrap();
                 assert_eq!(producer.position(), position);
+                assert_eq!(producer.stream_position(), position);
                 producer.write_all(&stream(5, position, 333)).unwrap();
                 thread::sleep(PATIENCE);
             });
@@ -299,7 +306,7 @@ fn a_killed_writer_is_followed_at_its_position() {
                 if pid == child.pid())
             );
         }
-        let mut producer = writer(&path);
+        let mut producer = persistent().resume(true).producer(&path).unwrap();
         assert_eq!(producer.position(), position);
         producer.write_all(b"end").unwrap();
         producer.close().unwrap();
@@ -335,7 +342,9 @@ fn a_writer_that_waits_is_told_of_a_killed_reader_and_served_by_the_next() {
     let test = "a_writer_that_waits_is_told_of_a_killed_reader_and_served_by_the_next";
     alone(test, || {
         let path = TempPath::new();
-        let mut producer = writer(&path);
+        let mut producer = (persistent().require_consumer(true))
+            .producer(&path)
+            .unwrap();
         let mut child = Fork::new(|| {
             let _consumer = reader(&path);
             thread::sleep(PATIENCE);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::offsets::{SIGNALS, SLEEPING, WANTED};
 use common::{
     End, Exec, Fork, PATIENCE, TempPath, alone, check, options, part, stream, unique, until,
 };
@@ -303,8 +304,8 @@ fn the_side_that_is_ahead_sleeps_and_the_other_wakes_it() {
 
 // ---- A wake crosses a process boundary ----
 
-const PRODUCERS_SIGNALS: usize = 384;
-const CONSUMERS_SIGNALS: usize = 640;
+const PRODUCERS_SIGNALS: usize = SIGNALS[0];
+const CONSUMERS_SIGNALS: usize = SIGNALS[1];
 
 /// The words of one side, seen through an attachment of the test's own: to a
 /// private futex this is another word than the side's.
@@ -320,13 +321,13 @@ impl Words {
     }
 
     fn sleeping(&self) -> &AtomicU32 {
-        let word = self.attached.as_ptr().wrapping_add(self.line + 4);
+        let word = self.attached.as_ptr().wrapping_add(self.line + SLEEPING);
         // SAFETY: aligned, inside the attachment, which outlives the borrow.
         unsafe { AtomicU32::from_ptr(word.cast()) }
     }
 
     fn wanted(&self) -> &AtomicU64 {
-        let word = self.attached.as_ptr().wrapping_add(self.line + 8);
+        let word = self.attached.as_ptr().wrapping_add(self.line + WANTED);
         // SAFETY: as above.
         unsafe { AtomicU64::from_ptr(word.cast()) }
     }

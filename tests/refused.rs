@@ -22,7 +22,7 @@ const RING: usize = 8192;
 /// The header of an open ring of `RING` bytes that nobody has joined.
 fn header(dev: u64, ino: u64, project: u32) -> Vec<u8> {
     let mut header = b"shmpipe\0".to_vec();
-    for word in [1, 0x0102_0304, 128, 2] {
+    for word in [2, 0x0102_0304, 128, 2] {
         header.extend(u32::to_ne_bytes(word)); // version, order, line, kind
     }
     for word in [RING as u64, page() as u64, unique(), dev, ino] {
@@ -104,7 +104,7 @@ fn kinds(path: &Path) -> Vec<Kind> {
         ),
         ..altered(name, path, (0, &[]), |_| false)
     };
-    let version = |wanted| move |reason| matches!(reason, No::Version { found, supported: 1 } if found == wanted);
+    let version = |wanted| move |reason| matches!(reason, No::Version { found, supported: 2 } if found == wanted);
     let mut kinds = vec![
         of_size("one byte", 1),
         of_size("one byte less than a header", 1023),
@@ -117,7 +117,7 @@ fn kinds(path: &Path) -> Vec<Kind> {
         holding("zero, but for the rest of its first page", 2000, b"x"),
         holding("zero, but for a byte of the ring", page() + RING - 1, b"x"),
         altered("version 0", path, (8, &[0; 4]), version(0)),
-        altered("version 2", path, (8, &2_u32.to_ne_bytes()), version(2)),
+        altered("version 3", path, (8, &3_u32.to_ne_bytes()), version(3)),
         altered(
             "other byte order",
             path,
@@ -325,4 +325,96 @@ fn what_a_dead_creator_left_half_made_is_reclaimed() {
             assert!(!path.leads_to_a_segment());
         }
     });
+}
+
+/// A ring of layout version 1 is refused by its number, shown, and removed when
+/// told to.
+#[test]
+fn a_ring_of_an_earlier_version_is_shown_and_can_be_removed() {
+    let path = TempPath::new();
+    let file = fs::metadata(&path).unwrap();
+    let old = Segment::new(Some(path.key()), page() + RING, 0o600);
+    poke(old.id, 0, &header(file.dev(), file.ino(), 1));
+    poke(old.id, 8, &1_u32.to_ne_bytes());
+    let before = bytes_of(old.id);
+    let is_named = |why: &OpenError| {
+        matches!(
+            *why,
+            OpenError::NotARing {
+                id,
+                reason: Incompatible::Version {
+                    found: 1,
+                    supported: 2
+                },
+                ..
+            } if id == old.id
+        )
+    };
+    for refused in [
+        options().producer(&path).map(drop),
+        options().persistent(true).consumer(&path).map(drop),
+        options().attach(old.id).map(drop),
+    ] {
+        assert!(is_named(&refused.unwrap_err()));
+    }
+    assert!(shmpipe::Snapshot::unknown().unwrap().iter().any(is_named));
+    assert_eq!(bytes_of(old.id), before);
+
+    // Who has it attached may be using it.
+    let held = sysv::attach_read_only(old.id).unwrap();
+    let refused = shmpipe::remove(old.id, false);
+    assert!(matches!(refused, Err(RemoveError::InUse { .. })));
+    drop(held);
+    shmpipe::remove_path(&path, 1, false).unwrap();
+    assert!(!old.is_there());
+}
+
+/// Found from outside: a deleted file's inode number is given out again, and
+/// the new file got the old one's ring, bytes and all.
+#[test]
+fn a_ring_of_an_earlier_file_with_the_same_inode_is_not_the_files() {
+    const BIRTH: usize = 80;
+    let path = TempPath::new();
+    let mut persistent = options();
+    persistent.persistent(true);
+    let producer = persistent.producer(&path).unwrap();
+    let id = producer.id().unwrap();
+    drop(producer);
+    let born = u64::from_ne_bytes(bytes_of(id)[BIRTH..BIRTH + 8].try_into().unwrap());
+    if born == 0 {
+        println!("skipped: this file system does not say when a file was made");
+    } else {
+        poke(id, BIRTH, &(born - 1).to_ne_bytes());
+        let before = bytes_of(id);
+        let file = fs::metadata(&path).unwrap();
+        let numbers = (file.dev(), file.ino());
+        for refused in [
+            persistent.consumer(&path).map(drop).unwrap_err(),
+            shmpipe::Snapshot::at(&path, 1).map(drop).unwrap_err(),
+            match shmpipe::remove_path(&path, 1, true).unwrap_err() {
+                RemoveError::Open(error) => error,
+                other => panic!("{other}"),
+            },
+        ] {
+            let said = refused.to_string();
+            assert!(said.contains("earlier file"), "{said}");
+            assert!(said.contains(&format!("rm --id {id}")), "{said}");
+            let OpenError::KeyCollision {
+                owner,
+                asked,
+                earlier,
+                ..
+            } = refused
+            else {
+                panic!("{said}");
+            };
+            assert_eq!((owner, asked), (numbers, numbers));
+            assert!(earlier.is_some());
+        }
+        assert_eq!(bytes_of(id), before);
+        // Where either side does not know, the numbers have to do.
+        poke(id, BIRTH, &[0; 8]);
+        drop(persistent.consumer(&path).unwrap());
+    }
+    shmpipe::remove(id, false).unwrap();
 }

@@ -311,6 +311,7 @@ fn key_is_neither_0_nor_minus_1() {
     let mut identity = FileIdentity {
         dev: 0x1_00ff,
         ino: 0x1_ffff,
+        birth: 0,
         project: Project::new(255).unwrap(),
     };
     let error = identity.key().unwrap_err();

@@ -11,11 +11,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use shmpipe::{Consumer, Producer, sysv};
 
+use common::offsets::{HEAD, TAIL};
 use common::{TempPath, alone, check, exit_now, options, page, stream};
 
-/// Where tail and head are in a segment.
-const TAIL: usize = 256;
-const HEAD: usize = 512;
 /// Bytes of a part.
 const PART: usize = 500;
 

@@ -100,6 +100,12 @@ impl AsyncConsumer {
         &mut self.consumer
     }
 
+    /// Sets whether a drop leaves without acknowledging the end that was read;
+    /// see [`Consumer::set_abort_on_drop`].
+    pub fn set_abort_on_drop(&mut self, abort: bool) {
+        self.consumer.set_abort_on_drop(abort);
+    }
+
     /// Waits until [`Consumer::peek`] grants `len` bytes: a read without a
     /// copy. Cancel-safe.
     ///
@@ -200,8 +206,7 @@ impl AsyncRead for AsyncConsumer {
         self.get_mut().poll_until(context, 1, |consumer| {
             match consumer.peek_up_to(len) {
                 Err(PeekError::Empty { .. }) => Ok(None),
-                Err(PeekError::Ended { .. }) => Ok(Some(0)),
-                Err(error) => Err(error.into()),
+                Err(error) => consumer.end_or(error).map(|()| Some(0)),
                 // It does not wait now.
                 Ok(_) => consumer.read_vectored(parts).map(Some),
             }

@@ -15,9 +15,10 @@ use crate::producer::Producer;
 ///
 /// A write takes what there is room for, at least one byte, and publishes it
 /// as a [`Producer`] does; `flush` has something to do only with
-/// [`Producer::set_batch`]. `close` finishes the stream; so does a drop, and
-/// one while panicking breaks it off. A task that is aborted drops what it
-/// has: call [`Producer::abort`] where a part must not pass for the whole.
+/// [`Producer::set_batch`]. `close` finishes the stream. So does a drop,
+/// unless its thread panics or [`set_abort_on_drop`](Self::set_abort_on_drop)
+/// says otherwise: then it breaks the stream off. A task that is aborted drops
+/// what it has, so say so where a part must not pass for the whole.
 ///
 /// It is cancel-safe: a write that is dropped before it is ready has written
 /// nothing. (`write_all` is many writes: it is not, as everywhere.)
@@ -79,6 +80,12 @@ impl AsyncProducer {
     pub fn get_mut(&mut self) -> &mut Producer {
         self.parking.resume(self.producer.end());
         &mut self.producer
+    }
+
+    /// Sets whether a drop breaks the stream off in place of finishing it; see
+    /// [`Producer::set_abort_on_drop`]. `poll_close` finishes either way.
+    pub fn set_abort_on_drop(&mut self, abort: bool) {
+        self.producer.set_abort_on_drop(abort);
     }
 
     /// Waits until [`Producer::reserve`] grants room for `len` bytes: a write

@@ -5,18 +5,18 @@ use std::time::Duration;
 use super::Consumer;
 use crate::pace::{Pace, Pacer};
 use crate::region::Region;
-use crate::ring::Departure;
 use crate::roles::Occupant;
 use crate::sysv::{Key, SegmentId};
 use crate::wait::{Stats, WaitPolicy};
 
 impl Consumer {
-    /// Whether the producer has left, finished or not, or this handle is
-    /// closed. Bytes may be left to read.
+    /// Whether the producer of the stream has left, finished or not, or this
+    /// handle is closed. Bytes may be left to read.
     ///
-    /// `true` is final, but for a persistent ring, which another producer can
-    /// open; `false` may be out of date at once, and says nothing of a
-    /// producer that died: see [`check_peer`](Self::check_peer).
+    /// `true` is final, but for a ring that persists, where it holds until
+    /// [`next_stream`](Self::next_stream). `false` may be out of date at once,
+    /// and says nothing of a producer that died: see
+    /// [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
@@ -31,7 +31,7 @@ impl Consumer {
     /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.end.usable().is_err() || self.reader.peer_departure() != Ok(Departure::Open)
+        self.end.usable().is_err() || self.reader.has_ended()
     }
 
     /// Who has the other end, and what that is worth: see
@@ -173,6 +173,30 @@ impl Consumer {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.reader.head()
+    }
+
+    /// Bytes read of the stream that is being read, by this handle and by those
+    /// before it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.try_read(&mut [0; 2]).unwrap();
+    /// assert_eq!(consumer.stream_position(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stream_position(&self) -> u64 {
+        self.reader.head().wrapping_sub(self.reader.began())
+    }
+
+    /// A number that tells the ring from every other one; see
+    /// [`Ring::nonce`](crate::Ring::nonce).
+    #[must_use]
+    pub fn nonce(&self) -> u64 {
+        self.end.region().geometry().nonce
     }
 
     /// How often this handle slept, and how often it woke the producer.

@@ -287,14 +287,98 @@ pub struct Partial {
     pub stop: Stop,
 }
 
-impl fmt::Display for Partial {
+impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.stop {
+        match self {
             Stop::TimedOut => f.write_str("timed out"),
             Stop::Ended => f.write_str("the stream has ended"),
             Stop::Broken(broken) => broken.fmt(f),
-        }?;
-        write!(f, ", after {} of {}", self.moved, Bytes(self.wanted))
+        }
+    }
+}
+
+impl std::error::Error for Stop {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Stop::Broken(broken) => Some(broken),
+            Stop::TimedOut | Stop::Ended => None,
+        }
+    }
+}
+
+impl From<Stop> for io::Error {
+    fn from(stop: Stop) -> io::Error {
+        match stop {
+            Stop::TimedOut => io::Error::new(io::ErrorKind::TimedOut, stop),
+            Stop::Ended => io::Error::new(io::ErrorKind::UnexpectedEof, stop),
+            Stop::Broken(broken) => broken.into(),
+        }
+    }
+}
+
+/// Why a consumer does not go on with the next stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NextStreamError {
+    /// The stream has not come to its end yet, or not with the bytes that are
+    /// there: so many were not read.
+    NotEnded {
+        /// Bytes of this stream that are there to be read.
+        available: usize,
+    },
+    /// The end was acknowledged, and nothing of the next stream came in time.
+    TimedOut,
+    /// The ring cannot be used.
+    Broken(Broken),
+}
+
+impl fmt::Display for NextStreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NextStreamError::NotEnded { available } => write!(
+                f,
+                "the stream has not ended here: {available} bytes of it are not read"
+            ),
+            NextStreamError::TimedOut => f.write_str("timed out before the next stream began"),
+            NextStreamError::Broken(broken) => broken.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NextStreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            NextStreamError::Broken(broken) => Some(broken),
+            NextStreamError::NotEnded { .. } | NextStreamError::TimedOut => None,
+        }
+    }
+}
+
+impl From<Broken> for NextStreamError {
+    fn from(broken: Broken) -> NextStreamError {
+        NextStreamError::Broken(broken)
+    }
+}
+
+impl From<NextStreamError> for io::Error {
+    fn from(error: NextStreamError) -> io::Error {
+        match error {
+            NextStreamError::NotEnded { .. } => io::Error::new(io::ErrorKind::InvalidInput, error),
+            NextStreamError::TimedOut => io::Error::new(io::ErrorKind::TimedOut, error),
+            NextStreamError::Broken(broken) => broken.into(),
+        }
+    }
+}
+
+impl fmt::Display for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, after {} of {}",
+            self.stop,
+            self.moved,
+            Bytes(self.wanted)
+        )
     }
 }
 

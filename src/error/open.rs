@@ -52,6 +52,11 @@ pub enum Incompatible {
         /// The line size of this build.
         supported: u32,
     },
+    /// It needs features that this build does not know.
+    Features {
+        /// The bits of those features.
+        unknown: u32,
+    },
     /// Its life cycle is none that this build knows.
     Kind {
         /// The value found.
@@ -83,6 +88,10 @@ impl fmt::Display for Incompatible {
             Incompatible::TooSmall { segment } => {
                 write!(f, "not a ring: {} hold no header", Bytes(*segment))
             }
+            Incompatible::Features { unknown } => write!(
+                f,
+                "it needs features that this build does not know: bits {unknown:#x}"
+            ),
             Incompatible::Version { found, supported } => write!(
                 f,
                 "layout version {found}, and this build has {supported}: \
@@ -195,6 +204,16 @@ pub enum OpenError {
         /// Who holds it, in its own pid namespace; 0 when not known.
         pid: u32,
     },
+    /// The ring persists, and so many streams in it have ends that no consumer
+    /// has acknowledged that there is no place for another one's. None was
+    /// acknowledged in time.
+    #[non_exhaustive]
+    TooManyEnds {
+        /// Which ring, and in which role.
+        at: Place,
+        /// Ends that are not acknowledged.
+        unread: u64,
+    },
     /// The key leads to a segment that is no ring of ours.
     #[non_exhaustive]
     NotARing {
@@ -206,7 +225,9 @@ pub enum OpenError {
         reason: Incompatible,
     },
     /// The key leads to the ring of another file: `ftok` keeps 8 bits of the
-    /// device and 16 of the inode. Another project id leads elsewhere.
+    /// device and 16 of the inode. Another project id leads elsewhere. Or the
+    /// file is gone, and its inode number was given to the file that was asked
+    /// for: the time at which a file was made tells the two.
     #[non_exhaustive]
     KeyCollision {
         /// Which ring, and in which role.
@@ -217,6 +238,9 @@ pub enum OpenError {
         owner: (u64, u64),
         /// Device and inode number of the file that was asked for.
         asked: (u64, u64),
+        /// How old the ring is, if it is that of an earlier file with the same
+        /// numbers.
+        earlier: Option<Duration>,
     },
     /// The segment belongs to another user, or is open to more users than was
     /// asked for. It was not looked into.
@@ -336,7 +360,7 @@ impl OpenError {
             OpenError::CapacityMismatch { .. } | OpenError::LifeCycleMismatch { .. } => {
                 Kind::AlreadyExists
             }
-            OpenError::RoleTaken { .. } => Kind::ResourceBusy,
+            OpenError::RoleTaken { .. } | OpenError::TooManyEnds { .. } => Kind::ResourceBusy,
             OpenError::NotARing { .. } | OpenError::Corrupted(_) => Kind::InvalidData,
             OpenError::KeyCollision { .. } => Kind::AddrInUse,
             OpenError::Untrusted { .. } => Kind::PermissionDenied,
@@ -358,6 +382,7 @@ impl OpenError {
     pub(crate) fn place(&self) -> Option<&Place> {
         match self {
             OpenError::CapacityMismatch { at, .. }
+            | OpenError::TooManyEnds { at, .. }
             | OpenError::LifeCycleMismatch { at, .. }
             | OpenError::RoleTaken { at, .. }
             | OpenError::NotARing { at, .. }
@@ -375,6 +400,7 @@ impl OpenError {
     pub(crate) fn located(mut self, place: &Place) -> OpenError {
         match &mut self {
             OpenError::CapacityMismatch { at, .. }
+            | OpenError::TooManyEnds { at, .. }
             | OpenError::LifeCycleMismatch { at, .. }
             | OpenError::RoleTaken { at, .. }
             | OpenError::NotARing { at, .. }
@@ -507,6 +533,11 @@ impl fmt::Display for OpenError {
                     role.peer()
                 )
             }
+            OpenError::TooManyEnds { unread, .. } => write!(
+                f,
+                "the ends of {unread} streams wait for a consumer: there is no place for another \
+                 stream until one of them is read"
+            ),
             OpenError::NotARing { at, id, reason } => {
                 write!(f, "segment {id} is not usable: {reason}")?;
                 match reason {
@@ -516,6 +547,21 @@ impl fmt::Display for OpenError {
                     _ => Ok(()),
                 }
             }
+            OpenError::KeyCollision {
+                id,
+                owner,
+                earlier: Some(age),
+                ..
+            } => write!(
+                f,
+                "segment {id} is the ring of an earlier file with the same inode number \
+                 (device {}, inode {}), made {} ago: if nobody needs what is in it, remove it \
+                 (shmpipe::remove, shmpipe rm --id {id}), or use another project id \
+                 (Options::project, --project)",
+                owner.0,
+                owner.1,
+                Age(*age)
+            ),
             OpenError::KeyCollision {
                 id, owner, asked, ..
             } => write!(
@@ -627,5 +673,19 @@ open_error_from!(
 impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> io::Error {
         io::Error::new(error.kind(), error)
+    }
+}
+
+/// A time as its largest whole unit.
+struct Age(Duration);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ ..60 => write!(f, "{seconds} s"),
+            seconds @ ..3600 => write!(f, "{} min", seconds / 60),
+            seconds @ ..86400 => write!(f, "{} h", seconds / 3600),
+            seconds => write!(f, "{} days", seconds / 86400),
+        }
     }
 }

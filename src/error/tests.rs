@@ -117,6 +117,9 @@ fn broken() {
         ClosedWord: [] Rule::ClosedWord;
         StateWord: [] Rule::StateWord;
         OwnRole: [] Rule::OwnRole;
+        MarkCount: [] Rule::MarkCount;
+        MarkOutOfRange: [] Rule::MarkOutOfRange;
+        MarkEnding: [] Rule::MarkEnding;
     });
 }
 
@@ -171,22 +174,28 @@ fn how_much() {
         Broken: ["consumer"] PeekError::Broken(broken());
     });
     every!(Stop {
-        TimedOut: ["timed out", "7 of 8192 bytes"] Stop::TimedOut;
-        Ended: ["ended", "7 of 8192 bytes"] Stop::Ended;
-        Broken: ["consumer", "7 of 8192 bytes"] Stop::Broken(broken());
+        TimedOut: ["timed out"] Stop::TimedOut;
+        Ended: ["ended"] Stop::Ended;
+        Broken: ["consumer"] Stop::Broken(broken());
     });
-}
-
-/// For [`check`]: why a call stopped shows in what it came to only.
-impl Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (stop, why) in [
+        (Stop::TimedOut, "timed out"),
+        (Stop::Ended, "ended"),
+        (Stop::Broken(broken()), "consumer"),
+    ] {
+        let (moved, wanted) = (7, 8192);
         let partial = Partial {
-            moved: 7,
-            wanted: 8192,
-            stop: self.clone(),
+            moved,
+            wanted,
+            stop,
         };
-        Display::fmt(&partial, f)
+        check(&partial, &[why, "7 of 8192 bytes"]);
     }
+    every!(NextStreamError {
+        NotEnded: ["not ended", "3 bytes"] NextStreamError::NotEnded { available };
+        TimedOut: ["timed out", "next stream"] NextStreamError::TimedOut;
+        Broken: ["consumer"] NextStreamError::Broken(broken());
+    });
 }
 
 #[test]
@@ -206,6 +215,7 @@ fn memory() {
         Kind: ["9"] Incompatible::Kind { found: 9 };
         Size: ["8192", "4096", "5000"] Incompatible::Size { capacity, ring_offset, segment };
         State: ["0x10"] Incompatible::State { found: 16 };
+        Features: ["0x6"] Incompatible::Features { unknown: 6 };
         HalfMade: ["creator", "remove"] Incompatible::HalfMade;
     });
 }
@@ -237,7 +247,13 @@ fn opening() {
         at: at(),
         persistent,
     };
-    let (owner, asked) = ((1, 2), (3, 4));
+    let key_collision = |earlier| OpenError::KeyCollision {
+        at: at(),
+        id: id(),
+        owner: (1, 2),
+        asked: (3, 4),
+        earlier,
+    };
     let not_a_ring = |reason| OpenError::NotARing {
         at: at(),
         id: id(),
@@ -265,8 +281,13 @@ fn opening() {
         NotARing:
             [AT, "segment 98", project] not_a_ring(Incompatible::NoMagic),
             [AT, "segment 98"] not_a_ring(Incompatible::HalfMade);
-        KeyCollision: [AT, "segment 98", "device 1, inode 2", "device 3, inode 4", project]
-            OpenError::KeyCollision { at: at(), id: id(), owner, asked };
+        KeyCollision:
+            [AT, "segment 98", "device 1, inode 2", "device 3, inode 4", project]
+                key_collision(None),
+            [AT, "segment 98", "device 1, inode 2", "made 3 h ago", "rm --id 98", project]
+                key_collision(Some(Duration::from_secs(3 * 3600 + 5)));
+        TooManyEnds: [AT, "126 streams", "consumer"]
+            OpenError::TooManyEnds { at: at(), unread: 126 };
         Untrusted:
             [AT, "segment 98", "user 5", "1000, 1001", "Options::owner(5)", project]
                 untrusted(Some(5), Some(0o600)),
@@ -418,7 +439,7 @@ impl Display for KernelLimit {
 
 /// The types whose messages are checked here: a new one is to be added, with a
 /// test of its variants.
-const TYPES: [&str; 13] = [
+const TYPES: [&str; 15] = [
     "Broken",
     "CloseError",
     "Corruption",
@@ -426,7 +447,9 @@ const TYPES: [&str; 13] = [
     "KeyError",
     "MemoryError",
     "OpenError",
+    "NextStreamError",
     "Partial",
+    "Stop",
     "PeekError",
     "RemoveError",
     "ReserveError",

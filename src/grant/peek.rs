@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::ReadGrant;
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, why_broken};
 use crate::deadline::is_past;
 use crate::endpoint::Blocked;
-use crate::error::{Broken, PeekError};
+use crate::error::PeekError;
 use crate::region::Region;
 use crate::ring::Readiness;
 
@@ -175,11 +175,13 @@ impl Consumer {
                 wanted: len,
                 available: self.known(0)?,
             }),
-            Readiness::Finished => Err(PeekError::Ended {
-                wanted: len,
-                available: self.known(0)?,
-            }),
-            Readiness::Aborted => Err(Broken::ProducerAborted.into()),
+            Readiness::Ended(ending) => match why_broken(ending) {
+                None => Err(PeekError::Ended {
+                    wanted: len,
+                    available: self.known(0)?,
+                }),
+                Some(broken) => Err(broken.into()),
+            },
         }
     }
 }

@@ -6,23 +6,25 @@ use std::sync::atomic::AtomicUsize;
 
 use loom::thread;
 
-use super::explore;
+use super::{claim, explore};
 use crate::region::Region;
 use crate::region::heap::HeapRegion;
-use crate::ring::{Reader, Writer};
-use crate::state::Role;
+use crate::ring::{Departures, Reader, Writer};
+use crate::state::{Kind, Role};
 use crate::sync::Ordering;
 
 /// The positions wrap in the middle of each model.
 const START: u64 = u64::MAX;
 
 fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
-    Writer::new(region.clone(), 0).unwrap()
+    Writer::new(region.clone(), false, Departures::End).unwrap()
 }
 
 /// A reader that has asked for echoes, by the rule.
 fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
-    let mut reader = Reader::new(region.clone(), 0).unwrap();
+    crate::lifecycle::publish(region);
+    claim(region, Kind::Named, Role::Producer, 1).unwrap(); // by one who knows of them
+    let mut reader = Reader::new(region.clone(), false).unwrap();
     let own = &region.header().side(Role::Consumer).signals;
     while own.wants_echo.load(Ordering::Relaxed) == 0 {
         reader.note(1, false); // one thread yet

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{claim, explore, leave, ready};
-use crate::layout::Geometry;
+use crate::identity::Geometry;
 use crate::lifecycle;
 use crate::region::Region;
 use crate::region::heap::HeapRegion;
@@ -65,7 +65,7 @@ pub fn the_life_of_an_old_ring_ends_first() {
         region.header().identity.store(&geometry().to_image());
         lifecycle::publish(&region);
         let cleared = region.clone();
-        let creator = thread::spawn(move || cleared.header().clear());
+        let creator = thread::spawn(move || cleared.header().disown());
         let old = geometry().to_image();
         let found = region.header().identity.load();
         if (found.version, found.flags) != (old.version, old.flags) {

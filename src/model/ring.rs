@@ -3,10 +3,11 @@
 use loom::thread;
 
 use super::{explore, leave, paired};
+use crate::marks::Ending;
 use crate::monitor;
 use crate::region::Region;
 use crate::region::heap::HeapRegion;
-use crate::ring::{Departure, Reader, Readiness, Writer};
+use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
 use crate::state::Role;
 use crate::sync::Ordering;
 
@@ -14,11 +15,11 @@ use crate::sync::Ordering;
 const START: u64 = u64::MAX;
 
 fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
-    Writer::new(region.clone(), 0).unwrap()
+    Writer::new(region.clone(), false, Departures::End).unwrap()
 }
 
 fn reader(region: &HeapRegion) -> Reader<HeapRegion> {
-    Reader::new(region.clone(), 0).unwrap()
+    Reader::new(region.clone(), false).unwrap()
 }
 
 fn put(writer: &mut Writer<HeapRegion>, byte: u8) -> bool {
@@ -124,8 +125,8 @@ pub fn spans_are_whole() {
 /// P4: the last bytes come before the end.
 pub fn the_last_bytes_come_before_the_end() {
     for (departure, end) in [
-        (Departure::Finished, Readiness::Finished),
-        (Departure::Aborted, Readiness::Aborted),
+        (Departure::Finished, Readiness::Ended(Ending::Finished)),
+        (Departure::Aborted, Readiness::Ended(Ending::Aborted)),
     ] {
         explore(10, move || {
             let (region, producer, _) = paired(2, START);

@@ -4,7 +4,7 @@
 
 use loom::thread;
 
-use super::{claim, explore, process, ready};
+use super::{claim, claimer, explore, process, ready};
 use crate::region::Region;
 use crate::region::heap::HeapRegion;
 use crate::ring::Departure;
@@ -30,7 +30,7 @@ fn take(region: &HeapRegion, kind: Kind, pid: u32) -> Option<Claim> {
 /// Takes the role from the dead, as often as `lifecycle::claim` would try.
 fn take_over(region: &HeapRegion, pid: u32) -> Option<Claim> {
     let is_dead = |found| roles::pid_of(found) == DEAD;
-    let claim = roles::claim_as(process(pid), region, Kind::Persistent, ROLE, 2, is_dead).ok()?;
+    let claim = roles::claim_as(claimer(pid), region, Kind::Persistent, ROLE, is_dead).ok()?;
     act(region, pid);
     Some(claim)
 }
@@ -119,7 +119,14 @@ pub fn a_successor_comes_after_its_predecessor() {
             }
         });
         act(&region, 1);
-        roles::leave(&region, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        roles::leave(
+            &region,
+            Kind::Persistent,
+            &predecessor,
+            Departure::Finished,
+            || (),
+        )
+        .unwrap();
         succeeding.join().unwrap();
         looking.join().unwrap();
     });
@@ -135,7 +142,7 @@ pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
         let other = region.clone();
         let quick = thread::spawn(move || {
             if let Some(claim) = take(&other, Kind::Persistent, 1) {
-                roles::leave(&other, Kind::Persistent, &claim, Departure::Finished).unwrap();
+                roles::leave(&other, Kind::Persistent, &claim, Departure::Finished, || ()).unwrap();
             }
         });
         take(&region, Kind::Persistent, 2);
@@ -159,7 +166,7 @@ pub fn an_owner_word_has_the_generation_of_its_claim() {
         let quick = thread::spawn(move || {
             if let Some(claim) = take(&other, Kind::Persistent, 1) {
                 check(&other, &claim);
-                roles::leave(&other, Kind::Persistent, &claim, Departure::Finished).unwrap();
+                roles::leave(&other, Kind::Persistent, &claim, Departure::Finished, || ()).unwrap();
             }
         });
         if let Some(claim) = take(&region, Kind::Persistent, 2) {
@@ -179,7 +186,14 @@ pub fn a_transition_comes_after_the_last() {
             signals.closed.load(Ordering::Relaxed) // after the state word, P6
         };
         let first = take(&region, Kind::Persistent, 1).unwrap();
-        roles::leave(&region, Kind::Persistent, &first, Departure::Finished).unwrap();
+        roles::leave(
+            &region,
+            Kind::Persistent,
+            &first,
+            Departure::Finished,
+            || (),
+        )
+        .unwrap();
         let other = region.clone();
         let claiming = thread::spawn(move || take(&other, Kind::Persistent, 2).unwrap());
         let (before, _) = roles::transition(region.header(), |state| {
@@ -222,7 +236,14 @@ fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sy
 /// A record is of one holder while one follows the other.
 pub fn a_record_is_of_one_holder() {
     look_while(1, |region, predecessor| {
-        roles::leave(region, Kind::Persistent, &predecessor, Departure::Finished).unwrap();
+        roles::leave(
+            region,
+            Kind::Persistent,
+            &predecessor,
+            Departure::Finished,
+            || (),
+        )
+        .unwrap();
         take(region, Kind::Persistent, 2).unwrap();
     });
 }

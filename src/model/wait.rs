@@ -11,7 +11,7 @@ use crate::futex;
 use crate::layout::Signals;
 use crate::region::Region;
 use crate::region::heap::HeapRegion;
-use crate::ring::{Departure, Reader, Readiness, Writer};
+use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
 use crate::roles::{self, Claim};
 use crate::state::{Kind, Life, Role};
 use crate::wait::{self, Spinning};
@@ -34,12 +34,12 @@ fn sides(capacity: usize) -> (Writing, Reading) {
     let writing = Side {
         region: region.clone(),
         claim: producer,
-        half: Writer::new(region.clone(), 0).unwrap(),
+        half: Writer::new(region.clone(), false, Departures::End).unwrap(),
     };
     let reading = Side {
         region: region.clone(),
         claim: consumer,
-        half: Reader::new(region, 0).unwrap(),
+        half: Reader::new(region, false).unwrap(),
     };
     (writing, reading)
 }

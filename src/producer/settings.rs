@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Producer;
+use crate::error::Broken;
 use crate::region::Region;
 use crate::ring::Departure;
 use crate::roles::Occupant;
@@ -185,6 +186,52 @@ impl Producer {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.writer.tail()
+    }
+
+    /// Bytes of the stream that is being written: more than 0 at first where
+    /// the stream of a producer that died was [resumed](crate::Options::resume).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(producer.stream_position(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stream_position(&self) -> u64 {
+        self.writer.tail().wrapping_sub(self.writer.began())
+    }
+
+    /// The position up to which the consumer has read and released: bytes since
+    /// the ring was made. What a producer holds until it was consumed can go up
+    /// to here.
+    ///
+    /// # Errors
+    ///
+    /// What makes the handle unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.try_read(&mut [0; 2]).unwrap();
+    /// assert_eq!(producer.consumed()?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn consumed(&mut self) -> Result<u64, Broken> {
+        self.end.usable()?;
+        let consumed = self.writer.consumed();
+        consumed.map_err(|corruption| self.end.latch(corruption.into()))
+    }
+
+    /// A number that tells the ring from every other one; see
+    /// [`Ring::nonce`](crate::Ring::nonce).
+    #[must_use]
+    pub fn nonce(&self) -> u64 {
+        self.end.region().geometry().nonce
     }
 
     /// How often this handle slept, and how often it woke the consumer.

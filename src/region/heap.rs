@@ -36,6 +36,11 @@ impl HeapRegion {
                 .position
                 .store(position, crate::sync::Ordering::Relaxed); // not shared yet
         }
+        // The mark before the first.
+        let before = header.marks.last().expect("there are places");
+        before
+            .position
+            .store(position, crate::sync::Ordering::Relaxed); // not shared yet
         HeapRegion(Arc::new(Inner {
             header,
             ring: (0..capacity).map(|_| Cell::default()).collect(),

@@ -13,11 +13,13 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Region, header_at};
 use crate::copy::{self, Caches};
 use crate::error::Incompatible;
-use crate::layout::{Geometry, Header};
+use crate::identity::{Geometry, Identity};
+use crate::layout::Header;
 use crate::peer;
 use crate::position;
 use crate::ring::PUBLICATION;
@@ -85,10 +87,11 @@ unsafe impl Sync for MappedRegion {}
 impl MappedRegion {
     /// Writes the identity of a new ring into a segment that nobody else
     /// believes yet. The life-cycle word stays `Unborn`.
-    pub(crate) fn format(view: DoubleView, geometry: Geometry) -> MappedRegion {
+    pub(crate) fn format(view: DoubleView, geometry: Geometry, path: &[u8]) -> MappedRegion {
         assert_eq!(view.segment_len(), geometry.ring_end());
         let region = MappedRegion::over(view, geometry);
         region.header().identity.store(&geometry.to_image());
+        region.header().store_path(path);
         region
     }
 
@@ -162,9 +165,22 @@ impl MappedRegion {
     pub(crate) unsafe fn format_in(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
         // SAFETY: the caller has the same duties.
         let region = unsafe { MappedRegion::borrow(base, geometry) };
-        region.header().clear();
+        region.header().disown();
+        region.zero_behind_identity();
         region.header().identity.store(&geometry.to_image());
         region
+    }
+
+    /// Zeroes what lies between the words of the identity and the ring.
+    fn zero_behind_identity(&self) {
+        const WORD: usize = size_of::<u64>();
+        for offset in (size_of::<Identity>()..self.geometry.ring_offset).step_by(WORD) {
+            let word = self.base.as_ptr().wrapping_add(offset).cast();
+            // SAFETY: the word ends within the `ring_offset` bytes that are mapped at
+            // `base`, which is aligned for a line. Everybody accesses it by atomics.
+            let word = unsafe { AtomicU64::from_ptr(word) };
+            word.store(0, Ordering::Relaxed); // P3
+        }
     }
 
     /// Believes the caller's memory if its header checks out.

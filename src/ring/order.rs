@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::layout::Header;
+use crate::marks::Ending;
 use crate::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};
 use crate::wait::Effort;
@@ -56,6 +57,7 @@ impl Recorder {
             (at(&producer.signals.closed), "producer closed"),
             (at(&producer.signals.sleeping), "producer sleeping"),
             (at(&producer.signals.wanted), "producer wanted"),
+            (at(&producer.signals.claims), "producer claims"),
             (at(&consumer.position), "head"),
             (at(&consumer.signals.closed), "consumer closed"),
             (at(&consumer.signals.sleeping), "consumer sleeping"),
@@ -113,6 +115,9 @@ impl Region for Recorder {
     }
 }
 
+/// What a reader looks at with each new tail.
+const CLAIMS: Event = Load("producer claims");
+
 struct Recorded {
     writer: Writer<Recorder>,
     reader: Reader<Recorder>,
@@ -121,14 +126,14 @@ struct Recorded {
 
 fn ring(capacity: usize) -> Recorded {
     let region = HeapRegion::new(capacity, 0);
-    let writer = Writer::new(Recorder::new(&region), 0).unwrap();
+    let writer = Writer::new(Recorder::new(&region), false, Departures::End).unwrap();
     let events = writer.region().take();
     let clear = Store("echo end");
     assert_eq!(events, [Capacity, Load("tail"), Load("head"), clear]);
-    let reader = Reader::new(Recorder::new(&region), 0).unwrap();
+    let reader = Reader::new(Recorder::new(&region), false).unwrap();
     assert_eq!(
         reader.region().take(),
-        [Capacity, Load("head"), Load("tail")]
+        [Capacity, Load("head"), Load("tail"), CLAIMS]
     );
     Recorded {
         writer,
@@ -171,7 +176,7 @@ fn the_bytes_are_copied_out_before_their_room_is_released() {
     ring.reader.release(3);
     let events = ring.reader.region().take();
     let (copy, back) = (CopyOut(0, 3), HandBack(0, 3));
-    assert_eq!(events, [Load("tail"), copy, back, Store("head")]);
+    assert_eq!(events, [Load("tail"), CLAIMS, copy, back, Store("head")]);
 }
 
 #[test]
@@ -188,7 +193,7 @@ fn nothing_is_stored_in_a_full_ring() {
 fn nothing_is_stored_for_an_empty_ring() {
     let Recorded { mut reader, .. } = ring(4);
     assert_eq!(reader.get(&mut [0]), Ok(0));
-    assert_eq!(reader.region().take(), [Load("tail")]);
+    assert_eq!(reader.region().take(), [Load("tail"), CLAIMS]);
     assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
     let events = reader.region().take();
     assert_eq!(events, [Load("tail"), Load("producer closed")]);
@@ -200,11 +205,20 @@ fn nothing_is_stored_for_an_empty_ring() {
 fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
     let mut ring = ring(4);
     ring.finish();
-    assert_eq!(ring.reader.readiness(1), Ok(Readiness::Finished));
+    assert_eq!(
+        ring.reader.readiness(1),
+        Ok(Readiness::Ended(Ending::Finished))
+    );
     let events = ring.reader.region().take();
     assert_eq!(
         events,
-        [Load("tail"), Load("producer closed"), Load("tail")]
+        [
+            Load("tail"),
+            Load("producer closed"),
+            CLAIMS,
+            Load("tail"),
+            CLAIMS
+        ]
     );
 }
 
@@ -285,7 +299,7 @@ proptest! {
             let copies = |event: &&Event| matches!(event, CopyIn(..) | CopyOut(..));
             prop_assert!(events.iter().filter(copies).count() <= 1);
             let others = events.iter().filter(|event| match event {
-                Load(word) => *word != peer,
+                Load(word) => *word != peer && **event != CLAIMS,
                 Store(word) => *word != own,
                 Swap(_) => true,
                 _ => false,

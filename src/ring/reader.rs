@@ -2,11 +2,13 @@
 
 use super::{Departure, adopt, corrupt};
 use crate::echo;
-use crate::error::Corruption;
-use crate::layout::{ECHO, HAND_ON, NOTHING, Signals};
+use crate::error::{Corruption, Rule};
+use crate::layout::{ECHO, HAND_ON, KNOWS_INLINE, NOTHING, Signals};
+use crate::marks::{Acknowledged, Ending};
 use crate::position;
 use crate::region::Region;
 use crate::region::window::Window;
+use crate::roles::Holder;
 use crate::state::Role;
 use crate::steps::step;
 use crate::sync::{Ordering, spin_loop};
@@ -25,10 +27,8 @@ pub(crate) enum Readiness {
     Ready,
     /// Not as much yet.
     Empty,
-    /// Not as much, and no more will come: the writer finished.
-    Finished,
-    /// Not as much, and no more will come: the writer broke off.
-    Aborted,
+    /// Not as much, and the stream has no more: how it ended.
+    Ended(Ending),
 }
 
 /// The reading side.
@@ -39,39 +39,49 @@ pub(crate) struct Reader<R> {
     capacity: u64,
     /// The last tail accepted.
     known_tail: u64,
-    /// See [`Departure::of`].
-    forgotten: u32,
-    /// The `closed` word of the writer whose end was delivered last.
-    ended: Option<u32>,
+    /// What can be read ends here: at the tail, or at a mark before it.
+    limit: u64,
+    /// How the stream ends at the limit, once that is known.
+    ending: Option<Ending>,
+    /// The writer's count of claims when the last tail was accepted.
+    claims: u64,
+    /// Which mark comes next, in a ring that has any.
+    marks: Option<Acknowledged>,
     /// How many messages in a row have come one at a time for which the writer is
     /// not asked for what suits them.
     unasked: u32,
     /// What the writer is asked for, as in [`Signals::wants_echo`].
     asked: u32,
+    /// The tail when the writer was found to know inline messages: up to here one
+    /// that does not may have written.
+    unheard: u64,
     /// Whether the last message was of a length whose echo is on more than the line
     /// of the tail.
     far: bool,
 }
 
 impl<R: Region> Reader<R> {
-    /// Takes up reading where the segment says that it stopped.
-    pub(crate) fn new(region: R, forgotten: u32) -> Result<Reader<R>, Corruption> {
+    /// Takes up reading where the segment says that it stopped. `persists` says
+    /// that the ring outlives its writers, which leave marks in it.
+    pub(crate) fn new(region: R, persists: bool) -> Result<Reader<R>, Corruption> {
         let capacity = region.capacity();
         let (head, tail) = adopt(&region, Role::Consumer);
-        let readable = position::readable(head, head, tail, capacity)
-            .map_err(|fault| corrupt(fault, Role::Producer, head, tail, tail))?;
-        let mut window = Window::new(region, head);
-        window.open(readable);
-        Ok(Reader {
-            window,
+        let marks = persists.then(|| Acknowledged::adopt(region.header()));
+        let mut reader = Reader {
+            window: Window::new(region, head),
             capacity,
-            known_tail: tail,
-            forgotten,
-            ended: None,
+            known_tail: head,
+            limit: head,
+            ending: None,
+            claims: 0,
+            marks,
             unasked: 0,
             asked: NOTHING,
+            unheard: tail,
             far: false,
-        })
+        };
+        reader.accept_anew(tail)?;
+        Ok(reader)
     }
 
     #[inline]
@@ -84,12 +94,12 @@ impl<R: Region> Reader<R> {
         self.window.position()
     }
 
-    /// Bytes that can be read now; looks at `tail` only if fewer than
-    /// `wanted` are known to be there.
+    /// Bytes of the stream that can be read now; looks at `tail` only if fewer
+    /// than `wanted` are known to be there.
     #[inline]
     pub(crate) fn available(&mut self, wanted: u64) -> Result<u64, Corruption> {
         let known = self.known();
-        if known >= wanted {
+        if known >= wanted || self.ending.is_some() {
             return Ok(known);
         }
         // Possibly empty: refresh.
@@ -99,15 +109,80 @@ impl<R: Region> Reader<R> {
     }
 
     /// Believes a tail that was loaded, if it can be true; and says how many
-    /// bytes there are before it.
+    /// bytes of the stream there are before it.
     #[inline]
     fn accept(&mut self, tail: u64) -> Result<u64, Corruption> {
+        let claims = self.peer_signals().claims.load(Ordering::Relaxed); // carried by the tail: P1
+        if claims != self.claims {
+            return self.accept_anew(tail);
+        }
+        let readable = self.check(tail)?;
+        self.limit = tail;
+        self.window.open(readable);
+        Ok(readable)
+    }
+
+    /// Bytes up to a tail that was loaded, if it can be true.
+    #[inline]
+    fn check(&mut self, tail: u64) -> Result<u64, Corruption> {
         let head = self.head();
         let readable = position::readable(head, self.known_tail, tail, self.capacity)
             .map_err(|fault| corrupt(fault, Role::Producer, head, self.known_tail, tail))?;
         self.known_tail = tail;
+        Ok(readable)
+    }
+
+    /// The same where a writer has come since the last look, or a mark: bytes up
+    /// to the next mark, if there is one.
+    #[cold]
+    #[inline(never)]
+    fn accept_anew(&mut self, mut tail: u64) -> Result<u64, Corruption> {
+        // Once more, so that a writer that came meanwhile is noticed next time.
+        self.claims = self.peer_signals().claims.load(Ordering::Acquire); // P6
+        if self.asked != NOTHING && !self.believes_inline() {
+            self.stop_listening();
+        }
+        let header = self.window.region().header();
+        let next = match &self.marks {
+            Some(marks) => marks.next(header)?,
+            None => None,
+        };
+        if next.is_some() {
+            // A mark lies before the tail that its count carries.
+            let side = header.side(Role::Producer);
+            tail = side.position.load(Ordering::Acquire); // P1, P8
+        }
+        let mut readable = self.check(tail)?;
+        self.limit = tail;
+        if let Some(mark) = next {
+            let before = mark.position.wrapping_sub(self.head());
+            if before > readable {
+                return Err(Corruption::new(Rule::MarkOutOfRange, mark.position, tail));
+            }
+            readable = before;
+            self.limit = mark.position;
+            self.ending = Some(mark.ending);
+        }
         self.window.open(readable);
         Ok(readable)
+    }
+
+    /// Whether the writer that last claimed its role says with each tail if
+    /// there is an inline message. Then one is believed from the next tail on: a
+    /// writer that knows nothing of them may have come and gone before, with the
+    /// message of one before it still there.
+    fn believes_inline(&mut self) -> bool {
+        let side = self.region().header().side(Role::Producer);
+        let holder = Holder::read(self.region().header().record(Role::Producer));
+        let capabilities = holder.map_or(0, |holder| holder.capabilities());
+        // A claim is counted before its record is complete. So if no claim was
+        // counted meanwhile, the record is not one of a later claimer.
+        let claims = side.signals.claims.load(Ordering::Relaxed); // P6, with the fence of the read
+        // The claim that was counted carries all tails of writers before it.
+        let tail = side.position.load(Ordering::Relaxed); // P6
+        let believes = claims == self.claims && capabilities & KNOWS_INLINE != 0;
+        self.unheard = tail;
+        believes
     }
 
     /// Fills all of `bytes` if so many are known to be there, in one run, and gives
@@ -123,10 +198,10 @@ impl<R: Region> Reader<R> {
         true
     }
 
-    /// Bytes known to be there.
+    /// Bytes of the stream known to be there.
     #[inline]
     pub(crate) fn known(&self) -> u64 {
-        self.known_tail.wrapping_sub(self.head())
+        self.limit.wrapping_sub(self.head())
     }
 
     /// Copies what is there, as much as `bytes` holds, and releases nothing.
@@ -152,6 +227,8 @@ impl<R: Region> Reader<R> {
     fn hear(&self, available: u64, bytes: &mut [u8]) -> bool {
         self.asked == ECHO
             && available == bytes.len() as u64
+            && self.ending.is_none()
+            && self.known_tail != self.unheard
             && self
                 .region()
                 .header()
@@ -161,10 +238,10 @@ impl<R: Region> Reader<R> {
     }
 
     /// Whether a message may come by itself next: the writer is asked for what suits
-    /// such ones, and nothing is known to be there to read.
+    /// such ones, and nothing is known to be there to read, nor the end of the stream.
     #[inline]
     pub(crate) fn may_hear(&self) -> bool {
-        self.asked != NOTHING && self.known() == 0
+        self.asked != NOTHING && self.known() == 0 && self.ending.is_none()
     }
 
     /// Looks for a message for a moment, a short one beside the tail, where one
@@ -182,7 +259,8 @@ impl<R: Region> Reader<R> {
             let tail = side.position.load(Ordering::Acquire); // P1
             if tail != head {
                 let len = tail.wrapping_sub(head);
-                if len > most {
+                let claims = side.signals.claims.load(Ordering::Relaxed); // carried by the tail: P1
+                if len > most || claims != self.claims || tail == self.unheard {
                     return 0; // a tail too far, or behind, is for `available` to judge
                 }
                 let bytes = &mut bytes[..len as usize];
@@ -192,6 +270,7 @@ impl<R: Region> Reader<R> {
                 step!(CopiedOut);
                 self.far = (echo::NEAR + 1..=echo::MOST).contains(&(len as usize));
                 self.known_tail = tail;
+                self.limit = tail;
                 self.release(len);
                 return len as usize;
             }
@@ -237,6 +316,9 @@ impl<R: Region> Reader<R> {
 
     fn ask_for(&mut self, what: u32) {
         self.unasked = 0;
+        if what != NOTHING && !self.believes_inline() {
+            return;
+        }
         self.asked = what;
         let own = &self.region().header().side(Role::Consumer).signals;
         own.wants_echo.store(what, Ordering::Relaxed); // a hint
@@ -262,42 +344,92 @@ impl<R: Region> Reader<R> {
     }
 
     /// Whether there are `least` bytes to read, and if not, whether more can
-    /// come.
+    /// come in this stream.
     #[inline]
     pub(crate) fn readiness(&mut self, least: u64) -> Result<Readiness, Corruption> {
         if self.known() >= least {
             return Ok(Readiness::Ready);
         }
-        let side = self.region().header().side(Role::Producer);
+        if let Some(ending) = self.ending {
+            return Ok(Readiness::Ended(ending));
+        }
+        let header = self.region().header();
+        let side = header.side(Role::Producer);
         let tail = side.position.load(Ordering::Acquire); // P1
-        let closed = side.signals.closed.load(Ordering::Acquire); // P4
-        if tail == self.known_tail && closed == self.forgotten {
+        let end = match &self.marks {
+            Some(marks) => u64::from(marks.is_behind(header)),
+            None => side.signals.closed.load(Ordering::Acquire), // P4
+        };
+        if tail == self.known_tail && end == 0 {
             return Ok(Readiness::Empty); // what a waiter sees most of the time
         }
-        self.judge(tail, closed, least)
+        self.judge(tail, end, least)
     }
 
-    /// What these two words of the writer make of it.
-    fn judge(&mut self, tail: u64, closed: u32, least: u64) -> Result<Readiness, Corruption> {
-        if self.accept(tail)? >= least {
-            return Ok(Readiness::Ready);
+    /// What a tail of the writer makes of it; and what says that the end has
+    /// come, unless that is 0.
+    fn judge(&mut self, tail: u64, end: u64, least: u64) -> Result<Readiness, Corruption> {
+        let mut available = self.accept(tail)?;
+        if end != 0 && self.ending.is_none() {
+            available = self.look_for_the_end(end)?;
         }
-        let departure = Departure::of(closed, self.forgotten)?;
-        if departure == Departure::Open {
-            return Ok(Readiness::Empty);
-        }
-        // It has left: its last bytes are visible by P4. Look once more.
-        let available = self.available(least)?;
-        Ok(match departure {
+        Ok(match self.ending {
             _ if available >= least => Readiness::Ready,
-            Departure::Aborted => Readiness::Aborted,
-            Departure::Finished | Departure::Open => {
-                if available == 0 {
-                    self.ended = Some(closed);
-                }
-                Readiness::Finished
-            }
+            Some(ending) => Readiness::Ended(ending),
+            None => Readiness::Empty,
         })
+    }
+
+    /// Bytes up to the end of the stream, if it has come; else up to the tail.
+    /// `closed` is the writer's word, where it counts.
+    fn look_for_the_end(&mut self, closed: u64) -> Result<u64, Corruption> {
+        if self.marks.is_some() {
+            let tail = self.known_tail;
+            return self.accept_anew(tail);
+        }
+        let ending = match Departure::from_word(closed)? {
+            Departure::Open => return Ok(self.known()),
+            Departure::Finished => Ending::Finished,
+            Departure::Aborted => Ending::Aborted,
+        };
+        // It has left: its last bytes are visible by P4. Look once more.
+        let side = self.region().header().side(Role::Producer);
+        let tail = side.position.load(Ordering::Acquire); // P1, P4
+        let available = self.accept(tail)?;
+        self.ending = Some(ending);
+        Ok(available)
+    }
+
+    /// How the stream ended, if its last byte was read.
+    pub(crate) fn at_the_end(&self) -> Option<Ending> {
+        self.ending.filter(|_| self.known() == 0)
+    }
+
+    /// Acknowledges the end that was come to. `false` if no stream can follow.
+    pub(crate) fn acknowledge(&mut self) -> bool {
+        let (header, position) = (self.window.region().header(), self.limit);
+        let Some(marks) = &mut self.marks else {
+            return false;
+        };
+        marks.acknowledge(header, position);
+        true
+    }
+
+    /// Acknowledges the end that was come to, and goes on with the next stream.
+    /// `false` if none can follow: then the end stays.
+    pub(crate) fn next_stream(&mut self) -> Result<bool, Corruption> {
+        if !self.acknowledge() {
+            return Ok(false);
+        }
+        self.ending = None;
+        let tail = self.known_tail;
+        self.accept_anew(tail)?;
+        Ok(true)
+    }
+
+    /// Where the stream that is being read began.
+    pub(crate) fn began(&self) -> u64 {
+        self.marks.as_ref().map_or(0, Acknowledged::began)
     }
 
     /// What the writer says that is no position.
@@ -306,18 +438,21 @@ impl<R: Region> Reader<R> {
         &self.region().header().side(Role::Producer).signals
     }
 
-    /// Records that the end of the writer's stream was delivered, if it was,
-    /// for the consumer that comes after this one.
-    pub(crate) fn acknowledge_end(&self) {
-        if let Some(word) = self.ended {
-            let own = &self.region().header().side(Role::Consumer).signals;
-            own.acknowledged.store(word, Ordering::Relaxed); // published by leaving, P6
+    /// Whether the end of the stream has come. Bytes may still be there to read.
+    pub(crate) fn has_ended(&self) -> bool {
+        match &self.marks {
+            Some(marks) => marks.is_behind(self.region().header()),
+            None => self.peer_departure() != Ok(Departure::Open),
         }
     }
 
-    /// How the writer has left. Bytes may still be there to read.
+    /// How the writer of a ring with one stream has left. Bytes may still be
+    /// there to read.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
+        if self.marks.is_some() {
+            return Ok(Departure::Open);
+        }
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
-        Departure::of(closed, self.forgotten)
+        Departure::from_word(closed)
     }
 }

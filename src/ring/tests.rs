@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::marks::{self, Ending};
 use crate::region::heap::HeapRegion;
 
 /// A ring whose positions start at `position`.
 fn ring(capacity: usize, position: u64) -> (HeapRegion, Writer<HeapRegion>, Reader<HeapRegion>) {
     let region = HeapRegion::new(capacity, position);
-    let writer = Writer::new(region.clone(), 0).unwrap();
-    let reader = Reader::new(region.clone(), 0).unwrap();
+    let writer = Writer::new(region.clone(), false, Departures::End).unwrap();
+    let reader = Reader::new(region.clone(), false).unwrap();
     (region, writer, reader)
 }
 
@@ -96,8 +97,8 @@ fn what_is_not_released_takes_room() {
 #[test]
 fn the_last_bytes_come_before_the_end() {
     for (departure, end) in [
-        (Departure::Finished, Readiness::Finished),
-        (Departure::Aborted, Readiness::Aborted),
+        (Departure::Finished, Readiness::Ended(Ending::Finished)),
+        (Departure::Aborted, Readiness::Ended(Ending::Aborted)),
     ] {
         let (region, mut writer, mut reader) = ring(16, 5);
         assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
@@ -111,17 +112,133 @@ fn the_last_bytes_come_before_the_end() {
     }
 }
 
+/// A ring with marks, whose positions start at `position`.
+fn persistent(
+    capacity: usize,
+    position: u64,
+) -> (HeapRegion, Writer<HeapRegion>, Reader<HeapRegion>) {
+    let region = HeapRegion::new(capacity, position);
+    let writer = Writer::new(region.clone(), true, Departures::Pass).unwrap();
+    let reader = Reader::new(region.clone(), true).unwrap();
+    (region, writer, reader)
+}
+
+/// The next writer, which counts its claim as `roles::claim` does.
+fn follow(region: &HeapRegion) -> Writer<HeapRegion> {
+    let claims = &region.header().side(Role::Producer).signals.claims;
+    claims.fetch_add(1, Ordering::Relaxed); // one thread
+    Writer::new(region.clone(), true, Departures::Pass).unwrap()
+}
+
 #[test]
-fn a_forgotten_departure_does_not_count() {
-    let region = HeapRegion::new(16, 0);
-    leave(&region, Role::Producer, Departure::Finished);
-    let word = Departure::Finished.to_word(1);
-    let mut reader = Reader::new(region.clone(), word).unwrap();
-    assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
-    let side = region.header().side(Role::Producer);
-    let next = Departure::Finished.to_word(2);
+fn a_departed_reader_is_passed_over_where_another_one_follows() {
+    let (region, mut writer, _) = persistent(16, 0);
+    leave(&region, Role::Consumer, Departure::Finished);
+    assert_eq!(writer.is_left_alone(), Ok(false));
+    assert_eq!(writer.peer_departure(), Ok(Departure::Finished));
+    assert!(writer.put_unechoed(b"queued"));
+    // What it left is not judged by the next writer.
+    let mut writer = Writer::new(region.clone(), true, Departures::End).unwrap();
+    assert_eq!(writer.is_left_alone(), Ok(false));
+    let side = region.header().side(Role::Consumer);
+    let next = Departure::Aborted.to_word(2);
     side.signals.closed.store(next, Ordering::Relaxed); // one thread
-    assert_eq!(reader.readiness(1), Ok(Readiness::Finished));
+    assert_eq!(writer.is_left_alone(), Ok(true));
+}
+
+#[test]
+fn nothing_is_read_from_behind_a_mark() {
+    let (region, mut writer, mut reader) = persistent(16, u64::MAX - 2);
+    writer.write(b"one").unwrap();
+    writer.leave_mark(Ending::Finished);
+    let mut writer = follow(&region);
+    writer.write(b"two!").unwrap();
+    writer.leave_mark(Ending::Aborted);
+    let mut writer = follow(&region);
+    writer.leave_mark(Ending::Finished);
+    let mut bytes = [0; 16];
+    for (text, ending) in [
+        (&b"one"[..], Ending::Finished),
+        (b"two!", Ending::Aborted),
+        (b"", Ending::Finished),
+    ] {
+        if !text.is_empty() {
+            assert_eq!(reader.readiness(1), Ok(Readiness::Ready));
+        }
+        assert_eq!(reader.available(16), Ok(text.len() as u64));
+        assert_eq!(reader.read(&mut bytes), Ok(text.len()));
+        assert_eq!(&bytes[..text.len()], text);
+        for _ in 0..2 {
+            assert_eq!(reader.read(&mut bytes), Ok(0));
+            assert!(!reader.get_known(&mut bytes[..1]));
+            assert_eq!(reader.readiness(1), Ok(Readiness::Ended(ending)));
+        }
+        assert_eq!(reader.next_stream(), Ok(true));
+    }
+    assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
+    assert_eq!(reader.began(), 4);
+}
+
+/// The tail that is known of is one thing, a mark that comes there another.
+#[test]
+fn a_mark_is_found_that_comes_behind_a_known_tail() {
+    let (_, mut writer, mut reader) = persistent(16, 0);
+    writer.write(b"abc").unwrap();
+    assert_eq!(reader.available(1), Ok(3));
+    writer.leave_mark(Ending::Died(9));
+    let mut bytes = [0; 3];
+    assert!(reader.get_known(&mut bytes));
+    let died = Readiness::Ended(Ending::Died(9));
+    assert_eq!(reader.readiness(1), Ok(died));
+    // The next reader gets it again, unless it was acknowledged.
+    let region = reader.region().clone();
+    let mut next = Reader::new(region.clone(), true).unwrap();
+    assert_eq!(next.readiness(1), Ok(died));
+    assert!(reader.acknowledge());
+    let mut next = Reader::new(region, true).unwrap();
+    assert_eq!(next.readiness(1), Ok(Readiness::Empty));
+    assert_eq!(next.began(), 3);
+}
+
+/// What a peer does to a ring, and the rule that it breaks.
+type Forgery = (Rule, fn(&HeapRegion));
+
+#[test]
+fn a_lie_about_a_mark_is_corruption() {
+    let lies: [Forgery; 5] = [
+        (Rule::MarkOutOfRange, |region| {
+            marks::leave(region.header(), 0, 106, Ending::Finished);
+        }),
+        (Rule::MarkOutOfRange, |region| {
+            marks::leave(region.header(), 0, 99, Ending::Finished);
+        }),
+        (Rule::MarkEnding, |region| {
+            marks::leave(region.header(), 0, 105, Ending::Finished);
+            let ending = &region.header().marks[0].ending;
+            ending.store(4, Ordering::Relaxed); // one thread
+        }),
+        (Rule::MarkCount, |region| {
+            marks::leave(region.header(), marks::PLACES, 105, Ending::Finished);
+        }),
+        (Rule::MarkCount, |region| {
+            marks::leave(region.header(), u64::MAX - 1, 105, Ending::Finished);
+        }),
+    ];
+    for (rule, lie) in lies {
+        let (region, mut writer, mut reader) = persistent(16, 100);
+        writer.write(b"12345").unwrap();
+        lie(&region);
+        let found = reader.readiness(6).unwrap_err().rule();
+        assert_eq!(found, rule);
+        let found = Reader::new(region.clone(), true).unwrap_err().rule();
+        assert_eq!(found, rule);
+        // With the next writer's claim it is found by any look at the tail.
+        let (region, mut writer, mut reader) = persistent(16, 100);
+        writer.write(b"12345").unwrap();
+        lie(&region);
+        follow(&region);
+        assert_eq!(reader.available(6).unwrap_err().rule(), rule);
+    }
 }
 
 #[test]
@@ -167,11 +284,13 @@ fn positions_that_contradict_each_other_are_not_adopted() {
     let region = HeapRegion::new(16, 0);
     set(&region, Role::Producer, 17);
     assert_eq!(
-        Writer::new(region.clone(), 0).unwrap_err().rule(),
+        Writer::new(region.clone(), false, Departures::End)
+            .unwrap_err()
+            .rule(),
         Rule::HeadOutOfRange
     );
     assert_eq!(
-        Reader::new(region, 0).unwrap_err().rule(),
+        Reader::new(region, false).unwrap_err().rule(),
         Rule::TailOutOfRange
     );
 }
@@ -179,7 +298,7 @@ fn positions_that_contradict_each_other_are_not_adopted() {
 #[test]
 fn an_unknown_departure_is_corruption() {
     let (region, _, mut reader) = ring(16, 0);
-    for word in [3, 0xff, 0x100, u32::MAX] {
+    for word in [1, 2, 3, 0xff, 0x100, u64::MAX] {
         let side = region.header().side(Role::Producer);
         side.signals.closed.store(word, Ordering::Relaxed); // one thread
         let rule = reader.readiness(1).unwrap_err().rule();
@@ -246,7 +365,7 @@ enum Lie {
     Position(Role, u64),
     /// A position, so far from the other side's.
     Near(Role, u64),
-    Closed(Role, u32),
+    Closed(Role, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -263,7 +382,7 @@ fn lie() -> impl Strategy<Value = Lie> {
     prop_oneof![
         (role(), any::<u64>()).prop_map(|(role, word)| Lie::Position(role, word)),
         (role(), 0u64..70).prop_map(|(role, by)| Lie::Near(role, by.wrapping_sub(3))),
-        (role(), prop_oneof![0u32..4, 0x100u32..0x104, any::<u32>()])
+        (role(), prop_oneof![0u64..4, 0x100u64..0x104, any::<u64>()])
             .prop_map(|(role, word)| Lie::Closed(role, word)),
     ]
 }
@@ -328,8 +447,8 @@ proptest! {
         let capacity = 1u64 << shift;
         let region = HeapRegion::new(1 << shift, start);
         before.iter().for_each(|lie| lie.tell(&region));
-        let mut writer = Writer::new(region.clone(), 0);
-        let mut reader = Reader::new(region.clone(), 0);
+        let mut writer = Writer::new(region.clone(), false, Departures::End);
+        let mut reader = Reader::new(region.clone(), false);
         for act in acts {
             match (act, &mut writer, &mut reader) {
                 (Act::Lie(lie), ..) => lie.tell(&region),

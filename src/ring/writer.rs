@@ -4,6 +4,7 @@ use super::{Departure, adopt, corrupt};
 use crate::echo;
 use crate::error::Corruption;
 use crate::layout::{ECHO, NOTHING, Signals};
+use crate::marks::{self, Ending};
 use crate::position;
 use crate::region::Region;
 use crate::region::window::Window;
@@ -21,19 +22,50 @@ pub(crate) struct Writer<R> {
     published: u64,
     /// The last head accepted.
     known_head: u64,
-    /// See [`Departure::of`].
-    forgotten: u32,
+    /// The reader's `closed` word that is passed over without a look.
+    passed_over: u64,
+    /// What the reader's leaving means; see [`Departures`].
+    departures: Departures,
+    /// The `closed` word that a reader before this writer left behind; 0 in a
+    /// ring with one reader.
+    before: u64,
+    /// Marks before the stream that is being written, in a ring that has any.
+    marks: Option<u64>,
+}
+
+/// What it means to a writer that its reader leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departures {
+    /// There is nobody left to write for, until the next reader comes.
+    End,
+    /// Another one will come.
+    Pass,
 }
 
 impl<R: Region> Writer<R> {
-    /// Takes up writing where the segment says that it stopped.
-    pub(crate) fn new(region: R, forgotten: u32) -> Result<Writer<R>, Corruption> {
+    /// Takes up writing where the segment says that it stopped. `persists` says
+    /// that the ring outlives its writers, which leave marks in it.
+    pub(crate) fn new(
+        region: R,
+        persists: bool,
+        departures: Departures,
+    ) -> Result<Writer<R>, Corruption> {
         let capacity = region.capacity();
         let (tail, head) = adopt(&region, Role::Producer);
         let occupied = position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
+        // A reader that had left before this writer came says nothing about the
+        // next one.
+        let closed = &region.header().side(Role::Consumer).signals.closed;
+        let before = if persists {
+            closed.load(Ordering::Relaxed) // compared only
+        } else {
+            0
+        };
+        let own = region.header().side(Role::Producer);
         // The last writer may have died between an echo and its publication.
-        region.header().side(Role::Producer).echo.clear(tail); // P7
+        own.echo.clear(tail); // P7
+        let marks = persists.then(|| own.signals.marks.load(Ordering::Relaxed)); // P6
         let mut window = Window::new(region, tail);
         window.open(capacity - occupied);
         Ok(Writer {
@@ -41,7 +73,10 @@ impl<R: Region> Writer<R> {
             capacity,
             published: tail,
             known_head: head,
-            forgotten,
+            passed_over: before,
+            departures,
+            before,
+            marks,
         })
     }
 
@@ -151,7 +186,7 @@ impl<R: Region> Writer<R> {
     fn put_and_go_on(&mut self, bytes: &[u8], soon: bool) -> bool {
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
-        if closed != self.forgotten || !self.window.put(bytes, soon) {
+        if closed != self.passed_over || !self.window.put(bytes, soon) {
             return false;
         }
         step!(CopiedIn);
@@ -209,11 +244,52 @@ impl<R: Region> Writer<R> {
         &self.region().header().side(Role::Consumer).signals
     }
 
-    /// How the reader has left.
+    /// Whether the reader has left, so that there is nobody to write for.
     #[inline]
+    pub(crate) fn is_left_alone(&mut self) -> Result<bool, Corruption> {
+        let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
+        if closed == self.passed_over {
+            return Ok(false);
+        }
+        let departure = Departure::from_word(closed)?;
+        Ok(match self.departures {
+            Departures::End => departure != Departure::Open,
+            Departures::Pass => {
+                self.passed_over = closed;
+                false
+            }
+        })
+    }
+
+    /// How the last reader has left, whatever it means; one that had left before
+    /// this writer came does not count.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
-        Departure::of(closed, self.forgotten)
+        if closed == self.before {
+            return Ok(Departure::Open);
+        }
+        Departure::from_word(closed)
+    }
+
+    /// Leaves a mark at the last byte that was published, in a ring that has
+    /// marks. What was not published is lost.
+    pub(crate) fn leave_mark(&mut self, ending: Ending) {
+        if let Some(number) = self.marks {
+            marks::leave(self.region().header(), number, self.published, ending);
+            self.marks = Some(number.wrapping_add(1));
+        }
+    }
+
+    /// Where the stream that is being written began.
+    pub(crate) fn began(&self) -> u64 {
+        let began = |number| marks::beginning(self.region().header(), number);
+        self.marks.map_or(0, began)
+    }
+
+    /// The position up to which the reader has released what it read.
+    pub(crate) fn consumed(&mut self) -> Result<u64, Corruption> {
+        self.room(u64::MAX)?;
+        Ok(self.known_head)
     }
 
     /// Bytes written and not yet released by the reader.

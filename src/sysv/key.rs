@@ -11,6 +11,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use crate::shown::shown;
 
@@ -83,6 +84,10 @@ pub struct FileIdentity {
     pub ino: u64,
     /// The project id.
     pub project: Project,
+    /// When the file was made, in nanoseconds since 1970 (`stx_btime` of
+    /// statx(2)); 0 where the file system does not say. Tells a file from an
+    /// earlier one that had the same inode number.
+    pub birth: u64,
 }
 
 impl FileIdentity {
@@ -140,7 +145,7 @@ impl FileIdentity {
     /// ```
     /// use shmpipe::sysv::{FileIdentity, Project};
     ///
-    /// let file = FileIdentity { dev: 0xfe01, ino: 0x2abcd, project: Project::new(7)? };
+    /// let file = FileIdentity { dev: 0xfe01, ino: 0x2abcd, project: Project::new(7)?, birth: 0 };
     /// assert_eq!(file.key()?.raw(), 0x0701abcd);
     /// # Ok::<(), shmpipe::sysv::KeyError>(())
     /// ```
@@ -153,10 +158,16 @@ impl FileIdentity {
     }
 
     fn from_metadata(metadata: &Metadata, project: Project) -> Self {
+        let birth = metadata
+            .created()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .and_then(|age| u64::try_from(age.as_nanos()).ok());
         Self {
             dev: metadata.dev(),
             ino: metadata.ino(),
             project,
+            birth: birth.unwrap_or(0),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The id of a segment: what `shmget` returns and `ipcs` lists.
 ///
@@ -193,6 +194,14 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// How long ago it was made, or last given another owner or mode.
+    pub(crate) fn age(&self) -> Duration {
+        let changed = UNIX_EPOCH + Duration::from_secs(self.change_time.try_into().unwrap_or(0));
+        SystemTime::now()
+            .duration_since(changed)
+            .unwrap_or_default()
+    }
+
     /// Whether this process made the segment.
     pub(crate) fn made_here(&self) -> bool {
         u32::try_from(self.creator_pid) == Ok(std::process::id())

@@ -13,6 +13,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use shmpipe::{Broken, sysv};
 
+use crate::common::offsets::{SIGNALS, SLEEPING};
 use crate::common::{End, Fork, alone, exit_now, until};
 use crate::{Count, broken, pair, poll_once, ring};
 
@@ -230,7 +231,12 @@ fn a_flood_of_wakes_is_slept_through() {
             let id = consumer.get_ref().id().unwrap();
             let child = Fork::new(|| {
                 let attached = sysv::attach(id).unwrap();
-                let word = NonNull::new(attached.as_ptr().wrapping_add(644).cast::<AtomicU32>());
+                let word = NonNull::new(
+                    attached
+                        .as_ptr()
+                        .wrapping_add(SIGNALS[1] + SLEEPING)
+                        .cast::<AtomicU32>(),
+                );
                 // SAFETY: aligned, inside the attachment, which is kept.
                 let word = unsafe { word.unwrap().as_ref() };
                 loop {

@@ -208,27 +208,36 @@ const STREAMING: [Point; 10] = [
     Point::WakeCleared,
     Point::Woken,
 ];
-const CLAIMING: [Point; 4] = [
+const CLAIMING: [Point; 5] = [
     Point::OwnerTaken,
+    Point::ClaimCounted,
     Point::RecordComplete,
     Point::SideCleared,
     Point::RoleHeld,
 ];
 const CLOSING: [Point; 3] = [Point::ClosedStored, Point::RoleLeft, Point::LeftTold];
-const OPENING: [Point; 11] = [
+const OPENING: [Point; 12] = [
     Point::Created,
     Point::Attached,
     Point::MagicStored,
     Point::Formatted,
     Point::Published,
     Point::OwnerTaken,
+    Point::ClaimCounted,
     Point::RecordComplete,
     Point::SideCleared,
     Point::RoleHeld,
     Point::Announced,
     Point::KeyRemoved,
 ];
-const ELSEWHERE: [Point; 3] = [Point::Unkeyed, Point::OwnerFreed, Point::OrphanTaken];
+const ELSEWHERE: [Point; 6] = [
+    Point::Unkeyed,
+    Point::OwnerFreed,
+    Point::OrphanTaken,
+    Point::MarkWritten,
+    Point::MarkCounted,
+    Point::Acknowledged,
+];
 
 #[test]
 fn every_point_is_stopped_at() {
@@ -379,15 +388,30 @@ fn opening_against_a_peer_that_stopped_elsewhere() {
                     stop_at(point);
                     match point {
                         Point::Unkeyed => drop(crate::small().anonymous()),
-                        Point::OwnerFreed => drop(persistent.producer(&path)),
+                        Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
+                            drop(persistent.producer(&path));
+                        }
+                        Point::Acknowledged => {
+                            drop(persistent.producer(&path));
+                            let mut consumer = persistent.consumer(&path).unwrap();
+                            assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
+                        }
                         _ => drop(open(&crate::small(), &path, Role::Producer)),
                     }
                 });
                 assert!(until_stopped(&mut peer, || {}), "{point:?}");
-                if point == Point::OwnerFreed {
-                    let mut options = persistent.clone();
-                    let consumer = options.timeout(LIMIT).consumer(&path).unwrap();
-                    time_consumer(&worst, point, consumer);
+                let mut options = persistent.clone();
+                options.timeout(LIMIT);
+                match point {
+                    Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
+                        let consumer = options.consumer(&path).unwrap();
+                        time_consumer(&worst, point, consumer);
+                    }
+                    Point::Acknowledged => {
+                        let producer = options.producer(&path).unwrap();
+                        time_producer(&worst, point, producer);
+                    }
+                    _ => {}
                 }
                 time_openings(&worst, point, &path, isolated);
                 drop(peer);

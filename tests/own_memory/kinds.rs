@@ -198,6 +198,7 @@ fn a_ring_is_made_once_and_attached_after_everybody_has_gone() {
         let mut bytes = [0; 3000];
         consumer.read_exact(&mut bytes).unwrap();
         assert_eq!(bytes, [lap as u8 + 1; 3000]);
+        assert_eq!(consumer.read(&mut bytes).unwrap(), 0); // and acknowledged
         producer.write_all(&[lap as u8 + 2; 3000]).unwrap();
     }
 }
@@ -272,6 +273,10 @@ fn of_many_claimants_one_has_the_role() {
                 .sum()
         });
         assert_eq!(had, 1);
+        // There are places for so many ends only.
+        let ring = memory.attach(&common::options()).unwrap();
+        let mut consumer = ring.into_consumer().unwrap();
+        assert_eq!(consumer.try_read(&mut [0]), Ok(0));
     }
 }
 
@@ -304,7 +309,7 @@ fn a_killed_producer_is_noticed_and_its_role_taken_over() {
             assert_eq!(broken, Some(&Broken::Died { role, pid }));
             child.wait();
 
-            let next = memory.attach(&common::options()).unwrap();
+            let next = memory.attach(common::options().resume(true)).unwrap();
             let mut producer = next.into_producer().unwrap();
             assert_eq!(producer.position(), 10);
             producer.write_all(b"goes on at").unwrap();

@@ -2,6 +2,7 @@
 
 use shmpipe::{Broken, Incompatible, MemoryError, OpenError, Ring, Rule, TryReadError};
 
+use crate::common::offsets::{CLOSED, HEAD, MARKS_MADE, TAIL};
 use crate::common::{self, Segment, page};
 use crate::memory::Mapping;
 use crate::{options, room_for};
@@ -107,10 +108,10 @@ fn headers_that_lie() {
     let lies = [
         (word(0, 0), Incompatible::NoMagic),
         (
-            line(8, 2),
+            line(8, 1),
             Incompatible::Version {
-                found: 2,
-                supported: 1,
+                found: 1,
+                supported: 2,
             },
         ),
         (line(12, 0x0403_0201), Incompatible::ByteOrder),
@@ -118,7 +119,7 @@ fn headers_that_lie() {
             line(16, 8),
             Incompatible::LineSize {
                 found: 8,
-                supported: size_of::<crossbeam_utils::CachePadded<u8>>() as u32,
+                supported: 128,
             },
         ),
         (line(20, 0), Incompatible::Kind { found: 0 }),
@@ -133,6 +134,7 @@ fn headers_that_lie() {
         (word(32, 0), size(2 * page, 0)),
         (word(32, page + 1), size(2 * page, page + 1)),
         (word(32, u64::MAX), size(2 * page, u64::MAX)),
+        (line(76, 1 << 9), Incompatible::Features { unknown: 1 << 9 }),
         (word(128, 0), Incompatible::HalfMade),
         (word(128, 2), state(2)),
         (word(128, 3), state(3)),
@@ -194,9 +196,11 @@ fn a_segment_is_no_memory_of_the_callers() {
 fn a_peer_that_lies_is_found_out() {
     const CAPACITY: usize = 64;
     for (offset, value, rule) in [
-        (256, u64::MAX, Rule::TailOutOfRange),
-        (256, 65, Rule::TailOutOfRange),
-        (384, 3, Rule::ClosedWord),
+        (TAIL, u64::MAX, Rule::TailOutOfRange),
+        (TAIL, 65, Rule::TailOutOfRange),
+        // More marks than there are places; one that ends in no way known.
+        (MARKS_MADE, 128, Rule::MarkCount),
+        (MARKS_MADE, 1, Rule::MarkEnding),
     ] {
         let memory = Mapping::new(room_for(CAPACITY));
         let ring = memory.init(&options(CAPACITY)).unwrap();
@@ -209,7 +213,10 @@ fn a_peer_that_lies_is_found_out() {
             other => panic!("{other:?}"),
         }
     }
-    for (offset, value, rule) in [(512, 65, Rule::HeadOutOfRange), (640, 3, Rule::ClosedWord)] {
+    for (offset, value, rule) in [
+        (HEAD, 65, Rule::HeadOutOfRange),
+        (CLOSED[1], 3, Rule::ClosedWord),
+    ] {
         let memory = Mapping::new(room_for(CAPACITY));
         let ring = memory.init(&options(CAPACITY)).unwrap();
         let mut producer = ring.into_producer().unwrap();

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shmpipe::sysv;
@@ -10,15 +10,8 @@ use shmpipe::{Broken, OpenError, PeekError, ReserveError, Rule};
 
 use crate::broken;
 use crate::common::kill::{HANG, options};
+use crate::common::offsets::{CLOSED, HEAD, OWNERS, STATE, TAIL};
 use crate::common::{Fork, Segment, TempPath, alone, bytes_of, page, poke};
-
-/// Where the life-cycle word, the owners and the positions lie; see
-/// tests/layout.rs.
-const STATE: usize = 128;
-const PRODUCER: usize = 136;
-const CONSUMER: usize = 176;
-const TAIL: usize = 256;
-const HEAD: usize = 512;
 
 /// Found by tests/hostile: the numbers were the owner word, twice, where the
 /// life-cycle word had been overwritten.
@@ -99,8 +92,8 @@ fn a_claim_that_is_never_completed_is_waited_for_no_longer_than_said() {
     let producer = options.anonymous().unwrap().into_producer().unwrap();
     let id = producer.id().unwrap();
     // Ours, and so of a process that lives; its record is not there.
-    let owner = &bytes_of(id)[PRODUCER..][..8];
-    poke(id, CONSUMER, owner);
+    let owner = &bytes_of(id)[OWNERS[0]..][..8];
+    poke(id, OWNERS[1], owner);
     let start = Instant::now();
     for _ in 0..CLAIMS {
         let error = options.attach(id).unwrap().into_consumer().unwrap_err();
@@ -142,15 +135,14 @@ fn a_grant_too_long_is_refused_for_the_corruption_first() {
 /// another had followed, gave up as one that does not wait.
 #[test]
 fn a_producer_that_follows_at_once_does_not_end_a_wait() {
-    const CLOSED: usize = 384; // the producer's, see tests/layout.rs
     let (_producer, mut consumer) = options(4096).anonymous().unwrap().split().unwrap();
     let attached = sysv::attach(consumer.id().unwrap()).unwrap();
     // SAFETY: aligned, and inside the attachment, which outlives the threads.
-    let closed = unsafe { AtomicU32::from_ptr(attached.as_ptr().wrapping_add(CLOSED).cast()) };
+    let closed = unsafe { AtomicU64::from_ptr(attached.as_ptr().wrapping_add(CLOSED[0]).cast()) };
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for round in 0_u32.. {
+            for round in 0_u64.. {
                 if done.load(Ordering::Relaxed) {
                     break;
                 }

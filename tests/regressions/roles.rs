@@ -7,6 +7,7 @@ use std::time::Duration;
 use shmpipe::{Broken, OpenError, Options, Role, WaitPolicy};
 
 use crate::common::kill::{Opened, assert_no_segments, open, options, own_namespace};
+use crate::common::offsets::{CLOSED, OWNERS, SIGNALS, WANTS};
 use crate::common::{
     End, Fork, Segment, TempPath, alone, bytes_of, exit_now, is_root, move_to_own_ipc_namespace,
     page, poke, until,
@@ -26,7 +27,7 @@ fn a_holder_dead_in_another_pid_namespace_is_followed() {
             }
             let path = TempPath::new();
             let mut options = options(4096);
-            options.persistent(true);
+            options.persistent(true).resume(true);
             // The first child is process 1 of the new namespace.
             let mut child = Fork::new(|| {
                 let mut producer = options.producer(&path).unwrap();
@@ -125,7 +126,10 @@ fn an_id_means_nothing_in_another_ipc_namespace() {
 /// Found in review: a handle left the role whoever had it by then.
 #[test]
 fn a_role_that_is_another_holders_is_not_left() {
-    for (role, owner, closed) in [(Role::Producer, 136, 384), (Role::Consumer, 176, 640)] {
+    for (role, owner, closed) in [
+        (Role::Producer, OWNERS[0], CLOSED[0]),
+        (Role::Consumer, OWNERS[1], CLOSED[1]),
+    ] {
         let (producer, consumer) = options(4096).anonymous().unwrap().split().unwrap();
         let id = producer.id().unwrap();
         poke(id, owner, &(7_u64 << 42 | 1).to_ne_bytes());
@@ -139,7 +143,7 @@ fn a_role_that_is_another_holders_is_not_left() {
                 Opened::Producer(producer)
             }
         };
-        assert_eq!(bytes_of(id)[closed..][..4], [0; 4], "{role}");
+        assert_eq!(bytes_of(id)[closed..][..8], [0; 8], "{role}");
         drop(other);
     }
 }
@@ -148,7 +152,7 @@ fn a_role_that_is_another_holders_is_not_left() {
 /// successor had asked of the producer.
 #[test]
 fn a_consumer_that_has_left_changes_nothing_of_its_successors() {
-    const WANTS_ECHO: usize = 640 + 20; // see tests/layout.rs
+    const WANTS_ECHO: usize = SIGNALS[1] + WANTS;
     let path = TempPath::new();
     let mut options = options(4096);
     options.persistent(true).no_wait(true);
@@ -212,9 +216,12 @@ fn half_of_a_split_notices_the_death_of_a_stranger() {
                 exit_now(1);
             });
             assert_eq!(stranger.wait(), End::Exit(1));
-            // Neither the end of the first producer nor a death that is not
-            // noticed.
+            // The ends of the two producers before it, then its death.
             let mut bytes = Vec::new();
+            for _ in 0..2 {
+                assert_eq!(consumer.read_to_end(&mut bytes).unwrap(), 0);
+                assert!(consumer.next_stream().unwrap());
+            }
             let error = consumer.read_to_end(&mut bytes).unwrap_err();
             assert_eq!(bytes, b"x");
             assert!(matches!(broken(&error), Broken::Died { .. }), "{error}");
@@ -247,7 +254,8 @@ fn a_stranger_notices_the_death_of_half_of_a_split() {
                 })
             };
             until(is_left);
-            let mut producer = persistent().producer(&path).unwrap();
+            let mut options = persistent();
+            let mut producer = options.require_consumer(true).producer(&path).unwrap();
             producer.check_peer().unwrap();
             child.kill();
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));

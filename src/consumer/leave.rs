@@ -1,0 +1,272 @@
+//! How a consumer leaves, goes on with the next stream, and asks after its
+//! producer.
+
+use std::time::Instant;
+
+use super::Consumer;
+use crate::error::{Broken, CloseError, NextStreamError, Stop};
+use crate::ring::{Departure, Readiness};
+
+impl Consumer {
+    /// Closes the ring: the producer's writes fail from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError::Broken`] when the handle was closed before, or inherited
+    /// by fork.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Broken, TryWriteError};
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// consumer.close()?;
+    /// let closed = Err(TryWriteError::Broken(Broken::ConsumerClosed));
+    /// assert_eq!(producer.try_write(b"x"), closed);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(&mut self) -> Result<(), CloseError> {
+        self.end.usable()?;
+        self.leave();
+        Ok(())
+    }
+
+    /// Leaves without acknowledging anything: a consumer that comes after this
+    /// one gets the end of the stream again. Where none can, this is as
+    /// [`close`](Self::close). Nothing happens to a handle that is closed or was
+    /// inherited by fork.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-abort-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// options.persistent(true).producer(&path)?.write_all(b"abc")?;
+    /// for _ in 0..2 {
+    ///     let mut consumer = options.consumer(&path)?;
+    ///     consumer.read_to_end(&mut Vec::new())?; // to the end, the second time too
+    ///     consumer.abort(); // what was read could not be stored
+    /// }
+    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn abort(&mut self) {
+        self.end.leave(Departure::Aborted, || ());
+    }
+
+    fn leave(&mut self) {
+        let reader = &mut self.reader;
+        let acknowledges = self.was_given_the_end && self.end.is_usable();
+        self.end.leave(Departure::Finished, || {
+            if acknowledges && reader.at_the_end().is_some() {
+                reader.acknowledge();
+            }
+        });
+    }
+
+    /// Acknowledges the end of the stream that was read, and goes on with the
+    /// next one. Does not wait: what follows may be there already, or come
+    /// later.
+    ///
+    /// `false` where no stream can follow, since the ring does not
+    /// [persist](crate::Options::persistent): the end stays.
+    ///
+    /// # Errors
+    ///
+    /// [`NextStreamError::NotEnded`] where the stream has not ended, or bytes of
+    /// it are left to read. [`NextStreamError::Broken`] with what makes the
+    /// handle unusable.
+    ///
+    /// # Examples
+    ///
+    /// See [`Options::persistent`](crate::Options::persistent), and:
+    ///
+    /// ```
+    /// let (producer, mut consumer) = shmpipe::pair()?;
+    /// assert!(consumer.next_stream().is_err()); // it has not ended
+    /// drop(producer);
+    /// assert_eq!(consumer.next_stream(), Ok(false)); // no other can follow
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn next_stream(&mut self) -> Result<bool, NextStreamError> {
+        let available = match self.readiness(1)? {
+            Readiness::Ended(_) => return Ok(self.acknowledge()?),
+            Readiness::Ready => self.known(self.capacity())?,
+            Readiness::Empty => 0,
+        };
+        Err(NextStreamError::NotEnded { available })
+    }
+
+    /// As [`next_stream`](Self::next_stream), then waits until something of the
+    /// next stream is there: a byte, its end, or its producer. At the beginning
+    /// of a stream of which nothing has come, it only waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_stream`](Self::next_stream). [`NextStreamError::TimedOut`] at
+    /// `deadline`: the end was acknowledged, and the call can be made again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::{NextStreamError, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-next-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// options.persistent(true).producer(&path)?.write_all(b"abc")?;
+    /// let mut consumer = options.consumer(&path)?;
+    /// consumer.read_to_end(&mut Vec::new())?;
+    /// let soon = || Instant::now() + Duration::from_millis(20);
+    /// assert_eq!(consumer.next_stream_deadline(soon()), Err(NextStreamError::TimedOut));
+    /// options.producer(&path)?.write_all(b"def")?;
+    /// assert_eq!(consumer.next_stream_deadline(soon()), Ok(true));
+    /// # drop(consumer);
+    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn next_stream_deadline(&mut self, deadline: Instant) -> Result<bool, NextStreamError> {
+        match self.next_stream() {
+            Ok(true) => {}
+            // Of this one nothing has come yet, or everything is to come.
+            Err(NextStreamError::NotEnded { available }) if self.is_at_a_beginning() => {
+                if available > 0 {
+                    return Ok(true);
+                }
+            }
+            done => return done,
+        }
+        match self.wait_for_peer_until(Some(deadline)) {
+            Ok(()) => Ok(true),
+            Err(Stop::TimedOut | Stop::Ended) => Err(NextStreamError::TimedOut),
+            Err(Stop::Broken(broken)) => Err(broken.into()),
+        }
+    }
+
+    /// Whether an end was acknowledged, and nothing read since.
+    fn is_at_a_beginning(&self) -> bool {
+        self.stream_position() == 0 && self.end.region().geometry().kind.persists()
+    }
+
+    fn acknowledge(&mut self) -> Result<bool, Broken> {
+        let next = self.reader.next_stream();
+        let next = next.map_err(|corruption| self.end.latch(corruption.into()))?;
+        if next {
+            self.was_given_the_end = false;
+        }
+        Ok(next)
+    }
+
+    /// Sets whether a drop leaves as [`abort`](Self::abort) does, which
+    /// acknowledges nothing. See
+    /// [`Options::abort_on_drop`](crate::Options::abort_on_drop).
+    pub fn set_abort_on_drop(&mut self, abort: bool) {
+        self.end.set_abort_on_drop(abort);
+    }
+
+    /// Waits until a producer has the other end, or has had it since this call
+    /// began. Returns at once where there is something to read, or an end. Waits
+    /// no longer than the handle's timeout.
+    ///
+    /// After [`Broken::Died`] on a ring that [persists](crate::Options::persistent),
+    /// this waits for whoever follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::TimedOut`]; [`Stop::Broken`] with what makes the handle unusable,
+    /// or if nobody can come any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-wait-p-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut consumer = Options::new().no_wait(true).consumer(&path)?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || Options::new().producer(other).map(drop));
+    /// consumer.wait_for_peer()?;
+    /// # coming.join().unwrap()?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_peer(&mut self) -> Result<(), Stop> {
+        self.wait_for_peer_until(self.deadline())
+    }
+
+    /// As [`wait_for_peer`](Self::wait_for_peer), until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for_peer`](Self::wait_for_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let (_producer, mut consumer) = shmpipe::pair()?;
+    /// consumer.wait_for_peer_deadline(Instant::now())?; // it is there
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_peer_deadline(&mut self, deadline: Instant) -> Result<(), Stop> {
+        self.wait_for_peer_until(Some(deadline))
+    }
+
+    fn wait_for_peer_until(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
+        self.end.usable().map_err(Stop::Broken)?;
+        let reader = &mut self.reader;
+        let ready = || Ok(reader.readiness(1)? != Readiness::Empty);
+        Ok(self.end.await_peer(deadline, ready)?)
+    }
+
+    /// Asks the kernel whether the producer lives: two system calls. What it
+    /// has published can be read even if it does not.
+    ///
+    /// A producer that is not there yet, or that finished, is no error. `Ok`
+    /// may be out of date at once, and is said of whoever cannot be proven to
+    /// be dead; an error is proof.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken::Died`], [`Broken::NeverCame`], or what makes the handle
+    /// unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = shmpipe::pair()?;
+    /// consumer.check_peer()?; // nothing speaks against it
+    /// drop(producer);
+    /// consumer.check_peer()?; // it finished
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn check_peer(&mut self) -> Result<(), Broken> {
+        self.end.usable()?;
+        match self.reader.peer_departure() {
+            Ok(Departure::Open) => self.end.peer_verdict(),
+            Ok(_) => Ok(()),
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.end.aborts_on_drop() {
+            self.abort();
+        } else {
+            self.leave();
+        }
+    }
+}
