@@ -5,11 +5,11 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
 use shmpipe::{
-    Broken, Consumer, Corruption, Options, Partial, PeekError, Producer, ReserveError, Stop,
-    TryReadError, TryWriteError, WaitPolicy,
+    Broken, Consumer, Corruption, NextStreamError, Options, Partial, PeekError, Producer,
+    ReserveError, Stop, TryReadError, TryWriteError, WaitPolicy,
 };
 
-use super::memory::{HEAD, HEADER, Memory, RING, TAIL};
+use super::memory::{CLAIMS, COUNTS, HEAD, HEADER, MARKS, Memory, RING, SLOTS, TAIL};
 use super::model::{Call, policy};
 use super::tape::Tape;
 
@@ -69,22 +69,35 @@ enum Store {
     Any(usize, u8, u64),
     /// A word of the header near what another one holds, as positions are.
     Near(usize, usize, i8),
+    /// A mark that is forged: its place, how far from the head, how it ends;
+    /// and so many ends that are counted more.
+    Mark(usize, i8, u64, u8),
 }
 
 impl Store {
     fn read(tape: &mut Tape<'_>) -> Option<Store> {
         let word = |short: u16| usize::from(short) % HEADER / 8 * 8;
-        Some(match tape.byte()? % 4 {
+        Some(match tape.byte()? % 6 {
             0 => Store::Any(usize::from(tape.short()?), tape.byte()? % 9, tape.long()?),
             1 => Store::Any(word(tape.short()?), 8, tape.long()?),
             2 => Store::Near(word(tape.short()?), word(tape.short()?), tape.byte()? as i8),
-            _ => {
+            3 => {
                 let (to, from) = if tape.byte()? & 1 == 0 {
                     (TAIL, HEAD)
                 } else {
                     (HEAD, TAIL)
                 };
                 Store::Near(to, from, tape.byte()? as i8)
+            }
+            4 => {
+                let words = [CLAIMS, COUNTS].concat();
+                let word = words[usize::from(tape.byte()?) % words.len()];
+                Store::Near(word, word, tape.byte()? as i8)
+            }
+            _ => {
+                let slot = usize::from(tape.byte()?) % SLOTS;
+                let ending = u64::from(tape.short()?);
+                Store::Mark(slot, tape.byte()? as i8, ending, tape.byte()?)
             }
         })
     }
@@ -95,6 +108,13 @@ impl Store {
             Store::Near(to, from, by) => {
                 let near = memory.load(from).wrapping_add_signed(i64::from(by));
                 memory.store(to, 8, near);
+            }
+            Store::Mark(slot, by, ending, more) => {
+                let near = memory.load(HEAD).wrapping_add_signed(i64::from(by));
+                memory.store(MARKS + 16 * slot, 8, near);
+                memory.store(MARKS + 16 * slot + 8, 8, ending);
+                let count = memory.load(COUNTS[0]).wrapping_add(u64::from(more));
+                memory.store(COUNTS[0], 8, count);
             }
         }
     }
@@ -224,14 +244,28 @@ impl Ends {
                 let broken = available.map(|available| assert!(available <= capacity));
                 self.judge(End::Consumer, broken);
             }
+            Call::NextStream => {
+                let broken = match self.consumer.next_stream() {
+                    Ok(_) => Ok(()),
+                    Err(NextStreamError::NotEnded { available }) => {
+                        assert!(available <= self.consumer.capacity());
+                        Ok(())
+                    }
+                    Err(NextStreamError::Broken(broken)) => Err(broken),
+                    Err(error) => panic!("not an answer to this: {error:?}"),
+                };
+                self.judge(End::Consumer, broken);
+            }
             // Nobody follows here: it is asked what the header says of whom.
-            Call::NewProducer(_) => {
+            Call::NewProducer(_) | Call::Resume(_) => {
                 let _ = (self.consumer.peer(), self.consumer.is_closed());
+                let _ = self.consumer.stream_position();
                 let broken = self.consumer.check_peer();
                 self.judge(End::Consumer, broken);
             }
-            Call::NewConsumer => {
+            Call::NewConsumer | Call::AbortConsumer => {
                 let _ = (self.producer.peer(), self.producer.is_closed());
+                let _ = self.producer.stream_position();
                 let broken = self.producer.check_peer();
                 self.judge(End::Producer, broken);
             }

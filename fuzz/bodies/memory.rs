@@ -17,8 +17,16 @@ const CANARY: u8 = 0xa5;
 /// Where the words of a header lie: see the README's table.
 pub(crate) const TAIL: usize = 256;
 pub(crate) const HEAD: usize = 512;
+/// How often each role was claimed.
+pub(crate) const CLAIMS: [usize; 2] = [408, 664];
+/// How many ends were made, and how many acknowledged.
+pub(crate) const COUNTS: [usize; 2] = [416, 672];
+/// The ends: a position and how the stream ended, each.
+pub(crate) const MARKS: usize = 1024;
+/// How many places there are for ends.
+pub(crate) const SLOTS: usize = 128;
 /// The bytes of a header.
-pub(crate) const HEADER: usize = 1024;
+pub(crate) const HEADER: usize = 4096;
 /// Where the ring begins.
 pub(crate) const RING: usize = PAGE;
 
@@ -56,6 +64,8 @@ impl Memory {
         drop(memory.init(options).expect("it has room for a ring"));
         memory.store(TAIL, 8, start);
         memory.store(HEAD, 8, start);
+        // The end before the first: where the first stream begins.
+        memory.store(MARKS + 16 * (SLOTS - 1), 8, start);
         Some((memory, start))
     }
 

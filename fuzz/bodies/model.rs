@@ -1,12 +1,12 @@
-//! A ring beside a queue of bytes, which says what each call must give.
+//! A ring beside a queue of bytes with ends in it, which says what each call must give.
 
 use std::collections::VecDeque;
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::time::Instant;
 
 use shmpipe::{
-    Broken, Consumer, PeekError, Producer, ReserveError, Stop, TryReadError, TryWriteError,
-    WaitPolicy,
+    Broken, Consumer, NextStreamError, PeekError, Producer, ReserveError, Stop, TryReadError,
+    TryWriteError, WaitPolicy,
 };
 
 use super::tape::Tape;
@@ -34,10 +34,16 @@ pub(crate) enum Call {
     Receive(usize),
     /// Whether the consumer spins: one that does may be sent echoes.
     Spin(bool),
-    /// The producer leaves, the rest is read, another producer comes.
+    /// The producer leaves, another producer comes.
     NewProducer(Parting),
+    /// The same; the other one would go on with a stream that has no end.
+    Resume(Parting),
     /// The consumer leaves, the producer learns of it, another consumer comes.
     NewConsumer,
+    /// The same; the consumer acknowledges nothing.
+    AbortConsumer,
+    /// Acknowledges the end that the consumer is at, if it is at one.
+    NextStream,
 }
 
 /// How a producer leaves.
@@ -58,7 +64,7 @@ impl Call {
             let count = tape.byte()? % 5;
             (0..count).map(|_| tape.len(most)).collect()
         }
-        Some(match tape.byte()? % 22 {
+        Some(match tape.byte()? % 26 {
             0 => Call::Write(tape.len(most)?),
             1 => Call::WriteParts(parts(tape, most)?),
             2 => Call::WriteDeadline(tape.len(most)?),
@@ -80,7 +86,11 @@ impl Call {
             18 => Call::NewConsumer,
             19 => Call::Receive(tape.len(most)?),
             20 => Call::Spin(true),
-            _ => Call::Spin(false),
+            21 => Call::Spin(false),
+            22 => Call::NextStream,
+            23 => Call::AbortConsumer,
+            24 => Call::Resume(Parting::Close),
+            _ => Call::Resume(Parting::Abort),
         })
     }
 }
@@ -97,6 +107,10 @@ pub(crate) fn policy(spins: bool) -> WaitPolicy {
 /// Where the ring is, and whoever left can be followed.
 pub(crate) trait Place {
     fn producer(&self) -> Producer;
+    /// The same, of one that resumes.
+    fn resuming(&self) -> Producer {
+        self.producer()
+    }
     fn consumer(&self) -> Consumer;
     /// Whether a grant ends where the ring does.
     const ENDS: bool;
@@ -108,20 +122,34 @@ fn byte_at(position: u64) -> u8 {
     (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
+/// So many ends that are not acknowledged leave no place for another producer's.
+const MOST_ENDS: usize = 126;
+
+/// A stream, as much of it as is left to read, and its end.
+#[derive(Debug, Default)]
+struct Stream {
+    bytes: VecDeque<u8>,
+    end: Option<Parting>,
+}
+
 /// A ring and what it must hold.
 #[derive(Debug)]
 pub(crate) struct Modelled<P> {
     place: P,
     producer: Producer,
     consumer: Consumer,
-    /// What the consumer can see.
-    published: VecDeque<u8>,
+    /// What is published: the first one is read, the last one written.
+    streams: VecDeque<Stream>,
+    /// Whether a reading call has given the end of the first one.
+    given: bool,
     /// What a batch holds back.
     held: VecDeque<u8>,
     batch: usize,
     start: u64,
     written: u64,
     read: u64,
+    /// Where the stream began that is written, and the one that is read.
+    began: [u64; 2],
 }
 
 impl<P: Place> Modelled<P> {
@@ -133,12 +161,14 @@ impl<P: Place> Modelled<P> {
             place,
             producer,
             consumer,
-            published: VecDeque::new(),
+            streams: VecDeque::from([Stream::default()]),
+            given: false,
             held: VecDeque::new(),
             batch: 0,
             start,
             written: 0,
             read: 0,
+            began: [0; 2],
         }
     }
 
@@ -154,7 +184,27 @@ impl<P: Place> Modelled<P> {
     }
 
     fn room(&self) -> usize {
-        self.producer.capacity() - self.published.len() - self.held.len()
+        let published = self.streams.iter().map(|stream| stream.bytes.len());
+        self.producer.capacity() - published.sum::<usize>() - self.held.len()
+    }
+
+    /// Bytes that can be read: none from behind an end.
+    fn there(&self) -> usize {
+        self.streams[0].bytes.len()
+    }
+
+    /// The end of the stream that is read, if it has come.
+    fn end(&self) -> Option<Parting> {
+        self.streams[0].end
+    }
+
+    /// Ends that are not acknowledged.
+    fn ends(&self) -> usize {
+        self.streams.len() - 1
+    }
+
+    fn written(&mut self) -> &mut VecDeque<u8> {
+        &mut self.streams.back_mut().unwrap().bytes
     }
 
     /// The next bytes of the stream.
@@ -164,7 +214,8 @@ impl<P: Place> Modelled<P> {
     }
 
     fn publish(&mut self) {
-        self.published.append(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        self.written().append(&mut held);
     }
 
     /// `len` of `asked` bytes went in, by a write.
@@ -178,13 +229,14 @@ impl<P: Place> Modelled<P> {
 
     /// `len` bytes went in, by a grant.
     fn committed(&mut self, len: usize) {
-        self.published.extend(self.next(len));
+        let bytes = self.next(len);
+        self.written().extend(bytes);
         self.written += len as u64;
     }
 
     #[track_caller]
     fn took(&mut self, bytes: &[u8]) {
-        let wanted: Vec<u8> = self.published.drain(..bytes.len()).collect();
+        let wanted: Vec<u8> = self.streams[0].bytes.drain(..bytes.len()).collect();
         assert!(bytes == wanted, "other bytes than were written");
         self.read += bytes.len() as u64;
     }
@@ -269,31 +321,34 @@ impl<P: Place> Modelled<P> {
             }
             Call::Read(len) => {
                 let mut bytes = vec![0; len];
-                match self.consumer.try_read(&mut bytes) {
-                    Ok(read) => {
-                        assert_eq!(read, len.min(self.published.len()));
-                        self.took(&bytes[..read]);
-                    }
-                    Err(error) => {
-                        assert_eq!(error, TryReadError::Empty);
-                        assert!(self.published.is_empty() && len > 0);
-                    }
+                let result = self.consumer.try_read(&mut bytes);
+                if self.there() == 0 && len > 0 {
+                    let nothing = match self.end() {
+                        None => Err(TryReadError::Empty),
+                        Some(Parting::Close) => Ok(0),
+                        Some(Parting::Abort) => Err(Broken::ProducerAborted.into()),
+                    };
+                    assert_eq!(result, nothing);
+                    self.given |= self.end().is_some();
+                } else {
+                    let read = result.unwrap();
+                    assert_eq!(read, len.min(self.there()));
+                    self.took(&bytes[..read]);
                 }
             }
             Call::Receive(len) => {
-                if self.published.is_empty() && len > 0 {
-                    return; // would wait
+                if self.would_wait(len) {
+                    return;
                 }
                 let mut bytes = vec![0; len];
-                let read = self.consumer.read(&mut bytes).unwrap();
-                assert_eq!(read, len.min(self.published.len()));
-                self.took(&bytes[..read]);
+                let result = self.consumer.read(&mut bytes);
+                self.received(result, &bytes);
             }
             Call::Spin(spins) => self.consumer.set_wait_policy(policy(spins)),
             Call::ReadParts(parts) => {
                 let len = parts.iter().sum::<usize>();
-                if self.published.is_empty() && len > 0 {
-                    return; // would wait
+                if self.would_wait(len) {
+                    return;
                 }
                 let mut bytes = vec![0; len];
                 let mut rest = &mut bytes[..];
@@ -303,18 +358,23 @@ impl<P: Place> Modelled<P> {
                     slices.push(IoSliceMut::new(first));
                     rest = others;
                 }
-                let read = self.consumer.read_vectored(&mut slices).unwrap();
-                assert_eq!(read, len.min(self.published.len()));
-                self.took(&bytes[..read]);
+                let result = self.consumer.read_vectored(&mut slices);
+                self.received(result, &bytes);
             }
             Call::ReadExactDeadline(len) => {
                 let mut bytes = vec![0; len];
-                let there = len.min(self.published.len());
+                let there = len.min(self.there());
                 match self.consumer.read_exact_deadline(&mut bytes, passed) {
                     Ok(()) => assert_eq!(there, len),
                     Err(partial) => {
                         assert!(there < len);
-                        assert_eq!((partial.moved, partial.stop), (there, Stop::TimedOut));
+                        let stop = match self.end() {
+                            None => Stop::TimedOut,
+                            Some(Parting::Close) => Stop::Ended,
+                            Some(Parting::Abort) => Stop::Broken(Broken::ProducerAborted),
+                        };
+                        assert_eq!((partial.moved, partial.stop), (there, stop));
+                        self.given |= self.end().is_some();
                     }
                 }
                 self.took(&bytes[..there]);
@@ -322,7 +382,7 @@ impl<P: Place> Modelled<P> {
             Call::Peek(len, part) => self.peek(len, part, None),
             Call::PeekDeadline(len, part) => self.peek(len, part, Some(passed)),
             Call::PeekUpTo(most, part) => {
-                let there = self.published.len().min(most);
+                let there = self.there().min(most);
                 let there = self.in_one_piece(self.consumer.position(), there);
                 match self.consumer.peek_up_to(most) {
                     Ok(grant) => {
@@ -336,24 +396,62 @@ impl<P: Place> Modelled<P> {
                     Err(error) => {
                         assert_eq!(
                             error,
-                            PeekError::Empty {
+                            self.too_few(1).unwrap_or(PeekError::Empty {
                                 wanted: 1,
                                 available: 0
-                            }
+                            })
                         );
                         assert!(there == 0 && most > 0);
                     }
                 }
             }
             Call::Available => {
-                assert_eq!(self.consumer.available(), Ok(self.published.len()));
+                assert_eq!(self.consumer.available(), Ok(self.there()));
             }
-            Call::NewProducer(parting) => self.replace_producer(parting),
-            Call::NewConsumer => self.replace_consumer(),
+            Call::NewProducer(parting) => self.replace_producer(parting, false),
+            Call::Resume(parting) => self.replace_producer(parting, true),
+            Call::NewConsumer => self.replace_consumer(true),
+            Call::AbortConsumer => self.replace_consumer(false),
+            Call::NextStream => self.next_stream(),
         }
         let position = |count: u64| self.start.wrapping_add(count);
         assert_eq!(self.producer.position(), position(self.written));
         assert_eq!(self.consumer.position(), position(self.read));
+        let [writing, reading] = self.began;
+        assert_eq!(self.producer.stream_position(), self.written - writing);
+        assert_eq!(self.consumer.stream_position(), self.read - reading);
+        assert_eq!(self.consumer.is_closed(), self.ends() > 0);
+    }
+
+    /// Whether a read of so many bytes waits.
+    fn would_wait(&self, len: usize) -> bool {
+        self.there() == 0 && len > 0 && self.end().is_none()
+    }
+
+    /// What a read that may wait gave for `bytes`.
+    fn received(&mut self, result: io::Result<usize>, bytes: &[u8]) {
+        let at_the_end = self.there() == 0 && !bytes.is_empty();
+        self.given |= at_the_end;
+        match self.end() {
+            Some(Parting::Abort) if at_the_end => {
+                let kind = result.unwrap_err().kind();
+                assert_eq!(kind, io::ErrorKind::ConnectionAborted);
+            }
+            _ => {
+                let read = result.unwrap();
+                assert_eq!(read, bytes.len().min(self.there()));
+                self.took(&bytes[..read]);
+            }
+        }
+    }
+
+    /// Why there are too few bytes, if more cannot come.
+    fn too_few(&self, wanted: usize) -> Option<PeekError> {
+        let available = self.there();
+        self.end().map(|end| match end {
+            Parting::Close => PeekError::Ended { wanted, available },
+            Parting::Abort => PeekError::Broken(Broken::ProducerAborted),
+        })
     }
 
     fn reserve(&mut self, len: usize, part: usize, deadline: Option<Instant>) {
@@ -393,7 +491,7 @@ impl<P: Place> Modelled<P> {
     }
 
     fn peek(&mut self, len: usize, part: usize, deadline: Option<Instant>) {
-        let (available, capacity) = (self.published.len(), self.consumer.capacity());
+        let (available, capacity) = (self.there(), self.consumer.capacity());
         let contiguous = self.in_one_piece(self.consumer.position(), len);
         let result = match deadline {
             None => self.consumer.peek(len),
@@ -419,6 +517,7 @@ impl<P: Place> Modelled<P> {
                         wanted: len,
                         contiguous,
                     },
+                    _ if self.end().is_some() => self.too_few(len).unwrap(),
                     None => PeekError::Empty {
                         wanted: len,
                         available,
@@ -433,7 +532,7 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    fn replace_producer(&mut self, parting: Parting) {
+    fn replace_producer(&mut self, parting: Parting, resumes: bool) {
         match parting {
             Parting::Close => {
                 self.producer.close().unwrap();
@@ -447,44 +546,78 @@ impl<P: Place> Modelled<P> {
         }
         let closed = TryWriteError::Broken(Broken::Closed);
         assert_eq!(self.producer.try_write(&[0]), Err(closed));
-        self.drain(parting);
-        self.producer = self.place.producer();
+        self.streams.back_mut().unwrap().end = Some(parting);
+        self.streams.push_back(Stream::default());
+        self.began[0] = self.written;
+        while self.ends() >= MOST_ENDS {
+            self.read_to_the_end();
+        }
+        // A stream that has an end is not gone on with.
+        self.producer = if resumes {
+            self.place.resuming()
+        } else {
+            self.place.producer()
+        };
         self.batch = 0;
     }
 
-    /// Everything that is left to read, and how it ends.
-    fn drain(&mut self, parting: Parting) {
-        let mut bytes = vec![0; self.published.len() + 1];
-        if !self.published.is_empty() {
-            let read = self.consumer.try_read(&mut bytes).unwrap();
-            assert_eq!(read, self.published.len());
-            self.took(&bytes[..read]);
-        }
-        let end = match parting {
-            Parting::Close => Ok(0),
-            Parting::Abort => Err(TryReadError::Broken(Broken::ProducerAborted)),
-        };
-        assert_eq!(self.consumer.try_read(&mut bytes), end);
-        assert!(self.consumer.is_closed());
+    /// Reads the rest of the stream and its end, and goes on with the next one.
+    fn read_to_the_end(&mut self) {
+        let len = self.there();
+        self.apply(Call::Read(len));
+        self.apply(Call::Read(1));
+        self.apply(Call::NextStream);
     }
 
-    fn replace_consumer(&mut self) {
-        self.consumer.close().unwrap();
+    fn next_stream(&mut self) {
+        let available = self.there();
+        let next = self.consumer.next_stream();
+        if available > 0 || self.end().is_none() {
+            assert_eq!(next, Err(NextStreamError::NotEnded { available }));
+        } else {
+            assert_eq!(next, Ok(true));
+            self.acknowledged();
+        }
+    }
+
+    fn acknowledged(&mut self) {
+        self.streams.pop_front();
+        self.given = false;
+        self.began[1] = self.read;
+    }
+
+    fn replace_consumer(&mut self, acknowledges: bool) {
+        if acknowledges {
+            self.consumer.close().unwrap();
+        } else {
+            self.consumer.abort();
+        }
         let closed = TryReadError::Broken(Broken::Closed);
         assert_eq!(self.consumer.try_read(&mut [0]), Err(closed));
-        let closed = TryWriteError::Broken(Broken::ConsumerClosed);
-        assert_eq!(self.producer.try_write(&[0]), Err(closed));
-        assert!(self.producer.is_closed());
+        assert_eq!(self.producer.check_peer(), Err(Broken::ConsumerClosed));
+        if acknowledges && self.given {
+            self.acknowledged();
+        }
+        self.given = false;
         self.consumer = self.place.consumer();
     }
 
-    /// The rest of the stream, and its end, which a drop is too.
+    /// The rest, and the end of the last stream, which a drop is too.
     pub(crate) fn finish(mut self) {
         self.publish();
         drop(self.producer);
-        let mut bytes = Vec::new();
-        self.consumer.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes.len(), self.published.len());
-        assert!(self.published == bytes, "other bytes than were written");
+        self.streams.back_mut().unwrap().end = Some(Parting::Close);
+        for stream in self.streams {
+            let mut bytes = Vec::new();
+            let result = self.consumer.read_to_end(&mut bytes);
+            assert!(stream.bytes == bytes, "other bytes than were written");
+            let kind = result.err().map(|error| error.kind());
+            let aborted = io::ErrorKind::ConnectionAborted;
+            let wanted = (stream.end == Some(Parting::Abort)).then_some(aborted);
+            assert_eq!(kind, wanted);
+            assert_eq!(self.consumer.next_stream(), Ok(true));
+        }
+        let nothing = Err(TryReadError::Empty);
+        assert_eq!(self.consumer.try_read(&mut [0]), nothing);
     }
 }

@@ -19,6 +19,11 @@ impl Place for Placed<'_> {
         ring.into_producer().unwrap()
     }
 
+    fn resuming(&self) -> Producer {
+        let ring = self.0.attach(self.1.clone().resume(true)).unwrap();
+        ring.into_producer().unwrap()
+    }
+
     fn consumer(&self) -> Consumer {
         let ring = self.0.attach(&self.1).unwrap();
         ring.into_consumer().unwrap()

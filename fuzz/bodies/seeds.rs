@@ -45,6 +45,12 @@ impl Input {
         self.byte(128).call(number, lengths)
     }
 
+    /// A mark that is forged, in the input of `hostile`.
+    fn hostile_mark(self, slot: u8, by: i8, ending: u16, more: u8) -> Input {
+        let input = self.byte(0).byte(5).byte(slot).short(ending);
+        input.byte(by as u8).byte(more)
+    }
+
     /// A store into a word of the header, in the input of `hostile`.
     fn hostile_word(self, offset: u16, word: u64) -> Input {
         self.byte(0).byte(1).short(offset).long(word)
@@ -69,6 +75,9 @@ const ABORT: u8 = 17;
 const NEW_CONSUMER: u8 = 18;
 const RECEIVE: u8 = 19;
 const SPIN: u8 = 20;
+const NEXT_STREAM: u8 = 22;
+const ABORT_CONSUMER: u8 = 23;
+const RESUME: u8 = 24;
 
 /// Ten short messages, one at a time: after eight of them a reader asks for
 /// echoes.
@@ -125,7 +134,61 @@ pub(crate) fn seeds() -> Vec<Seed> {
         seed(
             "header",
             "aborted-before",
-            over_a_ring().patch(384, 4, 0x102),
+            over_a_ring().patch(384, 8, 0x102),
+        ),
+        seed("header", "version-1", over_a_ring().patch(8, 4, 1)),
+        seed(
+            "header",
+            "a-required-feature",
+            over_a_ring().patch(76, 4, 1 << 31),
+        ),
+        seed(
+            "header",
+            "a-compatible-feature",
+            over_a_ring().patch(72, 4, u64::MAX),
+        ),
+        seed(
+            "header",
+            "another-birth",
+            over_a_ring().patch(80, 8, u64::MAX),
+        ),
+        seed(
+            "header",
+            "a-path-without-an-end",
+            over_a_ring()
+                .patch(3072, 8, u64::MAX)
+                .patch(4088, 8, u64::MAX),
+        ),
+        seed(
+            "header",
+            "closed-by-generation-0",
+            over_a_ring().patch(384, 8, 1).patch(640, 8, 2),
+        ),
+        seed(
+            "header",
+            "an-end-of-nothing",
+            over_a_ring().patch(1032, 8, 1).patch(416, 8, 1),
+        ),
+        seed("header", "no-places", over_a_ring().patch(416, 8, 126)),
+        seed(
+            "header",
+            "more-ends-than-places",
+            over_a_ring().patch(416, 8, 128),
+        ),
+        seed(
+            "header",
+            "fewer-ends-than-acknowledged",
+            over_a_ring().patch(672, 8, 1),
+        ),
+        seed(
+            "header",
+            "behind-the-claims",
+            over_a_ring().patch(408, 8, u64::MAX),
+        ),
+        seed(
+            "header",
+            "words-that-are-not-listed",
+            over_a_ring().patch(800, 8, u64::MAX),
         ),
         seed("ops", "empty", ring_of(12, 0)),
         seed(
@@ -200,6 +263,44 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 .call(READ, &[9]),
         ),
         seed(
+            "ops",
+            "streams-that-nobody-reads-yet",
+            ring_of(7, u64::MAX - 5)
+                .call(WRITE, &[9])
+                .call(CLOSE, &[])
+                .call(WRITE, &[3])
+                .call(ABORT, &[])
+                .call(RESUME, &[])
+                .call(WRITE, &[4])
+                .call(READ, &[99])
+                .call(READ, &[1])
+                .call(NEXT_STREAM, &[])
+                .call(PEEK, &[4, 0])
+                .call(READ, &[99])
+                .call(RECEIVE, &[1])
+                .call(ABORT_CONSUMER, &[])
+                .call(RECEIVE, &[1])
+                .call(NEW_CONSUMER, &[])
+                .call(NEXT_STREAM, &[]),
+        ),
+        seed(
+            "ops",
+            "more-ends-than-places",
+            (0..140).fold(ring_of(3, 7), |input, _| input.call(CLOSE, &[])),
+        ),
+        seed(
+            "ops",
+            "echoes-up-to-an-end",
+            short_messages(ring_of(8, 0), Input::call)
+                .call(WRITE, &[8])
+                .call(CLOSE, &[])
+                .call(WRITE, &[8])
+                .call(RECEIVE, &[8])
+                .call(RECEIVE, &[8])
+                .call(NEXT_STREAM, &[])
+                .call(RECEIVE, &[8]),
+        ),
+        seed(
             "hostile",
             "tail-jumps-ahead",
             ring_of(4, 0)
@@ -250,6 +351,81 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 .hostile_word(264, 90) // where it ends
                 .hostile_word(256, 90) // tail
                 .hostile_call(RECEIVE, &[90]),
+        ),
+        seed(
+            "hostile",
+            "a-mark-beyond-the-tail",
+            ring_of(4, 0)
+                .byte(0)
+                .hostile_call(WRITE, &[3])
+                .hostile_mark(0, 4, 1, 1)
+                .hostile_call(READ, &[9])
+                .hostile_call(READ, &[9]),
+        ),
+        seed(
+            "hostile",
+            "a-mark-before-the-head",
+            ring_of(4, 9)
+                .byte(0)
+                .hostile_call(WRITE, &[3])
+                .hostile_mark(0, -1, 2, 1)
+                .hostile_call(READ, &[9]),
+        ),
+        seed(
+            "hostile",
+            "an-ending-that-is-none",
+            ring_of(4, 9)
+                .byte(0)
+                .hostile_call(WRITE, &[3])
+                .hostile_mark(0, 3, 4, 1)
+                .hostile_call(READ, &[9])
+                .hostile_call(READ, &[9]),
+        ),
+        seed(
+            "hostile",
+            "more-marks-than-places",
+            ring_of(4, 9)
+                .byte(0)
+                .hostile_mark(0, 0, 1, 128)
+                .hostile_call(READ, &[9])
+                .hostile_call(NEXT_STREAM, &[]),
+        ),
+        seed(
+            "hostile",
+            "a-mark-that-moves",
+            ring_of(4, 9)
+                .byte(0)
+                .hostile_call(WRITE, &[6])
+                .hostile_mark(0, 3, 1, 1)
+                .hostile_call(READ, &[9])
+                .hostile_mark(0, 5, 1, 0)
+                .hostile_call(NEXT_STREAM, &[])
+                .hostile_call(READ, &[9])
+                .hostile_mark(1, -2, 1, 1)
+                .hostile_call(READ, &[9]),
+        ),
+        seed(
+            "hostile",
+            "claims-and-capabilities",
+            short_messages(ring_of(8, 0).byte(0), Input::hostile_call)
+                .hostile_word(408, 77)
+                .hostile_word(168, u64::MAX) // views and capabilities
+                .hostile_call(WRITE, &[8])
+                .hostile_call(RECEIVE, &[90])
+                .hostile_word(168, 0)
+                .hostile_word(408, 78)
+                .hostile_call(WRITE, &[8])
+                .hostile_call(RECEIVE, &[90]),
+        ),
+        seed(
+            "hostile",
+            "acknowledged-by-another",
+            ring_of(4, 9)
+                .byte(0)
+                .hostile_word(672, 5)
+                .hostile_call(NEXT_STREAM, &[])
+                .hostile_call(ABORT, &[])
+                .hostile_call(READ, &[9]),
         ),
         seed(
             "hostile",

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use shmpipe::sysv::{self, Attachment, Mode, SegmentId};
 
+use crate::common::offsets::{HEAD, MARKS_ACKNOWLEDGED, MARKS_MADE, SLEEPING, TAIL, WANTED, mark};
 use crate::random::Random;
 
-/// Where the words of the header lie; see tests/layout.rs.
-pub(crate) const STATE: usize = 128;
-pub(crate) const OWNERS: [usize; 2] = [136, 176];
-pub(crate) const POSITIONS: [usize; 2] = [256, 512];
-pub(crate) const SIGNALS: [usize; 2] = [384, 640];
-pub(crate) const HEADER: usize = 1024;
+pub(crate) use crate::common::offsets::{HEADER, OWNERS, SIGNALS, STATE};
+/// What lies before the marks.
+const LINES: usize = 1024;
+pub(crate) const POSITIONS: [usize; 2] = [TAIL, HEAD];
 
 /// What an attack consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub(crate) enum Attack {
     Header,
     /// Words that a peer might write, at the wrong time.
     Plausible,
+    /// Ends that nobody has made, and their counts.
+    Ends,
     /// Random words, each put back after a moment.
     Flicker,
     /// Random bytes in the ring: they are the peer's to choose.
@@ -37,11 +38,12 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Attack; 8] = [
+    pub(crate) const ALL: [Attack; 9] = [
         Attack::Nothing,
         Attack::Anywhere,
         Attack::Header,
         Attack::Plausible,
+        Attack::Ends,
         Attack::Flicker,
         Attack::Payload,
         Attack::Wakes,
@@ -74,7 +76,11 @@ impl Prey {
         match attack {
             Attack::Nothing => std::thread::sleep(Duration::from_micros(200)),
             Attack::Anywhere => self.scribble(0..self.0.len(), random),
-            Attack::Header => self.scribble(0..HEADER, random),
+            Attack::Header => {
+                let end = [LINES, HEADER][random.below(2) as usize];
+                self.scribble(0..end, random);
+            }
+            Attack::Ends => self.forge(random),
             Attack::Plausible => self.lie(random),
             Attack::Flicker => self.flicker(random),
             Attack::Payload => self.scribble(4096..self.0.len(), random),
@@ -90,7 +96,7 @@ impl Prey {
 
     fn lie(&self, random: &mut Random) {
         let side = random.below(2) as usize;
-        match random.below(7) {
+        match random.below(9) {
             0 | 1 => {
                 let word = self.word(POSITIONS[side]);
                 let [now, other] =
@@ -99,21 +105,22 @@ impl Prey {
                 let by = by[random.below(8) as usize];
                 // In range, but not where the owner is; or out of range.
                 let within = match POSITIONS[side] {
-                    256 => other.wrapping_add(random.below(4097)),
+                    TAIL => other.wrapping_add(random.below(4097)),
                     _ => other.wrapping_sub(random.below(4097)),
                 };
                 let then = [now.wrapping_add(by), now.wrapping_sub(by), within];
                 word.store(then[random.below(3) as usize], Ordering::Relaxed);
             }
             2 => {
-                let words = [0, 1, 2, 3, 0x101, 0x102, 0x103, 0x1_0001, u32::MAX];
+                let words = [0, 1, 2, 3, 0x101, 0x102, 0x103, 0x1_0001, u64::MAX];
                 let word = words[random.below(9) as usize];
-                self.half(SIGNALS[side]).store(word, Ordering::Relaxed);
+                self.word(SIGNALS[side]).store(word, Ordering::Relaxed);
             }
             3 => {
                 let word = random.below(3) as u32;
-                self.half(SIGNALS[side] + 4).store(word, Ordering::Relaxed);
-                self.word(SIGNALS[side] + 8)
+                self.half(SIGNALS[side] + SLEEPING)
+                    .store(word, Ordering::Relaxed);
+                self.word(SIGNALS[side] + WANTED)
                     .store(random.edge(), Ordering::Relaxed);
             }
             4 => {
@@ -126,6 +133,7 @@ impl Prey {
                 let now = word.load(Ordering::Relaxed);
                 word.store(now & !mask | bits, Ordering::Relaxed);
             }
+            7 | 8 => self.lie_about_ends(random),
             5 => {
                 // Another process: the first, ourselves, a thread of nobody.
                 let pids = [1, std::process::id(), 4_194_304, 4_194_303, 0];
@@ -135,15 +143,80 @@ impl Prey {
                 word.store(pid << 42 | rest, Ordering::Relaxed);
             }
             _ => {
-                // The rest of a record: start time, namespaces, attachments.
+                // The rest of a record: start time, namespaces, attachments, what it can.
                 let offset = OWNERS[side] + 8 + 8 * random.below(4) as usize;
                 self.word(offset).store(random.edge(), Ordering::Relaxed);
             }
         }
     }
 
+    /// Writes marks that may be true, and counts of them that may not.
+    fn lie_about_ends(&self, random: &mut Random) {
+        let load = |offset| self.word(offset).load(Ordering::Relaxed);
+        match random.below(3) {
+            0 => {
+                let word = [MARKS_MADE, MARKS_ACKNOWLEDGED][random.below(2) as usize];
+                let by = [1, 2, 126, 127, 128, 1 << 32, u64::MAX][random.below(7) as usize];
+                let then = load(word).wrapping_add(by);
+                self.word(word).store(then, Ordering::Relaxed);
+            }
+            1 => {
+                // A mark somewhere between the positions, or a little beyond.
+                let slot = mark(load(MARKS_MADE));
+                let position = load(HEAD).wrapping_add(random.below(4100));
+                self.word(slot).store(position, Ordering::Relaxed);
+                let ending = [1, 2, 3, 7 << 8 | 3, 0, random.word()][random.below(6) as usize];
+                self.word(slot + 8).store(ending, Ordering::Relaxed);
+                let made = load(MARKS_MADE).wrapping_add(1);
+                self.word(MARKS_MADE).store(made, Ordering::Release);
+            }
+            _ => {
+                // The next mark, while it is being looked at.
+                let slot = mark(load(MARKS_ACKNOWLEDGED)) + 8 * random.below(2) as usize;
+                self.word(slot).store(random.edge(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// An end near the next one that is read, near where the reader is; or a
+    /// count that is wrong.
+    fn forge(&self, random: &mut Random) {
+        let load = |offset| self.word(offset).load(Ordering::Relaxed);
+        match random.below(6) {
+            0 => {
+                let side = random.below(2) as usize;
+                // Claims, or ends.
+                let offset = SIGNALS[side] + [24, 32][random.below(2) as usize];
+                let by = [1, 2, 126, 127, 128, 1 << 63, u64::MAX][random.below(7) as usize];
+                let word = load(offset).wrapping_add(by);
+                self.word(offset).store(word, Ordering::Relaxed);
+            }
+            1 => {
+                let place = mark(random.word()) + 8 * random.below(2) as usize;
+                self.word(place).store(random.edge(), Ordering::Relaxed);
+            }
+            _ => {
+                let number = load(MARKS_ACKNOWLEDGED).wrapping_add(random.below(3));
+                let place = mark(number);
+                let (tail, head) = (load(POSITIONS[0]), load(POSITIONS[1]));
+                let near = [head, tail][random.below(2) as usize];
+                let position = near.wrapping_add(random.below(5)).wrapping_sub(2);
+                let endings = [0, 1, 2, 3, 4, 0x101, 7 << 8 | 3, u64::MAX];
+                let ending = endings[random.below(8) as usize];
+                self.word(place).store(position, Ordering::Relaxed);
+                self.word(place + 8).store(ending, Ordering::Relaxed);
+                if random.below(3) > 0 {
+                    self.word(MARKS_MADE)
+                        .store(number.wrapping_add(1), Ordering::Relaxed);
+                }
+            }
+        }
+        random.dawdle();
+    }
+
     fn flicker(&self, random: &mut Random) {
-        let word = self.word(8 * random.below(96) as usize);
+        let words = [LINES, LINES, HEADER][random.below(3) as usize] / 8;
+        let word = self.word(8 * random.below(words as u64) as usize);
         let now = word.load(Ordering::Relaxed);
         word.store(random.word(), Ordering::Relaxed);
         random.dawdle();
@@ -153,13 +226,13 @@ impl Prey {
 
     fn wake(&self, random: &mut Random) {
         let side = random.below(2) as usize;
-        let word = self.half(SIGNALS[side] + 4);
+        let word = self.half(SIGNALS[side] + SLEEPING);
         let elsewhere = self.half(4096);
         match random.below(6) {
             0 => word.store(0, Ordering::Relaxed), // takes a wake away
             1 => word.store(random.word() as u32, Ordering::Relaxed),
             2 => self
-                .word(SIGNALS[side] + 8)
+                .word(SIGNALS[side] + WANTED)
                 .store(random.edge(), Ordering::Relaxed),
             3 => {
                 // SAFETY: both words are in the attachment; the kernel uses

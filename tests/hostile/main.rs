@@ -12,6 +12,7 @@
 mod common;
 
 mod attacker;
+mod ends;
 mod memory;
 mod model;
 mod opening;
@@ -24,11 +25,11 @@ use std::time::{Duration, Instant};
 
 use attacker::{Attack, attack_to_order};
 use common::kill::own_namespace;
-use common::{End, Fork, alone, asked_for, check, stream};
+use common::{End, Fork, TempPath, alone, asked_for, check, stream};
 use memory::{Canaries, segment_mappings};
 use outcomes::{Outcomes, timed};
 use random::Random;
-use shmpipe::{Options, Rule};
+use shmpipe::{Options, Rule, sysv};
 
 /// How long a stream is attacked. Other attacks take a part of it.
 fn duration() -> Duration {
@@ -73,9 +74,21 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
         let attack = round % Attack::ALL.len();
         let capacity = [4096, 65_536][random.below(2) as usize];
         let pause = [0, 0, 20, 1000][random.below(4) as usize];
-        let ring = Options::new().capacity(capacity).anonymous().unwrap();
-        let id = ring.id().unwrap();
-        let (mut producer, consumer) = ring.split().unwrap();
+        let mut options = Options::new();
+        options.capacity(capacity);
+        // One in three outlives its streams, which end in it.
+        let path = (random.below(3) == 0).then(TempPath::new);
+        let (mut producer, consumer) = match &path {
+            Some(path) => {
+                options.persistent(true);
+                (
+                    options.producer(path).unwrap(),
+                    options.consumer(path).unwrap(),
+                )
+            }
+            None => options.anonymous().unwrap().split().unwrap(),
+        };
+        let id = producer.id().unwrap();
         let inside = producer.reserve_up_to(1).unwrap().as_mut_ptr();
         let canaries = Canaries::around(inside, round as u8 | 1);
         outcomes.add("rounds");
@@ -102,6 +115,10 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
             (writing.join().unwrap(), reading.join().unwrap())
         });
         canaries.check();
+        if path.is_some() {
+            // Whatever it has become; it may have been removed.
+            let _ = sysv::remove(id);
+        }
         for side in [written, read] {
             if matches!(Attack::ALL[attack], Attack::Nothing | Attack::Payload) {
                 let lies = side.0.keys().find(|what| what.starts_with("corrupted"));
@@ -143,6 +160,9 @@ fn a_hostile_peer_harms_nobody() {
                 let what = format!("corrupted: {rule:?}");
                 assert!(outcomes.of(&what) > 0, "{what}: never");
             }
+            let marks = [Rule::MarkCount, Rule::MarkOutOfRange, Rule::MarkEnding]
+                .map(|rule| outcomes.of(&format!("corrupted: {rule:?}")));
+            assert!(marks.iter().sum::<u64>() > 0, "no mark was lied about");
             let (rounds, pages) = (outcomes.of("rounds"), outcomes.of("pages beside a ring"));
             assert!(pages >= rounds / 2, "{pages} pages beside {rounds} rings");
         });

@@ -50,7 +50,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn store() -> impl Strategy<Value = Act> {
     let words = [POSITIONS, OWNERS, [STATE; 2]].concat();
-    let halves = SIGNALS.map(|signals| [0, 4, 8, 12, 16].map(|at| signals + at));
+    let halves = SIGNALS.map(|signals| [0, 4, 8, 12, 16, 24, 32, 40].map(|at| signals + at));
     let closed = prop_oneof![0..4_u32, 0x100..0x104_u32, any::<u32>()];
     prop_oneof![
         (prop::sample::select(words), value())

@@ -31,6 +31,7 @@ pub(crate) fn judge(outcomes: &mut Outcomes, what: &str, result: Result<(), Open
                 OpenError::CapacityMismatch { .. } => "another capacity",
                 OpenError::Corrupted(_) => "corrupted",
                 OpenError::NoRing { .. } => "no ring",
+                OpenError::TooManyEnds { .. } => "too many ends",
                 OpenError::System(error) => panic!("not an answer to an attack: {error}"),
                 other => panic!("not an answer to an attack: {other}"),
             }
@@ -117,6 +118,7 @@ fn attack(paths: [&TempPath; 2]) {
     let attacks = [
         Attack::Header,
         Attack::Plausible,
+        Attack::Ends,
         Attack::Flicker,
         Attack::Flicker,
     ];
@@ -127,7 +129,7 @@ fn attack(paths: [&TempPath; 2]) {
             std::thread::yield_now();
             continue;
         };
-        let attack = attacks[random.below(4) as usize];
+        let attack = attacks[random.below(5) as usize];
         for _ in 0..1 + random.below(300) {
             prey.act(attack, &mut random);
         }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, Producer, Snapshot, WaitPolicy};
+use shmpipe::{Broken, Consumer, NextStreamError, Producer, Snapshot, WaitPolicy};
 
 use crate::memory::Fenced;
 use crate::outcomes::{Outcomes, Verdict, timed};
@@ -16,7 +16,7 @@ pub(crate) const LIMIT: Duration = Duration::from_millis(15);
 /// Longer than the smallest rings are.
 pub(crate) const MOST: usize = 6000;
 /// How many calls a producer and a consumer have.
-pub(crate) const CALLS: u64 = 15;
+pub(crate) const CALLS: u64 = 16;
 
 /// One call of a handle: which, and two lengths, for what it likes.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,7 @@ macro_rules! look {
     ($end:ident, $policy:expr, $outcomes:ident) => {
         timed("looking", Duration::ZERO, || {
             let _ = ($end.peer(), $end.is_closed(), $end.stats(), $end.position());
+            let _ = ($end.stream_position(), $end.nonce());
             assert!($end.capacity().is_power_of_two());
             $end.set_wait_policy($policy);
             match Snapshot::of($end.id().unwrap()) {
@@ -121,6 +122,7 @@ pub(crate) fn call_producer(
             producer.room(len).map_err(io::Error::from)
         }
         12 | 13 => producer.check_peer().map(|()| 0).map_err(io::Error::from),
+        14 => producer.consumed().map(|_| 0).map_err(io::Error::from),
         _ => {
             look!(producer, call.policy(), outcomes);
             Ok(0)
@@ -140,6 +142,19 @@ pub(crate) fn call_producer(
         }
     }
     verdict
+}
+
+/// Goes on with the next stream, if this one has ended.
+fn next_stream(consumer: &mut Consumer) -> Result<bool, Broken> {
+    match consumer.next_stream() {
+        Ok(next) => Ok(next),
+        Err(NextStreamError::NotEnded { available }) => {
+            assert!(available <= consumer.capacity());
+            Ok(false)
+        }
+        Err(NextStreamError::Broken(broken)) => Err(broken),
+        Err(error) => panic!("not an answer to this: {error:?}"),
+    }
 }
 
 /// Makes one call of a consumer; gives back what ends the handle.
@@ -179,7 +194,12 @@ pub(crate) fn call_consumer(
         }
         9 => drain(consumer, len),
         10 | 11 => consumer.available().map_err(io::Error::from),
+        15 => match consumer.next_stream() {
+            Ok(_) | Err(NextStreamError::NotEnded { .. }) => Ok(0),
+            Err(error) => Err(error.into()),
+        },
         12 | 13 => consumer.check_peer().map(|()| 0).map_err(io::Error::from),
+        14 => next_stream(consumer).map(|_| 0).map_err(io::Error::from),
         _ => {
             look!(consumer, call.policy(), outcomes);
             Ok(0)
@@ -195,6 +215,7 @@ pub(crate) fn call_consumer(
             consumer.available().map_err(io::Error::from),
             drain(consumer, 1),
             consumer.check_peer().map(|()| 0).map_err(io::Error::from),
+            next_stream(consumer).map(|_| 0).map_err(io::Error::from),
         ] {
             assert_eq!(outcomes.judge(call).as_ref(), Some(broken), "for good");
         }
@@ -231,12 +252,20 @@ pub(crate) fn read(
 ) {
     consumer.set_timeout(Some(LIMIT));
     while Instant::now() < until {
-        if call_consumer(&mut consumer, Call::any(random), outcomes).is_some() {
-            break;
+        match call_consumer(&mut consumer, Call::any(random), outcomes) {
+            None => {}
+            // Another stream may follow one that is not whole.
+            Some(Broken::ProducerAborted | Broken::Died { .. })
+                if next_stream(&mut consumer) == Ok(true) =>
+            {
+                outcomes.add("next stream");
+            }
+            Some(_) => break,
         }
     }
-    timed("leaving", LIMIT, || match random.below(2) {
+    timed("leaving", LIMIT, || match random.below(3) {
         0 => drop(consumer.close()),
+        1 => consumer.abort(),
         _ => drop(consumer),
     });
 }
