@@ -1,0 +1,244 @@
+//! Waiting for the next stream, and for whoever has the other end.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shmpipe::{Broken, Consumer, NextStreamError, Role, Stop, WaitPolicy};
+
+use crate::common::{End, Fork, PATIENCE, TempPath, alone, exit_now, options, until};
+use crate::{Persistent, Told, later, soon, take};
+
+/// A consumer at the end of a first stream.
+fn at_an_end(ring: &Persistent) -> Consumer {
+    ring.finish(b"one");
+    let mut consumer = ring.consumer();
+    assert_eq!(take(&mut consumer), (b"one".to_vec(), Told::Finished));
+    consumer
+}
+
+/// What follows a stream, and when it is there to be waited for.
+fn next_comes(comes: impl FnOnce(&Persistent) + Send, policy: WaitPolicy) {
+    let ring = Persistent::new();
+    let mut consumer = at_an_end(&ring);
+    consumer.set_wait_policy(policy);
+    let nothing = consumer.next_stream_deadline(soon());
+    assert_eq!(nothing, Err(NextStreamError::TimedOut));
+    // Acknowledged once: this waits on.
+    let nothing = consumer.next_stream_deadline(Instant::now());
+    assert_eq!(nothing, Err(NextStreamError::TimedOut));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(30));
+            comes(&ring);
+        });
+        assert_eq!(consumer.next_stream_deadline(later()), Ok(true));
+    });
+    assert_eq!(consumer.stream_position(), 0);
+}
+
+#[test]
+fn the_next_stream_is_waited_for() {
+    for policy in [WaitPolicy::Park, WaitPolicy::Adaptive, WaitPolicy::Spin] {
+        next_comes(|ring| ring.finish(b"two"), policy);
+        next_comes(|ring| ring.abort(b""), policy);
+        // A producer that has not written yet is one.
+        let came = |ring: &Persistent| {
+            let producer = ring.producer();
+            thread::sleep(Duration::from_millis(50));
+            drop(producer);
+        };
+        next_comes(came, policy);
+    }
+}
+
+#[test]
+fn what_is_there_of_the_next_stream_is_not_waited_for() {
+    let ring = Persistent::new();
+    let mut consumer = at_an_end(&ring);
+    ring.finish(b"two");
+    ring.finish(b"");
+    let mut third = ring.producer();
+    third.write_all(b"three").unwrap();
+    let past = Instant::now();
+    assert_eq!(consumer.next_stream_deadline(past), Ok(true));
+    assert_eq!(take(&mut consumer), (b"two".to_vec(), Told::Finished));
+    assert_eq!(consumer.next_stream_deadline(past), Ok(true));
+    assert_eq!(take(&mut consumer), (vec![], Told::Finished));
+    assert_eq!(consumer.next_stream_deadline(past), Ok(true));
+    // At the beginning of a stream that has come.
+    assert_eq!(consumer.next_stream_deadline(past), Ok(true));
+    let mut bytes = [0; 5];
+    consumer.read_exact(&mut bytes).unwrap();
+    let not_ended = Err(NextStreamError::NotEnded { available: 0 });
+    assert_eq!(consumer.next_stream_deadline(past), not_ended);
+}
+
+#[test]
+fn waiting_for_the_next_stream_can_be_cancelled() {
+    let mut ring = Persistent::new();
+    let flag = Arc::new(AtomicBool::new(false));
+    ring.options.cancel_on(Arc::clone(&flag));
+    let mut consumer = at_an_end(&ring);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(30));
+            flag.store(true, Ordering::Relaxed);
+        });
+        let next = consumer.next_stream_deadline(later());
+        assert_eq!(next, Err(NextStreamError::Broken(Broken::Cancelled)));
+    });
+}
+
+#[test]
+fn a_peer_is_waited_for_whoever_comes_first() {
+    let ring = Persistent::new();
+    let mut producer = ring.producer();
+    assert_eq!(producer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+    thread::scope(|scope| {
+        let coming = scope.spawn(|| {
+            thread::sleep(Duration::from_millis(30));
+            let consumer = ring.consumer();
+            thread::sleep(Duration::from_millis(30));
+            consumer
+        });
+        producer.wait_for_peer_deadline(later()).unwrap();
+        producer.wait_for_peer_deadline(Instant::now()).unwrap(); // it is there
+        let mut consumer = coming.join().unwrap();
+        consumer.wait_for_peer_deadline(Instant::now()).unwrap();
+        drop(consumer);
+    });
+    // It has left: the next one is waited for.
+    assert_eq!(producer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+    producer.set_timeout(Some(Duration::from_millis(30)));
+    assert_eq!(producer.wait_for_peer(), Err(Stop::TimedOut));
+    drop(producer);
+
+    let ring = Persistent::new();
+    let mut consumer = ring.consumer();
+    assert_eq!(consumer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(30));
+            ring.finish(b""); // come and gone
+        });
+        consumer.wait_for_peer_deadline(later()).unwrap();
+    });
+    // An end is there.
+    consumer.wait_for_peer_deadline(Instant::now()).unwrap();
+    consumer.next_stream().unwrap();
+    consumer.set_timeout(Some(Duration::from_millis(30)));
+    assert_eq!(consumer.wait_for_peer(), Err(Stop::TimedOut));
+}
+
+#[test]
+fn a_peer_that_came_and_left_meanwhile_has_come() {
+    let ring = Persistent::new();
+    let mut producer = ring.producer();
+    for _ in 0..50 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(2));
+                drop(ring.consumer());
+            });
+            producer.wait_for_peer_deadline(later()).unwrap();
+        });
+    }
+}
+
+#[test]
+fn whoever_follows_the_dead_is_waited_for() {
+    alone("waiting::whoever_follows_the_dead_is_waited_for", || {
+        for resumes in [false, true] {
+            let ring = Persistent::new();
+            let mut consumer = ring.consumer();
+            let pid = ring.die(b"torso");
+            assert_eq!(take(&mut consumer), (b"torso".to_vec(), Told::Died(pid)));
+            assert_eq!(consumer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+            let mut child = Fork::new(|| {
+                thread::sleep(Duration::from_millis(30));
+                let mut producer = if resumes {
+                    ring.resumer()
+                } else {
+                    ring.producer()
+                };
+                thread::sleep(Duration::from_millis(30));
+                producer.write_all(b" and more").unwrap();
+            });
+            consumer.wait_for_peer_deadline(later()).unwrap();
+            if resumes {
+                assert_eq!(take(&mut consumer), (b" and more".to_vec(), Told::Finished));
+            } else {
+                assert_eq!(take(&mut consumer), (vec![], Told::Died(pid)));
+            }
+            assert_eq!(child.wait(), End::Exit(0));
+        }
+        // The same for a producer.
+        let ring = Persistent::new();
+        let mut producer = ring.producer();
+        let mut child = Fork::new(|| {
+            std::mem::forget(ring.consumer());
+            exit_now(0);
+        });
+        assert_eq!(child.wait(), End::Exit(0));
+        assert_eq!(producer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+        let mut child = Fork::new(|| {
+            thread::sleep(Duration::from_millis(30));
+            let _consumer = ring.consumer();
+            thread::sleep(Duration::from_millis(30));
+        });
+        producer.wait_for_peer_deadline(later()).unwrap();
+        assert_eq!(child.wait(), End::Exit(0));
+    });
+}
+
+#[test]
+fn a_peer_of_a_ring_with_one_stream_is_waited_for() {
+    for role in [Role::Producer, Role::Consumer] {
+        let path = TempPath::new();
+        let mut options = options();
+        options.no_wait(true);
+        let (mut producer, mut consumer) = (None, None);
+        match role {
+            Role::Producer => producer = Some(options.producer(&path).unwrap()),
+            Role::Consumer => consumer = Some(options.consumer(&path).unwrap()),
+        }
+        let mut wait = |deadline| match (&mut producer, &mut consumer) {
+            (Some(end), _) => end.wait_for_peer_deadline(deadline),
+            (_, Some(end)) => end.wait_for_peer_deadline(deadline),
+            _ => unreachable!(),
+        };
+        assert_eq!(wait(soon()), Err(Stop::TimedOut));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(30));
+                match role.peer() {
+                    Role::Producer => drop(options.producer(&path).unwrap()),
+                    Role::Consumer => drop(options.consumer(&path).unwrap()),
+                }
+            });
+            wait(later()).unwrap();
+        });
+        // Nobody follows: to have come is enough. Or to have left, an error.
+        let again = wait(Instant::now());
+        assert!(!matches!(again, Err(Stop::TimedOut)), "{again:?}");
+    }
+}
+
+#[test]
+fn a_read_waits_for_a_producer_to_come() {
+    let ring = Persistent::new();
+    let mut consumer = at_an_end(&ring);
+    assert!(consumer.next_stream().unwrap());
+    consumer.set_timeout(Some(PATIENCE));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(20));
+            ring.finish(b"two");
+        });
+        assert_eq!(take(&mut consumer), (b"two".to_vec(), Told::Finished));
+    });
+    until(|| consumer.peer() == shmpipe::Occupant::Nobody);
+}
