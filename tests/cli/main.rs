@@ -7,6 +7,7 @@ mod common;
 mod descriptors;
 mod endings;
 mod paths;
+mod persist;
 mod running;
 mod streams;
 mod verbs;

@@ -34,15 +34,17 @@ pub(crate) enum Verb {
     /// once all of stdin is in the ring. When it fails or is interrupted, the
     /// receiver fails too, after the bytes that were sent. A receiver that
     /// leaves is noticed even while stdin gives nothing.
+    /// With --persist it waits for the next receiver in place of one that left.
     #[command(after_help = TABLE)]
-    Send(StreamArgs),
+    Send(SendArgs),
     /// Write the ring of PATH to stdout
     ///
     /// Waits for the sender, which may start before or after. Ends with 0 once
     /// all that was sent is written, if the sender ended with 0. A stdout that
-    /// nobody reads any more ends both.
+    /// nobody reads any more ends both. Takes one stream; with --persist a stream
+    /// counts as taken once it is written, whole or broken off.
     #[command(after_help = TABLE)]
-    Recv(StreamArgs),
+    Recv(RecvArgs),
     /// Stream from a child process through a ring, then through a pipe
     ///
     /// Every byte is verified. Tells how fast it went and how many system
@@ -61,6 +63,26 @@ pub(crate) enum Verb {
     /// of a ring's size, whose creator is dead, may be one that was half made.
     #[command(after_help = TABLE)]
     Rm(RmArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+    /// Go on with the stream of a sender that died: where stdin can seek, behind
+    /// the bytes that are in the ring. If this one fails, it can be resumed too
+    #[arg(long, requires = "persist")]
+    pub(crate) resume: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RecvArgs {
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+    /// Go on with the next stream, and wait for the next sender, until interrupted;
+    /// a stream that is broken off ends it
+    #[arg(long, requires = "persist")]
+    pub(crate) follow: bool,
 }
 
 #[derive(Args, Debug)]

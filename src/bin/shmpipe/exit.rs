@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 
-use shmpipe::{Broken, CloseError, Incompatible, OpenError, RemoveError};
+use shmpipe::{Broken, CloseError, Incompatible, NextStreamError, OpenError, RemoveError};
 
 /// The table of exit codes, as `--help` shows it.
 pub(crate) const TABLE: &str = "\
@@ -167,6 +167,12 @@ impl From<OpenError> for Failure {
             _ => Code::Failure,
         };
         Failure::new(code, error)
+    }
+}
+
+impl From<NextStreamError> for Failure {
+    fn from(error: NextStreamError) -> Failure {
+        Failure::stream(error.into())
     }
 }
 

@@ -20,7 +20,11 @@ const IS_NUMBER: [bool; COLUMNS] = [
 pub(crate) fn run() -> Result<(), Failure> {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(Snapshot::all()?.iter().map(row));
-    print(aligned(&rows))
+    let mut table = aligned(&rows);
+    for why in Snapshot::unknown()? {
+        table.push_str(&format!("{why}\n"));
+    }
+    print(table)
 }
 
 fn row(ring: &Snapshot) -> [String; COLUMNS] {

@@ -4,34 +4,64 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use shmpipe::{Consumer, Occupant, PeekError};
+use shmpipe::{Consumer, Occupant, PeekError, Stop};
 
-use crate::args::StreamArgs;
+use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
 use crate::send::make_if_missing;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream};
 
-pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     signals.end(receive(args, &signals))
 }
 
 /// Has let go of the ring when it returns.
-fn receive(args: &StreamArgs, signals: &Signals) -> Result<(), Failure> {
+fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
     let stdout = Stream::stdout()?;
-    let mut options = args.options();
-    options.cancel_on(Arc::clone(&signals.flag));
-    let mut consumer = match args.path() {
+    let mut options = args.stream.options();
+    options
+        .cancel_on(Arc::clone(&signals.flag))
+        .abort_on_drop(true);
+    let mut consumer = match args.stream.path() {
         Some(path) => {
             make_if_missing(path)?;
             options.consumer(path)?
         }
         None => options.consumer_from_parent()?,
     };
-    copy(&mut consumer, &stdout, signals)?;
-    signals.check()?;
-    Ok(consumer.close()?)
+    loop {
+        copy(&mut consumer, &stdout, signals)?;
+        signals.check()?;
+        // All of it is written: the next receiver gets the next stream.
+        if !consumer.next_stream()? || !args.follow {
+            return Ok(consumer.close()?);
+        }
+        await_stream(&mut consumer, &stdout, signals)?;
+    }
+}
+
+/// Waits for the next stream, or for the next sender.
+fn await_stream(
+    consumer: &mut Consumer,
+    stdout: &Stream,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let limit = consumer.timeout();
+    loop {
+        signals.check()?;
+        match consumer.wait_for_peer_deadline(Instant::now() + LOOK) {
+            Ok(()) => return Ok(()),
+            Err(Stop::TimedOut) if stdout.is_broken() => return Err(Failure::stdout_closed()),
+            Err(Stop::TimedOut) if limit.is_some_and(|limit| start.elapsed() >= limit) => {
+                return Err(Failure::new(Code::TimedOut, "timed out: no sender came"));
+            }
+            Err(Stop::TimedOut) => {}
+            Err(stop) => return Err(Failure::stream(stop.into())),
+        }
+    }
 }
 
 /// What stdout has not taken stays in the ring.
@@ -81,7 +111,12 @@ fn has_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<bool, Failure> 
                 ));
             }
             Err(PeekError::TimedOut { .. }) => {}
-            Err(error) => return Err(Failure::stream(error.into())),
+            Err(error) => {
+                // All that came of a stream that was broken off is written, and
+                // how it ended is told once.
+                let _ = consumer.next_stream();
+                return Err(Failure::stream(error.into()));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use shmpipe::{Producer, ReserveError};
 
-use crate::args::StreamArgs;
+use crate::args::SendArgs;
 use crate::exit::Failure;
 use crate::packets;
 use crate::shown::shown;
@@ -21,28 +21,37 @@ use crate::stream::{LOOK, Stream, Unit};
 /// anything to wait for.
 const GLANCE: Duration = Duration::from_millis(10);
 
-pub(crate) fn run(args: &StreamArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     signals.end(send(args, &signals))
 }
 
 /// Has let go of the ring when it returns.
-fn send(args: &StreamArgs, signals: &Signals) -> Result<(), Failure> {
+fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
     let mut stdin = Stream::stdin()?;
-    let mut options = args.options();
-    options.cancel_on(Arc::clone(&signals.flag));
-    let mut producer = match args.path() {
+    let mut options = args.stream.options();
+    options
+        .cancel_on(Arc::clone(&signals.flag))
+        .resume(args.resume)
+        .abort_on_drop(true);
+    let mut producer = match args.stream.path() {
         Some(path) => {
             make_if_missing(path)?;
             options.producer(path)?
         }
         None => options.producer_from_parent()?,
     };
-    let done = copy(&mut stdin, &mut producer, args.persist, signals);
-    match done.and_then(|()| signals.check()) {
+    let done = stdin
+        .skip(producer.stream_position())
+        .and_then(|()| copy(&mut stdin, &mut producer, args.stream.persist, signals))
+        .and_then(|()| signals.check());
+    match done {
         Ok(()) => Ok(producer.close()?),
         Err(failure) => {
-            producer.abort();
+            if args.resume {
+                // As if killed, which this process soon is: to be resumed.
+                std::mem::forget(producer);
+            }
             Err(failure)
         }
     }

@@ -144,6 +144,26 @@ impl Stream {
         }
     }
 
+    /// Leaves out `bytes` of it, if it can seek: those that were sent before. What
+    /// cannot seek goes on with what it gives.
+    pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Failure> {
+        let Ok(start) = self.file.stream_position() else {
+            return Ok(());
+        };
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|error| self.failure(&error))?;
+        let to = start.saturating_add(bytes);
+        if metadata.is_file() && metadata.len() < to {
+            return Err(Failure::other(format_args!(
+                "{}: {bytes} bytes of the stream were sent, and it has {} only",
+                self.name,
+                metadata.len().saturating_sub(start)
+            )));
+        }
+        let moved = self.file.seek(io::SeekFrom::Start(to));
+        moved.map(|_| ()).map_err(|error| self.failure(&error))
+    }
+
     /// The most that is to be moved at once, out of or into a ring of
     /// `capacity` bytes: so much less that both sides work at once.
     pub(crate) fn most(&self, capacity: usize) -> usize {
