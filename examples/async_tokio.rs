@@ -56,7 +56,9 @@ async fn parent() -> Result<(), Box<dyn Error>> {
 async fn child() -> Result<(), Box<dyn Error>> {
     // Taking an end that was handed over waits for nobody. Opening one by path
     // does: call that by tokio::task::spawn_blocking.
-    let mut producer = AsyncProducer::new(Producer::from_parent()?).compat_write();
+    let mut producer = AsyncProducer::new(Producer::from_parent()?);
+    producer.set_abort_on_drop(true); // a task that is dropped has not finished
+    let mut producer = producer.compat_write();
     for number in 1..=3 {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let line = format!("line {number} of process {}\n", std::process::id());

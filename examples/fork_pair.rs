@@ -15,7 +15,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use shmpipe::{Options, Ring};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let ring = Options::new().capacity(64 << 10).anonymous()?;
+    // A child that fails on the way does not look as if it had finished.
+    let mut options = Options::new();
+    let ring = options.capacity(64 << 10).abort_on_drop(true).anonymous()?;
 
     // SAFETY: this process has one thread, so that the child may do anything.
     match unsafe { libc::fork() } {

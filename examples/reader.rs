@@ -1,4 +1,4 @@
-//! Prints the string that `writer` has left in shared memory, and removes it.
+//! Prints the strings that `writer` has left in shared memory, and removes them.
 //!
 //! ```text
 //! cargo run --example writer -- /tmp/greeting
@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use shmpipe::Options;
+use shmpipe::{Consumer, Options};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: reader PATH")?;
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .timeout(Duration::from_secs(2))
         .consumer(&path)?;
     let mut text = Vec::new();
-    let read = consumer.read_to_end(&mut text);
+    let read = read_all(&mut consumer, &mut text);
     drop(consumer);
 
     // It persists until it is removed. Without `force`, a ring that somebody
@@ -33,4 +33,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     io::stdout().write_all(&text)?;
     removed?;
     Ok(())
+}
+
+/// Reads the stream of each writer that has been there, one at least.
+fn read_all(consumer: &mut Consumer, text: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        consumer.read_to_end(text)?;
+        consumer.next_stream()?;
+        // Neither bytes of another stream nor its end.
+        if consumer.available()? == 0 && !consumer.is_closed() {
+            return Ok(());
+        }
+    }
 }

@@ -6,11 +6,10 @@
 //! ```
 
 use std::error::Error;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 
-use shmpipe::{Options, Producer};
+use shmpipe::Options;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1);
@@ -20,24 +19,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The file at PATH only names the ring; whoever comes first makes it.
     File::options().append(true).create(true).open(&path)?;
 
-    // Waits for the receiver.
-    let mut producer = Options::new().producer(&path)?;
-    match send(&name, &mut producer) {
-        Ok(bytes) => {
-            producer.close()?;
-            println!("{bytes} bytes sent");
-            Ok(())
-        }
-        Err(error) => {
-            // A drop would finish the stream, and the receiver would take what
-            // it has for the whole file.
-            producer.abort();
-            Err(error.into())
-        }
-    }
-}
-
-/// Copies the file `name` into the ring.
-fn send(name: &OsStr, producer: &mut Producer) -> io::Result<u64> {
-    io::copy(&mut File::open(name)?, producer)
+    // Waits for the receiver. Each `?` from here on breaks the stream off: the
+    // receiver does not take what it has for the whole file.
+    let mut producer = Options::new().abort_on_drop(true).producer(&path)?;
+    let bytes = io::copy(&mut File::open(name)?, &mut producer)?;
+    producer.close()?;
+    println!("{bytes} bytes sent");
+    Ok(())
 }

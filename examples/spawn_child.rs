@@ -39,6 +39,7 @@ fn parent() -> Result<(), Box<dyn Error>> {
 
 fn child() -> Result<(), Box<dyn Error>> {
     let mut producer = Producer::from_parent()?;
+    producer.set_abort_on_drop(true); // `?` does not finish the stream
     writeln!(producer, "hello from process {}", std::process::id())?;
     producer.close()?;
     Ok(())

@@ -7,7 +7,8 @@
 //!
 //! The ring is persistent: it stays in memory when this process has gone, and
 //! until somebody removes it. Its key is made of the file, as `ftok` does it.
-//! Run it twice before `reader`, and the second string follows the first.
+//! Each run is a stream of its own. Run it twice before `reader`, and the second
+//! stream follows the first.
 
 use std::error::Error;
 use std::fs::File;

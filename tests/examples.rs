@@ -185,6 +185,67 @@ fn reader_gives_up_without_a_writer() {
     reader.leaves_no_segment();
 }
 
+/// Both ends are killed again and again, and the file arrives whole, once.
+#[test]
+fn a_log_arrives_whole_though_both_ends_are_killed() {
+    let (path, source, spool) = (TempPath::new(), TempPath::new(), TempPath::new());
+    std::fs::remove_file(&spool).unwrap(); // the relay makes a folder
+    let bytes = stream(unique(), 0, 3 << 20);
+    std::fs::write(&source, &bytes).unwrap();
+    let write = || Example::start("log_writer", &[path.as_os_str(), source.as_os_str()]);
+    let relay = || Example::start("relay", &[path.as_os_str(), spool.as_os_str()]);
+
+    let part = spool.join("0.part");
+    for round in 1..=4 {
+        let (writer, relay) = (write(), relay());
+        let since = Instant::now();
+        let stored = || std::fs::metadata(&part).map_or(0, |part| part.len());
+        while stored() < round * (300 << 10) {
+            assert!(since.elapsed() < PATIENCE, "{} bytes are stored", stored());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The one first, then the other.
+        if round % 2 == 0 {
+            drop(relay);
+            drop(writer);
+        } else {
+            drop(writer);
+            drop(relay);
+        }
+    }
+    let (mut writer, relay) = (write(), relay());
+    assert!(writer.child.wait().unwrap().success());
+    assert_eq!(relay.end().printed(), "0.whole\n");
+    assert!(std::fs::read(spool.join("0.whole")).unwrap() == bytes);
+    assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 1);
+    std::fs::remove_dir_all(&spool).unwrap();
+    shmpipe::remove_path(&path, 1, false).unwrap();
+}
+
+#[test]
+fn a_relay_tells_streams_and_their_ends_apart() {
+    let (path, spool) = (TempPath::new(), TempPath::new());
+    std::fs::remove_file(&spool).unwrap();
+    let mut options = shmpipe::Options::new();
+    options.persistent(true);
+    for (text, is_whole) in [("one", true), ("", true), ("tw", false), ("three", true)] {
+        let mut producer = options.producer(&path).unwrap();
+        producer.write_all(text.as_bytes()).unwrap();
+        match is_whole {
+            true => producer.close().unwrap(),
+            false => producer.abort(),
+        }
+    }
+    let relay = Example::start("relay", &[path.as_os_str(), spool.as_os_str()]);
+    let names = "0.whole\n3.whole\n3.broken\n5.whole\n";
+    assert_eq!(relay.end().printed(), names);
+    for (name, text) in [("0.whole", "one"), ("3.broken", "tw"), ("5.whole", "three")] {
+        assert_eq!(std::fs::read_to_string(spool.join(name)).unwrap(), text);
+    }
+    std::fs::remove_dir_all(&spool).unwrap();
+    shmpipe::remove_path(&path, 1, false).unwrap();
+}
+
 /// Sends `len` bytes from file to file, the sender first or last.
 fn a_file_arrives(len: usize, sender_first: bool) {
     let (path, file, copy) = (TempPath::new(), TempPath::new(), TempPath::new());
