@@ -97,7 +97,7 @@ impl Rule {
 /// # let mut consumer = options.persistent(true).consumer(&path)?;
 /// // Somebody writes a tail that cannot be.
 /// let segment = sysv::attach(Snapshot::at(&path, 1)?.id)?;
-/// // SAFETY: the tail is at this offset in each segment; see the README.
+/// // SAFETY: the tail is at this offset in each segment; see `guide::protocol`.
 /// unsafe { segment.as_ptr().add(256).cast::<u64>().write_volatile(1 << 40) };
 ///
 /// let Err(Broken::Corrupted(what)) = consumer.available() else { panic!() };

@@ -44,7 +44,8 @@
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | what is there, and removing it | [`Snapshot`], [`remove`], [`remove_stale`] |
-//! | what is here in place of what you know | [`from_other_channels`] |
+//! | what is here in place of what you know | [`guide::from_other_channels`] |
+//! | everything else: how it works, failures, deployment, performance, tests | [`guide`] |
 //! | System V shared memory itself | [`sysv`] |
 //!
 //! # Trust
@@ -62,7 +63,6 @@
 //! - `async`: handles for executors, over the traits of `futures-io`; see the
 //!   module `asynchronous`.
 //! - `cli`: the `shmpipe` command.
-//! - `kill-points`: for this crate's own tests.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -89,14 +89,14 @@ mod environment;
 mod error;
 mod files;
 mod fork;
-#[cfg(any(doc, doctest))]
-pub mod from_other_channels;
 #[cfg(not(loom))]
 mod futex;
 #[cfg(loom)]
 #[path = "model/futex.rs"]
 mod futex;
 mod grant;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod held;
 mod identity;
 mod keyfile;

@@ -177,22 +177,8 @@ impl Options {
     ///
     /// # Two users
     ///
-    /// Whoever opens first makes the segment, and the other one joins it. Both
-    /// need a group in common; say `ring`:
-    ///
-    /// 1. The file that names the ring is readable for the group, and in a
-    ///    folder where nobody else can replace it:
-    ///    `install -m 640 -g ring /dev/null /srv/ring/name`.
-    /// 2. Both run with `ring` as their effective group, as `sg ring -c ...`,
-    ///    a service's `Group=` or `setgid(2)` gives it: a segment gets the
-    ///    group of the process that makes it.
-    /// 3. Both ask for [`mode(0o660)`](Options::mode), and each names the other
-    ///    user here.
-    ///
-    /// Every process with that group can then read and write the ring. Only
-    /// the user that made a segment, and root, may remove it: a persistent
-    /// ring, or one whose maker died before the other side came, is that
-    /// user's to remove.
+    /// Both run with one effective group, ask for [`mode(0o660)`](Options::mode),
+    /// and name each other here. `guide::deployment` has the recipe.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Deaths and misbehaviour, one row of the README's table each.
+//! Deaths and misbehaviour, one row of the table of failures each.
 #![allow(unsafe_code)] // forks, and writes into a ring as no peer may
 
 mod common;

@@ -1,5 +1,5 @@
 //! The fuzz targets' inputs, replayed: the corpus that is committed, and
-//! whatever proptest makes up. How to fuzz is in the README.
+//! whatever proptest makes up. How to fuzz is in src/guide/testing.md.
 #![allow(missing_docs)]
 
 #[path = "../fuzz/bodies/mod.rs"]

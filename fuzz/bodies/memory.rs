@@ -14,7 +14,7 @@ const PAGE: usize = 4096;
 /// What the pages on either side hold.
 const CANARY: u8 = 0xa5;
 
-/// Where the words of a header lie: see the README's table.
+/// Where the words of a header lie: see src/guide/protocol.md.
 pub(crate) const TAIL: usize = 256;
 pub(crate) const HEAD: usize = 512;
 /// How often each role was claimed.

@@ -12,8 +12,8 @@ mod job;
 mod machine;
 mod measure;
 mod name;
+mod page;
 mod pattern;
-mod readme;
 mod report;
 mod results;
 mod run;
@@ -54,14 +54,15 @@ enum Command {
         #[arg(long, default_value = "charts")]
         out: PathBuf,
     },
-    /// Writes figures and charts of a results file into a README, between its
-    /// marks, and the charts beside it
-    Readme {
+    /// Writes figures and charts of a results file into a page of the
+    /// documentation, between its marks
+    #[command(alias = "readme")]
+    Page {
         results: PathBuf,
-        #[arg(long, default_value = "README.md")]
-        readme: PathBuf,
-        /// The folder of the charts, seen from the README
-        #[arg(long, default_value = "benches/charts")]
+        #[arg(long, default_value = "src/guide/performance.md")]
+        page: PathBuf,
+        /// The folder of the charts, seen from the page
+        #[arg(long, default_value = "../../benches/charts")]
         charts: PathBuf,
     },
     /// Names the questions and the contenders
@@ -95,12 +96,12 @@ fn act(command: Command) -> std::io::Result<()> {
         }
         Command::Report { results } => println!("{}", report::text(&Results::read(&results)?)),
         Command::Charts { results, out } => draw(&Results::read(&results)?, &out)?,
-        Command::Readme {
+        Command::Page {
             results,
-            readme,
+            page,
             charts,
         } => {
-            readme::update(&Results::read(&results)?, &readme, &charts)?;
+            page::update(&Results::read(&results)?, &page, &charts)?;
         }
         Command::Exchange {
             channel,
