@@ -307,6 +307,8 @@ fn a_message_does_not_come_from_behind_an_end() {
             assert_eq!(consumer.read(&mut vec![0; len]).unwrap(), 0);
         }
         let mut next = ring.producer();
+        // It looks at the end, and then there is a message behind it.
+        assert_eq!(consumer.read(&mut vec![0; len]).unwrap(), 0);
         next.write_all(&vec![2; len]).unwrap();
         for _ in 0..3 {
             assert_eq!(consumer.read(&mut vec![0; len]).unwrap(), 0, "{len}");
