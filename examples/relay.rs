@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut ring = Options::new()
         .persistent(true)
+        .capacity(1 << 16) // as the writer asks: either may be the first
         .abort_on_drop(true) // an early return acknowledges nothing
         .consumer(&path)?;
     loop {
