@@ -74,6 +74,9 @@ impl Consumer {
     /// next one. Does not wait: what follows may be there already, or come
     /// later.
     ///
+    /// Acknowledges also an end that no call has returned yet, whole or broken
+    /// off. Who has to know how the stream ended reads on until a call says so.
+    ///
     /// `false` where no stream can follow, since the ring does not
     /// [persist](crate::Options::persistent): the end stays.
     ///
