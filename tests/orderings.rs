@@ -26,7 +26,9 @@ fn sources() -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() {
                 folders.extend((!["bin", "model"].contains(&name)).then_some(path));
-            } else if !["tests.rs", "order.rs", "model.rs", "recording.rs"].contains(&name) {
+            } else if name.ends_with(".rs")
+                && !["tests.rs", "order.rs", "model.rs", "recording.rs"].contains(&name)
+            {
                 files.push(path);
             }
         }
