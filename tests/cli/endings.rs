@@ -17,7 +17,7 @@ use shmpipe::{Occupant, Snapshot, sysv};
 use crate::common::{TempPath, check, stream, unique};
 use crate::running::{
     A_WHILE, CORRUPT, DONE, FAILURE, PEER_DIED, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, collect,
-    is_gone, until, until_read,
+    is_gone, take_signals, until, until_read,
 };
 
 #[test]
@@ -125,6 +125,7 @@ impl Drop for Group {
 /// A shell goes on with a loop whose command only exits.
 #[test]
 fn an_interrupt_ends_a_shells_loop() {
+    take_signals();
     let path = TempPath::new();
     let script = "exec 3>&1; while :; do \"$@\"; echo \"$?\" >&3; done";
     let mut shell = Command::new("bash");

@@ -26,6 +26,17 @@ pub(crate) const SENDER_BROKE_OFF: Option<i32> = Some(7);
 /// Enough to be sure that a process has come to wait, if it is going to.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
 
+/// Has what is started from here on take signals as a shell's commands do. The
+/// tests may run where some are ignored, as behind a `&` of sh, which the command
+/// would leave so.
+#[allow(unsafe_code)] // signal(2)
+pub(crate) fn take_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the default action is no function that could do anything wrong.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// A running `shmpipe`, killed and reaped with the test.
 pub(crate) struct Running {
     pub(crate) child: Child,
@@ -90,6 +101,7 @@ impl Running {
     }
 
     fn start(command: &mut Command, stdin: Stdio) -> Running {
+        take_signals();
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
