@@ -227,7 +227,7 @@ fn a_relay_tells_streams_and_their_ends_apart() {
     let (path, spool) = (TempPath::new(), TempPath::new());
     std::fs::remove_file(&spool).unwrap();
     let mut options = shmpipe::Options::new();
-    options.persistent(true);
+    options.persistent(true).capacity(1 << 16); // as the relay
     for (text, is_whole) in [("one", true), ("", true), ("tw", false), ("three", true)] {
         let mut producer = options.producer(&path).unwrap();
         producer.write_all(text.as_bytes()).unwrap();

@@ -30,10 +30,12 @@ fn remove(path: &TempPath) {
 
 /// A sender that has written `bytes`, and waits for more of its stdin.
 fn sender_in_mid_stream(path: &TempPath, bytes: &[u8], options: &[&str]) -> Running {
+    let before = Snapshot::at(path, 1).map_or(0, |ring| ring.written);
     let mut sender = Running::verb("send", path, &[&PERSIST[..], options].concat());
     sender.feed(bytes);
     let ring = sender.ring();
-    let written = || Snapshot::of(ring).is_ok_and(|ring| ring.fill >= bytes.len() as u64);
+    let after = before + bytes.len() as u64;
+    let written = || Snapshot::of(ring).is_ok_and(|ring| ring.written >= after);
     until("it has written", || written().then_some(()));
     sender
 }
@@ -160,6 +162,34 @@ fn a_receiver_that_follows_takes_one_stream_after_the_other() {
     let options = ["--persist", "--follow", "--timeout", "100ms"];
     let follower = Running::verb("recv", &path, &options);
     follower.end().with(TIMED_OUT, "");
+    remove(&path);
+}
+
+/// A sender that dies has not ended its stream: another one may resume it.
+#[test]
+fn a_receiver_that_follows_outlasts_a_killed_sender() {
+    let path = TempPath::new();
+    let follower = Running::verb(
+        "recv",
+        &path,
+        &["--persist", "--follow", "--capacity", "64KiB"],
+    );
+    let ring = follower.ring();
+    drop(sender_in_mid_stream(&path, b"one half, ", &["--resume"])); // SIGKILL
+    until_read(ring, 10);
+    thread::sleep(A_WHILE); // it has noticed
+    let options = [&PERSIST[..], &["--resume"]].concat();
+    let mut sender = Running::verb("send", &path, &options);
+    sender.feed_all(b"and the other".to_vec());
+    sender.end().with(DONE, "");
+    let idle = || Snapshot::of(ring).is_ok_and(|ring| (ring.fill, ring.unread_ends) == (0, 0));
+    until("the end is acknowledged", || idle().then_some(()));
+    // One that is not resumed is broken off.
+    drop(sender_in_mid_stream(&path, b"part", &[]));
+    send(&path, "whole");
+    let ended = follower.end();
+    assert_eq!(ended.text(), "one half, and the otherpart");
+    ended.with(PEER_DIED, "died");
     remove(&path);
 }
 

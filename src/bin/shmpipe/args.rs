@@ -80,7 +80,7 @@ pub(crate) struct RecvArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
     /// Go on with the next stream, and wait for the next sender, until interrupted;
-    /// a stream that is broken off ends it
+    /// also where one died and may be resumed. A stream that is broken off ends it
     #[arg(long, requires = "persist")]
     pub(crate) follow: bool,
 }

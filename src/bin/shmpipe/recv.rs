@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use shmpipe::{Consumer, Occupant, PeekError, Stop};
+use shmpipe::{Consumer, NextStreamError, Occupant, PeekError, Stop};
 
 use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
@@ -32,7 +32,7 @@ fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
         None => options.consumer_from_parent()?,
     };
     loop {
-        copy(&mut consumer, &stdout, signals)?;
+        copy(&mut consumer, &stdout, args.follow, signals)?;
         signals.check()?;
         // All of it is written: the next receiver gets the next stream.
         if !consumer.next_stream()? || !args.follow {
@@ -65,9 +65,24 @@ fn await_stream(
 }
 
 /// What stdout has not taken stays in the ring.
-fn copy(consumer: &mut Consumer, stdout: &Stream, signals: &Signals) -> Result<(), Failure> {
+fn copy(
+    consumer: &mut Consumer,
+    stdout: &Stream,
+    follow: bool,
+    signals: &Signals,
+) -> Result<(), Failure> {
     let most = stdout.most(consumer.capacity());
-    while has_bytes(consumer, stdout)? {
+    loop {
+        match await_bytes(consumer, stdout)? {
+            Found::Bytes => {}
+            Found::End => return Ok(()),
+            // It may be resumed.
+            Found::Death(_) if follow => {
+                await_stream(consumer, stdout, signals)?;
+                continue;
+            }
+            Found::Death(failure) => return Err(failure),
+        }
         loop {
             signals.check()?;
             if stdout.may_block() && !stdout.is_ready(PollFlags::OUT)? {
@@ -79,12 +94,20 @@ fn copy(consumer: &mut Consumer, stdout: &Stream, signals: &Signals) -> Result<(
             };
         }
     }
-    Ok(())
 }
 
-/// Waits for bytes; `false` at the end of the stream. A stdout that nobody
+/// What a receiver comes to.
+enum Found {
+    Bytes,
+    /// The end of a whole stream.
+    End,
+    /// The sender died, and nobody has followed it yet.
+    Death(Failure),
+}
+
+/// Waits for bytes, or for what comes in place of them. A stdout that nobody
 /// reads ends the wait, even if nothing comes.
-fn has_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<bool, Failure> {
+fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failure> {
     let start = Instant::now();
     let limit = consumer.timeout();
     loop {
@@ -92,8 +115,8 @@ fn has_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<bool, Failure> 
             LOOK.min(limit.saturating_sub(start.elapsed()))
         });
         match consumer.peek_deadline(1, Instant::now() + wait) {
-            Ok(_) => return Ok(true),
-            Err(PeekError::Ended { .. }) => return Ok(false),
+            Ok(_) => return Ok(Found::Bytes),
+            Err(PeekError::Ended { .. }) => return Ok(Found::End),
             Err(PeekError::TimedOut { .. }) if stdout.is_broken() => {
                 return Err(Failure::stdout_closed());
             }
@@ -114,8 +137,12 @@ fn has_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<bool, Failure> 
             Err(error) => {
                 // All that came of a stream that was broken off is written, and
                 // how it ended is told once.
-                let _ = consumer.next_stream();
-                return Err(Failure::stream(error.into()));
+                let ended = consumer.next_stream();
+                let failure = Failure::stream(error.into());
+                return match ended {
+                    Err(NextStreamError::NotEnded { .. }) => Ok(Found::Death(failure)),
+                    _ => Err(failure),
+                };
             }
         }
     }
