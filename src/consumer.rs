@@ -82,6 +82,9 @@ pub struct Consumer {
     pacer: Pacer,
     /// Whether a reading call has returned the end of this stream.
     was_given_the_end: bool,
+    /// Whether [`next_stream_deadline`](Self::next_stream_deadline) has
+    /// acknowledged an end, and nothing of the next stream came in time.
+    awaits_next: bool,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -108,6 +111,7 @@ impl Consumer {
                 reader: CachePadded::new(reader),
                 end,
                 was_given_the_end: false,
+                awaits_next: false,
                 pacer: Pacer::new(options.pace),
                 _not_sync: PhantomData,
             }),

@@ -591,7 +591,12 @@ impl Endpoint {
         };
         // Where nobody follows, it is enough to have come.
         let before = if persists { claims() } else { 0 };
-        match self.peer_verdict() {
+        let verdict = self.peer_verdict();
+        // What it published before it ended counts first.
+        if ready().map_err(|blocked| self.latch_blocked(blocked))? {
+            return Ok(());
+        }
+        match verdict {
             Ok(()) if roles::state(region.header()).tenure(role) == Some(Tenure::Held) => {
                 return Ok(());
             }

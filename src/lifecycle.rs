@@ -401,6 +401,10 @@ fn await_places(
             Err(OpenError::TimedOut { .. }) => return Err(too_many_ends(region, unread)),
             checked => checked?,
         }
+        // A ring that is removed takes nobody: the caller finds out.
+        if !matches!(roles::state(header).life(), Some(Life::Open | Life::Paired)) {
+            return Ok(());
+        }
         let prepared = marks::prepare_wait(header);
         match marks::check_places(header) {
             Err(NoPlace::TooMany(now)) => unread = now,
@@ -438,8 +442,7 @@ pub(crate) fn claim(
     }
     let deadline = Deadline::new(options.timeout, options.cancel.as_ref());
     loop {
-        let patience = options.timeout.unwrap_or(HALF_DONE).min(HALF_DONE);
-        match take(region, role, views, options, Instant::now() + patience) {
+        match take(region, role, views, options, deadline.at_most(HALF_DONE)) {
             Err(OpenError::TooManyEnds { unread, .. }) => await_places(region, &deadline, unread)?,
             taken => return taken,
         }

@@ -138,21 +138,27 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_stream_deadline(&mut self, deadline: Instant) -> Result<bool, NextStreamError> {
-        match self.next_stream() {
-            Ok(true) => {}
-            // Of this one nothing has come yet, or everything is to come.
-            Err(NextStreamError::NotEnded { available }) if self.is_at_a_beginning() => {
-                if available > 0 {
-                    return Ok(true);
+        // Called again, it goes on waiting: what has come since was told to nobody.
+        let goes_on = self.awaits_next && !self.was_given_the_end && self.is_at_a_beginning();
+        if !goes_on {
+            match self.next_stream() {
+                Ok(true) => {}
+                // Of this one nothing has come yet, or everything is to come.
+                Err(NextStreamError::NotEnded { available }) if self.is_at_a_beginning() => {
+                    if available > 0 {
+                        return Ok(true);
+                    }
                 }
+                done => return done,
             }
-            done => return done,
         }
-        match self.wait_for_peer_until(Some(deadline)) {
+        let waited = match self.wait_for_peer_until(Some(deadline)) {
             Ok(()) => Ok(true),
             Err(Stop::TimedOut | Stop::Ended) => Err(NextStreamError::TimedOut),
             Err(Stop::Broken(broken)) => Err(broken.into()),
-        }
+        };
+        self.awaits_next = waited.is_err();
+        waited
     }
 
     /// Whether an end was acknowledged, and nothing read since.
@@ -165,6 +171,7 @@ impl Consumer {
         let next = next.map_err(|corruption| self.end.latch(corruption.into()))?;
         if next {
             self.was_given_the_end = false;
+            self.awaits_next = false;
         }
         Ok(next)
     }

@@ -74,7 +74,10 @@ impl Producer {
     /// Leaves, all being published. Whoever was to come `has_come`, or never
     /// will.
     pub(crate) fn finish(&mut self, has_come: bool) -> Result<(), CloseError> {
-        let unread = self.writer.unread().unwrap_or(0);
+        let unread = self.writer.unread().unwrap_or_else(|corruption| {
+            self.end.latch(corruption.into());
+            0
+        });
         match self.leave(Departure::Finished) {
             left if unread > 0 && (left == Left::Alone || !has_come) => {
                 Err(CloseError::NobodyCame { unread })
@@ -141,8 +144,8 @@ impl Producer {
     }
 
     /// Waits until a consumer has the other end, or has had it since this call
-    /// began: until then what is written is for nobody yet. Waits no longer
-    /// than the handle's timeout.
+    /// began. Where none can follow, it is enough to have had it. Until then what
+    /// is written is for nobody yet. Waits no longer than the handle's timeout.
     ///
     /// # Errors
     ///

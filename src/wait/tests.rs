@@ -194,7 +194,8 @@ fn a_writer_that_slept_promises_once_it_goes_on() {
         return; // as above
     }
     producer.set_wait_policy(WaitPolicy::Park);
-    producer.set_timeout(Some(Duration::from_millis(1)));
+    // Long enough to come to sleep, on a slow machine too.
+    producer.set_timeout(Some(Duration::from_millis(50)));
     let capacity = producer.capacity();
     let mut bytes = vec![7; capacity];
     producer.write_all(&bytes).unwrap();

@@ -189,3 +189,22 @@ fn leaving_never_waits_for_a_place() {
     }
     assert_eq!(take(&mut consumer), (b"last".to_vec(), Told::Finished));
 }
+
+/// Found in review: it slept on, in a ring that took nobody any more.
+#[test]
+fn an_opener_does_not_wait_in_a_ring_that_is_removed() {
+    let ring = with_ends(FULL);
+    let opener = || {
+        let mut options = options();
+        options.persistent(true).timeout(PATIENCE);
+        options
+            .producer(&ring.path)
+            .map(|producer| producer.position())
+    };
+    thread::scope(|scope| {
+        let opening = scope.spawn(opener);
+        thread::sleep(Duration::from_millis(100)); // it waits
+        shmpipe::remove_path(&ring.path, 1, true).unwrap();
+        assert_eq!(opening.join().unwrap().unwrap(), 0, "a new ring");
+    });
+}

@@ -242,3 +242,41 @@ fn a_read_waits_for_a_producer_to_come() {
     });
     until(|| consumer.peer() == shmpipe::Occupant::Nobody);
 }
+
+/// Found in review: the second call, which was to wait on, acknowledged an end
+/// that nobody had been told.
+#[test]
+fn an_end_that_comes_between_two_waits_is_told() {
+    let ring = Persistent::new();
+    let mut consumer = at_an_end(&ring);
+    let nothing = consumer.next_stream_deadline(soon());
+    assert_eq!(nothing, Err(NextStreamError::TimedOut));
+    ring.abort(b"");
+    ring.finish(b"");
+    assert_eq!(consumer.next_stream_deadline(later()), Ok(true));
+    assert_eq!(take(&mut consumer), (vec![], Told::Aborted));
+    assert_eq!(consumer.next_stream_deadline(later()), Ok(true));
+    assert_eq!(take(&mut consumer), (vec![], Told::Finished));
+}
+
+/// Found in review: the death was latched, and what had been written was lost.
+#[test]
+fn what_a_dead_producer_has_written_counts_before_its_death() {
+    let test = "waiting::what_a_dead_producer_has_written_counts_before_its_death";
+    alone(test, || {
+        let mut ring = Some(options().anonymous().unwrap());
+        let mut child = Fork::new(|| {
+            let mut producer = ring.take().unwrap().into_producer().unwrap();
+            producer.write_all(b"abc").unwrap();
+            exit_now(1);
+        });
+        let mut consumer = ring.take().unwrap().into_consumer().unwrap();
+        child.wait();
+        assert_eq!(consumer.wait_for_peer_deadline(later()), Ok(()));
+        let mut bytes = [0; 3];
+        consumer.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"abc");
+        let died = consumer.wait_for_peer_deadline(later()).unwrap_err();
+        assert!(matches!(died, Stop::Broken(Broken::Died { .. })), "{died}");
+    });
+}

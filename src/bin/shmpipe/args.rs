@@ -69,8 +69,8 @@ pub(crate) enum Verb {
 pub(crate) struct SendArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-    /// Go on with the stream of a sender that died: where stdin can seek, behind
-    /// the bytes that are in the ring. If this one fails, it can be resumed too
+    /// Go on with the stream of a sender that died, behind the bytes of stdin that
+    /// are in the ring: those of a file. If this one fails, it can be resumed too
     #[arg(long, requires = "persist")]
     pub(crate) resume: bool,
 }

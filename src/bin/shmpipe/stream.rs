@@ -144,11 +144,18 @@ impl Stream {
         }
     }
 
-    /// Leaves out `bytes` of it, if it can seek: those that were sent before. What
-    /// cannot seek goes on with what it gives.
+    /// Leaves out `bytes` of it: those that were sent before. What cannot seek
+    /// may give them again, or have lost some that were not sent.
     pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Failure> {
-        let Ok(start) = self.file.stream_position() else {
+        if bytes == 0 {
             return Ok(());
+        }
+        let Ok(start) = self.file.stream_position() else {
+            return Err(Failure::other(format_args!(
+                "{}: {bytes} bytes of the stream were sent, and it cannot seek behind them: \
+                 resume from a file",
+                self.name
+            )));
         };
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|error| self.failure(&error))?;
