@@ -40,6 +40,10 @@ fn is_held(path: &TempPath, role: Role) -> bool {
     })
 }
 
+fn is_locked(path: &TempPath) -> bool {
+    File::open(path).unwrap().try_lock().is_err()
+}
+
 #[test]
 fn a_peer_that_waits_is_met_without_time() {
     for role in [Role::Producer, Role::Consumer] {
@@ -51,7 +55,8 @@ fn a_peer_that_waits_is_met_without_time() {
             };
             thread::scope(|scope| {
                 let waiting = scope.spawn(|| meet(&crate::small(), role.peer()).map(drop));
-                until(|| is_held(&path, role.peer()));
+                // It has the role first, and lets go of the file's lock after that.
+                until(|| is_held(&path, role.peer()) && !is_locked(&path));
                 drop(meet(&impatient(), role).unwrap());
                 waiting.join().unwrap().unwrap();
             });
