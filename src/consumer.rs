@@ -80,13 +80,23 @@ pub struct Consumer {
     reader: CachePadded<Reader<MappedRegion>>,
     end: Endpoint,
     pacer: Pacer,
-    /// Whether a reading call has returned the end of this stream.
-    was_given_the_end: bool,
+    /// What calls have said of the end of this stream.
+    end_told: EndTold,
     /// Whether [`next_stream_deadline`](Self::next_stream_deadline) has
     /// acknowledged an end, and nothing of the next stream came in time.
     awaits_next: bool,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
+}
+
+/// What calls have said of the end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum EndTold {
+    No,
+    /// By a call that looks, and takes nothing.
+    Shown,
+    /// By a reading call: whoever leaves in order now acknowledges the end.
+    Read,
 }
 
 impl Consumer {
@@ -110,7 +120,7 @@ impl Consumer {
             Ok(reader) => Ok(Consumer {
                 reader: CachePadded::new(reader),
                 end,
-                was_given_the_end: false,
+                end_told: EndTold::No,
                 awaits_next: false,
                 pacer: Pacer::new(options.pace),
                 _not_sync: PhantomData,
@@ -272,7 +282,7 @@ impl Consumer {
             Ok(Readiness::Ready) => Ok(1),
             Ok(Readiness::Empty) => Err(TryReadError::Empty),
             Ok(Readiness::Ended(ending)) => {
-                self.was_given_the_end = true;
+                self.end_told = EndTold::Read;
                 match why_broken(ending) {
                     None => Ok(0),
                     Some(broken) => Err(broken.into()),
@@ -533,7 +543,9 @@ impl Consumer {
     /// For a reading call that was refused by `error`: nothing, if that is the end
     /// of a whole stream. Notes that the end was given, however the stream ended.
     pub(crate) fn end_or(&mut self, error: PeekError) -> io::Result<()> {
-        self.was_given_the_end |= self.reader.at_the_end().is_some();
+        if self.reader.at_the_end().is_some() {
+            self.end_told = EndTold::Read;
+        }
         match error {
             PeekError::Ended { .. } => Ok(()),
             error => Err(error.into()),
@@ -546,11 +558,16 @@ impl Consumer {
         match self.readiness(1) {
             Ok(Readiness::Ready | Readiness::Empty) => Stop::TimedOut,
             Ok(Readiness::Ended(ending)) => {
-                self.was_given_the_end |= self.reader.at_the_end().is_some();
+                self.end_told = EndTold::Read;
                 why_broken(ending).map_or(Stop::Ended, Stop::Broken)
             }
             Err(broken) => Stop::Broken(broken),
         }
+    }
+
+    /// Notes that a call which looks has returned the end.
+    pub(crate) fn end_shown(&mut self) {
+        self.end_told = self.end_told.max(EndTold::Shown);
     }
 
     /// The bytes known to be there; looks again if those are fewer than

@@ -575,6 +575,18 @@ impl Endpoint {
         self.aborts_on_drop = abort;
     }
 
+    /// Whether somebody has the other role, and is not about to give it up.
+    fn is_peer_here(&self) -> bool {
+        let header = self.region.header();
+        let role = self.claim.role.peer();
+        let is_leaving = || {
+            let closed = &header.side(role).signals.closed;
+            // Whoever was told of an end sees this too: P8, P4.
+            closed.load(Ordering::Relaxed) != 0
+        };
+        roles::state(header).tenure(role) == Some(Tenure::Held) && !is_leaving()
+    }
+
     /// Waits until somebody has the other role, or has had it since this call
     /// began; or until `ready` says that this is as good.
     pub(crate) fn await_peer(
@@ -597,9 +609,7 @@ impl Endpoint {
             return Ok(());
         }
         match verdict {
-            Ok(()) if roles::state(region.header()).tenure(role) == Some(Tenure::Held) => {
-                return Ok(());
-            }
+            Ok(()) if self.is_peer_here() => return Ok(()),
             Err(Broken::Died { .. } | Broken::NeverCame { .. }) if persists => {}
             verdict => verdict.map_err(|broken| self.latch(broken))?,
         }

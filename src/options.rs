@@ -253,8 +253,12 @@ impl Options {
     ///
     /// There are places for 127 ends that are not acknowledged. A producer
     /// reserves two when it opens the ring: its own, and that of one who died
-    /// before it. Opening waits for them within its time limit, then fails with
-    /// [`OpenError::TooManyEnds`]; closing never waits.
+    /// before it. So it opens where at most 125 are taken. Opening waits for
+    /// places within its time limit, then fails with [`OpenError::TooManyEnds`];
+    /// closing never waits.
+    ///
+    /// Whoever comes first makes the ring. One who asks for another
+    /// [`capacity`](Options::capacity) later is refused.
     ///
     /// # Examples
     ///

@@ -61,6 +61,11 @@ fn owner_word(process: &Process, generation: u16) -> u64 {
 /// The bits of a pid namespace's inode number that an owner word has.
 const NAMESPACE: u32 = 0x3_ffff;
 
+/// Whether an owner word may be that of the claim of this `generation`.
+fn is_of(owner: u64, generation: u16) -> bool {
+    owner & 3 == u64::from(generation) & 3
+}
+
 /// The process id in an owner word.
 pub(crate) fn pid_of(owner: u64) -> u32 {
     (owner >> 42) as u32
@@ -220,9 +225,10 @@ pub(crate) fn claim_as(
             return Err(no_place.into());
         }
         if !me.resumes {
-            // The last one that could write: the owner word may be that of a
-            // claimer who died.
-            marks::break_off(header, last_holder(record));
+            // The last one that wrote a whole record, which is dead: it wrote, or
+            // was about to.
+            let complete = record.complete.load(Ordering::Relaxed); // P6
+            marks::break_off(header, pid_of(complete));
         }
     }
     // Release: whoever sees the count sees the mark.
@@ -287,10 +293,14 @@ fn clear_signals(side: &Signals) {
     side.wants_echo.store(0, Ordering::Relaxed); // a hint
 }
 
-/// The process that held the role last, by the record that it left; 0 when
-/// unknown. The owner word may be that of a claimer who died half way.
-fn last_holder(record: &Record) -> u32 {
-    pid_of(record.complete.load(Ordering::Relaxed)) // as the last holder left it, P6
+/// The process whose claim had this `generation`, the last one that held the
+/// role; 0 when the record is another claimer's by now.
+fn last_holder(record: &Record, generation: u16) -> u32 {
+    let complete = record.complete.load(Ordering::Relaxed); // one word, P6
+    match is_of(complete, generation) {
+        true => pid_of(complete),
+        false => 0,
+    }
 }
 
 /// Gives a role, which was not had, back to its dead holder `found`, or to
@@ -308,7 +318,8 @@ fn release_owner(record: &Record, owner: u64) {
 
 /// Gives `claim` up and tells the peer. Returns the life-cycle word before and
 /// after; nothing, and does nothing, when the role is no longer this claim's.
-/// Calls `last_act` while the role is still held.
+/// Calls `last_act` while the role is still held, and `closed` says already that
+/// its holder leaves: whoever is told of an end sees that too.
 pub(crate) fn leave(
     region: &impl Region,
     kind: Kind,
@@ -322,11 +333,11 @@ pub(crate) fn leave(
     if own != claim.owner {
         return None;
     }
-    last_act();
     let word = departure.to_word(claim.number);
     let signals = &header.side(claim.role).signals;
     signals.closed.store(word, Ordering::Release); // P4
     step!(ClosedStored);
+    last_act();
     let left = transition(header, |state| {
         if claim.is_held_in(state) {
             Ok(state.leave(claim.role, kind))
@@ -428,7 +439,13 @@ impl PeerWatch {
         let verdict = match now.tenure(role) {
             Some(Tenure::Held) => {
                 self.child = None;
-                self.check_holder(region, claim, holder)
+                match self.is_dead(region, claim, holder) {
+                    true => Verdict::Dead {
+                        // The owner word may be that of one who found it dead.
+                        pid: last_holder(record, now.generation(role)),
+                    },
+                    false => Verdict::Present,
+                }
             }
             Some(Tenure::Free)
                 if region.geometry().kind == Kind::Anonymous || self.child.is_some() =>
@@ -437,7 +454,7 @@ impl PeerWatch {
             }
             Some(Tenure::Free | Tenure::Left) => Verdict::Absent,
             Some(Tenure::Lost) => Verdict::Dead {
-                pid: last_holder(record),
+                pid: last_holder(record, now.generation(role)),
             },
             None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
         };
@@ -446,23 +463,28 @@ impl PeerWatch {
         if state(header) != now || owner != holder.map_or(0, |holder| holder.owner) {
             return Ok(Verdict::Present);
         }
-        if let Verdict::Dead { .. } = verdict
-            && region.geometry().kind.persists()
-        {
-            declare_lost(header, now, role, owner);
+        if region.geometry().kind.persists() {
+            match (now.tenure(role), verdict) {
+                (Some(Tenure::Held), Verdict::Dead { .. }) => {
+                    declare_lost(header, now, role, owner);
+                }
+                // A claimer or leaver who died half way. The next claimer may not
+                // be able to prove that: the attachments are counted here alone.
+                (Some(Tenure::Free | Tenure::Lost), _)
+                    if owner != 0 && self.is_dead(region, claim, holder) =>
+                {
+                    release_owner(record, owner);
+                }
+                _ => {}
+            }
         }
         Ok(verdict)
     }
 
-    /// The peer has the role: is it alive, as far as the kernel tells?
-    fn check_holder(
-        &mut self,
-        region: &MappedRegion,
-        claim: &Claim,
-        holder: Option<Holder>,
-    ) -> Verdict {
+    /// Whether the peer, which has the role or its owner word, is proven dead.
+    fn is_dead(&mut self, region: &MappedRegion, claim: &Claim, holder: Option<Holder>) -> bool {
         let Some(holder) = holder else {
-            return Verdict::Present;
+            return false;
         };
         // Of one process it may be the other half of a split.
         let fewest = if holder.process.may_be(&Process::current()) {
@@ -471,12 +493,7 @@ impl PeerWatch {
             claim.views + holder.views
         };
         let fewest = u64::from(fewest);
-        if self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest) {
-            return Verdict::Dead {
-                pid: holder.process.pid,
-            };
-        }
-        Verdict::Present
+        self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest)
     }
 
     /// Nobody has the role of an anonymous ring, or of one that was handed to a
@@ -536,7 +553,7 @@ pub(crate) fn declare_lost(header: &Header, seen: State, role: Role, owner: u64)
     // The word is freed by whoever has declared it, or finds it declared by a
     // process that died before it could.
     let declared = lost.is_ok() || seen.tenure(role) == Some(Tenure::Lost);
-    if declared && owner & 3 == u64::from(seen.generation(role)) & 3 {
+    if declared && is_of(owner, seen.generation(role)) {
         release_owner(header.record(role), owner);
     }
 }
@@ -670,19 +687,14 @@ pub enum Occupant {
 /// Who has `role`, by the life-cycle word `state`.
 pub(crate) fn occupant(header: &Header, state: State, role: Role) -> Occupant {
     let record = header.record(role);
-    let owner = record.owner.load(Ordering::Relaxed); // shown only
-    let pid = pid_of(owner);
+    let last = || last_holder(record, state.generation(role));
     match state.tenure(role) {
-        Some(Tenure::Held) => {
-            let gone =
-                Holder::read(record).is_some_and(|holder| holder.liveness() == Liveness::Gone);
-            if gone {
-                Occupant::Dead(pid)
-            } else {
-                Occupant::Process(pid)
-            }
-        }
-        Some(Tenure::Lost) => Occupant::Dead(last_holder(record)),
+        Some(Tenure::Held) => match Holder::read(record) {
+            Some(holder) if holder.liveness() == Liveness::Gone => Occupant::Dead(last()),
+            Some(holder) => Occupant::Process(holder.process.pid),
+            None => Occupant::Process(0),
+        },
+        Some(Tenure::Lost) => Occupant::Dead(last()),
         Some(Tenure::Left) => Occupant::Left,
         Some(Tenure::Free) | None => Occupant::Nobody,
     }

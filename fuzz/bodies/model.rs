@@ -142,6 +142,8 @@ pub(crate) struct Modelled<P> {
     streams: VecDeque<Stream>,
     /// Whether a reading call has given the end of the first one.
     given: bool,
+    /// Whether any call has.
+    told: bool,
     /// What a batch holds back.
     held: VecDeque<u8>,
     batch: usize,
@@ -163,6 +165,7 @@ impl<P: Place> Modelled<P> {
             consumer,
             streams: VecDeque::from([Stream::default()]),
             given: false,
+            told: false,
             held: VecDeque::new(),
             batch: 0,
             start,
@@ -329,7 +332,7 @@ impl<P: Place> Modelled<P> {
                         Some(Parting::Abort) => Err(Broken::ProducerAborted.into()),
                     };
                     assert_eq!(result, nothing);
-                    self.given |= self.end().is_some();
+                    self.was_given(self.end().is_some());
                 } else {
                     let read = result.unwrap();
                     assert_eq!(read, len.min(self.there()));
@@ -374,7 +377,7 @@ impl<P: Place> Modelled<P> {
                             Some(Parting::Abort) => Stop::Broken(Broken::ProducerAborted),
                         };
                         assert_eq!((partial.moved, partial.stop), (there, stop));
-                        self.given |= self.end().is_some();
+                        self.was_given(self.end().is_some());
                     }
                 }
                 self.took(&bytes[..there]);
@@ -431,7 +434,7 @@ impl<P: Place> Modelled<P> {
     /// What a read that may wait gave for `bytes`.
     fn received(&mut self, result: io::Result<usize>, bytes: &[u8]) {
         let at_the_end = self.there() == 0 && !bytes.is_empty();
-        self.given |= at_the_end;
+        self.was_given(at_the_end && self.end().is_some());
         match self.end() {
             Some(Parting::Abort) if at_the_end => {
                 let kind = result.unwrap_err().kind();
@@ -445,9 +448,16 @@ impl<P: Place> Modelled<P> {
         }
     }
 
+    /// A reading call has given the end, if that is `so`.
+    fn was_given(&mut self, so: bool) {
+        self.given |= so;
+        self.told |= so;
+    }
+
     /// Why there are too few bytes, if more cannot come.
-    fn too_few(&self, wanted: usize) -> Option<PeekError> {
+    fn too_few(&mut self, wanted: usize) -> Option<PeekError> {
         let available = self.there();
+        self.told |= self.end().is_some();
         self.end().map(|end| match end {
             Parting::Close => PeekError::Ended { wanted, available },
             Parting::Abort => PeekError::Broken(Broken::ProducerAborted),
@@ -574,15 +584,19 @@ impl<P: Place> Modelled<P> {
         let next = self.consumer.next_stream();
         if available > 0 || self.end().is_none() {
             assert_eq!(next, Err(NextStreamError::NotEnded { available }));
+        } else if self.end() == Some(Parting::Abort) && !self.told {
+            assert_eq!(next, Err(Broken::ProducerAborted.into()));
+            self.told = true;
         } else {
             assert_eq!(next, Ok(true));
             self.acknowledged();
         }
+        assert_eq!(self.consumer.is_at_end(), self.told);
     }
 
     fn acknowledged(&mut self) {
         self.streams.pop_front();
-        self.given = false;
+        (self.given, self.told) = (false, false);
         self.began[1] = self.read;
     }
 
@@ -598,7 +612,7 @@ impl<P: Place> Modelled<P> {
         if acknowledges && self.given {
             self.acknowledged();
         }
-        self.given = false;
+        (self.given, self.told) = (false, false);
         self.consumer = self.place.consumer();
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::Consumer;
+use super::{Consumer, EndTold, why_broken};
 use crate::error::{Broken, CloseError, NextStreamError, Stop};
 use crate::ring::{Departure, Readiness};
 
@@ -62,7 +62,7 @@ impl Consumer {
 
     fn leave(&mut self) {
         let reader = &mut self.reader;
-        let acknowledges = self.was_given_the_end && self.end.is_usable();
+        let acknowledges = self.end_told == EndTold::Read && self.end.is_usable();
         self.end.leave(Departure::Finished, || {
             if acknowledges && reader.at_the_end().is_some() {
                 reader.acknowledge();
@@ -74,8 +74,9 @@ impl Consumer {
     /// next one. Does not wait: what follows may be there already, or come
     /// later.
     ///
-    /// Acknowledges also an end that no call has returned yet, whole or broken
-    /// off. Who has to know how the stream ended reads on until a call says so.
+    /// An end that no call has returned yet is acknowledged if the stream is
+    /// whole. If not, this call returns its error, and the next one acknowledges
+    /// the end: nobody misses that a stream was broken off.
     ///
     /// `false` where no stream can follow, since the ring does not
     /// [persist](crate::Options::persistent): the end stays.
@@ -83,8 +84,9 @@ impl Consumer {
     /// # Errors
     ///
     /// [`NextStreamError::NotEnded`] where the stream has not ended, or bytes of
-    /// it are left to read. [`NextStreamError::Broken`] with what makes the
-    /// handle unusable.
+    /// it are left to read. [`NextStreamError::Broken`] with
+    /// [`Broken::ProducerAborted`] or [`Broken::Died`] where the stream was broken
+    /// off and no call has said so, or with what makes the handle unusable.
     ///
     /// # Examples
     ///
@@ -99,7 +101,14 @@ impl Consumer {
     /// ```
     pub fn next_stream(&mut self) -> Result<bool, NextStreamError> {
         let available = match self.readiness(1)? {
-            Readiness::Ended(_) => return Ok(self.acknowledge()?),
+            Readiness::Ended(ending) => {
+                let untold = self.end_told == EndTold::No;
+                if let Some(broken) = why_broken(ending).filter(|_| untold) {
+                    self.end_told = EndTold::Shown;
+                    return Err(broken.into());
+                }
+                return Ok(self.acknowledge()?);
+            }
             Readiness::Ready => self.known(self.capacity())?,
             Readiness::Empty => 0,
         };
@@ -139,7 +148,7 @@ impl Consumer {
     /// ```
     pub fn next_stream_deadline(&mut self, deadline: Instant) -> Result<bool, NextStreamError> {
         // Called again, it goes on waiting: what has come since was told to nobody.
-        let goes_on = self.awaits_next && !self.was_given_the_end && self.is_at_a_beginning();
+        let goes_on = self.awaits_next && self.end_told == EndTold::No && self.is_at_a_beginning();
         if !goes_on {
             match self.next_stream() {
                 Ok(true) => {}
@@ -161,6 +170,30 @@ impl Consumer {
         waited
     }
 
+    /// Whether a call has returned the end of the stream: it was finished or
+    /// broken off, or its producer died and another one has begun a new stream.
+    /// [`next_stream`](Self::next_stream) acknowledges it.
+    ///
+    /// After [`Broken::Died`] this tells whether the stream is over. If not, a
+    /// producer that [resumes](crate::Options::resume) may go on with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let (producer, mut consumer) = shmpipe::pair()?;
+    /// drop(producer);
+    /// assert!(!consumer.is_at_end()); // no call has said so
+    /// assert_eq!(consumer.read(&mut [0])?, 0);
+    /// assert!(consumer.is_at_end());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.end_told != EndTold::No
+    }
+
     /// Whether an end was acknowledged, and nothing read since.
     fn is_at_a_beginning(&self) -> bool {
         self.stream_position() == 0 && self.end.region().geometry().kind.persists()
@@ -170,7 +203,7 @@ impl Consumer {
         let next = self.reader.next_stream();
         let next = next.map_err(|corruption| self.end.latch(corruption.into()))?;
         if next {
-            self.was_given_the_end = false;
+            self.end_told = EndTold::No;
             self.awaits_next = false;
         }
         Ok(next)

@@ -7,6 +7,7 @@ use crate::consumer::{Consumer, why_broken};
 use crate::deadline::is_past;
 use crate::endpoint::Blocked;
 use crate::error::PeekError;
+use crate::marks::Ending;
 use crate::region::Region;
 use crate::ring::Readiness;
 
@@ -114,8 +115,8 @@ impl Consumer {
                 there => return there,
             }
             match self.wait_for_bytes(len as u64, deadline) {
-                // Another producer may follow the one whose end was seen. One
-                // that does so again and again does not outlast the deadline.
+                // A peer that lies may take back what was seen, again and again.
+                // The deadline holds all the same.
                 Ok(()) if !is_past(deadline) => continue,
                 Ok(()) => {
                     return match self.bytes_for(len) {
@@ -175,13 +176,20 @@ impl Consumer {
                 wanted: len,
                 available: self.known(0)?,
             }),
-            Readiness::Ended(ending) => match why_broken(ending) {
-                None => Err(PeekError::Ended {
-                    wanted: len,
-                    available: self.known(0)?,
-                }),
-                Some(broken) => Err(broken.into()),
-            },
+            Readiness::Ended(ending) => {
+                self.end_shown();
+                self.ended(ending, len)
+            }
+        }
+    }
+
+    fn ended(&mut self, ending: Ending, wanted: usize) -> Result<(), PeekError> {
+        match why_broken(ending) {
+            None => Err(PeekError::Ended {
+                wanted,
+                available: self.known(0)?,
+            }),
+            Some(broken) => Err(broken.into()),
         }
     }
 }

@@ -222,7 +222,11 @@ impl Producer {
         self.end.usable()?;
         match self.writer.peer_departure() {
             Ok(Departure::Open) => self.end.peer_verdict(),
-            Ok(_) => Err(Broken::ConsumerClosed),
+            Ok(_) => {
+                // One that died in leaving is declared dead, so that another can follow.
+                let _ = self.end.peer_verdict(); // it has left all the same
+                Err(Broken::ConsumerClosed)
+            }
             Err(corruption) => Err(self.end.latch(corruption.into())),
         }
     }

@@ -5,7 +5,7 @@ use std::io::{IoSliceMut, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use shmpipe::{Consumer, NextStreamError, PeekError};
+use shmpipe::{Broken, Consumer, NextStreamError, PeekError, Role};
 
 use crate::common::{End, Fork, alone};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, later, take};
@@ -264,4 +264,75 @@ fn nothing_is_acknowledged_in_mid_stream() {
     consumer.read_exact(&mut [0]).unwrap();
     assert_eq!(consumer.next_stream(), Ok(true));
     assert_eq!(consumer.next_stream(), not_ended(0));
+}
+
+/// Found in review: a stream that was broken off was acknowledged although no
+/// call had said how it ended.
+#[test]
+fn what_was_broken_off_is_told_before_it_is_acknowledged() {
+    alone(
+        "acknowledged::what_was_broken_off_is_told_before_it_is_acknowledged",
+        || {
+            for died in [false, true] {
+                for looks in [false, true] {
+                    let ring = Persistent::new();
+                    let broken = match died {
+                        true => Broken::Died {
+                            role: Role::Producer,
+                            pid: ring.die(b"one"),
+                        },
+                        false => {
+                            ring.abort(b"one");
+                            Broken::ProducerAborted
+                        }
+                    };
+                    ring.finish(b"two");
+                    let mut consumer = ring.consumer();
+                    read_bytes(&mut consumer);
+                    assert!(!consumer.is_at_end());
+                    if looks {
+                        let told = PeekError::Broken(broken.clone());
+                        assert_eq!(consumer.peek(1).unwrap_err(), told);
+                        assert!(consumer.is_at_end());
+                    } else {
+                        let told = Err(NextStreamError::Broken(broken.clone()));
+                        match died {
+                            true => assert_eq!(consumer.next_stream(), told),
+                            false => assert_eq!(consumer.next_stream_deadline(later()), told),
+                        }
+                        assert!(consumer.is_at_end());
+                        drop(consumer); // told by no reading call: it comes again
+                        consumer = ring.consumer();
+                        let how = match broken {
+                            Broken::Died { pid, .. } => Told::Died(pid),
+                            _ => Told::Aborted,
+                        };
+                        assert_eq!(take(&mut consumer), (vec![], how));
+                    }
+                    assert_eq!(consumer.next_stream(), Ok(true));
+                    assert!(!consumer.is_at_end());
+                    assert_eq!(take(&mut consumer), (b"two".to_vec(), Told::Finished));
+                }
+            }
+        },
+    );
+}
+
+/// A death after which nobody came is no end: the stream may be resumed.
+#[test]
+fn a_death_is_an_end_once_another_stream_has_begun() {
+    alone(
+        "acknowledged::a_death_is_an_end_once_another_stream_has_begun",
+        || {
+            let ring = Persistent::new();
+            let pid = ring.die(b"one");
+            let mut consumer = ring.consumer();
+            read_bytes(&mut consumer);
+            assert_eq!(take(&mut consumer), (vec![], Told::Died(pid)));
+            assert!(!consumer.is_at_end());
+            drop(ring.producer());
+            assert_eq!(take(&mut consumer), (vec![], Told::Died(pid)));
+            assert!(consumer.is_at_end());
+        },
+    );
 }

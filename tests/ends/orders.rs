@@ -246,8 +246,14 @@ pub(crate) fn read(consumer: &mut Consumer, queue: &mut Queue) -> Found {
 pub(crate) fn next_stream(consumer: &mut Consumer, queue: &mut Queue) {
     let available = queue.available();
     let next = match queue.next_stream() {
-        true => Ok(true),
-        false => Err(NextStreamError::NotEnded { available }),
+        Ok(true) => Ok(true),
+        Ok(false) => Err(NextStreamError::NotEnded { available }),
+        Err(Told::Aborted) => Err(Broken::ProducerAborted.into()),
+        Err(Told::Died(pid)) => {
+            let role = Role::Producer;
+            Err(Broken::Died { role, pid }.into())
+        }
+        Err(Told::Finished) => unreachable!("a whole stream goes on"),
     };
     assert_eq!(consumer.next_stream(), next);
     assert_eq!(consumer.stream_position(), queue.read_so_far());

@@ -30,6 +30,8 @@ pub(crate) struct Queue {
     pub(crate) dead: Option<u32>,
     /// Whether a reading call of this consumer's returned the end.
     given: bool,
+    /// Whether any call did.
+    told: bool,
     next: u8,
 }
 
@@ -72,7 +74,7 @@ impl Queue {
 
     /// A consumer comes; how much of the stream was read before.
     pub(crate) fn come(&mut self) -> u64 {
-        self.given = false;
+        (self.given, self.told) = (false, false);
         self.read
     }
 
@@ -94,26 +96,34 @@ impl Queue {
         }
         match self.items.front() {
             Some(&Item::End(how)) => {
-                self.given = true;
+                (self.given, self.told) = (true, true);
                 Found::End(how)
             }
             _ => Found::Nothing,
         }
     }
 
-    /// Goes on with the next stream, if this one has ended.
-    pub(crate) fn next_stream(&mut self) -> bool {
-        let ended = matches!(self.items.front(), Some(Item::End(_)));
-        if ended {
-            self.items.pop_front();
-            (self.read, self.given) = (0, false);
+    /// Goes on with the next stream, if this one has ended. `Err` with how it
+    /// was broken off, if nobody was told.
+    pub(crate) fn next_stream(&mut self) -> Result<bool, Told> {
+        match self.items.front() {
+            Some(&Item::End(how)) if how != Told::Finished && !self.told => {
+                self.told = true;
+                Err(how)
+            }
+            Some(Item::End(_)) => {
+                self.items.pop_front();
+                self.read = 0;
+                (self.given, self.told) = (false, false);
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-        ended
     }
 
     /// The consumer leaves in order. Whether that acknowledges an end.
     pub(crate) fn close(&mut self) -> bool {
-        self.given && self.next_stream()
+        self.given && self.next_stream() == Ok(true)
     }
 
     pub(crate) fn read_so_far(&self) -> u64 {

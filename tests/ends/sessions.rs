@@ -92,7 +92,7 @@ fn produced(queue: &mut Queue, session: &Session, pid: u32) -> bool {
     };
     // What was armed first is armed still, unless something else is.
     match leaving.or(opening) {
-        Some(Point::MarkWritten) => {
+        Some(Point::ClosedStored | Point::MarkWritten) => {
             queue.dead = Some(pid);
             true
         }
@@ -156,7 +156,7 @@ fn consumed(queue: &mut Queue, session: &Session) -> bool {
     queue.come();
     for &reads in reads {
         if !reads {
-            if queue.next_stream() && *point == Some(Point::Acknowledged) {
+            if queue.next_stream() == Ok(true) && *point == Some(Point::Acknowledged) {
                 return true;
             }
             continue;
@@ -171,10 +171,13 @@ fn consumed(queue: &mut Queue, session: &Session) -> bool {
     }
     match parting {
         Parting::Close => {
+            if *point == Some(Point::ClosedStored) {
+                return true;
+            }
             let acknowledges = queue.close();
             match point {
                 Some(Point::Acknowledged) => acknowledges,
-                Some(Point::ClosedStored | Point::RoleLeft | Point::OwnerFreed) => true,
+                Some(Point::RoleLeft | Point::OwnerFreed) => true,
                 _ => false,
             }
         }

@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     /// all that was sent is written, if the sender ended with 0. A stdout that
     /// nobody reads any more ends both. Takes one stream; with --persist a stream
     /// counts as taken once it is written, whole or broken off.
+    /// What a killed receiver had written may be written again by the next one. A
+    /// dead sender that nobody has followed is told to each receiver that comes.
     #[command(after_help = TABLE)]
     Recv(RecvArgs),
     /// Stream from a child process through a ring, then through a pipe

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use shmpipe::{Consumer, NextStreamError, Occupant, PeekError, Stop};
+use shmpipe::{Broken, Consumer, Occupant, PeekError, Stop};
 
 use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
@@ -123,26 +123,29 @@ fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failur
             Err(PeekError::TimedOut { .. })
                 if limit.is_some_and(|limit| start.elapsed() >= limit) =>
             {
-                let waited = limit.unwrap_or_default();
+                let waited = limit.filter(|limit| !limit.is_zero());
+                let waited = waited.map(|limit| format!(" after {limit:?}"));
+                let waited = waited.unwrap_or_default();
                 let writer = match consumer.peer() {
                     Occupant::Process(pid) => format!("the producer is process {pid}"),
                     _ => "there is no producer".to_owned(),
                 };
                 return Err(Failure::new(
                     Code::TimedOut,
-                    format_args!("timed out after {waited:?}: no byte to read, and {writer}"),
+                    format_args!("timed out{waited}: no byte to read, and {writer}"),
                 ));
             }
             Err(PeekError::TimedOut { .. }) => {}
             Err(error) => {
-                // All that came of a stream that was broken off is written, and
-                // how it ended is told once.
-                let ended = consumer.next_stream();
+                let died = matches!(error, PeekError::Broken(Broken::Died { .. }));
                 let failure = Failure::stream(error.into());
-                return match ended {
-                    Err(NextStreamError::NotEnded { .. }) => Ok(Found::Death(failure)),
-                    _ => Err(failure),
-                };
+                if consumer.is_at_end() {
+                    // All that came of it is written, and how it ended is told once.
+                    let _ = consumer.next_stream(); // the failure counts
+                } else if died {
+                    return Ok(Found::Death(failure));
+                }
+                return Err(failure);
             }
         }
     }
