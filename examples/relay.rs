@@ -2,14 +2,15 @@
 //! the ring that is not stored.
 //!
 //! ```text
-//! cargo run --example relay -- /tmp/log-ring /tmp/spool
+//! cargo run --example relay -- /tmp/log-ring /tmp/spool [SECONDS]
 //! ```
 //!
 //! A stream that begins at position 4096 goes to `4096.part`. Its end renames
-//! the file: to `4096.whole`, or to `4096.broken` if the writer broke off or
-//! died. Bytes leave the ring once they are on disk, and the end is acknowledged
-//! once the file has its name. So this process can be killed at any time, and
-//! the next one goes on. It ends when nothing has come for a second.
+//! the file: to `4096.whole`, or to `4096.broken` if the writer broke off, or
+//! died and was not resumed. Bytes leave the ring once they are on disk, and the
+//! end is acknowledged once the file has its name. So this process can be killed
+//! at any time, and the next one goes on. It ends when nothing has come for as
+//! many seconds, one by default.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -17,18 +18,20 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, NextStreamError, Options, PeekError, Stop};
+use shmpipe::{Broken, Consumer, Options, PeekError, Stop};
 
-/// How long nothing may come.
-const QUIET: Duration = Duration::from_secs(1);
 /// Bytes to store at once.
 const MOST: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1);
     let (Some(path), Some(folder)) = (args.next(), args.next()) else {
-        return Err("usage: relay PATH FOLDER".into());
+        return Err("usage: relay PATH FOLDER [SECONDS]".into());
     };
+    let quiet = args
+        .next()
+        .map_or(Ok(1.0), |seconds| seconds.to_string_lossy().parse())?;
+    let quiet = Duration::try_from_secs_f64(quiet)?;
     // The file only names the ring.
     File::options().append(true).create(true).open(&path)?;
     let folder = PathBuf::from(folder);
@@ -39,47 +42,46 @@ fn main() -> Result<(), Box<dyn Error>> {
         .capacity(1 << 16) // as the writer asks: either may be the first
         .abort_on_drop(true) // an early return acknowledges nothing
         .consumer(&path)?;
-    loop {
-        let ending = match store(&mut ring, &folder)? {
-            Some(ending) => ending,
-            None => return Ok(ring.close()?), // quiet
-        };
+    while let Some(ending) = store(&mut ring, &folder, quiet)? {
         println!("{ending}");
-        match ring.next_stream() {
-            Ok(_) => {}
-            // The writer died, and nobody has followed: perhaps it is restarted.
-            Err(NextStreamError::NotEnded { .. }) => match ring.wait_for_peer_deadline(soon()) {
-                Err(Stop::TimedOut) => return Ok(()),
-                waited => waited?,
-            },
-            Err(error) => return Err(error.into()),
-        }
+        ring.next_stream()?;
     }
+    Ok(ring.close()?)
 }
 
-fn soon() -> Instant {
-    Instant::now() + QUIET
-}
-
-/// Stores what comes of one stream, up to its end, and says how that was.
-fn store(ring: &mut Consumer, folder: &Path) -> Result<Option<String>, Box<dyn Error>> {
+/// Stores what comes of one stream, up to its end, and says how that was; or
+/// nothing, if nothing has come for a while.
+fn store(
+    ring: &mut Consumer,
+    folder: &Path,
+    quiet: Duration,
+) -> Result<Option<String>, Box<dyn Error>> {
+    let soon = || Instant::now() + quiet;
     let stored = ring.stream_position();
     let began = ring.position().wrapping_sub(stored);
     let part = folder.join(format!("{began}.part"));
     let mut file = None;
     loop {
-        match ring.peek_deadline(1, soon()) {
-            Ok(_) => {}
+        match ring.peek_deadline(1, soon()).map(drop) {
+            Ok(()) => {}
             Err(PeekError::Ended { .. }) => return rename(&part, began, "whole"),
-            Err(PeekError::Broken(Broken::ProducerAborted | Broken::Died { .. })) => {
+            Err(PeekError::Broken(_)) if ring.is_at_end() => {
                 return rename(&part, began, "broken");
+            }
+            // The writer died, and nobody has followed: perhaps it is restarted.
+            Err(PeekError::Broken(Broken::Died { .. })) => {
+                match ring.wait_for_peer_deadline(soon()) {
+                    Err(Stop::TimedOut) => return Ok(None),
+                    waited => waited?,
+                }
+                continue;
             }
             Err(PeekError::TimedOut { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         let file = match &mut file {
             Some(file) => file,
-            None => file.insert(open(&part, folder, began, stored)?),
+            None => file.insert(open(&part, stored)?),
         };
         let grant = ring.peek_up_to(MOST)?;
         let mut bytes = vec![0; grant.len()];
@@ -92,11 +94,7 @@ fn store(ring: &mut Consumer, folder: &Path) -> Result<Option<String>, Box<dyn E
 
 /// The file of a stream. What it holds beyond the bytes that have left the ring
 /// comes again.
-fn open(part: &Path, folder: &Path, began: u64, stored: u64) -> Result<File, Box<dyn Error>> {
-    let broken = folder.join(format!("{began}.broken"));
-    if stored > 0 && broken.exists() {
-        fs::rename(&broken, part)?; // its writer died, and was restarted
-    }
+fn open(part: &Path, stored: u64) -> Result<File, Box<dyn Error>> {
     let file = File::options().append(true).create(true).open(part)?;
     file.set_len(stored)?;
     Ok(file)

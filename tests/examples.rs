@@ -193,11 +193,16 @@ fn a_log_arrives_whole_though_both_ends_are_killed() {
     let bytes = stream(unique(), 0, 3 << 20);
     std::fs::write(&source, &bytes).unwrap();
     let write = || Example::start("log_writer", &[path.as_os_str(), source.as_os_str()]);
-    let relay = || Example::start("relay", &[path.as_os_str(), spool.as_os_str()]);
+    let relay = |seconds: &str| {
+        Example::start(
+            "relay",
+            &[path.as_os_str(), spool.as_os_str(), seconds.as_ref()],
+        )
+    };
 
     let part = spool.join("0.part");
     for round in 1..=4 {
-        let (writer, relay) = (write(), relay());
+        let (writer, relay) = (write(), relay("60")); // it is killed
         let since = Instant::now();
         let stored = || std::fs::metadata(&part).map_or(0, |part| part.len());
         while stored() < round * (300 << 10) {
@@ -213,7 +218,7 @@ fn a_log_arrives_whole_though_both_ends_are_killed() {
             drop(relay);
         }
     }
-    let (mut writer, relay) = (write(), relay());
+    let (mut writer, relay) = (write(), relay("3"));
     assert!(writer.child.wait().unwrap().success());
     assert_eq!(relay.end().printed(), "0.whole\n");
     assert!(std::fs::read(spool.join("0.whole")).unwrap() == bytes);
