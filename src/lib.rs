@@ -74,74 +74,55 @@ compile_error!(
      target with 64-bit atomics, in which it counts positions"
 );
 
-#[cfg(feature = "async")]
-pub mod asynchronous;
-mod barrier;
-mod child;
-mod classify;
-mod consumer;
-mod copy;
-mod cpu;
-mod deadline;
-mod echo;
-mod endpoint;
-mod environment;
-mod error;
-mod files;
-mod fork;
-#[cfg(not(loom))]
-mod futex;
-#[cfg(loom)]
-#[path = "model/futex.rs"]
-mod futex;
-mod grant;
-#[cfg(any(doc, doctest))]
-pub mod guide;
-mod held;
-mod identity;
-mod keyfile;
-mod layout;
-mod lifecycle;
-mod marks;
-#[cfg(loom)]
-#[doc(hidden)]
-pub mod model;
-mod monitor;
-mod options;
-mod own_memory;
-mod pace;
-mod pair;
-mod peer;
-mod position;
-mod producer;
-mod random;
-mod region;
-mod ring;
-mod roles;
-mod shown;
-mod state;
-#[cfg(feature = "kill-points")]
-#[doc(hidden)]
-pub mod steps;
-#[cfg(not(feature = "kill-points"))]
-mod steps;
+mod escape;
 mod sync;
-pub mod sysv;
+
+mod sys;
+
+mod error;
+
+mod segment;
+
+mod ring;
+
 mod wait;
 
-pub use consumer::Consumer;
+mod peer;
+
+mod open;
+
+mod handle;
+
+#[cfg(feature = "async")]
+pub mod asynchronous;
+mod options;
+mod placed;
+mod snapshot;
+mod spawn;
+
+#[cfg(any(doc, doctest))]
+pub mod guide;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod models;
+
 pub use error::{
     Broken, CloseError, Corruption, Incompatible, MemoryError, NextStreamError, OpenError, Partial,
     PeekError, Place, ReserveError, Rule, Stop, TryReadError, TryWriteError,
 };
-pub use grant::{ReadGrant, WriteGrant};
-pub use monitor::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};
+pub use handle::consumer::Consumer;
+pub use handle::grant::{ReadGrant, WriteGrant};
+pub use handle::producer::Producer;
+pub use handle::ring::{Ring, pair};
 pub use options::{DEFAULT_CAPACITY, Options};
-pub use pace::Pace;
-pub use pair::{Ring, pair};
-pub use producer::Producer;
-pub use roles::Occupant;
-pub use state::Role;
+pub use peer::Occupant;
+pub use segment::state::Role;
+pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};
+#[cfg(feature = "kill-points")]
+#[doc(hidden)]
+pub use sync::steps;
+pub use sys::sysv;
+pub use wait::pace::Pace;
 pub use wait::{Stats, WaitPolicy};
 
 #[cfg(doctest)]

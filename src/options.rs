@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::consumer::Consumer;
 use crate::error::{OpenError, Place};
-use crate::keyfile::KeyFile;
-use crate::layout::MIN_RING_OFFSET;
-use crate::lifecycle::{self, Joined, Name};
-use crate::pace::Pace;
-use crate::pair::Ring;
-use crate::producer::Producer;
-use crate::state::{Kind, Role};
-use crate::sysv::{Key, Mode, Project, SegmentId};
+use crate::handle::consumer::Consumer;
+use crate::handle::producer::Producer;
+use crate::handle::ring::Ring;
+use crate::open::keyfile::KeyFile;
+use crate::open::{self, Joined, Name};
+use crate::segment::layout::MIN_RING_OFFSET;
+use crate::segment::state::{Kind, Role};
+use crate::sys::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::WaitPolicy;
+use crate::wait::pace::Pace;
 
 /// The capacity of a ring when none is asked for, in bytes.
 ///
@@ -671,11 +671,7 @@ impl Options {
     /// ```
     pub fn anonymous(&self) -> Result<Ring, OpenError> {
         let options = self.checked()?;
-        Ok(Ring::new(
-            lifecycle::create_anonymous(&options)?,
-            options,
-            false,
-        ))
+        Ok(Ring::new(open::create_anonymous(&options)?, options, false))
     }
 
     /// Attaches the ring whose segment has this id, such as one that another
@@ -709,7 +705,7 @@ impl Options {
     /// ```
     pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
         let options = self.checked()?;
-        let region = lifecycle::attach(id, &options);
+        let region = open::attach(id, &options);
         let region = region.map_err(|error| error.located(&Place::segment(id)))?;
         Ok(Ring::new(region, options, true))
     }
@@ -721,7 +717,7 @@ impl Options {
     }
 
     fn open(&self, name: &Name, role: Role) -> Result<Joined, OpenError> {
-        let opened = lifecycle::open(name, role, &self.checked()?);
+        let opened = open::open(name, role, &self.checked()?);
         opened.map_err(|error| error.located(&name.place().with_role(role)))
     }
 
@@ -743,7 +739,7 @@ impl Options {
         if asked == 0 || asked > MAX_CAPACITY / 2 {
             return Err(OpenError::Capacity { asked });
         }
-        let least = crate::sysv::page_size().max(MIN_RING_OFFSET);
+        let least = crate::sys::sysv::page_size().max(MIN_RING_OFFSET);
         Ok(asked.next_power_of_two().max(least) as u64)
     }
 }

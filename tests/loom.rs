@@ -10,7 +10,7 @@ macro_rules! run {
         mod $file {
             $(#[test]
             fn $model() {
-                shmpipe::model::$file::$model();
+                shmpipe::models::$file::$model();
             })*
         }
     )*};

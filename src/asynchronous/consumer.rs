@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 
 use super::waiter::Parking;
-use crate::consumer::Consumer;
 use crate::error::{PeekError, TryReadError};
+use crate::handle::consumer::Consumer;
 
 /// A [`Consumer`] that lets its task sleep instead of its thread.
 ///

@@ -9,7 +9,7 @@ use futures_io::AsyncWrite;
 
 use super::waiter::Parking;
 use crate::error::{Broken, ReserveError, TryWriteError};
-use crate::producer::Producer;
+use crate::handle::producer::Producer;
 
 /// A [`Producer`] that lets its task sleep instead of its thread.
 ///

@@ -61,8 +61,8 @@ use std::{io, ptr};
 use super::foreign::{self, contained};
 use super::thread;
 use super::waiter::{Look, Waiter, lock};
-use crate::fork::Epoch;
-use crate::futex::{self, Expected, MOST_WORDS, Woken};
+use crate::sys::fork::Epoch;
+use crate::sys::futex::{self, Expected, MOST_WORDS, Woken};
 use crate::wait::{FALSE_WAKES, SLICE};
 
 /// How long the thread stays when no handle is on its list.

@@ -20,11 +20,11 @@ use std::task::{Context, Poll, Waker};
 
 use super::foreign::let_go;
 use super::reactor::Reactor;
-use crate::endpoint::{Blocked, Endpoint, Vigil};
 use crate::error::Broken;
-use crate::fork::Epoch;
-use crate::futex::Expected;
+use crate::handle::endpoint::{Blocked, Endpoint, Vigil};
 use crate::sync::Ordering;
+use crate::sys::fork::Epoch;
+use crate::sys::futex::Expected;
 use crate::wait::{self, ASLEEP, AWAKE, FALSE_WAKES, PROMISED};
 
 /// Locks, whoever panicked meanwhile: no state here is ever half written.

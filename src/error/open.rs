@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Bytes, Corruption, MemoryError, Place, Span};
-use crate::shown::shown;
-use crate::state::Role;
-use crate::sysv::{KeyError, SegmentId, SysvError};
+use crate::escape::shown;
+use crate::segment::state::Role;
+use crate::sys::sysv::{KeyError, SegmentId, SysvError};
 
 /// Why a segment, or memory of the caller's, is not a ring that this build can
 /// use.

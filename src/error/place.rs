@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::shown::shown;
-use crate::state::Role;
-use crate::sysv::{Key, Project, SegmentId};
+use crate::escape::shown;
+use crate::segment::state::Role;
+use crate::sys::sysv::{Key, Project, SegmentId};
 
 /// Which ring an error is about, and in which role it was asked for, as far as
 /// the call that failed knew.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::RemoveError;
-use crate::monitor::User;
-use crate::sysv::{
+use crate::snapshot::User;
+use crate::sys::sysv::{
     InvalidSegmentId, KernelLimit, Key, KeyError, Project, SegmentId, SysvError, SysvErrorKind,
 };
 

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::layout::Header;
-use crate::marks::Ending;
-use crate::region::heap::HeapRegion;
+use crate::ring::marks::Ending;
+use crate::segment::layout::Header;
+use crate::segment::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};
 use crate::wait::Effort;
 
@@ -143,7 +143,7 @@ fn ring(capacity: usize) -> Recorded {
 }
 
 impl Recorded {
-    /// Leaves as `roles::leave` does.
+    /// Leaves as `peer::leave` does.
     fn finish(&self) {
         let side = self.region.header().side(Role::Producer);
         let word = Departure::Finished.to_word(1);

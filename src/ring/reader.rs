@@ -1,16 +1,16 @@
 //! The reading side.
 
 use super::{Departure, adopt, corrupt};
-use crate::echo;
 use crate::error::{Corruption, Rule};
-use crate::layout::{ECHO, HAND_ON, KNOWS_INLINE, NOTHING, Signals};
-use crate::marks::{Acknowledged, Ending};
-use crate::position;
-use crate::region::Region;
-use crate::region::window::Window;
-use crate::roles::Holder;
-use crate::state::Role;
-use crate::steps::step;
+use crate::peer::Holder;
+use crate::ring::inline;
+use crate::ring::marks::{Acknowledged, Ending};
+use crate::segment::layout::{ECHO, HAND_ON, KNOWS_INLINE, NOTHING, Signals};
+use crate::segment::position;
+use crate::segment::region::Region;
+use crate::segment::region::window::Window;
+use crate::segment::state::Role;
+use crate::sync::steps::step;
 use crate::sync::{Ordering, spin_loop};
 
 /// Messages, one at a time, after which a reader asks for what suits them.
@@ -254,7 +254,7 @@ impl<R: Region> Reader<R> {
     pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
         let head = self.head();
         let side = self.region().header().side(Role::Producer);
-        let most = self.capacity.min(bytes.len().min(echo::HANDED_ON) as u64);
+        let most = self.capacity.min(bytes.len().min(inline::HANDED_ON) as u64);
         for _ in 0..HEARING {
             let tail = side.position.load(Ordering::Acquire); // P1
             if tail != head {
@@ -264,11 +264,11 @@ impl<R: Region> Reader<R> {
                     return 0; // a tail too far, or behind, is for `available` to judge
                 }
                 let bytes = &mut bytes[..len as usize];
-                if len > echo::MOST as u64 || !side.echo.get(head, bytes) {
+                if len > inline::MOST as u64 || !side.echo.get(head, bytes) {
                     self.region().copy_out_alone(head, bytes);
                 }
                 step!(CopiedOut);
-                self.far = (echo::NEAR + 1..=echo::MOST).contains(&(len as usize));
+                self.far = (inline::NEAR + 1..=inline::MOST).contains(&(len as usize));
                 self.known_tail = tail;
                 self.limit = tail;
                 self.release(len);
@@ -289,8 +289,8 @@ impl<R: Region> Reader<R> {
     #[inline]
     pub(crate) fn note(&mut self, found: u64, alone: bool) {
         let suits = match found as usize {
-            0..=echo::MOST => ECHO,
-            0..=echo::HANDED_ON if alone => HAND_ON,
+            0..=inline::MOST => ECHO,
+            0..=inline::HANDED_ON if alone => HAND_ON,
             _ => NOTHING,
         };
         if suits == self.asked {

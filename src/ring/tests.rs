@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::marks::{self, Ending};
-use crate::region::heap::HeapRegion;
+use crate::ring::marks::{self, Ending};
+use crate::segment::region::heap::HeapRegion;
 
 /// A ring whose positions start at `position`.
 fn ring(capacity: usize, position: u64) -> (HeapRegion, Writer<HeapRegion>, Reader<HeapRegion>) {
@@ -123,7 +123,7 @@ fn persistent(
     (region, writer, reader)
 }
 
-/// The next writer, which counts its claim as `roles::claim` does.
+/// The next writer, which counts its claim as `peer::claim` does.
 fn follow(region: &HeapRegion) -> Writer<HeapRegion> {
     let claims = &region.header().side(Role::Producer).signals.claims;
     claims.fetch_add(1, Ordering::Relaxed); // one thread

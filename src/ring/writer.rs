@@ -1,16 +1,16 @@
 //! The writing side.
 
 use super::{Departure, adopt, corrupt};
-use crate::echo;
 use crate::error::Corruption;
-use crate::layout::{ECHO, NOTHING, Signals};
-use crate::marks::{self, Ending};
-use crate::position;
-use crate::region::Region;
-use crate::region::window::Window;
-use crate::state::Role;
-use crate::steps::step;
+use crate::ring::inline;
+use crate::ring::marks::{self, Ending};
+use crate::segment::layout::{ECHO, NOTHING, Signals};
+use crate::segment::position;
+use crate::segment::region::Region;
+use crate::segment::region::window::Window;
+use crate::segment::state::Role;
 use crate::sync::Ordering;
+use crate::sync::steps::step;
 
 /// The writing side.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl<R: Region> Writer<R> {
     /// that is known of, in one run, and publishes nothing. `false` if not; nothing
     /// has happened then.
     pub(crate) fn put_asked(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() <= echo::MOST && self.is_asked_for_echoes() {
+        if bytes.len() <= inline::MOST && self.is_asked_for_echoes() {
             self.put_echoed(bytes)
         } else {
             self.put_handed_on(bytes)
@@ -159,7 +159,7 @@ impl<R: Region> Writer<R> {
         let start = self.tail();
         let alone = self.pending() == 0; // not of a batch that is published later
         let put = self.put_and_go_on(bytes, false);
-        if put && alone && bytes.len() <= echo::HANDED_ON {
+        if put && alone && bytes.len() <= inline::HANDED_ON {
             self.region().hand_on(start, bytes.len());
         }
         put
@@ -169,7 +169,7 @@ impl<R: Region> Writer<R> {
     /// of `len` bytes: gets the place of the next one ready, which may be as long.
     pub(crate) fn get_ready(&self, len: usize) {
         let room = self.capacity - self.occupied();
-        if len > echo::MOST && len <= echo::HANDED_ON && len as u64 <= room {
+        if len > inline::MOST && len <= inline::HANDED_ON && len as u64 <= room {
             self.region().get_ready(self.tail(), len);
         }
     }

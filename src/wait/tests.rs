@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 
 use super::*;
-use crate::layout::Signals;
-use crate::region::Region;
-use crate::state::Role;
+use crate::segment::layout::Signals;
+use crate::segment::region::Region;
+use crate::segment::state::Role;
 
 fn word(signals: &Signals) -> u32 {
     signals.sleeping.load(Ordering::Relaxed) // one thread
@@ -76,7 +76,7 @@ fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
     let mut effort = awake(&own, WAITS_AWAKE - 1);
     assert_eq!(word(&own), AWAKE);
     effort.stayed_awake(&own, 0);
-    if !barrier::register() {
+    if !membarrier::register() {
         assert_eq!(word(&own), AWAKE, "nothing to promise");
         return;
     }
@@ -152,7 +152,7 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
     fence_so_often(&mut effort, FENCES_AWAKE - 1);
     assert_eq!(word(&own), AWAKE);
     fence_so_often(&mut effort, 1);
-    if !barrier::register() {
+    if !membarrier::register() {
         assert_eq!(word(&own), AWAKE, "nothing to promise");
         return;
     }
@@ -171,7 +171,7 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
 #[test]
 fn a_reader_that_slept_promises_once_it_finds_plenty() {
     let (mut producer, mut consumer) = crate::pair().unwrap();
-    if !crate::barrier::register() {
+    if !crate::sys::membarrier::register() {
         return; // the kernel has no such barriers: nobody promises anything
     }
     let sleeping = |producer: &crate::Producer| word(producer.writer().peer_signals());
@@ -190,7 +190,7 @@ fn a_reader_that_slept_promises_once_it_finds_plenty() {
 #[test]
 fn a_writer_that_slept_promises_once_it_goes_on() {
     let (mut producer, mut consumer) = crate::pair().unwrap();
-    if !crate::barrier::register() {
+    if !crate::sys::membarrier::register() {
         return; // as above
     }
     producer.set_wait_policy(WaitPolicy::Park);

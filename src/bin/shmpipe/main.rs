@@ -13,7 +13,7 @@ mod packets;
 mod recv;
 mod rm;
 mod send;
-#[path = "../../shown.rs"]
+#[path = "../../escape.rs"]
 mod shown; // the library's
 mod signals;
 mod source;

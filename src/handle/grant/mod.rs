@@ -1,0 +1,389 @@
+//! Zero-copy: room to write into before it is published, bytes to look at
+//! before they are released.
+//!
+//! A grant is one run of addresses, of any length up to the capacity: a segment
+//! is mapped twice in a row. In memory of the caller's a grant ends where the
+//! ring does, at the latest. What the addresses lead to is shared with the
+//! peer, so the safe methods copy, or give a pointer and a length; slices are
+//! behind `unsafe`, for a peer that keeps to the protocol.
+//!
+//! A fork copies a grant that is held. The copy's methods ask whose it is, as
+//! those of the handles do, before they change anything that is shared.
+#![allow(unsafe_code)] // makes slices of a region's addresses
+
+mod peek;
+mod reserve;
+
+use std::fmt;
+use std::ops::Range;
+use std::slice;
+
+use crate::handle::consumer::Consumer;
+use crate::handle::producer::Producer;
+use crate::segment::region::Region;
+
+/// Room in the ring, to be filled and then committed.
+///
+/// Nothing of it is visible to the consumer before [`commit`](Self::commit),
+/// and all that is committed after, even if the process is killed in between:
+/// a record is whole or not there. A grant that is dropped was never there.
+/// A copy that a fork made is inert: writing to it and committing it do
+/// nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Read;
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// let mut grant = producer.reserve(100)?;
+/// grant.write_at(0, b"a record of ");
+/// grant.write_at(12, b"two parts");
+/// grant.commit(21);
+///
+/// let mut record = [0; 21];
+/// consumer.read_exact(&mut record)?;
+/// assert_eq!(&record, b"a record of two parts");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "nothing is written before it is committed"]
+pub struct WriteGrant<'a> {
+    producer: &'a mut Producer,
+    len: usize,
+}
+
+impl WriteGrant<'_> {
+    /// Bytes of room, one run of addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.reserve(100)?.len(), 100);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // a grant has at least what was asked for
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first address. Valid for writes of [`len`](Self::len) bytes while
+    /// the grant lives. The peer can write there too, whatever the protocol
+    /// says, so ordinary Rust reads and writes need the peer's good conduct;
+    /// system calls and volatile or atomic accesses do not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(3)?;
+    /// let place = grant.as_mut_ptr();
+    /// for (offset, &byte) in b"abc".iter().enumerate() {
+    ///     // SAFETY: inside the grant, and volatile, whoever the peer is.
+    ///     unsafe { place.add(offset).write_volatile(byte) };
+    /// }
+    /// grant.commit_all();
+    /// let mut bytes = [0; 3];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// assert_eq!(&bytes, b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        let writer = self.producer.writer();
+        writer.region().at(writer.tail(), self.len).as_ptr()
+    }
+
+    /// Copies `bytes` to `offset` in the grant.
+    ///
+    /// # Panics
+    ///
+    /// When they reach beyond the end of the grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(6)?;
+    /// grant.write_at(3, b"def"); // in any order
+    /// grant.write_at(0, b"abc");
+    /// grant.commit_all();
+    /// let mut bytes = [0; 6];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(6));
+    /// assert_eq!(&bytes, b"abcdef");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
+        check_range(offset, bytes.len(), self.len);
+        if !self.producer.is_usable() {
+            return;
+        }
+        let writer = self.producer.writer();
+        let position = writer.tail().wrapping_add(offset as u64);
+        writer.region().copy_in(position, bytes, 0);
+    }
+
+    /// The room as a slice. Its bytes are those of an earlier lap.
+    ///
+    /// # Safety
+    ///
+    /// - The peer keeps to the protocol: it does not touch room that it has
+    ///   released, for as long as the slice lives.
+    /// - The process is the one that made the grant, not one that a fork gave
+    ///   a copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(3)?;
+    /// // SAFETY: the peer is this thread, which does not touch the room, and
+    /// // nothing forks.
+    /// unsafe { grant.as_mut_slice() }.copy_from_slice(b"abc");
+    /// grant.commit_all();
+    /// let mut bytes = [0; 3];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// assert_eq!(&bytes, b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        let len = self.len;
+        // SAFETY: `at` gives the start of `len` mapped bytes, initialised by
+        // the kernel or by whoever vouched for them. They are the writer's until they are
+        // published, for which the grant has to go first; that nobody else
+        // touches them meanwhile is the caller's word.
+        unsafe { slice::from_raw_parts_mut(self.as_mut_ptr(), len) }
+    }
+
+    /// Writes the first `len` bytes to the stream and publishes them.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the grant has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(100)?;
+    /// grant.write_at(0, b"abc");
+    /// grant.commit(3);
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn commit(self, len: usize) {
+        check_range(0, len, self.len);
+        if self.producer.is_usable() {
+            self.producer.commit(len);
+        }
+    }
+
+    /// Writes the whole grant to the stream and publishes it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let mut grant = producer.reserve(3)?;
+    /// grant.write_at(0, b"abc");
+    /// grant.commit_all();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn commit_all(self) {
+        let len = self.len;
+        self.commit(len);
+    }
+}
+
+/// Bytes in the ring, to be looked at and then released.
+///
+/// They stay until [`consume`](Self::consume); a grant that is dropped has
+/// consumed nothing. A copy that a fork made is inert: consuming it does
+/// nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::Write;
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// producer.write_all(b"\x03abcdef")?;
+///
+/// let mut len = [0];
+/// consumer.peek(1)?.read_at(0, &mut len); // not consumed
+/// let record_end = 1 + usize::from(len[0]);
+/// let grant = consumer.peek(record_end)?;
+/// let mut record = vec![0; record_end - 1];
+/// grant.read_at(1, &mut record);
+/// grant.consume_all();
+/// assert_eq!(record, b"abc");
+/// assert_eq!(consumer.available()?, 3);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "nothing is consumed before it is said"]
+pub struct ReadGrant<'a> {
+    consumer: &'a mut Consumer,
+    len: usize,
+}
+
+impl ReadGrant<'_> {
+    /// Bytes there are, one run of addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.peek_up_to(100)?.len(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // a grant has at least what was asked for
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first address. Valid for reads of [`len`](Self::len) bytes while
+    /// the grant lives. The peer can write there, whatever the protocol says:
+    /// see [`WriteGrant::as_mut_ptr`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let grant = consumer.peek(3)?;
+    /// // SAFETY: inside the grant, and volatile, whoever the peer is.
+    /// let last = unsafe { grant.as_ptr().add(2).read_volatile() };
+    /// assert_eq!(last, b'c');
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        let reader = self.consumer.reader();
+        reader.region().at(reader.head(), self.len).as_ptr()
+    }
+
+    /// Copies bytes from `offset` in the grant on, as many as `bytes` holds.
+    ///
+    /// # Panics
+    ///
+    /// When that reaches beyond the end of the grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abcdef").unwrap();
+    /// let mut bytes = [0; 3];
+    /// consumer.peek(6)?.read_at(3, &mut bytes);
+    /// assert_eq!(&bytes, b"def");
+    /// assert_eq!(consumer.available()?, 6); // a look takes nothing
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn read_at(&self, offset: usize, bytes: &mut [u8]) {
+        check_range(offset, bytes.len(), self.len);
+        let reader = self.consumer.reader();
+        let position = reader.head().wrapping_add(offset as u64);
+        reader.region().copy_out(position, bytes, 0);
+    }
+
+    /// The bytes as a slice.
+    ///
+    /// # Safety
+    ///
+    /// - The peer keeps to the protocol: it does not touch bytes that it has
+    ///   published, for as long as the slice lives.
+    /// - The process is the one that made the grant, not one that a fork gave
+    ///   a copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let grant = consumer.peek(3)?;
+    /// // SAFETY: the peer is this thread, which does not touch the bytes, and
+    /// // nothing forks.
+    /// assert_eq!(unsafe { grant.as_slice() }, b"abc");
+    /// grant.consume_all();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        // SAFETY: `at` gives the start of `len` mapped bytes. They are the
+        // reader's until they are released, for which the grant has to go
+        // first; that nobody else touches them meanwhile is the caller's word.
+        unsafe { slice::from_raw_parts(self.as_ptr(), self.len) }
+    }
+
+    /// Takes the first `len` bytes out of the stream.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the grant has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.peek(3)?.consume(1);
+    /// assert_eq!(consumer.available()?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn consume(self, len: usize) {
+        check_range(0, len, self.len);
+        if self.consumer.is_usable() {
+            self.consumer.consume(len);
+        }
+    }
+
+    /// Takes all of the grant's bytes out of the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.peek_up_to(usize::MAX)?.consume_all();
+    /// assert_eq!(consumer.available()?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn consume_all(self) {
+        let len = self.len;
+        self.consume(len);
+    }
+}
+
+#[track_caller]
+fn check_range(offset: usize, len: usize, granted: usize) {
+    let Range { start, end } = offset..offset.saturating_add(len);
+    assert!(
+        end <= granted,
+        "bytes {start} to {end} of a grant of {granted} bytes"
+    );
+}
+
+impl fmt::Debug for WriteGrant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteGrant")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReadGrant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadGrant")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}

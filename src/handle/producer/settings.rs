@@ -1,0 +1,294 @@
+//! What a producer can be asked, and how it is set.
+
+use std::time::Duration;
+
+use super::Producer;
+use crate::error::Broken;
+use crate::peer::Occupant;
+use crate::ring::Departure;
+use crate::segment::region::Region;
+use crate::sys::sysv::{Key, SegmentId};
+use crate::wait::{Stats, WaitPolicy};
+
+impl Producer {
+    /// Whether the consumer has closed the ring, or this handle is closed.
+    ///
+    /// `true` is final, but for a persistent ring, which another consumer can
+    /// open; `false` may be out of date at once, and says nothing of a
+    /// consumer that died: see [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert!(!producer.is_closed());
+    /// drop(consumer);
+    /// assert!(producer.is_closed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
+    }
+
+    /// Who has the other end. Asks the kernel whether a process that has it
+    /// lives, without waiting.
+    ///
+    /// [`Left`](Occupant::Left) and [`Dead`](Occupant::Dead) are final, but for
+    /// a persistent ring, which somebody else can open. `Dead` is proven;
+    /// [`Process`](Occupant::Process) may be out of date at once, and is said of
+    /// whoever cannot be proven to be dead. [`Nobody`](Occupant::Nobody) may
+    /// come at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Occupant;
+    ///
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.peer(), Occupant::Process(std::process::id()));
+    /// drop(consumer);
+    /// assert_eq!(producer.peer(), Occupant::Left);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Occupant {
+        self.end.peer_occupant()
+    }
+
+    /// How many bytes are held back before they are published together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::Options::new().batch(4096).anonymous()?.split()?;
+    /// assert_eq!(producer.batch(), 4096);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch as usize
+    }
+
+    /// Holds bytes back until there are at least so many, then publishes them
+    /// together: many small writes cost one publication.
+    /// [`flush`](std::io::Write::flush), a wait for room,
+    /// [`close`](Self::close) and a drop publish them too;
+    /// [`abort`](Self::abort) and death do not. 0, the default, publishes every
+    /// write.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.set_batch(4096);
+    /// producer.write_all(b"held back")?;
+    /// assert_eq!(consumer.available()?, 0);
+    /// producer.flush()?;
+    /// assert_eq!(consumer.available()?, 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_batch(&mut self, bytes: usize) {
+        self.batch = bytes as u64;
+        if self.writer.pending() >= self.batch && self.end.usable().is_ok() {
+            self.publish();
+        }
+    }
+
+    /// How blocking calls wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.wait_policy(), shmpipe::WaitPolicy::default());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_policy(&self) -> WaitPolicy {
+        self.end.policy()
+    }
+
+    /// Sets how blocking calls wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::WaitPolicy;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.set_wait_policy(WaitPolicy::Park);
+    /// assert_eq!(producer.wait_policy(), WaitPolicy::Park);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
+        self.end.set_policy(policy);
+    }
+
+    /// Bytes of the ring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.capacity(), shmpipe::DEFAULT_CAPACITY);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.writer.region().capacity() as usize
+    }
+
+    /// The segment that the ring lies in; `None` of a ring in
+    /// [memory of the caller's](crate::Options::init_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert!(producer.id().is_some());
+    /// assert_eq!(producer.id(), consumer.id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Option<SegmentId> {
+        self.end.hand_over()
+    }
+
+    /// The key that leads to the ring now; `None` once none does, or if none
+    /// ever did. See [`Ring::key`](crate::Ring::key).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!((producer.key(), consumer.key()), (None, None)); // anonymous
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.end.region().key()
+    }
+
+    /// Bytes written since the ring was made, by this handle and by those
+    /// before it; wraps at 2^64.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(producer.position(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.writer.tail()
+    }
+
+    /// Bytes of the stream that is being written: more than 0 at first where
+    /// the stream of a producer that died was [resumed](crate::Options::resume).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(producer.stream_position(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stream_position(&self) -> u64 {
+        self.writer.tail().wrapping_sub(self.writer.began())
+    }
+
+    /// The position up to which the consumer has read and released: bytes since
+    /// the ring was made. What a producer holds until it was consumed can go up
+    /// to here.
+    ///
+    /// # Errors
+    ///
+    /// What makes the handle unusable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.try_read(&mut [0; 2]).unwrap();
+    /// assert_eq!(producer.consumed()?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn consumed(&mut self) -> Result<u64, Broken> {
+        self.end.usable()?;
+        let consumed = self.writer.consumed();
+        consumed.map_err(|corruption| self.end.latch(corruption.into()))
+    }
+
+    /// A number that tells the ring from every other one; see
+    /// [`Ring::nonce`](crate::Ring::nonce).
+    #[must_use]
+    pub fn nonce(&self) -> u64 {
+        self.end.region().geometry().nonce
+    }
+
+    /// How often this handle slept, and how often it woke the consumer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let stats = producer.stats();
+    /// assert_eq!((stats.sleeps, stats.wakes), (0, 0)); // nobody slept
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.end.stats()
+    }
+
+    /// The limit on each wait for the consumer; `None` is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, _consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.timeout(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.end.timeout()
+    }
+
+    /// Sets the limit on each wait for the consumer, as `SO_SNDTIMEO` of a
+    /// socket does. A [`write`](std::io::Write::write) that runs into it after
+    /// some bytes says how many; one that wrote none fails with
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut). With a limit of zero, a call
+    /// tries once.
+    ///
+    /// A call made of many writes, such as `write_all` or [`std::io::copy`], has
+    /// the limit anew for each: a consumer that makes room for a byte now and
+    /// then keeps it going. What bounds a whole call is its form with a
+    /// deadline: [`write_all_deadline`](Self::write_all_deadline).
+    /// [`close`](Self::close) and a drop have the limit once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Write};
+    /// use std::time::Duration;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::pair()?;
+    /// producer.set_timeout(Some(Duration::from_millis(20)));
+    /// producer.write_all(&vec![7; producer.capacity()])?;
+    /// assert_eq!(producer.write(&[7]).unwrap_err().kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_timeout(&mut self, limit: Option<Duration>) {
+        self.end.set_timeout(limit);
+    }
+}

@@ -1,0 +1,269 @@
+//! A ring whose roles nobody has taken yet, to be split between threads or
+//! shared out over a fork or an exec.
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::error::OpenError;
+use crate::handle::consumer::Consumer;
+use crate::handle::producer::Producer;
+use crate::open;
+use crate::options::Options;
+use crate::segment::region::Region;
+use crate::segment::region::mapped::MappedRegion;
+use crate::segment::state::Role;
+use crate::sys::sysv::{Key, SegmentId};
+
+/// A ring and no role in it.
+///
+/// - Threads: [`split`](Ring::split) it.
+/// - Parent and child: make it, fork, and let each process turn its own copy
+///   into its end.
+/// - Across exec: [`spawn_consumer`](Ring::spawn_consumer) and
+///   [`spawn_producer`](Ring::spawn_producer) start the child. Or hand
+///   [`id`](Ring::id) to it by other means, for [`Options::attach`].
+///
+/// Dropping it detaches the segment and touches nothing else.
+///
+/// # Examples
+///
+/// Parent and child:
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let ring = shmpipe::Options::new().anonymous()?;
+/// // SAFETY: this process has one thread.
+/// match unsafe { libc::fork() } {
+///     0 => {
+///         let done = ring.into_producer().map(|mut producer| producer.write_all(b"from the child"));
+///         // SAFETY: ends the child without running what belongs to the parent.
+///         unsafe { libc::_exit(if matches!(done, Ok(Ok(()))) { 0 } else { 1 }) }
+///     }
+///     child => {
+///         let mut consumer = ring.into_consumer()?;
+///         let mut bytes = [0; 14];
+///         consumer.read_exact(&mut bytes)?;
+///         assert_eq!(&bytes, b"from the child");
+///         // SAFETY: waits for a child of ours, whose status is not wanted.
+///         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Ring {
+    region: MappedRegion,
+    options: Options,
+    handed_over: Cell<bool>,
+}
+
+/// Makes an anonymous ring of the default capacity and splits it, as
+/// [`std::io::pipe`] does.
+///
+/// # Errors
+///
+/// As [`Options::anonymous`].
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// let writer = std::thread::spawn(move || producer.write_all(&[7; 10_000_000]));
+/// let mut bytes = Vec::new();
+/// consumer.read_to_end(&mut bytes)?;
+/// assert_eq!(bytes, [7; 10_000_000]);
+/// writer.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn pair() -> Result<(Producer, Consumer), OpenError> {
+    Options::new().anonymous()?.split()
+}
+
+impl Ring {
+    pub(crate) fn new(region: MappedRegion, options: Options, handed_over: bool) -> Ring {
+        Ring {
+            region,
+            options,
+            handed_over: Cell::new(handed_over),
+        }
+    }
+
+    /// The segment that the ring lies in. Another process can attach it by
+    /// this number for as long as somebody has it attached. `None` of a ring in
+    /// [memory of the caller's](Options::init_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = shmpipe::Options::new();
+    /// let ring = options.anonymous()?;
+    /// let id = ring.id().expect("it is in a segment"); // send this to another process, which does
+    /// let mut consumer = options.attach(id)?.into_consumer()?;
+    /// ring.into_producer()?.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Option<SegmentId> {
+        self.handed_over.set(true);
+        self.region.id()
+    }
+
+    /// The key that leads to the ring now, as the kernel says: one system call.
+    ///
+    /// `None` of an anonymous ring, of a named one once both ends are open, of
+    /// one that was removed, and of one in [memory of the
+    /// caller's](Options::init_in). `Some` may be out of date at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("shmpipe-doc-key-{}", std::process::id()));
+    /// std::fs::write(&path, "")?;
+    /// let mut options = shmpipe::Options::new();
+    /// let producer = options.no_wait(true).producer(&path)?;
+    /// let key = producer.key().expect("nobody has joined it");
+    /// let consumer = options.consumer_by_key(key)?;
+    /// assert_eq!((producer.key(), consumer.key()), (None, None)); // both ends are open
+    ///
+    /// assert_eq!(options.anonymous()?.key(), None);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.region.key()
+    }
+
+    /// A number that tells this ring from every other one, also from a later
+    /// one with its id or its path. Random, and not secret.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let nonce = ring.nonce();
+    /// let (producer, consumer) = ring.split()?;
+    /// assert_eq!((producer.nonce(), consumer.nonce()), (nonce, nonce));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn nonce(&self) -> u64 {
+        self.region.geometry().nonce
+    }
+
+    /// Bytes of the ring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().capacity(1_000_000).anonymous()?;
+    /// assert_eq!(ring.capacity(), 1 << 20);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.region.capacity() as usize
+    }
+
+    /// Takes the role of the producer.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::RoleTaken`] when somebody has it, or had it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let mut producer = ring.into_producer()?; // the consumer may come by fork
+    /// producer.try_write(b"abc").unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_producer(self) -> Result<Producer, OpenError> {
+        let claim = open::claim(
+            &self.region,
+            Role::Producer,
+            self.region.views(),
+            &self.options,
+        )?;
+        Producer::with(self.region, claim, &self.options, self.handed_over.get())
+    }
+
+    /// Takes the role of the consumer.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_producer`](Ring::into_producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::TryReadError;
+    ///
+    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let mut consumer = ring.into_consumer()?; // the producer may come by fork
+    /// assert_eq!(consumer.try_read(&mut [0]), Err(TryReadError::Empty));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_consumer(self) -> Result<Consumer, OpenError> {
+        let claim = open::claim(
+            &self.region,
+            Role::Consumer,
+            self.region.views(),
+            &self.options,
+        )?;
+        Consumer::with(self.region, claim, &self.options, self.handed_over.get())
+    }
+
+    /// Takes both roles, for two threads of this process.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_producer`](Ring::into_producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let (producer, mut consumer) = shmpipe::Options::new().anonymous()?.split()?;
+    /// let writer = std::thread::spawn(move || {
+    ///     let mut producer = producer;
+    ///     producer.try_write(b"from another thread")
+    /// });
+    /// let mut text = String::new();
+    /// consumer.read_to_string(&mut text)?;
+    /// assert_eq!(text, "from another thread");
+    /// # writer.join().unwrap().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
+        let producing = open::claim(
+            &self.region,
+            Role::Producer,
+            self.region.views(),
+            &self.options,
+        )?;
+        let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
+        let consuming = open::claim(
+            &self.region,
+            Role::Consumer,
+            self.region.views(),
+            &self.options,
+        )?;
+        let consumer = Consumer::with(self.region, consuming, &self.options, true)?;
+        Ok((producer, consumer))
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("id", &self.region.id())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,164 @@
+//! Short messages beside the tail (P7), as a reader hears them that has asked
+//! for echoes. A reader that does not hear one reads the ring.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use loom::thread;
+
+use super::{claim, explore};
+use crate::ring::{Departures, Reader, Writer};
+use crate::segment::region::Region;
+use crate::segment::region::heap::HeapRegion;
+use crate::segment::state::{Kind, Role};
+use crate::sync::Ordering;
+
+/// The positions wrap in the middle of each model.
+const START: u64 = u64::MAX;
+
+fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
+    Writer::new(region.clone(), false, Departures::End).unwrap()
+}
+
+/// A reader that has asked for echoes, by the rule.
+fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
+    crate::open::publish(region);
+    claim(region, Kind::Named, Role::Producer, 1).unwrap(); // by one who knows of them
+    let mut reader = Reader::new(region.clone(), false).unwrap();
+    let own = &region.header().side(Role::Consumer).signals;
+    while own.wants_echo.load(Ordering::Relaxed) == 0 {
+        reader.note(1, false); // one thread yet
+    }
+    reader
+}
+
+/// Sends a message that is echoed to whoever asks for it.
+fn send(writer: &mut Writer<HeapRegion>, message: &[u8]) {
+    assert!(writer.put_asked(message));
+    writer.publish();
+}
+
+/// How the messages of all the orders came.
+#[derive(Clone, Default)]
+struct Ways {
+    heard: Arc<AtomicUsize>,
+    got: Arc<AtomicUsize>,
+}
+
+impl Ways {
+    /// Takes what is there, at most `most` bytes, as the handle does: heard,
+    /// and if that is not to be, read.
+    fn take(&self, reader: &mut Reader<HeapRegion>, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; most];
+        let mut len = 0;
+        if reader.may_hear() {
+            len = reader.hear_next(&mut bytes);
+        }
+        if len > 0 {
+            self.heard.fetch_add(1, Ordering::Relaxed); // outside the model
+        } else {
+            len = reader.get(&mut bytes).unwrap();
+            reader.release(len as u64);
+            self.got.fetch_add(usize::from(len > 0), Ordering::Relaxed); // as above
+        }
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// Each way has been gone.
+    fn assert_both(&self) {
+        let [heard, got] = [&self.heard, &self.got].map(|count| count.load(Ordering::Relaxed)); // as above
+        println!("{heard} heard, {got} read");
+        assert!(heard > 0 && got > 0);
+    }
+}
+
+/// Sends messages of so many bytes, each of one value, while a reader listens.
+fn stream(len: usize, capacity: usize, messages: u8) {
+    let ways = Ways::default();
+    let of_this = ways.clone();
+    explore(100, move || {
+        let region = HeapRegion::new(capacity, START);
+        let mut reader = listener(&region);
+        let mut writer = writer(&region);
+        let writing = thread::spawn(move || {
+            for byte in 1..=messages {
+                send(&mut writer, &vec![byte; len]);
+            }
+        });
+        let mut all = Vec::new();
+        for _ in 0..messages {
+            all.extend(of_this.take(&mut reader, len));
+        }
+        for (at, &byte) in all.iter().enumerate() {
+            assert_eq!(usize::from(byte), at / len + 1, "{all:?} is torn");
+        }
+        writing.join().unwrap();
+    });
+    ways.assert_both();
+}
+
+/// P7: no byte of a later message is heard for one of this.
+pub fn an_echo_is_whole() {
+    stream(1, 4, 2);
+}
+
+/// P7: the same for messages of two words, the second one not full.
+pub fn a_long_echo_is_whole() {
+    stream(9, 32, 2);
+}
+
+/// P7: a reader that finds two messages, or half of one, is not taken in by the
+/// echo of the last.
+pub fn what_is_not_one_message_comes_from_the_ring() {
+    let ways = Ways::default();
+    let of_this = ways.clone();
+    explore(100, move || {
+        let region = HeapRegion::new(8, START);
+        let mut reader = listener(&region);
+        let mut writer = writer(&region);
+        let writing = thread::spawn(move || {
+            send(&mut writer, &[1, 2]);
+            send(&mut writer, &[3, 4]);
+        });
+        let mut all = of_this.take(&mut reader, 4);
+        all.extend(of_this.take(&mut reader, 1));
+        all.extend(of_this.take(&mut reader, 4));
+        assert_eq!(all, [1, 2, 3, 4][..all.len()]);
+        writing.join().unwrap();
+    });
+    ways.assert_both();
+}
+
+/// P7: a writer died between an echo and its publication, and its successor
+/// publishes other bytes up to the same tail, without an echo and with.
+pub fn the_echo_of_a_dead_writer_is_nobodys() {
+    let ways = Ways::default();
+    for echoes in [false, true] {
+        let of_this = ways.clone();
+        explore(20, move || {
+            let region = HeapRegion::new(4, START);
+            let mut reader = listener(&region);
+            let mut dead = writer(&region);
+            send(&mut dead, &[1]);
+            assert!(dead.put_asked(&[9]));
+            let listening = {
+                let ways = of_this.clone();
+                thread::spawn(move || {
+                    let mut all = ways.take(&mut reader, 1);
+                    all.extend(ways.take(&mut reader, 1));
+                    assert_eq!(all, [1, 2][..all.len()]);
+                })
+            };
+            let mut successor = writer(&region);
+            if echoes {
+                send(&mut successor, &[2]);
+            } else {
+                assert_eq!(successor.put(&[2]), Ok(1));
+                successor.publish();
+            }
+            listening.join().unwrap();
+        });
+    }
+    ways.assert_both();
+}

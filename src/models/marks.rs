@@ -1,0 +1,500 @@
+//! Marks (P8, P9): each end is found once, at its place, by a reader that reads
+//! while one writer follows the other.
+
+use loom::thread;
+
+use super::{claimer, explore, ready};
+use crate::peer::{self, Claim, Denied};
+use crate::ring::marks::{self, Acknowledged, Ending, NoPlace};
+use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
+use crate::segment::layout::KNOWS_INLINE;
+use crate::segment::region::Region;
+use crate::segment::region::heap::HeapRegion;
+use crate::segment::state::{Kind, Role};
+use crate::sync::Ordering;
+
+/// The positions wrap in the middle of each model.
+const START: u64 = u64::MAX;
+const KIND: Kind = Kind::Persistent;
+/// Whoever has this process id or a greater one is dead once another one comes.
+const DEAD: u32 = 100;
+
+/// Claims the producer's role, resuming or not.
+fn come(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, Denied> {
+    come_with(region, pid, resumes, KNOWS_INLINE)
+}
+
+fn come_with(
+    region: &HeapRegion,
+    pid: u32,
+    resumes: bool,
+    capabilities: u32,
+) -> Result<Claim, Denied> {
+    let me = peer::Claimer {
+        resumes,
+        capabilities,
+        ..claimer(pid)
+    };
+    let is_dead = |found| peer::pid_of(found) >= DEAD;
+    peer::claim_as(me, region, KIND, Role::Producer, is_dead)
+}
+
+fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
+    Writer::new(region.clone(), true, Departures::Pass).unwrap()
+}
+
+fn reader(region: &HeapRegion) -> Reader<HeapRegion> {
+    Reader::new(region.clone(), true).unwrap()
+}
+
+/// Writes each byte on its own, to whom asks for it as an inline message.
+fn put(writer: &mut Writer<HeapRegion>, bytes: &[u8]) {
+    for byte in bytes {
+        let byte = std::slice::from_ref(byte);
+        if writer.is_asked_for_echoes() {
+            assert!(writer.put_asked(byte));
+        } else {
+            assert_eq!(writer.put(byte), Ok(1));
+        }
+        writer.publish();
+    }
+}
+
+/// Leaves as a handle does.
+fn go(region: &HeapRegion, claim: &Claim, writer: &mut Writer<HeapRegion>, ending: Ending) {
+    let departure = match ending {
+        Ending::Finished => Departure::Finished,
+        _ => Departure::Aborted,
+    };
+    peer::leave(region, KIND, claim, departure, || writer.leave_mark(ending)).unwrap();
+}
+
+/// Comes, writes and leaves; or dies, if it is one that does.
+fn stream(region: &HeapRegion, pid: u32, resumes: bool, bytes: &[u8], ending: Ending) {
+    let claim = come(region, pid, resumes).unwrap();
+    let mut writer = writer(region);
+    put(&mut writer, bytes);
+    if pid < DEAD {
+        go(region, &claim, &mut writer, ending);
+    }
+}
+
+/// How a reader takes bytes.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// As the fast path does, else by a copy, as `try_read`.
+    Take,
+    /// By looks at what is there, without a look at the end.
+    Look,
+    /// As it hears short messages.
+    Hear,
+}
+
+/// The streams that were read: bytes, and the end.
+type Streams = Vec<(Vec<u8>, Option<Ending>)>;
+
+/// What a reader has got.
+struct Reading {
+    reader: Reader<HeapRegion>,
+    streams: Streams,
+}
+
+impl Reading {
+    fn new(reader: Reader<HeapRegion>) -> Reading {
+        Reading {
+            reader,
+            streams: vec![(Vec::new(), None)],
+        }
+    }
+
+    /// A call as a handle makes it, of any length. No bytes of two streams.
+    fn read(&mut self, way: Way) {
+        let reader = &mut self.reader;
+        let mut bytes = [0; 4];
+        let mut len = 0;
+        match way {
+            Way::Take if reader.get_known(&mut bytes[..1]) => len = 1,
+            Way::Hear if reader.may_hear() => len = reader.hear_next(&mut bytes),
+            Way::Look => {
+                let available = reader.available(u64::MAX).unwrap();
+                if available == 0 {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        if len == 0 {
+            len = reader.get(&mut bytes).unwrap();
+            reader.release(len as u64);
+        }
+        let (stream, end) = self.streams.last_mut().unwrap();
+        assert!(len == 0 || end.is_none(), "bytes behind the end");
+        stream.extend(&bytes[..len]);
+        if len == 0
+            && let Readiness::Ended(ending) = reader.readiness(1).unwrap()
+        {
+            *end = Some(ending);
+        }
+    }
+
+    /// Goes on with the next stream, if this one has ended.
+    fn go_on(&mut self) {
+        if self.streams.last().unwrap().1.is_some() && self.reader.at_the_end().is_some() {
+            assert_eq!(self.reader.next_stream(), Ok(true));
+            self.streams.push((Vec::new(), None));
+        }
+    }
+
+    /// All the rest, while nobody writes.
+    fn rest(mut self) -> Streams {
+        for _ in 0..12 {
+            self.read(Way::Take);
+            self.go_on();
+        }
+        self.streams
+    }
+}
+
+/// Reads some of it. The reader is the second thread: loom, which keeps one
+/// last access of a word, does not go back behind a load that the first thread
+/// makes before the writer loads the word, and then stores.
+fn read_in_a_thread(reader: Reader<HeapRegion>, way: Way) -> thread::JoinHandle<Reading> {
+    thread::spawn(move || {
+        let mut reading = Reading::new(reader);
+        for _ in 0..3 {
+            reading.read(way);
+            reading.go_on();
+        }
+        reading
+    })
+}
+
+/// Streams that come one after the other while a reader reads them.
+fn read_while(
+    way: Way,
+    prepare: impl Fn(&HeapRegion) + Copy + Send + Sync + 'static,
+    write: impl Fn(&HeapRegion) + Copy + Send + Sync + 'static,
+    wanted: impl Fn() -> Streams + Send + Sync + 'static,
+) {
+    explore(20, move || {
+        let region = ready(4, START);
+        let reader = reader(&region);
+        prepare(&region);
+        let reading = read_in_a_thread(reader, way);
+        write(&region);
+        assert_eq!(reading.join().unwrap().rest(), wanted());
+    });
+}
+
+fn finished(bytes: &[u8]) -> (Vec<u8>, Option<Ending>) {
+    (bytes.to_vec(), Some(Ending::Finished))
+}
+
+fn none_yet() -> (Vec<u8>, Option<Ending>) {
+    (Vec::new(), None)
+}
+
+/// P8: a producer finishes, and the next one writes.
+pub fn a_mark_is_found_at_its_place() {
+    for way in [Way::Take, Way::Look] {
+        read_while(
+            way,
+            |_| (),
+            |region| {
+                stream(region, 1, false, &[1], Ending::Finished);
+                stream(region, 2, false, &[2], Ending::Finished);
+            },
+            || vec![finished(&[1]), finished(&[2]), none_yet()],
+        );
+    }
+}
+
+/// P8: the next one comes to a reader that has read all the bytes, and that
+/// looks at them only.
+pub fn a_mark_behind_a_known_tail_is_found() {
+    for way in [Way::Take, Way::Look] {
+        explore(20, move || {
+            let region = ready(4, START);
+            let claim = come(&region, 1, false).unwrap();
+            let mut first = writer(&region);
+            put(&mut first, &[1]);
+            let mut reader = reader(&region);
+            assert_eq!(reader.available(1), Ok(1));
+            let reading = read_in_a_thread(reader, way);
+            go(&region, &claim, &mut first, Ending::Aborted);
+            stream(&region, 2, false, &[2], Ending::Finished);
+            let aborted = (vec![1], Some(Ending::Aborted));
+            let wanted = [aborted, finished(&[2]), none_yet()];
+            assert_eq!(reading.join().unwrap().rest(), wanted);
+        });
+    }
+}
+
+/// P8: one that dies is broken off by the next one, before its bytes; nothing is
+/// left of one without a byte.
+pub fn the_dead_are_broken_off_before_the_next_bytes() {
+    for way in [Way::Take, Way::Look] {
+        read_while(
+            way,
+            |region| stream(region, DEAD, false, &[1], Ending::Finished),
+            |region| {
+                stream(region, DEAD + 1, false, &[], Ending::Finished);
+                stream(region, 2, false, &[2], Ending::Finished);
+            },
+            || {
+                let died = (vec![1], Some(Ending::Died(DEAD)));
+                vec![died, finished(&[2]), none_yet()]
+            },
+        );
+    }
+}
+
+/// One that resumes leaves no mark.
+pub fn one_that_resumes_goes_on() {
+    read_while(
+        Way::Take,
+        |region| stream(region, DEAD, false, &[1], Ending::Finished),
+        |region| stream(region, 2, true, &[2], Ending::Finished),
+        || vec![finished(&[1, 2]), none_yet()],
+    );
+}
+
+/// A claimer that dies half way is not taken for the writer of the stream that
+/// is broken off. Found when this model was made.
+pub fn the_dead_writer_is_named() {
+    explore(1, || {
+        let region = ready(4, START);
+        stream(&region, DEAD, false, &[1], Ending::Finished);
+        // Another one dies when it has swapped the owner word.
+        let owner = &region.header().record(Role::Producer).owner;
+        owner.store(u64::from(DEAD + 1) << 42, Ordering::Relaxed); // one thread
+        come(&region, 1, false).unwrap();
+        let died = (vec![1], Some(Ending::Died(DEAD)));
+        assert_eq!(Reading::new(reader(&region)).rest(), [died, none_yet()]);
+    });
+}
+
+/// P8: no inline message is heard across a mark. Found when this model was
+/// made: a reader at a mark, which knew of the next writer's claim, heard its
+/// first message, and found the mark behind its head afterwards.
+pub fn no_message_is_heard_across_a_mark() {
+    explore(1, || {
+        let region = ready(4, START);
+        let claim = come(&region, 1, false).unwrap();
+        let mut first = writer(&region);
+        let mut reading = Reading::new(listener(&region));
+        go(&region, &claim, &mut first, Ending::Finished);
+        come(&region, 2, false).unwrap();
+        let mut second = writer(&region);
+        reading.read(Way::Take); // and finds the mark, and the claim
+        let writing = thread::spawn(move || put(&mut second, &[2]));
+        for _ in 0..2 {
+            reading.read(Way::Hear);
+        }
+        writing.join().unwrap();
+        let streams = reading.rest();
+        assert_eq!(streams, [finished(&[]), (vec![2], None)]);
+    });
+}
+
+/// A reader that has asked for inline messages, by the rule.
+fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
+    let mut reader = reader(region);
+    while !reader.may_hear() {
+        assert_eq!(reader.available(u64::MAX), Ok(0));
+        reader.note(1, false);
+    }
+    reader
+}
+
+/// P6, P7: one died between an inline message and its tail, and one that knows
+/// nothing of such messages goes on. Found by reading: where the next one, that
+/// does, had claimed its role before the reader looked, that message was heard.
+pub fn a_message_is_heard_of_one_that_knows_them() {
+    for asks_at_once in [false, true] {
+        explore(10, move || {
+            let region = ready(4, START);
+            come(&region, DEAD, false).unwrap();
+            let mut dead = writer(&region);
+            let mut reader = if asks_at_once {
+                listener(&region)
+            } else {
+                reader(&region)
+            };
+            assert_eq!(dead.put(&[9]), Ok(1));
+            let own = region.header().side(Role::Producer);
+            own.echo.put(START, &[9]); // and dies
+            let reading = thread::spawn(move || {
+                let mut bytes = [0; 1];
+                if reader.available(u64::MAX).unwrap() > 0 && !asks_at_once {
+                    (0..8).for_each(|_| reader.note(1, false)); // asks after so many
+                }
+                if reader.may_hear() && reader.hear_next(&mut bytes) > 0 {
+                    return Some(bytes);
+                }
+                (reader.get(&mut bytes).unwrap() > 0).then_some(bytes)
+            });
+            come_with(&region, DEAD, true, 0).unwrap();
+            // As one of another build would: nothing about the echo.
+            region.copy_in(START, &[1], 0);
+            let after = START.wrapping_add(1);
+            own.position.store(after, Ordering::Release); // and dies
+            come(&region, 1, true).unwrap();
+            assert!(reading.join().unwrap().is_none_or(|bytes| bytes == [1]));
+        });
+    }
+}
+
+/// P9: what a consumer has acknowledged it has done with. A byte of the ring, a
+/// plain cell, stands for the words of the mark, in which loom never finds what
+/// is stored later.
+pub fn a_place_is_used_again_after_the_reader_has_done_with_it() {
+    explore(5, || {
+        let region = ready(1, START);
+        for pid in [1, 2] {
+            stream(&region, pid, false, &[], Ending::Finished);
+        }
+        let mut reader = reader(&region);
+        let reading = thread::spawn(move || {
+            let end = reader.readiness(1).unwrap();
+            assert_eq!(end, Readiness::Ended(Ending::Finished));
+            reader.region().copy_out(START, &mut [0], 0);
+            assert_eq!(reader.next_stream(), Ok(true));
+        });
+        match come(&region, 3, false) {
+            Ok(_) => region.copy_in(START, &[1], 0),
+            Err(denied) => assert_eq!(denied, Denied::TooManyEnds { unread: 2 }),
+        }
+        reading.join().unwrap();
+    });
+}
+
+/// P9: the places are used again and again while a reader acknowledges; the
+/// claims that find none leave nothing behind.
+pub fn places_are_used_again() {
+    explore(20, || {
+        let region = ready(4, START);
+        stream(&region, 1, false, &[1], Ending::Finished);
+        let reading = read_in_a_thread(reader(&region), Way::Take);
+        let mut wanted = vec![finished(&[1])];
+        for pid in 2..=3 {
+            match come(&region, pid, false) {
+                Ok(claim) => {
+                    let mut writer = writer(&region);
+                    put(&mut writer, &[pid as u8]);
+                    go(&region, &claim, &mut writer, Ending::Finished);
+                    wanted.push(finished(&[pid as u8]));
+                }
+                Err(denied) => assert_eq!(denied, Denied::TooManyEnds { unread: 2 }),
+            }
+        }
+        wanted.push(none_yet());
+        assert_eq!(reading.join().unwrap().rest(), wanted);
+    });
+}
+
+/// Two claimers that find no places, and one that says that the last holder is
+/// dead: the role can be had by whoever comes once there are places, by a
+/// stranger too, who cannot prove the death. Found when this model was made: a
+/// claimer gave the role back to a dead holder whose death had been declared
+/// meanwhile, and nobody else took it from there.
+pub fn a_role_that_was_not_had_can_be_had_later() {
+    for others in [false, true] {
+        explore(20, move || {
+            let region = ready(4, START);
+            stream(&region, 1, false, &[], Ending::Finished);
+            stream(&region, DEAD, false, &[], Ending::Finished);
+            // It left its mark, then died.
+            marks::leave(region.header(), 1, START, Ending::Finished);
+            let seen = peer::state(region.header());
+            let owner = &region.header().record(Role::Producer).owner;
+            let owner = owner.load(Ordering::Relaxed); // one thread yet
+            let other = region.clone();
+            let declaring = thread::spawn(move || {
+                if others {
+                    assert!(come(&other, 3, false).is_err());
+                } else {
+                    peer::declare_lost(other.header(), seen, Role::Producer, owner);
+                }
+            });
+            assert!(come(&region, 2, false).is_err());
+            declaring.join().unwrap();
+            let mut acknowledged = Acknowledged::adopt(region.header());
+            acknowledged.acknowledge(region.header(), START);
+            let claim = super::claim(&region, KIND, Role::Producer, 4).unwrap();
+            go(&region, &claim, &mut writer(&region), Ending::Finished);
+            let ends = [finished(&[]), finished(&[]), none_yet()];
+            assert_eq!(Reading::new(reader(&region)).rest(), ends);
+        });
+    }
+}
+
+/// P5: openers that wait for places are woken by an acknowledgement.
+pub fn an_acknowledgement_wakes_who_waits_for_places() {
+    for openers in [1, 2] {
+        explore(5, move || {
+            let region = ready(1, START);
+            for pid in [1, 2] {
+                stream(&region, pid, false, &[], Ending::Finished);
+            }
+            let waiting = (0..openers).map(|_| {
+                let region = region.clone();
+                thread::spawn(move || {
+                    let header = region.header();
+                    loop {
+                        // As in `lifecycle.rs`.
+                        let prepared = marks::prepare_wait(header);
+                        match marks::check_places(header) {
+                            Ok(()) => return,
+                            Err(no_place) => assert_eq!(no_place, NoPlace::TooMany(2)),
+                        }
+                        marks::wait(header, prepared, std::time::Duration::MAX);
+                    }
+                })
+            });
+            let waiting: Vec<_> = waiting.collect();
+            let mut reader = reader(&region);
+            assert_ne!(reader.readiness(1), Ok(Readiness::Empty));
+            assert_eq!(reader.next_stream(), Ok(true));
+            for opener in waiting {
+                opener.join().unwrap();
+            }
+        });
+    }
+}
+
+/// P6, P9: a consumer that follows another gets each end that was not
+/// acknowledged, and no other.
+pub fn the_next_consumer_gets_what_was_not_acknowledged() {
+    for acknowledges in [false, true] {
+        explore(5, move || {
+            let region = ready(4, START);
+            stream(&region, 1, false, &[1], Ending::Finished);
+            let take = |region: &HeapRegion, pid| super::claim(region, KIND, Role::Consumer, pid);
+            let claim = take(&region, 5).unwrap();
+            let mut reading = Reading::new(reader(&region));
+            let other = region.clone();
+            let second = thread::spawn(move || {
+                if take(&other, 6).is_ok() {
+                    let wanted = if acknowledges {
+                        Readiness::Empty
+                    } else {
+                        Readiness::Ended(Ending::Finished)
+                    };
+                    assert_eq!(reader(&other).readiness(1), Ok(wanted));
+                }
+            });
+            reading.read(Way::Take);
+            reading.read(Way::Take);
+            let mut reader = reading.reader;
+            assert_eq!(reader.at_the_end(), Some(Ending::Finished));
+            let last_act = || {
+                if acknowledges {
+                    reader.acknowledge();
+                }
+            };
+            peer::leave(&region, KIND, &claim, Departure::Finished, last_act).unwrap();
+            second.join().unwrap();
+        });
+    }
+}

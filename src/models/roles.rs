@@ -1,0 +1,268 @@
+//! Claiming, leaving and losing a role (P6). Whoever has the producer's role
+//! writes the first byte of the ring, a plain cell: two holders that are not
+//! one after the other are a race.
+
+use loom::thread;
+
+use super::{claim, claimer, explore, process, ready};
+use crate::peer::{self, Claim, Denied, Holder};
+use crate::ring::Departure;
+use crate::segment::region::Region;
+use crate::segment::region::heap::HeapRegion;
+use crate::segment::state::{Kind, Role, Tenure};
+use crate::sync::Ordering;
+
+const ROLE: Role = Role::Producer;
+/// The process that is dead.
+const DEAD: u32 = 9;
+
+/// What only the holder of the role does.
+fn act(region: &HeapRegion, pid: u32) {
+    region.copy_in(0, &[pid as u8], 0);
+}
+
+fn take(region: &HeapRegion, kind: Kind, pid: u32) -> Option<Claim> {
+    let claim = claim(region, kind, ROLE, pid).ok()?;
+    act(region, pid);
+    Some(claim)
+}
+
+/// Takes the role from the dead, as often as `open::claim` would try.
+fn take_over(region: &HeapRegion, pid: u32) -> Option<Claim> {
+    let is_dead = |found| peer::pid_of(found) == DEAD;
+    let claim = peer::claim_as(claimer(pid), region, Kind::Persistent, ROLE, is_dead).ok()?;
+    act(region, pid);
+    Some(claim)
+}
+
+/// Of three claimers one has the role.
+pub fn one_of_several_claimers_wins() {
+    explore(20, || {
+        let region = ready(1, 0);
+        let claimers = [1, 2].map(|pid| {
+            let region = region.clone();
+            thread::spawn(move || take(&region, Kind::Named, pid).is_some())
+        });
+        let mut winners = usize::from(take(&region, Kind::Named, 3).is_some());
+        for claimer in claimers {
+            winners += usize::from(claimer.join().unwrap());
+        }
+        assert_eq!(winners, 1);
+        let state = peer::state(region.header());
+        assert_eq!(
+            (state.tenure(ROLE), state.generation(ROLE)),
+            (Some(Tenure::Held), 1)
+        );
+    });
+}
+
+/// Of two claimers one has the role of the dead.
+pub fn one_claimer_takes_over() {
+    explore(10, || {
+        let region = ready(1, 0);
+        claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
+        let other = region.clone();
+        let claimer = thread::spawn(move || take_over(&other, 1).is_some());
+        let winners = usize::from(take_over(&region, 2).is_some());
+        assert_eq!(winners + usize::from(claimer.join().unwrap()), 1);
+        let state = peer::state(region.header());
+        assert_eq!(
+            (state.tenure(ROLE), state.generation(ROLE)),
+            (Some(Tenure::Held), 2)
+        );
+    });
+}
+
+/// A peer says that the holder is dead while somebody takes its place: the
+/// successor keeps it, or finds it free at the next attempt.
+pub fn declaring_a_death_takes_nothing_from_a_successor() {
+    explore(10, || {
+        let region = ready(1, 0);
+        claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
+        let seen = peer::state(region.header());
+        let record = region.header().record(ROLE);
+        let owner = record.owner.load(Ordering::Relaxed); // one thread yet
+        let other = region.clone();
+        let declarer = thread::spawn(move || {
+            peer::declare_lost(other.header(), seen, ROLE, owner);
+        });
+        let mut claim = take_over(&region, 1);
+        declarer.join().unwrap();
+        if claim.is_none() {
+            claim = take_over(&region, 1);
+        }
+        assert_eq!(claim.unwrap().generation, 2);
+        let state = peer::state(region.header());
+        assert_eq!(state.tenure(ROLE), Some(Tenure::Held));
+        let holder = Holder::read(region.header().record(ROLE));
+        assert_eq!(holder.map(|holder| holder.process), Some(process(1)));
+    });
+}
+
+/// A successor comes after all that its predecessor did, and nobody takes the
+/// predecessor's departure for its own.
+pub fn a_successor_comes_after_its_predecessor() {
+    explore(10, || {
+        let region = ready(1, 0);
+        let predecessor = take(&region, Kind::Persistent, 1).unwrap();
+        let other = region.clone();
+        let succeeding = thread::spawn(move || {
+            let claim = take(&other, Kind::Persistent, 2);
+            assert!(claim.is_none_or(|claim| claim.generation == 2));
+        });
+        let other = region.clone();
+        let looking = thread::spawn(move || {
+            if peer::state(other.header()).generation(ROLE) == 2 {
+                let signals = &other.header().side(ROLE).signals;
+                let closed = signals.closed.load(Ordering::Relaxed); // after the state word, P6
+                assert_eq!(closed, 0, "its predecessor's");
+            }
+        });
+        act(&region, 1);
+        peer::leave(
+            &region,
+            Kind::Persistent,
+            &predecessor,
+            Departure::Finished,
+            || (),
+        )
+        .unwrap();
+        succeeding.join().unwrap();
+        looking.join().unwrap();
+    });
+}
+
+/// A claimer that is slow, and was overtaken by one that came and went, comes
+/// after it all the same.
+pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
+    explore(10, || {
+        let region = ready(1, 0);
+        let other = region.clone();
+        let looking = thread::spawn(move || look(&other));
+        let other = region.clone();
+        let quick = thread::spawn(move || {
+            if let Some(claim) = take(&other, Kind::Persistent, 1) {
+                peer::leave(&other, Kind::Persistent, &claim, Departure::Finished, || ()).unwrap();
+            }
+        });
+        take(&region, Kind::Persistent, 2);
+        quick.join().unwrap();
+        looking.join().unwrap();
+    });
+}
+
+/// An owner word says of which generation its claim is, also of a claimer that
+/// was overtaken by one that came and went. Found by reading: it could say that
+/// of the one in between, and was then not freed when its holder was declared
+/// dead.
+pub fn an_owner_word_has_the_generation_of_its_claim() {
+    explore(10, || {
+        let region = ready(1, 0);
+        let check = |region: &HeapRegion, claim: &Claim| {
+            let owner = region.header().record(ROLE).owner.load(Ordering::Relaxed); // own
+            assert_eq!(owner & 3, u64::from(claim.generation) & 3);
+        };
+        let other = region.clone();
+        let quick = thread::spawn(move || {
+            if let Some(claim) = take(&other, Kind::Persistent, 1) {
+                check(&other, &claim);
+                peer::leave(&other, Kind::Persistent, &claim, Departure::Finished, || ()).unwrap();
+            }
+        });
+        if let Some(claim) = take(&region, Kind::Persistent, 2) {
+            check(&region, &claim);
+        }
+        quick.join().unwrap();
+    });
+}
+
+/// A transition sees what the last one published, also when it found out of it
+/// by its own swap's failure.
+pub fn a_transition_comes_after_the_last() {
+    explore(5, || {
+        let region = ready(1, 0);
+        let closed = |region: &HeapRegion| {
+            let signals = &region.header().side(ROLE).signals;
+            signals.closed.load(Ordering::Relaxed) // after the state word, P6
+        };
+        let first = take(&region, Kind::Persistent, 1).unwrap();
+        peer::leave(
+            &region,
+            Kind::Persistent,
+            &first,
+            Departure::Finished,
+            || (),
+        )
+        .unwrap();
+        let other = region.clone();
+        let claiming = thread::spawn(move || take(&other, Kind::Persistent, 2).unwrap());
+        let (before, _) = peer::transition(region.header(), |state| {
+            state.claim(ROLE.peer(), Kind::Persistent, false)
+        })
+        .unwrap();
+        if before.tenure(ROLE) == Some(Tenure::Held) {
+            assert_eq!(closed(&region), 0, "the predecessor's");
+        }
+        claiming.join().unwrap();
+    });
+}
+
+/// Looks at the role's record: it is of one holder, or counts as half done.
+fn look(region: &HeapRegion) {
+    if let Some(holder) = Holder::read(region.header().record(ROLE)) {
+        let found = holder.process;
+        if found.start != 0 {
+            assert_eq!(found, process(found.pid));
+        }
+    }
+}
+
+/// Looks at the role's record while `change` happens.
+///
+/// The onlooker is the second thread: loom, which keeps one last access of a
+/// word, does not go back behind the first load of a thread that loads the
+/// word before it swaps it.
+fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sync + 'static) {
+    explore(10, move || {
+        let region = ready(1, 0);
+        let claim = take(&region, Kind::Persistent, first).unwrap();
+        let other = region.clone();
+        let looking = thread::spawn(move || look(&other));
+        change(&region, claim);
+        looking.join().unwrap();
+    });
+}
+
+/// A record is of one holder while one follows the other.
+pub fn a_record_is_of_one_holder() {
+    look_while(1, |region, predecessor| {
+        peer::leave(
+            region,
+            Kind::Persistent,
+            &predecessor,
+            Departure::Finished,
+            || (),
+        )
+        .unwrap();
+        take(region, Kind::Persistent, 2).unwrap();
+    });
+}
+
+/// A record is of one holder while one takes over from the dead. Found when
+/// this model was made: a claimer's words could be seen under the owner word
+/// of the dead.
+pub fn a_record_taken_over_is_of_one_holder() {
+    look_while(DEAD, |region, _| {
+        take_over(region, 2).unwrap();
+    });
+}
+
+/// A claimer that is refused says why.
+pub fn a_held_role_is_refused() {
+    explore(1, || {
+        let region = ready(1, 0);
+        take(&region, Kind::Persistent, 1).unwrap();
+        let refused = claim(&region, Kind::Persistent, ROLE, 2).unwrap_err();
+        assert_eq!(refused, Denied::Taken { pid: 1 });
+    });
+}

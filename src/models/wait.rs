@@ -1,0 +1,247 @@
+//! Sleeping and waking (P5). A wake-up that is lost is a deadlock here. Nobody
+//! promises a barrier, which loom does not know: each waker fences, as one that
+//! could not register does. Promises are in `tests/store_buffer.rs`.
+
+use std::convert::Infallible;
+
+use loom::thread;
+
+use super::{claim, effort, explore, leave, no_slice, paired, ready};
+use crate::peer::{self, Claim};
+use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
+use crate::segment::layout::Signals;
+use crate::segment::region::Region;
+use crate::segment::region::heap::HeapRegion;
+use crate::segment::state::{Kind, Life, Role};
+use crate::sys::futex;
+use crate::wait::{self, Spinning};
+
+/// The positions wrap in the middle of each model.
+const START: u64 = u64::MAX;
+
+/// One side and what it does, as its handle would.
+struct Side<T> {
+    region: HeapRegion,
+    claim: Claim,
+    half: T,
+}
+
+type Writing = Side<Writer<HeapRegion>>;
+type Reading = Side<Reader<HeapRegion>>;
+
+fn sides(capacity: usize) -> (Writing, Reading) {
+    let (region, producer, consumer) = paired(capacity, START);
+    let writing = Side {
+        region: region.clone(),
+        claim: producer,
+        half: Writer::new(region.clone(), false, Departures::End).unwrap(),
+    };
+    let reading = Side {
+        region: region.clone(),
+        claim: consumer,
+        half: Reader::new(region, false).unwrap(),
+    };
+    (writing, reading)
+}
+
+impl<T> Side<T> {
+    fn peer(&self) -> &Signals {
+        &self.region.header().side(self.claim.role.peer()).signals
+    }
+
+    fn own(&self) -> &Signals {
+        &self.region.header().side(self.claim.role).signals
+    }
+
+    fn close(self) {
+        leave(&self.region, &self.claim, Departure::Finished).unwrap();
+    }
+
+    /// As the wait of a handle: sleeps until `ready`.
+    fn wait<V>(&mut self, wanted: u64, ready: impl Fn(&mut T) -> Option<V>) -> V {
+        wait::wake_always(self.peer());
+        let own = &self.region.header().side(self.claim.role).signals;
+        let half = &mut self.half;
+        let ready = || Ok::<_, Infallible>(ready(half));
+        match wait::wait(
+            own,
+            wanted,
+            Spinning::Not,
+            None,
+            &mut effort(),
+            ready,
+            no_slice,
+        ) {
+            Ok(wait::Waited::Ready(value)) => value,
+            _ => unreachable!("time stands still"),
+        }
+    }
+}
+
+impl Writing {
+    /// Writes all the bytes, and waits for room; `false` when the reader left.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let len = self.half.put(rest).unwrap();
+            rest = &rest[len..];
+            if len > 0 {
+                self.half.publish();
+                effort().wake(self.own(), self.peer(), self.half.tail());
+                continue;
+            }
+            let wanted = (self.half.tail())
+                .wrapping_sub(self.region.capacity())
+                .wrapping_add(1);
+            let is_left = self.wait(wanted, |writer| {
+                let is_left = writer.peer_departure().unwrap() != Departure::Open;
+                (is_left || writer.room(1).unwrap() > 0).then_some(is_left)
+            });
+            if is_left {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Reading {
+    /// Waits for `least` bytes and reads them; none at the end of the stream.
+    fn read(&mut self, least: usize) -> Vec<u8> {
+        let wanted = self.half.head().wrapping_add(least as u64);
+        let readiness = self.wait(wanted, |reader| {
+            Some(reader.readiness(least as u64).unwrap()).filter(|now| *now != Readiness::Empty)
+        });
+        if readiness != Readiness::Ready {
+            return Vec::new();
+        }
+        let mut bytes = vec![0; least];
+        assert_eq!(self.half.get(&mut bytes), Ok(least));
+        self.half.release(least as u64);
+        effort().wake(self.own(), self.peer(), self.half.head());
+        bytes
+    }
+}
+
+/// A sleeping reader is woken by a byte.
+pub fn a_byte_wakes_the_reader() {
+    explore(20, || {
+        let (mut writing, mut reading) = sides(2);
+        let writer = thread::spawn(move || writing.write(&[1]));
+        assert_eq!(reading.read(1), [1]);
+        assert!(writer.join().unwrap());
+    });
+}
+
+/// A sleeping writer is woken by room.
+pub fn room_wakes_the_writer() {
+    explore(20, || {
+        let (mut writing, mut reading) = sides(1);
+        assert!(writing.write(&[1]));
+        let writer = thread::spawn(move || writing.write(&[2]));
+        assert_eq!(reading.read(1), [1]);
+        assert!(writer.join().unwrap());
+    });
+}
+
+/// A sleeping reader is woken by the end.
+pub fn the_end_wakes_the_reader() {
+    explore(20, || {
+        let (writing, mut reading) = sides(1);
+        let writer = thread::spawn(move || writing.close());
+        assert_eq!(reading.read(1), []);
+        writer.join().unwrap();
+    });
+}
+
+/// A sleeping writer is woken when the reader leaves.
+pub fn a_leaving_reader_wakes_the_writer() {
+    explore(20, || {
+        let (mut writing, reading) = sides(1);
+        assert!(writing.write(&[1]));
+        let reader = thread::spawn(move || reading.close());
+        assert!(!writing.write(&[2]));
+        reader.join().unwrap();
+    });
+}
+
+/// A reader that waits for two bytes is not woken by the first, and is by the
+/// second.
+pub fn a_wanted_position_is_woken_for() {
+    explore(20, || {
+        let (mut writing, mut reading) = sides(2);
+        let writer = thread::spawn(move || writing.write(&[1]) && writing.write(&[2]));
+        assert_eq!(reading.read(2), [1, 2]);
+        assert!(writer.join().unwrap());
+    });
+}
+
+/// A reader that waited for two bytes, gave up and waits for one is woken by
+/// it: the waker does not take what was wanted before for what is wanted.
+pub fn a_position_wanted_before_counts_no_more() {
+    explore(20, || {
+        let (mut writing, mut reading) = sides(2);
+        let own = &reading.region.header().side(Role::Consumer).signals;
+        wait::announce(own, reading.half.head().wrapping_add(2));
+        wait::retract(own);
+        let writer = thread::spawn(move || writing.write(&[1]));
+        assert_eq!(reading.read(1), [1]);
+        assert!(writer.join().unwrap());
+    });
+}
+
+/// Both sides sleep in turn: a stream through one byte of room, to its end.
+pub fn a_stream_through_one_byte() {
+    explore(100, || {
+        let (mut writing, mut reading) = sides(1);
+        let writer = thread::spawn(move || {
+            assert!(writing.write(&[1, 2]));
+            writing.close();
+        });
+        assert_eq!(reading.read(1), [1]);
+        assert_eq!(reading.read(1), [2]);
+        assert_eq!(reading.read(1), []);
+        writer.join().unwrap();
+    });
+}
+
+/// A sleep that ends for no reason, as each slice does, loses no wake-up.
+pub fn a_sleep_that_ends_early_loses_nothing() {
+    explore(20, || {
+        let (mut writing, mut reading) = sides(2);
+        let sleeper = reading.region.clone();
+        let interrupter = thread::spawn(move || {
+            futex::wake(&sleeper.header().side(Role::Consumer).signals.sleeping);
+        });
+        let writer = thread::spawn(move || writing.write(&[1]));
+        assert_eq!(reading.read(1), [1]);
+        assert!(writer.join().unwrap());
+        interrupter.join().unwrap();
+    });
+}
+
+/// Whoever waits for the other side to open is woken when it does.
+pub fn joining_wakes_who_waits_in_open() {
+    explore(10, || {
+        let region = ready(1, START);
+        claim(&region, Kind::Named, Role::Producer, 1).unwrap();
+        let other = region.clone();
+        let joining = thread::spawn(move || {
+            claim(&other, Kind::Named, Role::Consumer, 2).unwrap();
+            wait::wake_always(&other.header().side(Role::Producer).signals);
+        });
+        let header = region.header();
+        let life = || peer::state(header).life();
+        let waited = wait::wait(
+            &header.side(Role::Producer).signals,
+            u64::MAX, // as `lifecycle.rs` does
+            Spinning::Not,
+            None,
+            &mut effort(),
+            || Ok::<_, Infallible>(life().filter(|&life| life != Life::Open)),
+            no_slice,
+        );
+        assert_eq!(waited, Ok(wait::Waited::Ready(Life::Paired)));
+        joining.join().unwrap();
+    });
+}

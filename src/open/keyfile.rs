@@ -1,0 +1,236 @@
+//! The file that names a ring: its key, its lock, and the mark by which two
+//! IPC namespaces notice that they cannot meet.
+//!
+//! 1. Creating, judging and reclaiming the segment of a path happen under a
+//!    `flock` of its file, so that two openers never both create, and nobody
+//!    removes what another is about to use. The kernel drops the lock when its
+//!    holder dies.
+//! 2. A side that waits for its peer holds a read lock (an open file
+//!    description lock) on one byte of the file. The offset tells the project
+//!    id and the waiter's IPC namespace. An opener that finds no segment, but
+//!    such a lock from another namespace, knows why they do not meet.
+//!
+//! <https://man7.org/linux/man-pages/man2/flock.2.html>
+//! <https://man7.org/linux/man-pages/man2/fcntl_locking.2.html>
+#![allow(unsafe_code)] // the only caller of fcntl
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{OpenError, Place};
+use crate::escape::explained;
+use crate::sys::fork::held::Held;
+use crate::sys::process;
+use crate::sys::sysv::{FileIdentity, Key, Project};
+use crate::wait::deadline::Deadline;
+
+/// An open file that names a ring.
+#[derive(Debug)]
+pub(crate) struct KeyFile {
+    path: PathBuf,
+    /// Dropped before the file.
+    _held: Held,
+    file: File,
+    identity: FileIdentity,
+    key: Key,
+    /// Whether `flock` asks for a file open for writing. Its file system makes
+    /// record locks of it then, as NFS does, which the mark would conflict with.
+    writing: AtomicBool,
+}
+
+/// The lock of a path; let go when dropped.
+#[derive(Debug)]
+pub(crate) enum PathLock<'a> {
+    /// Held by the file that was opened first.
+    Reading(&'a File),
+    /// Held by a file opened for writing, and let go as that is closed.
+    /// In the order of their drops.
+    Writing(#[allow(dead_code)] Held, #[allow(dead_code)] File), // kept to be dropped
+}
+
+impl Drop for PathLock<'_> {
+    fn drop(&mut self) {
+        if let PathLock::Reading(file) = self {
+            // A failure would leave the lock until the file is closed, soon after.
+            let _ = file.unlock();
+        }
+    }
+}
+
+impl KeyFile {
+    pub(crate) fn open(path: &Path, project: Project) -> Result<KeyFile, OpenError> {
+        let unusable = |source| OpenError::Path {
+            path: path.to_owned(),
+            source: explained(path, source),
+        };
+        // Non-blocking: a FIFO that nobody writes to must not hold us up.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(unusable)?;
+        if file.metadata().map_err(unusable)?.is_dir() {
+            return Err(OpenError::Directory {
+                path: path.to_owned(),
+            });
+        }
+        let identity = FileIdentity::of(&file, project)?;
+        Ok(KeyFile {
+            path: path.to_owned(),
+            _held: Held::new(&file),
+            file,
+            identity,
+            key: identity.key()?,
+            writing: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        self.path.as_os_str().as_bytes()
+    }
+
+    /// What an error calls it.
+    pub(crate) fn place(&self) -> Place {
+        Place::file(&self.path, self.identity.project)
+    }
+
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Whether the path still leads to this file.
+    pub(crate) fn is_current(&self) -> bool {
+        FileIdentity::at(&self.path, self.identity.project).is_ok_and(|it| it == self.identity)
+    }
+
+    /// Takes the lock of the path.
+    pub(crate) fn lock(&self, deadline: &Deadline) -> Result<PathLock<'_>, OpenError> {
+        let mut writing: Option<(Held, File)> = None;
+        loop {
+            let file = writing.as_ref().map_or(&self.file, |(_, file)| file);
+            match file.try_lock() {
+                Ok(()) => {
+                    return Ok(match writing {
+                        Some((held, file)) => PathLock::Writing(held, file),
+                        None => PathLock::Reading(&self.file),
+                    });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    deadline.pause("another process holds the lock of the file (flock)")?;
+                }
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    deadline.pause("the lock of the path's file was interrupted")?;
+                }
+                Err(TryLockError::Error(error))
+                    if error.raw_os_error() == Some(libc::EBADF) && writing.is_none() =>
+                {
+                    let file = self.open_to_write();
+                    let file = file.map_err(|error| self.unlockable(error))?;
+                    writing = Some((Held::new(&file), file));
+                    // Relaxed: orders nothing; this thread is the one that asks.
+                    self.writing.store(true, Ordering::Relaxed);
+                }
+                Err(TryLockError::Error(error)) => return Err(self.unlockable(error)),
+            }
+        }
+    }
+
+    /// Opens this very file once more, to be locked where that asks for a file
+    /// open for writing. Nothing is written to it.
+    fn open_to_write(&self) -> io::Result<File> {
+        let mut how = File::options();
+        how.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+        let opened = match how.open(format!("/proc/self/fd/{}", self.file.as_raw_fd())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => how.open(&self.path), // no /proc
+            opened => opened,
+        };
+        let wanting = |what| {
+            let kind = io::ErrorKind::PermissionDenied;
+            io::Error::new(kind, format!("it has to be open for writing: {what}"))
+        };
+        let file = opened.map_err(|error| wanting(error.to_string()))?;
+        let found = file.metadata()?;
+        match (found.dev(), found.ino()) == (self.identity.dev, self.identity.ino) {
+            true => Ok(file),
+            false => Err(wanting("it was replaced".to_owned())),
+        }
+    }
+
+    fn unlockable(&self, source: io::Error) -> OpenError {
+        OpenError::Locking {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Marks that this process waits here for its peer, until the file is
+    /// closed. A file system without such locks goes without the mark.
+    pub(crate) fn mark_waiting(&self) {
+        // Relaxed: orders nothing; set by this thread.
+        if self.writing.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut lock = self.mark(own_namespace(), 1);
+        lock.l_type = libc::F_RDLCK as _;
+        // SAFETY: F_OFD_SETLK reads a `flock`, which outlives the call.
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    }
+
+    /// Takes the mark back.
+    pub(crate) fn unmark(&self) {
+        let mut lock = self.mark(own_namespace(), 1);
+        lock.l_type = libc::F_UNLCK as _;
+        // SAFETY: as in `mark_waiting`.
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    }
+
+    /// Whether a process of another IPC namespace waits here.
+    pub(crate) fn waited_for_elsewhere(&self) -> bool {
+        let own = own_namespace();
+        own != 0 && (self.is_marked(0, own) || self.is_marked(own + 1, u64::from(u32::MAX) - own))
+    }
+
+    /// Whether there is a mark of the namespaces from `first`, `count` of
+    /// them.
+    fn is_marked(&self, first: u64, count: u64) -> bool {
+        if count == 0 {
+            return false;
+        }
+        let mut lock = self.mark(first, count);
+        lock.l_type = libc::F_WRLCK as _; // would conflict with any mark
+        // SAFETY: F_OFD_GETLK reads and writes a `flock`, which outlives the
+        // call.
+        let asked = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+        asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
+    }
+
+    /// The bytes that stand for `count` namespaces from `first`, of our
+    /// project id.
+    fn mark(&self, first: u64, count: u64) -> libc::flock {
+        // SAFETY: `flock` is plain integers, for which zero is valid.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_whence = libc::SEEK_SET as _;
+        // At most 2^40: fits in the signed offset.
+        lock.l_start = (u64::from(self.identity.project.get()) << 32 | first) as _;
+        lock.l_len = count as _;
+        lock
+    }
+}
+
+/// The inode number of this process's IPC namespace; 0 when unknown.
+fn own_namespace() -> u64 {
+    u64::from(process::namespace("ipc"))
+}

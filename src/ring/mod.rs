@@ -1,0 +1,120 @@
+//! The algorithm: one writer, one reader, two positions.
+//!
+//! # Who owns what
+//!
+//! - `tail` is written by the writer alone, `head` by the reader alone. Each
+//!   keeps its own in private memory and never reads it back.
+//! - The bytes from `head` to `tail` belong to the reader; the others to the
+//!   writer. Neither touches the other's.
+//! - Each side also keeps the last word of the other that it accepted, and
+//!   loads a new one only when that one does not do.
+//!
+//! # Ordering
+//!
+//! | pair | store | load | what it carries |
+//! |---|---|---|---|
+//! | P1 | `tail`, Release | `tail`, Acquire | the bytes before `tail` |
+//! | P2 | `head`, Release | `head`, Acquire | the reader has done with the bytes before `head` |
+//! | P3 | state word, Release | state word, Acquire | the identity line |
+//! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
+//! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
+//! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
+//! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `echo.rs` |
+//! | P8 | count of marks, Release | count of marks, Acquire | the mark, and the tail behind which it lies; see `marks.rs` |
+//! | P9 | acknowledged, Release | acknowledged, Acquire | the consumer has done with the place; see `marks.rs` |
+//!
+//! A reader that finds the ring empty and `closed` set loads `tail` once more
+//! before it believes in the end: by P4 that load sees the last one. In a ring
+//! that outlives its writers, marks say where streams end, and `closed` of the
+//! writer says nothing (`marks.rs`).
+//!
+//! # A peer that lies
+//!
+//! Every word of the peer is loaded once into a local and checked by
+//! `position.rs`; what fails the check is an error, and the caller gives the
+//! ring up. A lie that passes can do no more than a slow or a wrong peer: the
+//! spans that are copied are bounded by the capacity and by what this side
+//! holds in private memory.
+
+pub(crate) mod inline;
+pub(crate) mod marks;
+mod reader;
+mod writer;
+
+use crate::error::{Corruption, Rule};
+use crate::segment::position::Fault;
+use crate::segment::region::Region;
+use crate::segment::state::Role;
+use crate::sync::Ordering;
+
+pub(crate) use reader::{Reader, Readiness};
+pub(crate) use writer::{Departures, Writer};
+
+/// The most that a write publishes, or a read releases, at once, so that the
+/// reader copies out while the writer copies in; where long pieces pay, the most
+/// that a write publishes at first.
+pub(crate) const PUBLICATION: usize = 16 << 10;
+
+/// The most that a write publishes next when so many bytes of it are `published`,
+/// and `longest` at any time: the longer it is, the less it pays to have the reader
+/// right behind.
+#[inline]
+pub(crate) fn publication(published: usize, longest: usize) -> usize {
+    (published / 4).clamp(PUBLICATION, longest)
+}
+
+/// How a side has left the ring, as its `closed` word says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It has not.
+    Open,
+    /// It has done: the stream is whole.
+    Finished,
+    /// It broke off.
+    Aborted,
+}
+
+impl Departure {
+    /// The word of the holder of claim number `claim`; zero while it is open.
+    pub(crate) fn to_word(self, claim: u64) -> u64 {
+        let how = match self {
+            Departure::Open => return 0,
+            Departure::Finished => 1,
+            Departure::Aborted => 2,
+        };
+        claim << 8 | how
+    }
+
+    fn from_word(word: u64) -> Result<Departure, Corruption> {
+        match word & 0xff {
+            0 if word == 0 => Ok(Departure::Open),
+            1 if word > 0xff => Ok(Departure::Finished),
+            2 if word > 0xff => Ok(Departure::Aborted),
+            _ => Err(Corruption::new(Rule::ClosedWord, word, 0x102)),
+        }
+    }
+}
+
+/// The positions that a side finds when it takes its role: own, then peer.
+fn adopt<R: Region>(region: &R, role: Role) -> (u64, u64) {
+    let header = region.header();
+    // Acquire on both: a later holder goes on where a dead or departed one
+    // stopped, so its own word is another process's store too.
+    let own = header.side(role).position.load(Ordering::Acquire); // P1, P2
+    let peer = header.side(role.peer()).position.load(Ordering::Acquire); // P1, P2
+    (own, peer)
+}
+
+fn corrupt(fault: Fault, role: Role, own: u64, known: u64, found: u64) -> Corruption {
+    match (fault, role) {
+        (Fault::OutOfRange, Role::Producer) => Corruption::new(Rule::TailOutOfRange, found, own),
+        (Fault::OutOfRange, Role::Consumer) => Corruption::new(Rule::HeadOutOfRange, found, own),
+        (Fault::MovedBack, Role::Producer) => Corruption::new(Rule::TailMovedBack, found, known),
+        (Fault::MovedBack, Role::Consumer) => Corruption::new(Rule::HeadMovedBack, found, known),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod order;
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,324 @@
+//! The bytes of a segment: every offset.
+//!
+//! ```text
+//! 0                      ring_offset               ring_offset + capacity
+//! | header | zero        | ring: capacity bytes    |
+//!
+//! header, in lines of 128 bytes:
+//!    0  identity   magic, version, byte order, line size, kind, capacity, ...
+//!  128  state      life-cycle word; who holds each role
+//!  256  producer   tail, inline message
+//!  384             closed, sleeping, wanted, claims, marks
+//!  512  consumer   head
+//!  640             closed, sleeping, wanted, claims, acknowledged, wants
+//!  768  zero       two lines
+//! 1024  marks      128 of 16 bytes: where streams ended, and how
+//! 3072  path       of the file, as its creator named it; ends at 4096
+//! ```
+//!
+//! In memory of the caller's the same bytes may have more behind them. Bytes
+//! that are not listed are zero when the ring is made, and ignored when read.
+//!
+//! | words | written by | read by | order |
+//! |---|---|---|---|
+//! | identity, path | creator, before the state leaves `Unborn` | openers, once, copied out | P3 |
+//! | state | whoever wins its compare-and-swap | everybody | P3, P6 |
+//! | a role's `owner` | the claimer's compare-and-swap | everybody | P6 |
+//! | a role's other words | the owner | everybody, if `complete == owner` | P6 |
+//! | `tail`, `head` | producer, consumer | the other | P1, P2 |
+//! | `closed` | own side | the other | P4 |
+//! | `sleeping`, `wanted` | own side sets, the other clears `sleeping` | both | P5 |
+//! | `claims` | the claimer | the other | P6, P8 |
+//! | marks, their count | producer | consumer | P8 |
+//! | `acknowledged` | consumer | the next producer, the next consumer | P9 |
+//! | inline message | producer | consumer | P7 |
+//! | `wants` | consumer | producer, as a hint | none |
+//!
+//! The pairs P1 to P5 are explained in `ring.rs` and `wait.rs`, P6 in
+//! `roles.rs`, P7 in `echo.rs`, P8 and P9 in `marks.rs`. Only integers of fixed
+//! width lie in a segment. What is read here was written by a stranger: it is
+//! loaded once, checked, and the local copy is used.
+//!
+//! Counts that can wrap, and why that is harmless:
+//!
+//! | count | bits | |
+//! |---|---|---|
+//! | positions | 64 | only differences count, of at most the capacity |
+//! | generations in the life-cycle word | 16 | each side compares its own only, beside its owner word: whoever is taken for dead 65,535 times has lost its role at the first |
+//! | generation in an owner word | 2 | beside a process and its start time: a claim with the same word is of the same process, which gave the earlier one up |
+//! | `claims` | 64, and 56 of them in `closed` | at a claim each microsecond, after 2,000 years |
+//! | marks, acknowledged | 64 | as above; only differences count, of at most 127 |
+//!
+//! A position changes with every operation. The signals next to it change only
+//! when somebody sleeps, comes or leaves, and the other side looks at them with
+//! every operation. On one line, each look would fetch the line anew.
+
+use std::ops::Deref;
+
+use crate::segment::identity::{Identity, IdentityImage};
+use crate::segment::state::Role;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of a line: the distance that keeps two hot words from sharing a cache
+/// line, or the line that the prefetcher fetches with it. The same on every
+/// architecture.
+pub(crate) const LINE: usize = 128;
+/// The least distance from the start of the segment to the ring.
+pub(crate) const MIN_RING_OFFSET: usize = 4096;
+
+/// In [`Signals::wants_echo`]: nothing.
+pub(crate) const NOTHING: u32 = 0;
+/// In [`Signals::wants_echo`]: short messages are echoed, longer ones handed on.
+pub(crate) const ECHO: u32 = 1;
+/// The same: longer ones are handed on, and short ones are as ever.
+pub(crate) const HAND_ON: u32 = 2;
+
+/// In [`Record::capabilities`]: the holder wakes a sleeping peer by futex(2).
+pub(crate) const WAKES: u32 = 1;
+/// In [`Record::capabilities`]: the holder knows inline messages. A producer
+/// that does says at each tail whether there is one.
+pub(crate) const KNOWS_INLINE: u32 = 2;
+/// In [`Record::capabilities`]: membarrier(2) reaches the holder.
+pub(crate) const HEARS_BARRIERS: u32 = 4;
+
+/// Places for marks in a segment: few under loom, which pays for each word.
+pub(crate) const MARKS: usize = if cfg!(loom) { 4 } else { 128 };
+/// Words of the path.
+pub(crate) const PATH_WORDS: usize = if cfg!(loom) { 0 } else { 128 };
+
+/// A line of its own.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct Line<T>(T);
+
+impl<T> Deref for Line<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Who holds a role.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Process id, generation and start time of the holder, packed; zero when
+    /// free. The compare-and-swap of this word is the claim.
+    pub(crate) owner: AtomicU64,
+    /// Equals `owner` once the words below are the owner's.
+    pub(crate) complete: AtomicU64,
+    /// Start time of the holder in clock ticks since boot; 0 when unknown.
+    pub(crate) start: AtomicU64,
+    /// Inode number of the holder's pid namespace; 0 when unknown.
+    pub(crate) pid_namespace: AtomicU32,
+    /// Inode number of the holder's time namespace; 0 when unknown.
+    pub(crate) time_namespace: AtomicU32,
+    /// What the holder's mapping adds to the attach count of the segment. Two
+    /// roles of one process may share a mapping.
+    pub(crate) views: AtomicU32,
+    /// What the holder can do: [`WAKES`], [`KNOWS_INLINE`], [`HEARS_BARRIERS`].
+    pub(crate) capabilities: AtomicU32,
+}
+
+/// The life-cycle word and the holders.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct StateLine {
+    pub(crate) word: AtomicU64,
+    producer: Record,
+    consumer: Record,
+}
+
+/// One side's lines.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    /// The producer's tail or the consumer's head: bytes since the ring was
+    /// made.
+    pub(crate) position: AtomicU64,
+    /// On the line of the position. The consumer's is unused.
+    pub(crate) echo: Echo,
+    pub(crate) signals: Line<Signals>,
+}
+
+/// The words of an echo: with a position, they fill a line.
+pub(crate) const ECHO_WORDS: usize = 13;
+
+/// A short message once more, beside the tail; see `echo.rs`.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Echo {
+    /// The position behind the last byte, or one that is far from it.
+    pub(crate) end: AtomicU64,
+    /// The position of the first byte.
+    pub(crate) start: AtomicU64,
+    pub(crate) words: [AtomicU64; ECHO_WORDS],
+}
+
+/// What a side says that is no position: written by that side, but for
+/// `sleeping`, which the other side clears.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// How the side has left; see `Departure`.
+    pub(crate) closed: AtomicU64,
+    /// The word that the side sleeps on.
+    pub(crate) sleeping: AtomicU32,
+    /// What the consumer has the producer do for messages one at a time: nothing,
+    /// [`ECHO`] or [`HAND_ON`].
+    pub(crate) wants_echo: AtomicU32,
+    /// The position of the other side that the sleeper waits for.
+    pub(crate) wanted: AtomicU64,
+    /// How often the role has been claimed.
+    pub(crate) claims: AtomicU64,
+    /// The producer's: how many marks were ever made. The consumer's: how many
+    /// of them are acknowledged.
+    pub(crate) marks: AtomicU64,
+    /// The consumer's: the word on which an opener waits for places. Odd while
+    /// one may wait; an acknowledgement then adds one.
+    pub(crate) places: AtomicU32,
+}
+
+/// The end of a stream; see `marks.rs`.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct MarkSlot {
+    /// The position behind the last byte of the stream.
+    pub(crate) position: AtomicU64,
+    /// How the stream ended: 1 finished, 2 aborted, 3 its producer died. Above
+    /// bit 8 the process id of a producer that died; 0 when unknown.
+    pub(crate) ending: AtomicU64,
+}
+
+/// The start of every segment.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) identity: Line<Identity>,
+    pub(crate) state: Line<StateLine>,
+    producer: Side,
+    consumer: Side,
+    zero: [Line<AtomicU64>; 2],
+    pub(crate) marks: [MarkSlot; MARKS],
+    /// The path of the file, as the creator named it; zero behind its end. For
+    /// people: never believed.
+    pub(crate) path: [AtomicU64; PATH_WORDS],
+}
+
+#[cfg(not(loom))]
+mod pinned {
+    use super::*;
+    use memoffset::offset_of;
+
+    const _: () = assert!(LINE == size_of::<Line<u8>>());
+    const _: () = assert!(size_of::<Header>() == MIN_RING_OFFSET);
+    const _: () = assert!(offset_of!(Header, identity) == 0);
+    const _: () = assert!(offset_of!(Header, state) == 128);
+    const _: () = assert!(offset_of!(Header, producer) == 256);
+    const _: () = assert!(offset_of!(Header, consumer) == 512);
+    const _: () = assert!(offset_of!(Header, zero) == 768);
+    const _: () = assert!(offset_of!(Header, marks) == 1024);
+    const _: () = assert!(offset_of!(Header, path) == 3072);
+    const _: () = assert!(size_of::<Line<Identity>>() == LINE);
+    const _: () = assert!(size_of::<Line<StateLine>>() == LINE);
+    const _: () = assert!(size_of::<Line<Signals>>() == LINE);
+    const _: () = assert!(size_of::<MarkSlot>() == 16);
+
+    const _: () = assert!(offset_of!(StateLine, word) == 0);
+    const _: () = assert!(offset_of!(StateLine, producer) == 8);
+    const _: () = assert!(offset_of!(StateLine, consumer) == 48);
+    const _: () = assert!(offset_of!(Record, owner) == 0);
+    const _: () = assert!(offset_of!(Record, complete) == 8);
+    const _: () = assert!(offset_of!(Record, start) == 16);
+    const _: () = assert!(offset_of!(Record, pid_namespace) == 24);
+    const _: () = assert!(offset_of!(Record, time_namespace) == 28);
+    const _: () = assert!(offset_of!(Record, views) == 32);
+    const _: () = assert!(offset_of!(Record, capabilities) == 36);
+    const _: () = assert!(size_of::<Record>() == 40);
+
+    const _: () = assert!(offset_of!(Side, position) == 0);
+    const _: () = assert!(offset_of!(Side, echo) == 8);
+    const _: () = assert!(offset_of!(Side, signals) == 128);
+    const _: () = assert!(offset_of!(Signals, closed) == 0);
+    const _: () = assert!(offset_of!(Signals, sleeping) == 8);
+    const _: () = assert!(offset_of!(Signals, wants_echo) == 12);
+    const _: () = assert!(offset_of!(Signals, wanted) == 16);
+    const _: () = assert!(offset_of!(Signals, claims) == 24);
+    const _: () = assert!(offset_of!(Signals, marks) == 32);
+    const _: () = assert!(offset_of!(Signals, places) == 40);
+    const _: () = assert!(offset_of!(Echo, end) == 0);
+    const _: () = assert!(offset_of!(Echo, start) == 8);
+    const _: () = assert!(offset_of!(Echo, words) == 16);
+    const _: () = assert!(size_of::<Echo>() == 120);
+    const _: () = assert!(offset_of!(MarkSlot, position) == 0);
+    const _: () = assert!(offset_of!(MarkSlot, ending) == 8);
+}
+
+impl Default for Header {
+    fn default() -> Header {
+        Header {
+            identity: Line::default(),
+            state: Line::default(),
+            producer: Side::default(),
+            consumer: Side::default(),
+            zero: Default::default(),
+            marks: std::array::from_fn(|_| MarkSlot::default()),
+            path: std::array::from_fn(|_| AtomicU64::default()),
+        }
+    }
+}
+
+impl Header {
+    /// The lines that `role` writes.
+    #[inline]
+    pub(crate) fn side(&self, role: Role) -> &Side {
+        match role {
+            Role::Producer => &self.producer,
+            Role::Consumer => &self.consumer,
+        }
+    }
+
+    /// Who holds `role`.
+    pub(crate) fn record(&self, role: Role) -> &Record {
+        match role {
+            Role::Producer => &self.state.producer,
+            Role::Consumer => &self.state.consumer,
+        }
+    }
+
+    /// Takes away the words by which a ring is believed, before all others are
+    /// zeroed: a creator that dies in between leaves nothing to believe.
+    pub(crate) fn disown(&self) {
+        // Relaxed: published by the state word, P3. Of the rest only the magic
+        // can overtake this store: a fence follows it.
+        self.state.word.store(0, Ordering::Relaxed); // P3
+        self.identity.store(&IdentityImage::default());
+    }
+
+    /// Records the path, as much of it as there is room for.
+    pub(crate) fn store_path(&self, path: &[u8]) {
+        let mut chunks = path.chunks(size_of::<u64>());
+        for word in &self.path {
+            let mut bytes = [0; size_of::<u64>()];
+            if let Some(chunk) = chunks.next() {
+                bytes[..chunk.len()].copy_from_slice(chunk);
+            }
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed); // P3
+        }
+    }
+
+    /// The path that was recorded: up to the first zero.
+    pub(crate) fn load_path(&self) -> Vec<u8> {
+        let words = self.path.iter();
+        let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()); // P3
+        bytes.take_while(|&byte| byte != 0).collect()
+    }
+}
+
+/// Where the ring begins: a page of its own for the header, so that the ring
+/// can be mapped twice.
+pub(crate) fn ring_offset() -> usize {
+    crate::sys::sysv::page_size().max(MIN_RING_OFFSET)
+}

@@ -1,0 +1,129 @@
+//! A ring in ordinary memory, for tests and for the model checker.
+//!
+//! Each byte is a relaxed atomic, so a test may write any of them at any time
+//! without a data race.
+
+use std::sync::Arc;
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU8, Ordering};
+
+#[cfg(loom)]
+use loom::cell::UnsafeCell;
+
+use super::Region;
+use crate::segment::layout::Header;
+use crate::segment::position;
+
+/// A header and a ring on the heap, shared by clones of the handle.
+#[derive(Clone, Debug)]
+pub(crate) struct HeapRegion(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    header: Header,
+    ring: Box<[Cell]>,
+}
+
+impl HeapRegion {
+    /// A ring of `capacity` bytes, a power of two, with both positions at
+    /// `position`.
+    pub(crate) fn new(capacity: usize, position: u64) -> HeapRegion {
+        assert!(capacity.is_power_of_two());
+        let header = Header::default();
+        for role in [
+            crate::segment::state::Role::Producer,
+            crate::segment::state::Role::Consumer,
+        ] {
+            header
+                .side(role)
+                .position
+                .store(position, crate::sync::Ordering::Relaxed); // not shared yet
+        }
+        // The mark before the first.
+        let before = header.marks.last().expect("there are places");
+        before
+            .position
+            .store(position, crate::sync::Ordering::Relaxed); // not shared yet
+        HeapRegion(Arc::new(Inner {
+            header,
+            ring: (0..capacity).map(|_| Cell::default()).collect(),
+        }))
+    }
+
+    fn cell(&self, position: u64) -> &Cell {
+        &self.0.ring[position::index(position, self.capacity()) as usize]
+    }
+}
+
+impl Region for HeapRegion {
+    fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    fn capacity(&self) -> u64 {
+        self.0.ring.len() as u64
+    }
+
+    fn contiguous(&self, _: u64) -> usize {
+        self.0.ring.len()
+    }
+
+    fn copy_in(&self, position: u64, bytes: &[u8], _: u64) {
+        assert!(bytes.len() as u64 <= self.capacity());
+        for (offset, &byte) in bytes.iter().enumerate() {
+            self.cell(position.wrapping_add(offset as u64)).set(byte);
+        }
+    }
+
+    fn copy_out(&self, position: u64, bytes: &mut [u8], _: u64) {
+        assert!(bytes.len() as u64 <= self.capacity());
+        for (offset, byte) in bytes.iter_mut().enumerate() {
+            *byte = self.cell(position.wrapping_add(offset as u64)).get();
+        }
+    }
+}
+
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+struct Cell(AtomicU8);
+
+#[cfg(not(loom))]
+impl Cell {
+    fn set(&self, byte: u8) {
+        self.0.store(byte, Ordering::Relaxed); // ordered by P1
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed) // ordered by P2
+    }
+}
+
+/// Under loom a byte is a plain cell, so that the checker reports every
+/// access that the positions do not order.
+#[cfg(loom)]
+#[derive(Debug, Default)]
+struct Cell(UnsafeCell<u8>);
+
+#[cfg(loom)]
+#[allow(unsafe_code)] // loom's cell is read and written through raw pointers
+impl Cell {
+    fn set(&self, byte: u8) {
+        self.0.with_mut(|place| {
+            // SAFETY: loom hands out a valid pointer and reports any access
+            // that races with this one.
+            unsafe { *place = byte }
+        });
+    }
+
+    fn get(&self) -> u8 {
+        self.0.with(|place| {
+            // SAFETY: as above.
+            unsafe { *place }
+        })
+    }
+}
+
+#[cfg(loom)]
+#[allow(unsafe_code)] // the cells above are shared between loom's threads
+// SAFETY: every access goes through loom's cell, which checks it.
+unsafe impl Sync for Cell {}

@@ -1,0 +1,119 @@
+//! Looking into a segment through an attachment that is no ring yet, and may
+//! never be one.
+#![allow(unsafe_code)] // follows the address of an attachment
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::header_at;
+use crate::error::Incompatible;
+use crate::segment::layout::{Header, LINE};
+use crate::segment::state::State;
+use crate::sync::{Ordering, fence};
+use crate::sys::sysv::{self, Attachment};
+
+/// The header of an attachment to look through only. A segment too small to
+/// hold one is not a ring.
+pub(crate) fn header_of(attachment: &Attachment) -> Result<&Header, Incompatible> {
+    // SAFETY: the attachment keeps its length mapped at its page-aligned
+    // address for as long as it is borrowed, which is how long the header is.
+    unsafe { header_at(attachment.as_ptr(), attachment.len()) }
+}
+
+/// Loads the life-cycle word so that the identity read after it is the one
+/// its creator published. Fit for a read-only mapping: a Relaxed load and an
+/// Acquire fence, since an Acquire load of a page that cannot be written is
+/// not promised to work everywhere (std::sync::atomic, "Atomic accesses to
+/// read-only memory").
+pub(crate) fn load_state(header: &Header) -> State {
+    let word = header.state.word.load(Ordering::Relaxed); // P3, with the fence
+    fence(Ordering::Acquire); // P3
+    State(word)
+}
+
+/// Bytes that are looked through between two looks at the clock.
+const PIECE: usize = 1 << 20;
+
+/// Whether the first `len` bytes of an attachment behind its identity line are
+/// zero; all of them, if it has fewer. `None` if that takes longer than until
+/// `latest`, when one piece has been read at least.
+///
+/// A page that was never touched is zero, and is left alone where the kernel
+/// says which those are: reading one would make it take up memory. For this to
+/// be true the attachment must be the only one.
+pub(crate) fn is_zero_behind_identity(
+    attachment: &Attachment,
+    len: usize,
+    latest: Instant,
+) -> Option<bool> {
+    let end = LINE.saturating_add(len).min(attachment.len());
+    let resident = || sysv::resident(attachment.id()).filter(|pages| pages.swapped == 0);
+    if let Some(before) = resident() {
+        let pages = before.in_memory / sysv::page_size() as u64;
+        let is_zero = is_zero(attachment, end, Some(pages), latest)?;
+        // Nothing was swapped out, and no page made by a read: those in memory
+        // were told from the others, and all of them were read.
+        if !is_zero || resident() == Some(before) {
+            return Some(is_zero);
+        }
+    }
+    is_zero(attachment, end, None, latest)
+}
+
+/// The same of all bytes behind the identity line before `end`; of so many pages
+/// in memory, and no others, if their number is given.
+fn is_zero(
+    attachment: &Attachment,
+    end: usize,
+    mut in_memory: Option<u64>,
+    latest: Instant,
+) -> Option<bool> {
+    let page = sysv::page_size();
+    for start in (0..end).step_by(PIECE) {
+        if in_memory == Some(0) {
+            break;
+        }
+        if start > 0 && Instant::now() >= latest {
+            return None;
+        }
+        let piece = start..end.min(start + PIECE);
+        let there = in_memory.and_then(|_| resident_pages(attachment, piece.clone()));
+        for (number, start) in piece.clone().step_by(page).enumerate() {
+            if there.as_ref().is_some_and(|pages| !pages[number]) {
+                continue;
+            }
+            in_memory = in_memory.map(|pages| pages.saturating_sub(1));
+            let bytes = start.max(LINE)..piece.end.min(start + page);
+            if !is_zero_read(attachment, bytes) {
+                return Some(false);
+            }
+        }
+    }
+    Some(true)
+}
+
+/// Which of these pages are in memory; `None` where the kernel does not say. Of
+/// a segment that it does not let us ask about it says that all are.
+///
+/// <https://man7.org/linux/man-pages/man2/mincore.2.html>
+fn resident_pages(attachment: &Attachment, bytes: Range<usize>) -> Option<Vec<bool>> {
+    let mut pages = vec![0; bytes.len().div_ceil(sysv::page_size())];
+    let place = attachment.as_ptr().wrapping_add(bytes.start);
+    // SAFETY: the kernel writes one byte for each page of the range, which is
+    // mapped while the attachment is borrowed, and `pages` has as many.
+    let done = unsafe { libc::mincore(place.cast(), bytes.len(), pages.as_mut_ptr()) };
+    (done == 0).then(|| pages.iter().map(|page| page & 1 == 1).collect())
+}
+
+/// Whether these bytes are zero, which begin at a multiple of a word.
+fn is_zero_read(attachment: &Attachment, bytes: Range<usize>) -> bool {
+    const WORD: usize = size_of::<u64>();
+    let end = bytes.end.min(attachment.len() / WORD * WORD);
+    (bytes.start..end).step_by(WORD).all(|offset| {
+        let word = attachment.as_ptr().wrapping_add(offset).cast::<u64>();
+        // SAFETY: the word ends inside the attachment, which is page-aligned
+        // and borrowed meanwhile; the start and every step are multiples of a
+        // word. Others may write it, so the read is volatile.
+        unsafe { word.read_volatile() == 0 }
+    })
+}

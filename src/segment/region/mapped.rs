@@ -1,0 +1,479 @@
+//! A ring in mapped memory: a System V segment, or memory of the caller's.
+//!
+//! ```text
+//! base            base + ring_offset        + capacity          + 2 * capacity
+//! | header        | ring                    | ring again        |
+//! ```
+//!
+//! A segment is attached twice in a row, so that every span of up to
+//! `capacity` bytes is one run of addresses. The caller's memory ends with the
+//! ring: a span that runs over its end goes on at its start, in two parts. The
+//! start of each access is in the first view.
+#![allow(unsafe_code)] // the only place that turns an offset into a pointer
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Region, header_at};
+use crate::error::Incompatible;
+use crate::peer;
+use crate::ring::PUBLICATION;
+use crate::segment::copy::{self, Caches};
+use crate::segment::identity::{Geometry, Identity};
+use crate::segment::layout::Header;
+use crate::segment::position;
+use crate::segment::state::Life;
+use crate::sys::process;
+use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError};
+
+/// Bytes of the largest ring that the reader hands back line by line. The lines
+/// of one so small stay in its cache until the writer takes them; a larger one
+/// drives them out by itself.
+const SMALL_RING: u64 = 512 << 10;
+
+/// Bytes of the shortest read that is worth handing back.
+const SHORTEST_HANDED_BACK: u64 = 1 << 10;
+
+/// Bytes of the shortest copy out of a larger ring that runs backwards, where any do.
+const SHORTEST_BACKWARDS: usize = 8 << 10;
+
+/// Bytes of the longest publication and of the longest release, where backward
+/// copies pay. A release is a quarter of the ring at most.
+const LONGEST_PUBLICATION: usize = 64 << 10;
+const LONGEST_RELEASE: u64 = 1 << 20;
+
+/// Mapped memory whose header has been checked. Clones share an attachment,
+/// which ends with the last of them.
+#[derive(Clone, Debug)]
+pub(crate) struct MappedRegion {
+    base: NonNull<u8>,
+    geometry: Geometry,
+    /// The first byte of the ring.
+    ring: NonNull<u8>,
+    /// What makes an index of a position.
+    mask: u64,
+    /// Bytes from `base` to the end of what is mapped in one run.
+    end: usize,
+    caches: Caches,
+    /// Bytes of the shortest copy out that runs backwards.
+    backwards_from: usize,
+    /// Bytes of the longest publication, and of the longest release.
+    longest: (usize, usize),
+    memory: Memory,
+}
+
+/// Whose memory it is.
+#[derive(Clone, Debug)]
+enum Memory {
+    Segment {
+        view: Arc<DoubleView>,
+        /// The IPC namespace that the id is of; 0 when unknown.
+        ipc_namespace: u32,
+    },
+    /// The caller's, who keeps it mapped.
+    Borrowed,
+}
+
+// SAFETY: `base` and `ring` point into the mapping that `memory` keeps, or that the
+// caller keeps; a mapping belongs to the process, not to a thread. All access
+// is through atomics and through `copy`, and what orders payload accesses is
+// the ring's business, as it has to be between processes.
+unsafe impl Send for MappedRegion {}
+// SAFETY: as above; `&MappedRegion` gives out nothing but `&Header`, which is
+// made of atomics, and the copies, which stand for relaxed atomic accesses.
+unsafe impl Sync for MappedRegion {}
+
+impl MappedRegion {
+    /// Writes the identity of a new ring into a segment that nobody else
+    /// believes yet. The life-cycle word stays `Unborn`.
+    pub(crate) fn format(view: DoubleView, geometry: Geometry, path: &[u8]) -> MappedRegion {
+        assert_eq!(view.segment_len(), geometry.ring_end());
+        let region = MappedRegion::over(view, geometry);
+        region.header().identity.store(&geometry.to_image());
+        region.header().store_path(path);
+        region
+    }
+
+    /// Believes an attached segment if its header checks out. The caller has
+    /// seen that it is ready.
+    pub(crate) fn open(view: DoubleView) -> Result<MappedRegion, Incompatible> {
+        let len = view.segment_len();
+        // SAFETY: `view` keeps `len` bytes mapped at its page-aligned address
+        // and outlives the borrow.
+        let header = unsafe { header_at(view.as_ptr(), len) }?;
+        let geometry = Geometry::of_segment(&header.identity.load(), len)?;
+        Ok(MappedRegion::over(view, geometry))
+    }
+
+    fn over(view: DoubleView, geometry: Geometry) -> MappedRegion {
+        let base = NonNull::new(view.as_ptr()).expect("an attached segment has an address");
+        let end = view.len();
+        let memory = Memory::Segment {
+            view: Arc::new(view),
+            ipc_namespace: process::namespace("ipc"),
+        };
+        // SAFETY: `memory` keeps `end` bytes mapped at `base`. `format` and `open` have
+        // compared the geometry with the segment, the view of which is longer.
+        unsafe { MappedRegion::with(base, geometry, end, memory) }
+    }
+
+    /// # Safety
+    ///
+    /// `end` bytes from `base` on stay mapped for as long as `memory` lives, and
+    /// the ring, whose capacity is a power of two, ends within them.
+    unsafe fn with(
+        base: NonNull<u8>,
+        geometry: Geometry,
+        end: usize,
+        memory: Memory,
+    ) -> MappedRegion {
+        let caches = Caches::here();
+        let is_eager = caches.are_eager && geometry.capacity > SMALL_RING;
+        MappedRegion {
+            base,
+            geometry,
+            // SAFETY: the caller vouches for it.
+            ring: unsafe { base.add(geometry.ring_offset) },
+            mask: geometry.capacity - 1,
+            end,
+            caches,
+            backwards_from: if is_eager {
+                SHORTEST_BACKWARDS
+            } else {
+                usize::MAX
+            },
+            longest: if is_eager {
+                let release = LONGEST_RELEASE.min(geometry.capacity / 4);
+                (LONGEST_PUBLICATION, release as usize) // a megabyte at most
+            } else {
+                (PUBLICATION, PUBLICATION)
+            },
+            memory,
+        }
+    }
+
+    /// Writes the identity of a new ring into the caller's memory, whatever
+    /// was there. The life-cycle word stays `Unborn`.
+    ///
+    /// # Safety
+    ///
+    /// - From `base` on, `geometry.ring_end()` bytes are mapped for reading
+    ///   and writing, and initialised, for as long as the region or a clone of
+    ///   it lives. Nobody accesses them but by atomics and by `copy`.
+    /// - `base` is aligned for a `Header`, which ends before the ring begins.
+    pub(crate) unsafe fn format_in(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
+        // SAFETY: the caller has the same duties.
+        let region = unsafe { MappedRegion::borrow(base, geometry) };
+        region.header().disown();
+        region.zero_behind_identity();
+        region.header().identity.store(&geometry.to_image());
+        region
+    }
+
+    /// Zeroes what lies between the words of the identity and the ring.
+    fn zero_behind_identity(&self) {
+        const WORD: usize = size_of::<u64>();
+        for offset in (size_of::<Identity>()..self.geometry.ring_offset).step_by(WORD) {
+            let word = self.base.as_ptr().wrapping_add(offset).cast();
+            // SAFETY: the word ends within the `ring_offset` bytes that are mapped at
+            // `base`, which is aligned for a line. Everybody accesses it by atomics.
+            let word = unsafe { AtomicU64::from_ptr(word) };
+            word.store(0, Ordering::Relaxed); // P3
+        }
+    }
+
+    /// Believes the caller's memory if its header checks out.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`format_in`](Self::format_in), of `len` bytes.
+    pub(crate) unsafe fn open_in(
+        base: NonNull<u8>,
+        len: usize,
+    ) -> Result<MappedRegion, Incompatible> {
+        // SAFETY: the caller keeps `len` bytes mapped at an address that is
+        // aligned, for longer than this borrow.
+        let header = unsafe { header_at(base.as_ptr(), len) }?;
+        let state = peer::state(header); // P3
+        let image = header.identity.load();
+        if state.life() == Some(Life::Unborn) && image.may_become_ours() {
+            return Err(Incompatible::HalfMade);
+        }
+        let geometry = Geometry::of_memory(&image, len)?;
+        if state.life() != Some(Life::Open) {
+            return Err(Incompatible::State { found: state.0 });
+        }
+        // SAFETY: `of_memory` has seen that the ring ends within `len`; the
+        // caller has the other duties.
+        Ok(unsafe { MappedRegion::borrow(base, geometry) })
+    }
+
+    /// # Safety
+    ///
+    /// As for [`format_in`](Self::format_in).
+    unsafe fn borrow(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
+        // SAFETY: the caller keeps these bytes mapped.
+        unsafe { MappedRegion::with(base, geometry, geometry.ring_end(), Memory::Borrowed) }
+    }
+
+    /// The segment, if it is one.
+    pub(crate) fn id(&self) -> Option<SegmentId> {
+        match &self.memory {
+            Memory::Segment { view, .. } => Some(view.id()),
+            Memory::Borrowed => None,
+        }
+    }
+
+    /// The segment, if its id still means it to the kernel: ids are numbers of
+    /// one IPC namespace, and a process can move to another. Where `/proc` does
+    /// not tell which namespace that is, the id counts if all that the kernel
+    /// says of who made its segment, of its size, mode and change time is what
+    /// it said at the attach.
+    pub(crate) fn known_id(&self) -> Option<SegmentId> {
+        match &self.memory {
+            Memory::Segment {
+                view,
+                ipc_namespace,
+            } => {
+                let id = view.id();
+                let is_known = match (*ipc_namespace, process::namespace("ipc")) {
+                    (0, _) | (_, 0) => sysv::stat(id).is_ok_and(|stat| stat.may_be(view.stat())),
+                    (then, now) => then == now,
+                };
+                is_known.then_some(id)
+            }
+            Memory::Borrowed => None,
+        }
+    }
+
+    /// The key that leads to the segment, if one does.
+    pub(crate) fn key(&self) -> Option<Key> {
+        let stat = sysv::stat(self.known_id()?).ok()?;
+        Key::from_raw(stat.key_raw).ok()
+    }
+
+    /// What this mapping adds to the attach count of its segment.
+    pub(crate) fn views(&self) -> u32 {
+        match &self.memory {
+            Memory::Segment { .. } => DoubleView::VIEWS as u32,
+            Memory::Borrowed => 0,
+        }
+    }
+
+    /// Has every page of a segment be there, in memory and in this process.
+    pub(crate) fn populate(&self) -> Result<(), SysvError> {
+        match &self.memory {
+            Memory::Segment { view, .. } => view.populate(),
+            Memory::Borrowed => Ok(()),
+        }
+    }
+
+    /// The most bytes that are published at once.
+    #[inline]
+    pub(crate) fn longest_publication(&self) -> usize {
+        self.longest.0
+    }
+
+    /// The most bytes that are released at once.
+    #[inline]
+    pub(crate) fn longest_release(&self) -> usize {
+        self.longest.1
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Bytes from the start of the memory to that of `position`.
+    #[inline(always)]
+    fn offset(&self, position: u64) -> usize {
+        self.geometry.ring_offset + position::index(position, self.geometry.capacity) as usize
+    }
+
+    /// The address of the byte at `position`.
+    #[inline(always)]
+    fn place(&self, position: u64) -> NonNull<u8> {
+        // SAFETY: the index is less than the capacity, so this is in the ring, which
+        // lies in the mapping that `memory` or the caller keeps (`format`, `open`,
+        // `format_in` and `open_in` have compared the geometry with it).
+        unsafe { self.ring.add((position & self.mask) as usize) }
+    }
+
+    /// The address of the byte at `position`, of which `len` follow.
+    ///
+    /// # Panics
+    ///
+    /// When these are not one run of addresses.
+    #[inline]
+    pub(crate) fn at(&self, position: u64, len: usize) -> NonNull<u8> {
+        let run = self.end - self.offset(position);
+        assert!(len <= run, "a span is one run of addresses");
+        self.place(position)
+    }
+
+    /// The `len` bytes from `position` on as two runs of addresses. The second
+    /// one is empty, but where the ring ends in between.
+    ///
+    /// # Panics
+    ///
+    /// When `len` is more than the ring has.
+    pub(crate) fn runs(&self, position: u64, len: usize) -> [(NonNull<u8>, usize); 2] {
+        let first = self.first_run(position, len);
+        let second = position.wrapping_add(first as u64);
+        [
+            (self.at(position, first), first),
+            (self.at(second, len - first), len - first),
+        ]
+    }
+
+    /// How many of the `len` bytes from `position` on are one run of addresses.
+    /// The others begin where the ring does, and are one run too.
+    fn first_run(&self, position: u64, len: usize) -> usize {
+        let capacity = self.geometry.capacity;
+        assert!(len as u64 <= capacity, "a span is no longer than the ring");
+        len.min(self.contiguous(position))
+    }
+
+    /// Takes the lines of the bytes from `position` on from the writer's cache.
+    #[inline(never)]
+    fn take_over(&self, position: u64, len: u64) {
+        // No loss: the ring is in the address space, and `runs` checks it.
+        for (place, len) in self.runs(position, len as usize) {
+            // SAFETY: `runs` gives places with so many bytes in the mapping,
+            // which is writable. The caller is the reader, before it releases
+            // them: the writer leaves them alone until then, by P2.
+            unsafe { copy::take_over(place.as_ptr(), len) }
+        }
+    }
+}
+
+/// So far ahead, if `beyond` bytes are the caller's: the lines of others are left
+/// with them.
+#[inline(always)]
+fn ahead(distance: u64, beyond: u64) -> usize {
+    if beyond >= distance {
+        distance as usize // less than a ring
+    } else {
+        0
+    }
+}
+
+impl Region for MappedRegion {
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY:
+        // - `base` is the start of a mapping that goes on to the ring at
+        //   least, kept by `memory` or the caller for as long as `self` lives,
+        //   and aligned.
+        // - `Header` is smaller than that, has no invalid bit patterns, and
+        //   consists of atomics only, so the peer may write it at any time.
+        unsafe { self.base.cast::<Header>().as_ref() }
+    }
+
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.geometry.capacity
+    }
+
+    #[inline]
+    fn contiguous(&self, position: u64) -> usize {
+        (self.end - self.offset(position)).min(self.geometry.capacity as usize)
+    }
+
+    #[inline(always)]
+    unsafe fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) {
+        let (place, distance) = (self.place(position).as_ptr(), self.caches.writer_ahead);
+        let is_short = bytes.len() <= copy::INLINE;
+        let ahead = if is_short { 0 } else { ahead(distance, beyond) };
+        // SAFETY: the caller has asked `contiguous`: at `place` there are
+        // `bytes.len()` bytes of the writable mapping. `bytes` is private memory,
+        // which neither a mapping of a segment nor the memory that the caller of
+        // `format_in` or `open_in` vouched for overlaps.
+        unsafe { copy::copy_in(place, bytes.as_ptr(), bytes.len(), ahead) };
+        if is_short && beyond >= distance {
+            copy::prepare(place.wrapping_add(distance as usize));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) {
+        let (place, distance) = (self.place(position).as_ptr(), self.caches.reader_ahead);
+        let is_short = bytes.len() <= copy::INLINE;
+        if !is_short && bytes.len() >= self.backwards_from {
+            // SAFETY: as in `copy_in_run`, the other way round.
+            return unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) };
+        }
+        let ahead = if is_short { 0 } else { ahead(distance, beyond) };
+        // SAFETY: as above.
+        unsafe { copy::copy_out(bytes.as_mut_ptr(), place, bytes.len(), ahead) };
+        if is_short && beyond >= distance {
+            copy::fetch(place.wrapping_add(distance as usize));
+        }
+    }
+
+    #[inline]
+    fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
+        let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
+        let after = position.wrapping_add(first.len() as u64);
+        let beyond = if second.is_empty() { beyond } else { 0 };
+        // SAFETY: `first_run` says how many are one run.
+        unsafe { self.copy_in_run(position, first, beyond) };
+        if !second.is_empty() {
+            // SAFETY: these are less than a ring, and begin where it does.
+            unsafe { self.copy_in_run(after, second, 0) };
+        }
+    }
+
+    fn hand_on(&self, position: u64, len: usize) {
+        if self.caches.are_eager {
+            return; // they come by themselves
+        }
+        for (place, len) in self.runs(position, len) {
+            copy::demote(place.as_ptr(), len);
+        }
+    }
+
+    fn get_ready(&self, position: u64, len: usize) {
+        if self.caches.are_eager {
+            for (place, len) in self.runs(position, len) {
+                copy::prepare_all(place.as_ptr(), len);
+            }
+        }
+    }
+
+    #[inline]
+    fn hand_back(&self, position: u64, len: u64) {
+        if self.caches.are_eager
+            && self.geometry.capacity <= SMALL_RING
+            && len >= SHORTEST_HANDED_BACK
+        {
+            self.take_over(position, len);
+        }
+    }
+
+    #[inline]
+    fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
+        let run = self.first_run(position, bytes.len());
+        let (first, second) = bytes.split_at_mut(run);
+        let after = position.wrapping_add(run as u64);
+        let beyond = if second.is_empty() { beyond } else { 0 };
+        // SAFETY: as in `copy_in`.
+        unsafe { self.copy_out_run(position, first, beyond) };
+        if !second.is_empty() {
+            // SAFETY: as in `copy_in`.
+            unsafe { self.copy_out_run(after, second, 0) };
+        }
+    }
+
+    fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
+        if self.caches.are_eager && self.first_run(position, bytes.len()) == bytes.len() {
+            let place = self.place(position).as_ptr();
+            // SAFETY: as in `copy_in_run`, the other way round; `first_run` says that
+            // they are one run.
+            unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) }
+        } else {
+            self.copy_out(position, bytes, 0);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The kernel: System V segments, futexes, barriers, and what it says of processes.
+//!
+//! | file | system calls |
+//! |---|---|
+//! | `sysv/` | `shmget`, `shmat`, `shmdt`, `shmctl`, `mremap` |
+//! | `futex.rs` | `futex` |
+//! | `membarrier.rs` | `membarrier` |
+//! | `process/` | `pidfd_open`, `poll`, `kill`; `/proc` |
+//! | `fork/` | `pthread_atfork`, `madvise(MADV_WIPEONFORK)` |
+//! | `affinity.rs` | `sched_getaffinity` |
+//! | `random.rs` | `getrandom` |
+//! | `environment.rs` | none: `execve` alone sets it |
+
+pub(crate) mod affinity;
+pub(crate) mod environment;
+pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod futex;
+#[cfg(loom)]
+#[path = "../models/futex.rs"]
+pub(crate) mod futex;
+pub(crate) mod membarrier;
+pub(crate) mod process;
+pub(crate) mod random;
+pub mod sysv;
