@@ -75,6 +75,7 @@ compile_error!(
 );
 
 mod escape;
+mod role;
 mod sync;
 
 mod sys;
@@ -116,7 +117,7 @@ pub use handle::producer::Producer;
 pub use handle::ring::{Ring, pair};
 pub use options::{DEFAULT_CAPACITY, Options};
 pub use peer::Occupant;
-pub use segment::state::Role;
+pub use role::Role;
 pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};
 #[cfg(feature = "kill-points")]
 #[doc(hidden)]

@@ -10,8 +10,9 @@ use crate::error::{MemoryError, OpenError, Place};
 use crate::handle::ring::Ring;
 use crate::open;
 use crate::options::Options;
+use crate::segment::identity::ring_offset;
 use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry};
-use crate::segment::layout::{Header, ring_offset};
+use crate::segment::layout::Header;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::Kind;
 

@@ -23,7 +23,7 @@ use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::handle::ring::Ring;
 use crate::options::Options;
-use crate::segment::state::Role;
+use crate::role::Role;
 use crate::sys::environment;
 use crate::sys::sysv::SegmentId;
 

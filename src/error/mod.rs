@@ -24,7 +24,7 @@ pub use open::{Incompatible, OpenError};
 pub use place::Place;
 pub(crate) use place::{Bytes, Span};
 
-use crate::segment::state::Role;
+use crate::role::Role;
 
 /// What in a ring's memory contradicts the protocol.
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Bytes, Corruption, MemoryError, Place, Span};
 use crate::escape::shown;
-use crate::segment::state::Role;
+use crate::role::Role;
 use crate::sys::sysv::{KeyError, SegmentId, SysvError};
 
 /// Why a segment, or memory of the caller's, is not a ring that this build can

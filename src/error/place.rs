@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::escape::shown;
-use crate::segment::state::Role;
+use crate::role::Role;
 use crate::sys::sysv::{Key, Project, SegmentId};
 
 /// Which ring an error is about, and in which role it was asked for, as far as

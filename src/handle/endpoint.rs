@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Broken, Corruption, Place, Span, Stop};
 use crate::open;
 use crate::options::Options;
-use crate::peer::{self, Claim, Holder, Occupant, PeerWatch, Verdict};
-use crate::ring::Departure;
+use crate::peer::{self, Claim, Occupant, PeerWatch, Verdict};
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::layout::Signals;
+use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, Life, Role, Tenure};
+use crate::segment::state::{Kind, Life, Tenure};
 use crate::sync::Ordering;
 use crate::sys::affinity;
 use crate::sys::fork::Epoch;
@@ -218,7 +220,7 @@ impl Endpoint {
     ) -> Option<impl FnMut() -> Result<Option<()>, Blocked> + use<>> {
         let (region, role) = (self.region.clone(), self.claim.role.peer());
         self.watch.expects_child().then_some(move || {
-            let is_taken = peer::state(region.header()).tenure(role) != Some(Tenure::Free);
+            let is_taken = region.header().state().tenure(role) != Some(Tenure::Free);
             Ok(is_taken.then_some(()))
         })
     }
@@ -563,7 +565,7 @@ impl Endpoint {
     /// Who has the other role.
     pub(crate) fn peer_occupant(&self) -> Occupant {
         let header = self.region.header();
-        peer::occupant(header, peer::state(header), self.claim.role.peer())
+        peer::occupant(header, header.state(), self.claim.role.peer())
     }
 
     /// Whether a drop breaks off, in place of finishing.
@@ -584,7 +586,7 @@ impl Endpoint {
             // Whoever was told of an end sees this too: P8, P4.
             closed.load(Ordering::Relaxed) != 0
         };
-        peer::state(header).tenure(role) == Some(Tenure::Held) && !is_leaving()
+        header.state().tenure(role) == Some(Tenure::Held) && !is_leaving()
     }
 
     /// Waits until somebody has the other role, or has had it since this call

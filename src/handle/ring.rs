@@ -9,9 +9,9 @@ use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::open;
 use crate::options::Options;
+use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::Role;
 use crate::sys::sysv::{Key, SegmentId};
 
 /// A ring and no role in it.

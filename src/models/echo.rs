@@ -8,9 +8,10 @@ use loom::thread;
 
 use super::{claim, explore};
 use crate::ring::{Departures, Reader, Writer};
+use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Role};
+use crate::segment::state::Kind;
 use crate::sync::Ordering;
 
 /// The positions wrap in the middle of each model.

@@ -5,12 +5,13 @@ use loom::thread;
 use super::{claim, explore, leave, ready};
 use crate::open;
 use crate::peer::{self, Denied};
-use crate::ring::Departure;
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::identity::Geometry;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::region::inspect::load_state;
-use crate::segment::state::{Kind, Life, Role, State, Tenure};
+use crate::segment::state::{Kind, Life, State, Tenure};
 
 fn geometry() -> Geometry {
     Geometry::new(1 << 20, Kind::Named, 7, None, 0)
@@ -69,7 +70,7 @@ pub fn the_life_of_an_old_ring_ends_first() {
         let old = geometry().to_image();
         let found = region.header().identity.load();
         if (found.version, found.flags) != (old.version, old.flags) {
-            let life = peer::state(region.header()).life();
+            let life = region.header().state().life();
             assert_eq!(life, Some(Life::Unborn));
         }
         creator.join().unwrap();
@@ -84,13 +85,13 @@ pub fn two_claims_pair_a_ring_once() {
         let paired = |region: &HeapRegion, role, pid| {
             let claim = claim(region, Kind::Named, role, pid).unwrap();
             assert_eq!(claim.generation, 1);
-            peer::state(region.header()).life() == Some(Life::Paired)
+            region.header().state().life() == Some(Life::Paired)
         };
         let producer = thread::spawn(move || paired(&other, Role::Producer, 1));
         let first = paired(&region, Role::Consumer, 2);
         let second = producer.join().unwrap();
         assert!(first || second, "nobody saw the pair");
-        let state = peer::state(region.header());
+        let state = region.header().state();
         assert_eq!(state.life(), Some(Life::Paired));
         for role in [Role::Producer, Role::Consumer] {
             assert_eq!(state.tenure(role), Some(Tenure::Held));
@@ -139,7 +140,7 @@ pub fn both_sides_leave() {
         });
         leave(&region, &consumer, Departure::Finished).unwrap();
         leaving.join().unwrap();
-        let state = peer::state(region.header());
+        let state = region.header().state();
         for role in [Role::Producer, Role::Consumer] {
             assert_eq!(state.tenure(role), Some(Tenure::Left));
         }

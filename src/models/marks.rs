@@ -6,11 +6,13 @@ use loom::thread;
 use super::{claimer, explore, ready};
 use crate::peer::{self, Claim, Denied};
 use crate::ring::marks::{self, Acknowledged, Ending, NoPlace};
-use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
+use crate::ring::{Departures, Reader, Readiness, Writer};
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Role};
+use crate::segment::state::Kind;
 use crate::sync::Ordering;
 
 /// The positions wrap in the middle of each model.
@@ -406,7 +408,7 @@ pub fn a_role_that_was_not_had_can_be_had_later() {
             stream(&region, DEAD, false, &[], Ending::Finished);
             // It left its mark, then died.
             marks::leave(region.header(), 1, START, Ending::Finished);
-            let seen = peer::state(region.header());
+            let seen = region.header().state();
             let owner = &region.header().record(Role::Producer).owner;
             let owner = owner.load(Ordering::Relaxed); // one thread yet
             let other = region.clone();

@@ -21,10 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::peer::{Claim, Claimer, Denied, claim_as};
-use crate::ring::Departure;
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Role, State};
+use crate::segment::state::{Kind, State};
 use crate::sys::process::Process;
 use crate::wait::Effort;
 

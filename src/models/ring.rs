@@ -4,10 +4,11 @@ use loom::thread;
 
 use super::{explore, leave, paired};
 use crate::ring::marks::Ending;
-use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
+use crate::ring::{Departures, Reader, Readiness, Writer};
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::Role;
 use crate::snapshot;
 use crate::sync::Ordering;
 

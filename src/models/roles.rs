@@ -5,11 +5,13 @@
 use loom::thread;
 
 use super::{claim, claimer, explore, process, ready};
-use crate::peer::{self, Claim, Denied, Holder};
-use crate::ring::Departure;
+use crate::peer::{self, Claim, Denied};
+use crate::role::Role;
+use crate::segment::closed::Departure;
+use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Role, Tenure};
+use crate::segment::state::{Kind, Tenure};
 use crate::sync::Ordering;
 
 const ROLE: Role = Role::Producer;
@@ -48,7 +50,7 @@ pub fn one_of_several_claimers_wins() {
             winners += usize::from(claimer.join().unwrap());
         }
         assert_eq!(winners, 1);
-        let state = peer::state(region.header());
+        let state = region.header().state();
         assert_eq!(
             (state.tenure(ROLE), state.generation(ROLE)),
             (Some(Tenure::Held), 1)
@@ -65,7 +67,7 @@ pub fn one_claimer_takes_over() {
         let claimer = thread::spawn(move || take_over(&other, 1).is_some());
         let winners = usize::from(take_over(&region, 2).is_some());
         assert_eq!(winners + usize::from(claimer.join().unwrap()), 1);
-        let state = peer::state(region.header());
+        let state = region.header().state();
         assert_eq!(
             (state.tenure(ROLE), state.generation(ROLE)),
             (Some(Tenure::Held), 2)
@@ -79,7 +81,7 @@ pub fn declaring_a_death_takes_nothing_from_a_successor() {
     explore(10, || {
         let region = ready(1, 0);
         claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
-        let seen = peer::state(region.header());
+        let seen = region.header().state();
         let record = region.header().record(ROLE);
         let owner = record.owner.load(Ordering::Relaxed); // one thread yet
         let other = region.clone();
@@ -92,7 +94,7 @@ pub fn declaring_a_death_takes_nothing_from_a_successor() {
             claim = take_over(&region, 1);
         }
         assert_eq!(claim.unwrap().generation, 2);
-        let state = peer::state(region.header());
+        let state = region.header().state();
         assert_eq!(state.tenure(ROLE), Some(Tenure::Held));
         let holder = Holder::read(region.header().record(ROLE));
         assert_eq!(holder.map(|holder| holder.process), Some(process(1)));
@@ -112,7 +114,7 @@ pub fn a_successor_comes_after_its_predecessor() {
         });
         let other = region.clone();
         let looking = thread::spawn(move || {
-            if peer::state(other.header()).generation(ROLE) == 2 {
+            if other.header().state().generation(ROLE) == 2 {
                 let signals = &other.header().side(ROLE).signals;
                 let closed = signals.closed.load(Ordering::Relaxed); // after the state word, P6
                 assert_eq!(closed, 0, "its predecessor's");
@@ -196,10 +198,10 @@ pub fn a_transition_comes_after_the_last() {
         .unwrap();
         let other = region.clone();
         let claiming = thread::spawn(move || take(&other, Kind::Persistent, 2).unwrap());
-        let (before, _) = peer::transition(region.header(), |state| {
-            state.claim(ROLE.peer(), Kind::Persistent, false)
-        })
-        .unwrap();
+        let (before, _) = region
+            .header()
+            .transition(|state| state.claim(ROLE.peer(), Kind::Persistent, false))
+            .unwrap();
         if before.tenure(ROLE) == Some(Tenure::Held) {
             assert_eq!(closed(&region), 0, "the predecessor's");
         }

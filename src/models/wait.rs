@@ -8,11 +8,13 @@ use loom::thread;
 
 use super::{claim, effort, explore, leave, no_slice, paired, ready};
 use crate::peer::{self, Claim};
-use crate::ring::{Departure, Departures, Reader, Readiness, Writer};
+use crate::ring::{Departures, Reader, Readiness, Writer};
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Life, Role};
+use crate::segment::state::{Kind, Life};
 use crate::sys::futex;
 use crate::wait::{self, Spinning};
 
@@ -231,7 +233,7 @@ pub fn joining_wakes_who_waits_in_open() {
             wait::wake_always(&other.header().side(Role::Producer).signals);
         });
         let header = region.header();
-        let life = || peer::state(header).life();
+        let life = || header.state().life();
         let waited = wait::wait(
             &header.side(Role::Producer).signals,
             u64::MAX, // as `lifecycle.rs` does

@@ -5,11 +5,13 @@ use std::mem::offset_of;
 use std::time::Duration;
 
 use crate::error::{Incompatible, OpenError, Place};
-use crate::peer::Holder;
+use crate::role::Role;
 use crate::segment::identity::{Geometry, VERSION};
-use crate::segment::layout::{Header, LINE, MIN_RING_OFFSET, ring_offset};
+use crate::segment::identity::{LINE, MIN_RING_OFFSET, ring_offset};
+use crate::segment::layout::Header;
+use crate::segment::record::Holder;
 use crate::segment::region::inspect;
-use crate::segment::state::{Kind, Life, Role, State, Tenure};
+use crate::segment::state::{Kind, Life, State, Tenure};
 use crate::sys::process::{Liveness, Process, Watch, effective_uid};
 use crate::sys::sysv::{
     self, Attachment, FileIdentity, Key, Mode, SegmentId, Stat, SysvError, SysvErrorKind,

@@ -25,13 +25,14 @@ use crate::open::classify::{Class, Expected, Found, classify};
 use crate::open::keyfile::KeyFile;
 use crate::options::Options;
 use crate::peer::{self, Claim, Denied};
-use crate::ring::Departure;
 use crate::ring::marks::{self, NoPlace};
+use crate::role::Role;
+use crate::segment::closed::Departure;
+use crate::segment::identity::ring_offset;
 use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry, UNWAITED};
-use crate::segment::layout::ring_offset;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, Life, Role, State, Tenure};
+use crate::segment::state::{Kind, Life, State, Tenure};
 use crate::sync::steps::step;
 use crate::sys::random::random;
 use crate::sys::sysv::{self, Key, SegmentId, SysvErrorKind};
@@ -139,7 +140,7 @@ fn gone(region: &MappedRegion) -> OpenError {
     match region.id() {
         Some(id) => OpenError::removed(id),
         None => MemoryError::NotARing(Incompatible::State {
-            found: peer::state(region.header()).0,
+            found: region.header().state().0,
         })
         .into(),
     }
@@ -405,7 +406,7 @@ fn await_places(
             checked => checked?,
         }
         // A ring that is removed takes nobody: the caller finds out.
-        if !matches!(peer::state(header).life(), Some(Life::Open | Life::Paired)) {
+        if !matches!(header.state().life(), Some(Life::Open | Life::Paired)) {
             return Ok(());
         }
         let prepared = marks::prepare_wait(header);
@@ -471,7 +472,7 @@ fn take(
             // saying that the holder is dead.
             Err(Denied::Taken { .. })
                 if matches!(
-                    peer::state(region.header()).tenure(role),
+                    region.header().state().tenure(role),
                     Some(Tenure::Free | Tenure::Lost)
                 ) && Instant::now() < latest =>
             {
@@ -483,7 +484,7 @@ fn take(
             }
         }
     };
-    if peer::state(region.header()).life() == Some(Life::Paired) {
+    if region.header().state().life() == Some(Life::Paired) {
         if region.geometry().kind == Kind::Named {
             unkey(region)?;
         }
@@ -515,7 +516,11 @@ fn give_way(region: &MappedRegion, options: &Options) -> Result<bool, OpenError>
     if persistent || geometry.explicit_capacity || geometry.unwaited {
         return Err(mismatch);
     }
-    if peer::transition(region.header(), |state| state.replace().ok_or(())).is_err() {
+    if region
+        .header()
+        .transition(|state| state.replace().ok_or(()))
+        .is_err()
+    {
         return Err(mismatch);
     }
     for role in [Role::Producer, Role::Consumer] {
@@ -597,7 +602,7 @@ fn await_peer(
     deadline: &Deadline,
 ) -> Result<Option<Joined>, OpenError> {
     let header = region.header();
-    let life = || peer::state(header).life();
+    let life = || header.state().life();
     let file = name.file();
     let is_there = || {
         let stat = region.id().and_then(|id| sysv::stat(id).ok());

@@ -51,8 +51,8 @@
 use std::time::Duration;
 
 use crate::error::{Corruption, Rule};
+use crate::role::Role;
 use crate::segment::layout::{Header, MARKS, MarkSlot};
-use crate::segment::state::Role;
 use crate::sync::steps::step;
 use crate::sync::{Ordering, fence};
 use crate::sys::futex;

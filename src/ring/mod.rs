@@ -42,58 +42,13 @@ mod reader;
 mod writer;
 
 use crate::error::{Corruption, Rule};
+use crate::role::Role;
 use crate::segment::position::Fault;
 use crate::segment::region::Region;
-use crate::segment::state::Role;
 use crate::sync::Ordering;
 
 pub(crate) use reader::{Reader, Readiness};
 pub(crate) use writer::{Departures, Writer};
-
-/// The most that a write publishes, or a read releases, at once, so that the
-/// reader copies out while the writer copies in; where long pieces pay, the most
-/// that a write publishes at first.
-pub(crate) const PUBLICATION: usize = 16 << 10;
-
-/// The most that a write publishes next when so many bytes of it are `published`,
-/// and `longest` at any time: the longer it is, the less it pays to have the reader
-/// right behind.
-#[inline]
-pub(crate) fn publication(published: usize, longest: usize) -> usize {
-    (published / 4).clamp(PUBLICATION, longest)
-}
-
-/// How a side has left the ring, as its `closed` word says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
-    /// It has not.
-    Open,
-    /// It has done: the stream is whole.
-    Finished,
-    /// It broke off.
-    Aborted,
-}
-
-impl Departure {
-    /// The word of the holder of claim number `claim`; zero while it is open.
-    pub(crate) fn to_word(self, claim: u64) -> u64 {
-        let how = match self {
-            Departure::Open => return 0,
-            Departure::Finished => 1,
-            Departure::Aborted => 2,
-        };
-        claim << 8 | how
-    }
-
-    fn from_word(word: u64) -> Result<Departure, Corruption> {
-        match word & 0xff {
-            0 if word == 0 => Ok(Departure::Open),
-            1 if word > 0xff => Ok(Departure::Finished),
-            2 if word > 0xff => Ok(Departure::Aborted),
-            _ => Err(Corruption::new(Rule::ClosedWord, word, 0x102)),
-        }
-    }
-}
 
 /// The positions that a side finds when it takes its role: own, then peer.
 fn adopt<R: Region>(region: &R, role: Role) -> (u64, u64) {

@@ -1,15 +1,16 @@
 //! The reading side.
 
-use super::{Departure, adopt, corrupt};
+use super::{adopt, corrupt};
 use crate::error::{Corruption, Rule};
-use crate::peer::Holder;
 use crate::ring::inline;
 use crate::ring::marks::{Acknowledged, Ending};
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::layout::{ECHO, HAND_ON, KNOWS_INLINE, NOTHING, Signals};
 use crate::segment::position;
+use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::window::Window;
-use crate::segment::state::Role;
 use crate::sync::steps::step;
 use crate::sync::{Ordering, spin_loop};
 

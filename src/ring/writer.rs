@@ -1,14 +1,15 @@
 //! The writing side.
 
-use super::{Departure, adopt, corrupt};
+use super::{adopt, corrupt};
 use crate::error::Corruption;
 use crate::ring::inline;
 use crate::ring::marks::{self, Ending};
+use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::layout::{ECHO, NOTHING, Signals};
 use crate::segment::position;
 use crate::segment::region::Region;
 use crate::segment::region::window::Window;
-use crate::segment::state::Role;
 use crate::sync::Ordering;
 use crate::sync::steps::step;
 

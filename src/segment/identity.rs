@@ -1,11 +1,11 @@
 //! What a segment says that it is, and how much of that is believed.
 
 use crate::error::Incompatible;
-use crate::segment::layout::{LINE, MIN_RING_OFFSET, ring_offset};
 use crate::segment::state::Kind;
 use crate::sync::steps::step;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::sysv::FileIdentity;
+use crate::sys::sysv::page_size;
 
 /// The first eight bytes of every segment of ours.
 pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"shmpipe\0");
@@ -67,6 +67,19 @@ mod pinned {
     const _: () = assert!(offset_of!(Identity, compatible) == 72);
     const _: () = assert!(offset_of!(Identity, required) == 76);
     const _: () = assert!(offset_of!(Identity, birth) == 80);
+}
+
+/// Bytes of a line: the distance that keeps two hot words from sharing a cache
+/// line, or the line that the prefetcher fetches with it. The same on every
+/// architecture.
+pub(crate) const LINE: usize = 128;
+/// The least distance from the start of the segment to the ring.
+pub(crate) const MIN_RING_OFFSET: usize = 4096;
+
+/// Where the ring begins: a page of its own for the header, so that the ring
+/// can be mapped twice.
+pub(crate) fn ring_offset() -> usize {
+    page_size().max(MIN_RING_OFFSET)
 }
 
 /// The identity line, copied out.

@@ -55,16 +55,10 @@
 
 use std::ops::Deref;
 
+use crate::role::Role;
 use crate::segment::identity::{Identity, IdentityImage};
-use crate::segment::state::Role;
+use crate::segment::state::State;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-
-/// Bytes of a line: the distance that keeps two hot words from sharing a cache
-/// line, or the line that the prefetcher fetches with it. The same on every
-/// architecture.
-pub(crate) const LINE: usize = 128;
-/// The least distance from the start of the segment to the ring.
-pub(crate) const MIN_RING_OFFSET: usize = 4096;
 
 /// In [`Signals::wants_echo`]: nothing.
 pub(crate) const NOTHING: u32 = 0;
@@ -210,6 +204,7 @@ pub(crate) struct Header {
 #[cfg(not(loom))]
 mod pinned {
     use super::*;
+    use crate::segment::identity::{LINE, MIN_RING_OFFSET};
     use memoffset::offset_of;
 
     const _: () = assert!(LINE == size_of::<Line<u8>>());
@@ -288,6 +283,31 @@ impl Header {
         }
     }
 
+    /// The life-cycle word as it is now.
+    pub(crate) fn state(&self) -> State {
+        State(self.state.word.load(Ordering::Acquire)) // P3, P6
+    }
+
+    /// Swaps the life-cycle word through `next` until it sticks, and returns the
+    /// word before and after; the error of `next` ends it.
+    pub(crate) fn transition<E>(
+        &self,
+        mut next: impl FnMut(State) -> Result<State, E>,
+    ) -> Result<(State, State), E> {
+        let word = &self.state.word;
+        let mut before = self.state();
+        loop {
+            let after = next(before)?;
+            // Release: the words written before are the winner's to publish.
+            // Acquire: what the last winner published is seen before we go on.
+            // Relaxed: of a swap that failed the word alone counts. P3, P6
+            match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok((before, after)),
+                Err(now) => before = State(now),
+            }
+        }
+    }
+
     /// Takes away the words by which a ring is believed, before all others are
     /// zeroed: a creator that dies in between leaves nothing to believe.
     pub(crate) fn disown(&self) {
@@ -315,10 +335,4 @@ impl Header {
         let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()); // P3
         bytes.take_while(|&byte| byte != 0).collect()
     }
-}
-
-/// Where the ring begins: a page of its own for the header, so that the ring
-/// can be mapped twice.
-pub(crate) fn ring_offset() -> usize {
-    crate::sys::sysv::page_size().max(MIN_RING_OFFSET)
 }

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 
 use super::*;
+use crate::role::Role;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
-use crate::segment::state::Role;
 
 fn word(signals: &Signals) -> u32 {
     signals.sleeping.load(Ordering::Relaxed) // one thread

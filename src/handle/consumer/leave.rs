@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::{Consumer, EndTold, why_broken};
 use crate::error::{Broken, CloseError, NextStreamError, Stop};
-use crate::ring::{Departure, Readiness};
+use crate::ring::Readiness;
+use crate::segment::closed::Departure;
 
 impl Consumer {
     /// Closes the ring: the producer's writes fail from here on.

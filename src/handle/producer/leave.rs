@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::Producer;
 use crate::error::{Broken, CloseError, Stop};
 use crate::handle::endpoint::Left;
-use crate::ring::Departure;
 use crate::ring::marks::Ending;
+use crate::segment::closed::Departure;
 
 impl Producer {
     /// Finishes the stream: the consumer reads what is left, then the end.

@@ -15,10 +15,12 @@ use crate::error::{Broken, OpenError, Partial, TryWriteError};
 use crate::handle::endpoint::{Blocked, Endpoint, Need, Short};
 use crate::options::Options;
 use crate::peer::Claim;
-use crate::ring::{self, Departure, Departures, PUBLICATION, Writer};
+use crate::ring::{Departures, Writer};
+use crate::segment::closed::Departure;
 use crate::segment::copy::INLINE;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
+use crate::segment::tuning::{PUBLICATION, publication};
 use crate::wait::deadline::is_past;
 use crate::wait::pace;
 
@@ -260,7 +262,7 @@ impl Producer {
                 return Ok(written);
             }
             let longest = self.writer.region().longest_publication();
-            let most = ring::publication(written, longest);
+            let most = publication(written, longest);
             match self.write_some(&bytes[written..], most) {
                 Ok(0) if written == 0 => return Err(TryWriteError::Full),
                 Err(broken) if written == 0 => return Err(broken.into()),

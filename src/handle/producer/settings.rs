@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Producer;
 use crate::error::Broken;
 use crate::peer::Occupant;
-use crate::ring::Departure;
+use crate::segment::closed::Departure;
 use crate::segment::region::Region;
 use crate::sys::sysv::{Key, SegmentId};
 use crate::wait::{Stats, WaitPolicy};

@@ -30,10 +30,7 @@ impl HeapRegion {
     pub(crate) fn new(capacity: usize, position: u64) -> HeapRegion {
         assert!(capacity.is_power_of_two());
         let header = Header::default();
-        for role in [
-            crate::segment::state::Role::Producer,
-            crate::segment::state::Role::Consumer,
-        ] {
+        for role in [crate::role::Role::Producer, crate::role::Role::Consumer] {
             header
                 .side(role)
                 .position

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::header_at;
 use crate::error::Incompatible;
-use crate::segment::layout::{Header, LINE};
+use crate::segment::identity::LINE;
+use crate::segment::layout::Header;
 use crate::segment::state::State;
 use crate::sync::{Ordering, fence};
 use crate::sys::sysv::{self, Attachment};

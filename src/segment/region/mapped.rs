@@ -17,13 +17,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Region, header_at};
 use crate::error::Incompatible;
-use crate::peer;
-use crate::ring::PUBLICATION;
 use crate::segment::copy::{self, Caches};
 use crate::segment::identity::{Geometry, Identity};
 use crate::segment::layout::Header;
 use crate::segment::position;
 use crate::segment::state::Life;
+use crate::segment::tuning::PUBLICATION;
 use crate::sys::process;
 use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError};
 
@@ -195,7 +194,7 @@ impl MappedRegion {
         // SAFETY: the caller keeps `len` bytes mapped at an address that is
         // aligned, for longer than this borrow.
         let header = unsafe { header_at(base.as_ptr(), len) }?;
-        let state = peer::state(header); // P3
+        let state = header.state(); // P3
         let image = header.identity.load();
         if state.life() == Some(Life::Unborn) && image.may_become_ours() {
             return Err(Incompatible::HalfMade);
