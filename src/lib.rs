@@ -114,8 +114,9 @@ pub use error::{
 pub use handle::consumer::Consumer;
 pub use handle::grant::{ReadGrant, WriteGrant};
 pub use handle::producer::Producer;
-pub use handle::ring::{Ring, pair};
-pub use options::{DEFAULT_CAPACITY, Options};
+pub use handle::ring::Ring;
+pub use open::config::DEFAULT_CAPACITY;
+pub use options::{Options, pair};
 pub use peer::Occupant;
 pub use role::Role;
 pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};

@@ -6,31 +6,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::{OpenError, Place};
+use crate::handle::config::HandleConfig;
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::handle::ring::Ring;
+use crate::open::config::OpenConfig;
 use crate::open::keyfile::KeyFile;
 use crate::open::{self, Joined, Name};
 use crate::role::Role;
-use crate::segment::identity::MIN_RING_OFFSET;
-use crate::segment::state::Kind;
+use crate::segment::region::mapped::MappedRegion;
 use crate::sys::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::WaitPolicy;
 use crate::wait::pace::Pace;
-
-/// The capacity of a ring when none is asked for, in bytes.
-///
-/// # Examples
-///
-/// ```
-/// let ring = shmpipe::Options::new().anonymous()?;
-/// assert_eq!(ring.capacity(), shmpipe::DEFAULT_CAPACITY);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub const DEFAULT_CAPACITY: usize = 4 << 20;
-
-/// The largest ring: header and two views of it must fit an address space.
-const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 
 /// How to open a ring: a builder, ended by one of the calls that open.
 ///
@@ -69,20 +56,8 @@ const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub(crate) capacity: Option<usize>,
-    pub(crate) mode: Mode,
-    pub(crate) owners: Vec<u32>,
-    pub(crate) persistent: bool,
-    pub(crate) unwaited: bool,
-    pub(crate) prefault: bool,
-    pub(crate) resume: bool,
-    pub(crate) abort_on_drop: bool,
-    require_consumer: Option<bool>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) cancel: Option<Arc<AtomicBool>>,
-    pub(crate) policy: WaitPolicy,
-    pub(crate) pace: Pace,
-    pub(crate) batch: usize,
+    open: OpenConfig,
+    handle: HandleConfig,
     project: u32,
     asked_mode: Option<u32>,
 }
@@ -108,20 +83,8 @@ impl Options {
     #[must_use]
     pub fn new() -> Options {
         Options {
-            capacity: None,
-            mode: Mode::OWNER_ONLY,
-            owners: Vec::new(),
-            persistent: false,
-            unwaited: false,
-            prefault: false,
-            resume: false,
-            abort_on_drop: false,
-            require_consumer: None,
-            timeout: None,
-            cancel: None,
-            policy: WaitPolicy::default(),
-            pace: Pace::default(),
-            batch: 0,
+            open: OpenConfig::new(),
+            handle: HandleConfig::new(),
             project: 1,
             asked_mode: None,
         }
@@ -145,7 +108,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn capacity(&mut self, bytes: usize) -> &mut Options {
-        self.capacity = Some(bytes);
+        self.open.capacity = Some(bytes);
         self
     }
 
@@ -197,8 +160,8 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn owner(&mut self, uid: u32) -> &mut Options {
-        if !self.owners.contains(&uid) {
-            self.owners.push(uid);
+        if !self.open.owners.contains(&uid) {
+            self.open.owners.push(uid);
         }
         self
     }
@@ -286,7 +249,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn persistent(&mut self, persistent: bool) -> &mut Options {
-        self.persistent = persistent;
+        self.open.persistent = persistent;
         self
     }
 
@@ -320,7 +283,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn resume(&mut self, resume: bool) -> &mut Options {
-        self.resume = resume;
+        self.open.resume = resume;
         self
     }
 
@@ -343,7 +306,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn abort_on_drop(&mut self, abort: bool) -> &mut Options {
-        self.abort_on_drop = abort;
+        self.handle.abort_on_drop = abort;
         self
     }
 
@@ -376,14 +339,8 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn require_consumer(&mut self, require: bool) -> &mut Options {
-        self.require_consumer = Some(require);
+        self.handle.require_consumer = Some(require);
         self
-    }
-
-    /// Whether a producer of a ring of this kind fails without its consumer.
-    pub(crate) fn needs_consumer(&self, kind: Kind) -> bool {
-        let unless_said = kind != Kind::Persistent;
-        !kind.persists() || self.require_consumer.unwrap_or(unless_said)
     }
 
     /// Opens at once, whether the other side is there or not. Should it never
@@ -403,7 +360,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn no_wait(&mut self, no_wait: bool) -> &mut Options {
-        self.unwaited = no_wait;
+        self.open.unwaited = no_wait;
         self
     }
 
@@ -431,7 +388,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn prefault(&mut self, prefault: bool) -> &mut Options {
-        self.prefault = prefault;
+        self.open.prefault = prefault;
         self
     }
 
@@ -455,7 +412,8 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn timeout(&mut self, limit: Duration) -> &mut Options {
-        self.timeout = Some(limit);
+        self.open.timeout = Some(limit);
+        self.handle.timeout = Some(limit);
         self
     }
 
@@ -480,7 +438,8 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn cancel_on(&mut self, flag: Arc<AtomicBool>) -> &mut Options {
-        self.cancel = Some(flag);
+        self.open.cancel = Some(Arc::clone(&flag));
+        self.handle.cancel = Some(flag);
         self
     }
 
@@ -498,7 +457,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_policy(&mut self, policy: WaitPolicy) -> &mut Options {
-        self.policy = policy;
+        self.handle.policy = policy;
         self
     }
 
@@ -515,7 +474,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn pace(&mut self, pace: Pace) -> &mut Options {
-        self.pace = pace;
+        self.handle.pace = pace;
         self
     }
 
@@ -536,7 +495,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn batch(&mut self, bytes: usize) -> &mut Options {
-        self.batch = bytes;
+        self.handle.batch = bytes;
         self
     }
 
@@ -568,7 +527,7 @@ impl Options {
     /// ```
     pub fn producer(&self, path: impl AsRef<Path>) -> Result<Producer, OpenError> {
         let (region, claim) = self.open_path(path.as_ref(), Role::Producer)?;
-        Producer::new(region, claim, self)
+        Producer::new(region, claim, &self.handle)
     }
 
     /// Opens the ring of the file `path` for reading.
@@ -596,7 +555,7 @@ impl Options {
     /// ```
     pub fn consumer(&self, path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
         let (region, claim) = self.open_path(path.as_ref(), Role::Consumer)?;
-        Consumer::new(region, claim, self)
+        Consumer::new(region, claim, &self.handle)
     }
 
     /// Opens the ring of a raw key for writing.
@@ -626,7 +585,7 @@ impl Options {
     /// ```
     pub fn producer_by_key(&self, key: Key) -> Result<Producer, OpenError> {
         let (region, claim) = self.open(&Name::Key(key), Role::Producer)?;
-        Producer::new(region, claim, self)
+        Producer::new(region, claim, &self.handle)
     }
 
     /// Opens the ring of a raw key for reading.
@@ -652,7 +611,7 @@ impl Options {
     /// ```
     pub fn consumer_by_key(&self, key: Key) -> Result<Consumer, OpenError> {
         let (region, claim) = self.open(&Name::Key(key), Role::Consumer)?;
-        Consumer::new(region, claim, self)
+        Consumer::new(region, claim, &self.handle)
     }
 
     /// Makes a ring that no key leads to. Its segment is removed at birth, so
@@ -671,8 +630,9 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn anonymous(&self) -> Result<Ring, OpenError> {
-        let options = self.checked()?;
-        Ok(Ring::new(open::create_anonymous(&options)?, options, false))
+        let open = self.checked()?;
+        let region = open::create_anonymous(&open)?;
+        Ok(self.ring(region, open, false))
     }
 
     /// Attaches the ring whose segment has this id, such as one that another
@@ -705,10 +665,15 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
-        let options = self.checked()?;
-        let region = open::attach(id, &options);
+        let open = self.checked()?;
+        let region = open::attach(id, &open);
         let region = region.map_err(|error| error.located(&Place::segment(id)))?;
-        Ok(Ring::new(region, options, true))
+        Ok(self.ring(region, open, true))
+    }
+
+    /// A ring without roles, whose handles get what was asked for here.
+    pub(crate) fn ring(&self, region: MappedRegion, open: OpenConfig, handed_over: bool) -> Ring {
+        Ring::new(region, open, self.handle.clone(), handed_over)
     }
 
     fn open_path(&self, path: &Path, role: Role) -> Result<Joined, OpenError> {
@@ -723,24 +688,95 @@ impl Options {
     }
 
     /// The options, once nothing in them is impossible.
-    pub(crate) fn checked(&self) -> Result<Options, OpenError> {
-        let mut options = self.clone();
+    pub(crate) fn checked(&self) -> Result<OpenConfig, OpenError> {
+        let mut open = self.open.clone();
         if let Some(asked) = self.asked_mode {
-            options.mode = Mode::new(asked)
+            open.mode = Mode::new(asked)
                 .filter(|mode| mode.bits() & 0o600 == 0o600)
                 .ok_or(OpenError::Mode { asked })?;
         }
-        self.ring_bytes()?;
-        Ok(options)
+        open.ring_bytes()?;
+        Ok(open)
     }
+}
 
-    /// The capacity that a ring made with these options has.
-    pub(crate) fn ring_bytes(&self) -> Result<u64, OpenError> {
-        let asked = self.capacity.unwrap_or(DEFAULT_CAPACITY);
-        if asked == 0 || asked > MAX_CAPACITY / 2 {
-            return Err(OpenError::Capacity { asked });
-        }
-        let least = crate::sys::sysv::page_size().max(MIN_RING_OFFSET);
-        Ok(asked.next_power_of_two().max(least) as u64)
+/// Makes an anonymous ring of the default capacity and splits it, as
+/// [`std::io::pipe`] does.
+///
+/// # Errors
+///
+/// As [`Options::anonymous`].
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// let writer = std::thread::spawn(move || producer.write_all(&[7; 10_000_000]));
+/// let mut bytes = Vec::new();
+/// consumer.read_to_end(&mut bytes)?;
+/// assert_eq!(bytes, [7; 10_000_000]);
+/// writer.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn pair() -> Result<(Producer, Consumer), OpenError> {
+    Options::new().anonymous()?.split()
+}
+
+impl Producer {
+    /// Opens the ring of the file `path` for writing, with the default
+    /// [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::producer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-producer-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || shmpipe::Consumer::open(other));
+    /// let mut producer = shmpipe::Producer::open(&path)?; // waits for the consumer
+    /// producer.write_all(b"hello")?;
+    /// # drop(coming.join().unwrap()?);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Producer, OpenError> {
+        Options::new().producer(path)
+    }
+}
+
+impl Consumer {
+    /// Opens the ring of the file `path` for reading, with the default
+    /// [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::consumer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-consumer-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || shmpipe::Producer::open(other).map(drop));
+    /// let mut consumer = shmpipe::Consumer::open(&path)?; // waits for the producer
+    /// let mut bytes = Vec::new();
+    /// consumer.read_to_end(&mut bytes)?;
+    /// # coming.join().unwrap()?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
+        Options::new().consumer(path)
     }
 }

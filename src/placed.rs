@@ -91,10 +91,10 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub unsafe fn init_in(&self, memory: NonNull<u8>, len: usize) -> Result<Ring, OpenError> {
-        let options = self.checked()?;
+        let open = self.checked()?;
         check_alignment(memory)?;
-        let capacity = fitting_capacity(len, options.capacity)?;
-        let flags = match options.capacity {
+        let capacity = fitting_capacity(len, open.capacity)?;
+        let flags = match open.capacity {
             Some(_) => EXPLICIT_CAPACITY,
             None => 0,
         };
@@ -104,7 +104,7 @@ impl Options {
         // checked, and `ring_offset` is at least the size of a `Header`.
         let region = unsafe { MappedRegion::format_in(memory, geometry) };
         open::publish(&region);
-        Ok(Ring::new(region, options, true))
+        Ok(self.ring(region, open, true))
     }
 
     /// Attaches the ring that [`init_in`](Options::init_in) made in this
@@ -159,7 +159,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub unsafe fn attach_in(&self, memory: NonNull<u8>, len: usize) -> Result<Ring, OpenError> {
-        let options = self.checked()?;
+        let open = self.checked()?;
         check_alignment(memory)?;
         let least = ring_offset() + 1;
         if len < least {
@@ -170,13 +170,13 @@ impl Options {
         let region =
             unsafe { MappedRegion::open_in(memory, len) }.map_err(MemoryError::NotARing)?;
         let found = region.geometry().capacity;
-        match options.capacity.map(usize::next_power_of_two) {
+        match open.capacity.map(usize::next_power_of_two) {
             Some(asked) if asked as u64 != found => Err(OpenError::CapacityMismatch {
                 at: Place::default(), // memory has no name
                 asked: asked as u64,
                 found,
             }),
-            _ => Ok(Ring::new(region, options, true)),
+            _ => Ok(self.ring(region, open, true)),
         }
     }
 }

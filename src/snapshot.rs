@@ -629,13 +629,13 @@ fn remove_classified(
         Class::Absent => Err(OpenError::removed(id).into()),
         Class::Newborn => Err(RemoveError::in_use(id, &found)),
         // What its words say is not known; that nobody has it attached is.
-        Class::OtherVersion(_) if force || found.alone => Ok(open::remove_if_there(id)?),
+        Class::OtherVersion(_) if force || found.alone => Ok(sysv::remove_if_there(id)?),
         Class::OtherVersion(_) => Err(RemoveError::in_use(id, &found)),
         Class::Live(_) | Class::Spent if !force && !found.alone => {
             Err(RemoveError::in_use(id, &found))
         }
         // `found` keeps the segment attached, so the id is still its.
-        Class::Stillborn | Class::Spent => Ok(open::remove_if_there(id)?),
+        Class::Stillborn | Class::Spent => Ok(sysv::remove_if_there(id)?),
         Class::Live(geometry) | Class::Orphan(geometry) if force => {
             Ok(open::retire_by_force(id, &geometry)?)
         }
@@ -700,7 +700,9 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
         let done = match found.class {
             // All zero: only its shape speaks for it, so nothing may speak against.
             Class::Stillborn if mode != Some(Mode::OWNER_ONLY) => continue,
-            Class::Stillborn | Class::Spent => open::remove_if_there(id).map(|()| true),
+            Class::Stillborn | Class::Spent => sysv::remove_if_there(id)
+                .map(|()| true)
+                .map_err(OpenError::from),
             Class::Orphan(geometry) => open::retire(id, &geometry, found.state),
             // An anonymous ring whose maker died before it could remove it.
             Class::Live(geometry) if geometry.kind == Kind::Anonymous && found.alone => {

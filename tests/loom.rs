@@ -1,4 +1,4 @@
-//! The models of `src/model`, run by loom:
+//! The models of `src/models`, run by loom:
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom
@@ -28,7 +28,7 @@ run! {
         a_writer_takes_over
         a_writer_takes_over_the_room
         a_reader_takes_over;
-    echo:
+    inline:
         an_echo_is_whole
         a_long_echo_is_whole
         what_is_not_one_message_comes_from_the_ring
@@ -56,7 +56,7 @@ run! {
         a_stream_through_one_byte
         a_sleep_that_ends_early_loses_nothing
         joining_wakes_who_waits_in_open;
-    roles:
+    peer:
         one_of_several_claimers_wins
         one_claimer_takes_over
         declaring_a_death_takes_nothing_from_a_successor

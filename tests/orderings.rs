@@ -1,5 +1,5 @@
 //! That every memory ordering in `src` says what it is for: by the label of
-//! its pair, which stands at both ends and in the table of `src/ring.rs`, or in
+//! its pair, which stands at both ends and in the table of `src/ring/mod.rs`, or in
 //! words. And that `tests/loom.rs` runs every model there is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +25,9 @@ fn sources() -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() {
-                folders.extend((!["bin", "model"].contains(&name)).then_some(path));
+                folders.extend((!["bin", "models"].contains(&name)).then_some(path));
             } else if name.ends_with(".rs")
-                && !["tests.rs", "order.rs", "model.rs", "recording.rs"].contains(&name)
+                && !["tests.rs", "order.rs", "recording.rs"].contains(&name)
             {
                 files.push(path);
             }
@@ -126,9 +126,9 @@ fn uses() -> Vec<Use> {
     uses
 }
 
-/// The first column of the table in `src/ring.rs`.
+/// The first column of the table in `src/ring/mod.rs`.
 fn table() -> BTreeSet<String> {
-    read("src/ring.rs")
+    read("src/ring/mod.rs")
         .lines()
         .filter_map(|line| line.strip_prefix("//! | ")?.split(" |").next())
         .flat_map(labels)
@@ -149,9 +149,9 @@ fn every_ordering_of_the_protocol_that_is_not_relaxed_has_a_label() {
     // These have words of their own, in no segment.
     for found in uses() {
         let own = [
-            "src/fork.rs",
-            "src/held.rs",
-            "src/steps.rs",
+            "src/sys/fork/mod.rs",
+            "src/sys/fork/held.rs",
+            "src/sync/steps.rs",
             "src/asynchronous/reactor.rs",
         ];
         if found.code.contains("Ordering::")
@@ -194,7 +194,7 @@ fn every_model_is_run() {
         .split(|c: char| !(c.is_alphanumeric() || c == '_'))
         .collect();
     let mut models = 0;
-    for entry in fs::read_dir(root().join("src/model")).unwrap() {
+    for entry in fs::read_dir(root().join("src/models")).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         for line in text.lines().filter_map(|line| line.strip_prefix("pub fn ")) {
             let name = line.split('(').next().unwrap();

@@ -344,7 +344,7 @@ fn the_layout_has_no_gap_in_its_words_and_no_overlap() {
 
 #[test]
 fn the_layout_version_is_that_of_the_code() {
-    let code = text("src/identity.rs");
+    let code = text("src/segment/identity.rs");
     let (_, version) = code.split_once("const VERSION: u32 = ").unwrap();
     let (version, _) = version.split_once(';').unwrap();
     let sentence = format!("The layout version is {version}.");

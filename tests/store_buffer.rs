@@ -1,5 +1,5 @@
 //! The handshake of a sleeper and a waker, and the sleeper's promise of a
-//! `membarrier(2)` in place of the waker's fence (`src/wait.rs`, P5), on a
+//! `membarrier(2)` in place of the waker's fence (`src/wait/mod.rs`, P5), on a
 //! machine with store buffers, in every state that it can be in. The model
 //! checker of `tests/loom.rs` knows no such barrier.
 //!

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncRead;
 
-use super::waiter::Parking;
+use super::parking::Parking;
 use crate::error::{PeekError, TryReadError};
 use crate::handle::consumer::Consumer;
 

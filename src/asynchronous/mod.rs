@@ -46,10 +46,11 @@
 
 mod consumer;
 mod foreign;
+mod parking;
 mod producer;
 mod reactor;
+mod slot;
 mod thread;
-mod waiter;
 
 pub use consumer::AsyncConsumer;
 pub use producer::AsyncProducer;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncWrite;
 
-use super::waiter::Parking;
+use super::parking::Parking;
 use crate::error::{Broken, ReserveError, TryWriteError};
 use crate::handle::producer::Producer;
 

@@ -59,8 +59,8 @@ use std::time::{Duration, Instant};
 use std::{io, ptr};
 
 use super::foreign::{self, contained};
+use super::slot::{Look, Waiter, lock};
 use super::thread;
-use super::waiter::{Look, Waiter, lock};
 use crate::sys::fork::Epoch;
 use crate::sys::futex::{self, Expected, MOST_WORDS, Woken};
 use crate::wait::{FALSE_WAKES, SLICE};

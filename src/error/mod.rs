@@ -12,17 +12,16 @@
 mod amount;
 mod memory;
 mod open;
-mod place;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
+pub use crate::sys::place::Place;
+pub(crate) use crate::sys::place::{Bytes, Span};
 pub use amount::{NextStreamError, Partial, PeekError, ReserveError, Stop};
 pub use memory::MemoryError;
 pub use open::{Incompatible, OpenError};
-pub use place::Place;
-pub(crate) use place::{Bytes, Span};
 
 use crate::role::Role;
 

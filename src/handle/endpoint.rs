@@ -8,8 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::error::{Broken, Corruption, Place, Span, Stop};
-use crate::open;
-use crate::options::Options;
+use crate::handle::config::HandleConfig;
 use crate::peer::{self, Claim, Occupant, PeerWatch, Verdict};
 use crate::role::Role;
 use crate::segment::closed::Departure;
@@ -158,11 +157,11 @@ impl Endpoint {
     pub(crate) fn new(
         region: MappedRegion,
         claim: Claim,
-        options: &Options,
+        config: &HandleConfig,
         handed_over: bool,
     ) -> Endpoint {
         let kind = region.geometry().kind;
-        let needs_peer = claim.role == Role::Consumer || options.needs_consumer(kind);
+        let needs_peer = claim.role == Role::Consumer || config.needs_consumer(kind);
         let effort = Effort::with_barriers();
         effort.promise(&region.header().side(claim.role).signals);
         let epoch = Epoch::current();
@@ -175,11 +174,11 @@ impl Endpoint {
             latched: None,
             handed_over: Cell::new(handed_over),
             needs_peer,
-            aborts_on_drop: options.abort_on_drop,
-            timeout: options.timeout,
-            cancel: options.cancel.clone(),
+            aborts_on_drop: config.abort_on_drop,
+            timeout: config.timeout,
+            cancel: config.cancel.clone(),
             effort,
-            policy: options.policy,
+            policy: config.policy,
             shares_processor: None,
         }
     }
@@ -641,7 +640,7 @@ impl Endpoint {
         }
         // Nobody is there to tell of a failure; the last to detach, or the
         // next to open, sees the state word and removes it.
-        let _ = open::unkey(&self.region);
+        let _ = self.region.unlink();
         match before.life() {
             Some(Life::Open) => Left::Alone,
             _ => Left::InOrder,

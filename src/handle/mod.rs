@@ -1,5 +1,6 @@
 //! What the user holds: a ring without roles, the two ends, and grants of their bytes.
 
+pub(crate) mod config;
 pub(crate) mod consumer;
 pub(crate) mod endpoint;
 mod files;

@@ -4,11 +4,12 @@
 use std::cell::Cell;
 use std::fmt;
 
+use super::config::HandleConfig;
 use crate::error::OpenError;
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::open;
-use crate::options::Options;
+use crate::open::config::OpenConfig;
 use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
@@ -53,39 +54,22 @@ use crate::sys::sysv::{Key, SegmentId};
 /// ```
 pub struct Ring {
     region: MappedRegion,
-    options: Options,
+    open: OpenConfig,
+    handle: HandleConfig,
     handed_over: Cell<bool>,
 }
 
-/// Makes an anonymous ring of the default capacity and splits it, as
-/// [`std::io::pipe`] does.
-///
-/// # Errors
-///
-/// As [`Options::anonymous`].
-///
-/// # Examples
-///
-/// ```
-/// use std::io::{Read, Write};
-///
-/// let (mut producer, mut consumer) = shmpipe::pair()?;
-/// let writer = std::thread::spawn(move || producer.write_all(&[7; 10_000_000]));
-/// let mut bytes = Vec::new();
-/// consumer.read_to_end(&mut bytes)?;
-/// assert_eq!(bytes, [7; 10_000_000]);
-/// writer.join().unwrap()?;
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn pair() -> Result<(Producer, Consumer), OpenError> {
-    Options::new().anonymous()?.split()
-}
-
 impl Ring {
-    pub(crate) fn new(region: MappedRegion, options: Options, handed_over: bool) -> Ring {
+    pub(crate) fn new(
+        region: MappedRegion,
+        open: OpenConfig,
+        handle: HandleConfig,
+        handed_over: bool,
+    ) -> Ring {
         Ring {
             region,
-            options,
+            open,
+            handle,
             handed_over: Cell::new(handed_over),
         }
     }
@@ -183,13 +167,8 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
-        let claim = open::claim(
-            &self.region,
-            Role::Producer,
-            self.region.views(),
-            &self.options,
-        )?;
-        Producer::with(self.region, claim, &self.options, self.handed_over.get())
+        let claim = open::claim(&self.region, Role::Producer, &self.open)?;
+        Producer::with(self.region, claim, &self.handle, self.handed_over.get())
     }
 
     /// Takes the role of the consumer.
@@ -209,13 +188,8 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
-        let claim = open::claim(
-            &self.region,
-            Role::Consumer,
-            self.region.views(),
-            &self.options,
-        )?;
-        Consumer::with(self.region, claim, &self.options, self.handed_over.get())
+        let claim = open::claim(&self.region, Role::Consumer, &self.open)?;
+        Consumer::with(self.region, claim, &self.handle, self.handed_over.get())
     }
 
     /// Takes both roles, for two threads of this process.
@@ -241,20 +215,10 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
-        let producing = open::claim(
-            &self.region,
-            Role::Producer,
-            self.region.views(),
-            &self.options,
-        )?;
-        let producer = Producer::with(self.region.clone(), producing, &self.options, true)?;
-        let consuming = open::claim(
-            &self.region,
-            Role::Consumer,
-            self.region.views(),
-            &self.options,
-        )?;
-        let consumer = Consumer::with(self.region, consuming, &self.options, true)?;
+        let producing = open::claim(&self.region, Role::Producer, &self.open)?;
+        let producer = Producer::with(self.region.clone(), producing, &self.handle, true)?;
+        let consuming = open::claim(&self.region, Role::Consumer, &self.open)?;
+        let consumer = Consumer::with(self.region, consuming, &self.handle, true)?;
         Ok((producer, consumer))
     }
 }

@@ -1,9 +1,9 @@
-//! The futex under loom: what `futex.rs` asks of the kernel, and no more.
+//! The futex under loom: what `sys/futex.rs` asks of the kernel, and no more.
 //!
 //! The kernel compares and queues under one lock, which a wake takes too, so
 //! the two are in one order or the other. That lock orders nothing else here:
 //! the word is loaded and stored as relaxed as elsewhere. No time passes (see
-//! `sync.rs`): a sleeper that nobody wakes sleeps for ever. A return for no
+//! `sync/mod.rs`): a sleeper that nobody wakes sleeps for ever. A return for no
 //! reason is a wake by somebody who changed nothing; models that want one have
 //! a thread for it.
 

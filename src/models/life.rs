@@ -8,6 +8,8 @@ use crate::peer::{self, Denied};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::identity::Geometry;
+use crate::segment::layout::Header;
+use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::region::inspect::load_state;
@@ -24,7 +26,7 @@ pub fn an_open_ring_has_its_identity() {
 
 /// P3, through a writable mapping.
 pub fn a_claimed_ring_has_its_identity() {
-    an_identity_comes_before(peer::state);
+    an_identity_comes_before(Header::state);
 }
 
 fn an_identity_comes_before(state: fn(&crate::segment::layout::Header) -> State) {
@@ -114,7 +116,7 @@ pub fn giving_up_and_joining_exclude_each_other() {
             assert_eq!(joined.unwrap_err(), Denied::Gone);
             // The refused claimer leaves no owner behind.
             let record = region.header().record(Role::Consumer);
-            assert!(peer::Holder::read(record).is_none());
+            assert!(Holder::read(record).is_none());
         }
     });
 }

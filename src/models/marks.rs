@@ -10,6 +10,7 @@ use crate::ring::{Departures, Reader, Readiness, Writer};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
+use crate::segment::record::pid_of;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::state::Kind;
@@ -37,7 +38,7 @@ fn come_with(
         capabilities,
         ..claimer(pid)
     };
-    let is_dead = |found| peer::pid_of(found) >= DEAD;
+    let is_dead = |found| pid_of(found) >= DEAD;
     peer::claim_as(me, region, KIND, Role::Producer, is_dead)
 }
 
@@ -444,7 +445,7 @@ pub fn an_acknowledgement_wakes_who_waits_for_places() {
                 thread::spawn(move || {
                     let header = region.header();
                     loop {
-                        // As in `lifecycle.rs`.
+                        // As in `open/`.
                         let prepared = marks::prepare_wait(header);
                         match marks::check_places(header) {
                             Ok(()) => return,

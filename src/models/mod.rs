@@ -4,17 +4,17 @@
 //!
 //! What a model relies on:
 //!
-//! - a byte of the ring is a plain cell (`region/heap.rs`): an access that
+//! - a byte of the ring is a plain cell (`segment/region/heap.rs`): an access that
 //!   nothing orders is reported as a race;
 //! - nothing ever times out: a lost wake-up is reported as a deadlock;
 //! - the least number of orders that a model must have been run in, so that
 //!   one that does not explore fails.
 
-pub mod echo;
+pub mod inline;
 pub mod life;
 pub mod marks;
+pub mod peer;
 pub mod ring;
-pub mod roles;
 pub mod wait;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use loom::thread;
 
 use super::{claim, effort, explore, leave, no_slice, paired, ready};
-use crate::peer::{self, Claim};
+use crate::peer::Claim;
 use crate::ring::{Departures, Reader, Readiness, Writer};
 use crate::role::Role;
 use crate::segment::closed::Departure;
@@ -236,7 +236,7 @@ pub fn joining_wakes_who_waits_in_open() {
         let life = || header.state().life();
         let waited = wait::wait(
             &header.side(Role::Producer).signals,
-            u64::MAX, // as `lifecycle.rs` does
+            u64::MAX, // as `open/` does
             Spinning::Not,
             None,
             &mut effort(),

@@ -7,7 +7,7 @@
 //!    claimer's own word. This decides between claimers.
 //! 2. A producer of a ring that persists looks for places for its marks, and
 //!    frees `owner` if there are none. Unless it resumes, it breaks a dead
-//!    producer's stream off, by a mark (`marks.rs`).
+//!    producer's stream off, by a mark (`ring/marks.rs`).
 //! 3. The claim is counted in the side's `claims`.
 //! 4. The claimer fills the rest of the record, then stores its word in
 //!    `complete`: only where both are equal do the other words count.
@@ -90,12 +90,7 @@ impl From<NoPlace> for Denied {
 }
 
 /// Claims `role`.
-pub(crate) fn claim(
-    region: &MappedRegion,
-    role: Role,
-    views: u32,
-    resumes: bool,
-) -> Result<Claim, Denied> {
+pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<Claim, Denied> {
     let kind = region.geometry().kind;
     let is_dead = |found| holder_is_dead(region, role, found);
     let hears = if membarrier::register() {
@@ -106,7 +101,7 @@ pub(crate) fn claim(
     let claimer = Claimer {
         process: Process::claimer(),
         capabilities: WAKES | KNOWS_INLINE | hears,
-        views,
+        views: region.views(),
         resumes,
     };
     claim_as(claimer, region, kind, role, is_dead)

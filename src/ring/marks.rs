@@ -40,7 +40,7 @@
 //! the claim after the mark and before those bytes (P1).
 //!
 //! An opener that waits for places sleeps on `places`, by the handshake of
-//! `wait.rs` (P5) between `places` and `acknowledged`.
+//! `wait/mod.rs` (P5) between `places` and `acknowledged`.
 //!
 //! # A peer that lies
 //!

@@ -17,21 +17,21 @@
 //! | P2 | `head`, Release | `head`, Acquire | the reader has done with the bytes before `head` |
 //! | P3 | state word, Release | state word, Acquire | the identity line |
 //! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
-//! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait.rs` |
-//! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `roles.rs` |
-//! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `echo.rs` |
-//! | P8 | count of marks, Release | count of marks, Acquire | the mark, and the tail behind which it lies; see `marks.rs` |
-//! | P9 | acknowledged, Release | acknowledged, Acquire | the consumer has done with the place; see `marks.rs` |
+//! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait/mod.rs` |
+//! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `peer/claim.rs` |
+//! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `ring/inline.rs` |
+//! | P8 | count of marks, Release | count of marks, Acquire | the mark, and the tail behind which it lies; see `ring/marks.rs` |
+//! | P9 | acknowledged, Release | acknowledged, Acquire | the consumer has done with the place; see `ring/marks.rs` |
 //!
 //! A reader that finds the ring empty and `closed` set loads `tail` once more
 //! before it believes in the end: by P4 that load sees the last one. In a ring
 //! that outlives its writers, marks say where streams end, and `closed` of the
-//! writer says nothing (`marks.rs`).
+//! writer says nothing (`ring/marks.rs`).
 //!
 //! # A peer that lies
 //!
 //! Every word of the peer is loaded once into a local and checked by
-//! `position.rs`; what fails the check is an error, and the caller gives the
+//! `segment/position.rs`; what fails the check is an error, and the caller gives the
 //! ring up. A lie that passes can do no more than a slow or a wrong peer: the
 //! spans that are copied are bounded by the capacity and by what this side
 //! holds in private memory.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ring::marks::Ending;
+use crate::segment::closed::Departure;
 use crate::segment::layout::Header;
 use crate::segment::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ring::marks::{self, Ending};
+use crate::segment::closed::Departure;
 use crate::segment::region::heap::HeapRegion;
 
 /// A ring whose positions start at `position`.

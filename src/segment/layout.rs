@@ -34,8 +34,8 @@
 //! | inline message | producer | consumer | P7 |
 //! | `wants` | consumer | producer, as a hint | none |
 //!
-//! The pairs P1 to P5 are explained in `ring.rs` and `wait.rs`, P6 in
-//! `roles.rs`, P7 in `echo.rs`, P8 and P9 in `marks.rs`. Only integers of fixed
+//! The pairs P1 to P5 are explained in `ring/mod.rs` and `wait/mod.rs`, P6 in
+//! `peer/claim.rs`, P7 in `ring/inline.rs`, P8 and P9 in `ring/marks.rs`. Only integers of fixed
 //! width lie in a segment. What is read here was written by a stranger: it is
 //! loaded once, checked, and the local copy is used.
 //!
@@ -140,7 +140,7 @@ pub(crate) struct Side {
 /// The words of an echo: with a position, they fill a line.
 pub(crate) const ECHO_WORDS: usize = 13;
 
-/// A short message once more, beside the tail; see `echo.rs`.
+/// A short message once more, beside the tail; see `ring/inline.rs`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Echo {
@@ -175,7 +175,7 @@ pub(crate) struct Signals {
     pub(crate) places: AtomicU32,
 }
 
-/// The end of a stream; see `marks.rs`.
+/// The end of a stream; see `ring/marks.rs`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct MarkSlot {

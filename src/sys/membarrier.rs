@@ -1,6 +1,6 @@
 //! The kernel's part of ordering: a memory barrier that a sleeper has done on
 //! the processors of everybody who registered for it, so that they need none
-//! of their own (`wait.rs`).
+//! of their own (`wait/mod.rs`).
 //!
 //! `MEMBARRIER_CMD_GLOBAL_EXPEDITED` is the form between processes: whoever
 //! calls it reaches the running threads of each process that registered;

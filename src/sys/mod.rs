@@ -3,7 +3,7 @@
 //! | file | system calls |
 //! |---|---|
 //! | `sysv/` | `shmget`, `shmat`, `shmdt`, `shmctl`, `mremap` |
-//! | `futex.rs` | `futex` |
+//! | `sys/futex.rs` | `futex` |
 //! | `membarrier.rs` | `membarrier` |
 //! | `process/` | `pidfd_open`, `poll`, `kill`; `/proc` |
 //! | `fork/` | `pthread_atfork`, `madvise(MADV_WIPEONFORK)` |
@@ -20,6 +20,7 @@ pub(crate) mod futex;
 #[path = "../models/futex.rs"]
 pub(crate) mod futex;
 pub(crate) mod membarrier;
+pub(crate) mod place;
 pub(crate) mod process;
 pub(crate) mod random;
 pub mod sysv;

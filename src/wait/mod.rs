@@ -36,7 +36,7 @@
 //! there for a sleep that hardly ever comes. So a side that is new, or that has
 //! waited, gone on or fenced for its peer's sake several times without a sleep, or
 //! found plenty without a wait, stores 2: *before I sleep next, I have the kernel
-//! do a barrier on every processor that runs my peer* (`barrier.rs`). A waker that
+//! do a barrier on every processor that runs my peer* (`sys/membarrier.rs`). A waker that
 //! reads 2, and has registered for such barriers, leaves its fence out:
 //!
 //! ```text
@@ -69,7 +69,7 @@
 //! sleeper that could not register promises nothing. Should a promised barrier
 //! be refused after all, the sleeper sleeps in slices of a millisecond from
 //! then on. A new holder of a role takes its predecessor's promise back by a
-//! barrier (`roles.rs`). A peer that promises and does not keep it has its own
+//! barrier (`peer/claim.rs`). A peer that promises and does not keep it has its own
 //! sleep to lose.
 //!
 //! # A peer that lies, or dies

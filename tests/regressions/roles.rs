@@ -282,7 +282,7 @@ fn start_end(pid: u32) -> u64 {
     start & 0x3f_ffff
 }
 
-/// The owner word of a claim of ours, see src/roles.rs.
+/// The owner word of a claim of ours, see src/peer/claim.rs.
 fn owner_word(pid: u32, start_end: u64) -> u64 {
     let link = fs::read_link("/proc/self/ns/pid").unwrap();
     let namespace = link

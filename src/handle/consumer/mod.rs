@@ -12,8 +12,8 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use crate::error::{Broken, Bytes, OpenError, Partial, PeekError, Stop, TryReadError};
+use crate::handle::config::HandleConfig;
 use crate::handle::endpoint::{Blocked, Endpoint, Short};
-use crate::options::Options;
 use crate::peer::Claim;
 use crate::ring::marks::Ending;
 use crate::ring::{Reader, Readiness};
@@ -105,26 +105,26 @@ impl Consumer {
     pub(crate) fn new(
         region: MappedRegion,
         claim: Claim,
-        options: &Options,
+        config: &HandleConfig,
     ) -> Result<Consumer, OpenError> {
-        Consumer::with(region, claim, options, true)
+        Consumer::with(region, claim, config, true)
     }
 
     pub(crate) fn with(
         region: MappedRegion,
         claim: Claim,
-        options: &Options,
+        config: &HandleConfig,
         handed_over: bool,
     ) -> Result<Consumer, OpenError> {
         let persists = region.geometry().kind.persists();
-        let mut end = Endpoint::new(region.clone(), claim, options, handed_over);
+        let mut end = Endpoint::new(region.clone(), claim, config, handed_over);
         match Reader::new(region, persists) {
             Ok(reader) => Ok(Consumer {
                 reader: CachePadded::new(reader),
                 end,
                 end_told: EndTold::No,
                 awaits_next: false,
-                pacer: Pacer::new(options.pace),
+                pacer: Pacer::new(config.pace),
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
@@ -136,33 +136,6 @@ impl Consumer {
 
     pub(crate) fn expect_child(&mut self, pid: u32) {
         self.end.expect_child(pid);
-    }
-
-    /// Opens the ring of the file `path` for reading, with the default
-    /// [`Options`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Options::consumer`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::Read;
-    ///
-    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-consumer-{}", std::process::id()));
-    /// # std::fs::write(&path, "")?;
-    /// # let other = path.clone();
-    /// # let coming = std::thread::spawn(move || shmpipe::Producer::open(other).map(drop));
-    /// let mut consumer = shmpipe::Consumer::open(&path)?; // waits for the producer
-    /// let mut bytes = Vec::new();
-    /// consumer.read_to_end(&mut bytes)?;
-    /// # coming.join().unwrap()?;
-    /// # std::fs::remove_file(&path)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Consumer, OpenError> {
-        Options::new().consumer(path)
     }
 
     /// Reads what is there, as much as `bytes` holds, and says how much that

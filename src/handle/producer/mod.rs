@@ -12,8 +12,8 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 use crate::error::{Broken, OpenError, Partial, TryWriteError};
+use crate::handle::config::HandleConfig;
 use crate::handle::endpoint::{Blocked, Endpoint, Need, Short};
-use crate::options::Options;
 use crate::peer::Claim;
 use crate::ring::{Departures, Writer};
 use crate::segment::closed::Departure;
@@ -81,29 +81,29 @@ impl Producer {
     pub(crate) fn new(
         region: MappedRegion,
         claim: Claim,
-        options: &Options,
+        config: &HandleConfig,
     ) -> Result<Producer, OpenError> {
-        Producer::with(region, claim, options, true)
+        Producer::with(region, claim, config, true)
     }
 
     pub(crate) fn with(
         region: MappedRegion,
         claim: Claim,
-        options: &Options,
+        config: &HandleConfig,
         handed_over: bool,
     ) -> Result<Producer, OpenError> {
         let kind = region.geometry().kind;
-        let departures = if options.needs_consumer(kind) {
+        let departures = if config.needs_consumer(kind) {
             Departures::End
         } else {
             Departures::Pass
         };
-        let mut end = Endpoint::new(region.clone(), claim, options, handed_over);
+        let mut end = Endpoint::new(region.clone(), claim, config, handed_over);
         match Writer::new(region, kind.persists(), departures) {
             Ok(writer) => Ok(Producer {
                 writer: CachePadded::new(writer),
                 end,
-                batch: options.batch as u64,
+                batch: config.batch as u64,
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {
@@ -111,32 +111,6 @@ impl Producer {
                 Err(corruption.into())
             }
         }
-    }
-
-    /// Opens the ring of the file `path` for writing, with the default
-    /// [`Options`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Options::producer`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::Write;
-    ///
-    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-producer-{}", std::process::id()));
-    /// # std::fs::write(&path, "")?;
-    /// # let other = path.clone();
-    /// # let coming = std::thread::spawn(move || shmpipe::Consumer::open(other));
-    /// let mut producer = shmpipe::Producer::open(&path)?; // waits for the consumer
-    /// producer.write_all(b"hello")?;
-    /// # drop(coming.join().unwrap()?);
-    /// # std::fs::remove_file(&path)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Producer, OpenError> {
-        Options::new().producer(path)
     }
 
     /// Writes what there is room for, and says how much that was. Never

@@ -24,7 +24,7 @@ use crate::segment::position;
 use crate::segment::state::Life;
 use crate::segment::tuning::PUBLICATION;
 use crate::sys::process;
-use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError};
+use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError, SysvErrorKind};
 
 /// Bytes of the largest ring that the reader hands back line by line. The lines
 /// of one so small stay in its cache until the writer takes them; a larger one
@@ -221,6 +221,19 @@ impl MappedRegion {
         match &self.memory {
             Memory::Segment { view, .. } => Some(view.id()),
             Memory::Borrowed => None,
+        }
+    }
+
+    /// Removes the segment, which nobody needs to find any more. Where it belongs
+    /// to another user, that user's side does it; in another IPC namespace than it
+    /// was attached in, its id is somebody else's.
+    pub(crate) fn unlink(&self) -> Result<(), SysvError> {
+        let Some(id) = self.known_id() else {
+            return Ok(());
+        };
+        match sysv::remove_if_there(id) {
+            Err(error) if error.kind() == SysvErrorKind::PermissionDenied => Ok(()),
+            removed => removed,
         }
     }
 

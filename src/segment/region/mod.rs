@@ -13,7 +13,7 @@
 //!    those that are one run.
 //! 3. Bounds are checked here again, against the memory that was verified when
 //!    the region was made, whatever the caller has checked; for the short way,
-//!    when its window is opened (`window.rs`).
+//!    when its window is opened (`segment/region/window.rs`).
 
 use crate::error::Incompatible;
 use crate::segment::layout::Header;

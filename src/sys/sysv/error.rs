@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 
 use super::limits;
-use crate::error::Place;
+use crate::sys::place::Place;
 
 /// A kernel limit that a System V shared memory call can run into.
 ///

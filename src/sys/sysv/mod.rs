@@ -279,6 +279,14 @@ pub fn remove(id: SegmentId) -> Result<(), SysvError> {
     }
 }
 
+/// Removes a segment; that somebody else was faster is as good.
+pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), SysvError> {
+    match remove(id) {
+        Err(error) if error.kind() == SysvErrorKind::Removed => Ok(()),
+        removed => removed,
+    }
+}
+
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `SHM_INFO` and `SHM_STAT_ANY`
 ///
 /// All segments of this IPC namespace, in the kernel's order: what `ipcs -m` lists. One call per

@@ -9,6 +9,7 @@ use crate::peer::{self, Claim, Denied};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::record::Holder;
+use crate::segment::record::pid_of;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::state::{Kind, Tenure};
@@ -31,7 +32,7 @@ fn take(region: &HeapRegion, kind: Kind, pid: u32) -> Option<Claim> {
 
 /// Takes the role from the dead, as often as `open::claim` would try.
 fn take_over(region: &HeapRegion, pid: u32) -> Option<Claim> {
-    let is_dead = |found| peer::pid_of(found) == DEAD;
+    let is_dead = |found| pid_of(found) == DEAD;
     let claim = peer::claim_as(claimer(pid), region, Kind::Persistent, ROLE, is_dead).ok()?;
     act(region, pid);
     Some(claim)

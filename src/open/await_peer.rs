@@ -1,0 +1,83 @@
+//! Waiting in an open until the other end is claimed.
+
+use super::config::OpenConfig;
+use super::keyfile::KeyFile;
+use super::{Joined, Name};
+use crate::error::{OpenError, Place};
+use crate::peer;
+use crate::role::Role;
+use crate::segment::region::Region;
+use crate::segment::state::Life;
+use crate::sync::steps::step;
+use crate::sys::sysv;
+use crate::wait::deadline::{self, Deadline};
+use crate::wait::{self, Effort, Spinning, Waited};
+
+/// Why waiting for the peer ends early.
+enum Stop {
+    Cancelled,
+    /// The key or the path no longer leads here.
+    Unfindable,
+}
+
+/// Waits until both roles are claimed. `None` when the ring was replaced or
+/// removed and another one is to be made.
+pub(super) fn await_peer(
+    name: &Name,
+    (region, claim): Joined,
+    config: &OpenConfig,
+    deadline: &Deadline,
+) -> Result<Option<Joined>, OpenError> {
+    let header = region.header();
+    let life = || header.state().life();
+    let file = name.file();
+    let is_there = || {
+        let stat = region.id().and_then(|id| sysv::stat(id).ok());
+        stat.is_some_and(|stat| !stat.marked_for_removal)
+    };
+    let on_path = || file.is_none_or(KeyFile::is_current);
+    let waited = if life() == Some(Life::Open) {
+        file.inspect(|file| file.mark_waiting());
+        step!(Announced);
+        let waited = wait::wait(
+            &header.side(claim.role).signals,
+            u64::MAX, // no position ends this wait
+            Spinning::Not,
+            deadline.at(),
+            &mut Effort::new(),
+            || Ok(life().filter(|&life| life != Life::Open)),
+            || {
+                if deadline::is_set(config.cancel.as_ref()) {
+                    Err(Stop::Cancelled)
+                } else if on_path() && is_there() {
+                    Ok(())
+                } else {
+                    Err(Stop::Unfindable)
+                }
+            },
+        );
+        file.inspect(|file| file.unmark());
+        waited
+    } else {
+        Ok(Waited::Ready(Life::Paired))
+    };
+    // Unless somebody joined at the last moment, which counts.
+    if !matches!(waited, Ok(Waited::Ready(_))) && peer::leave_unpaired(&region) {
+        region.unlink()?;
+        return match waited {
+            Err(Stop::Cancelled) => Err(OpenError::Cancelled),
+            Err(Stop::Unfindable) if on_path() => Ok(None),
+            Err(Stop::Unfindable) => Err(OpenError::FileGone {
+                at: Place::default(),
+            }),
+            Ok(_) => Err(deadline.timed_out(match claim.role {
+                Role::Producer => "no consumer opened the other end",
+                Role::Consumer => "no producer opened the other end",
+            })),
+        };
+    }
+    // Whoever sees the end of this wait removes the key: the one that made it
+    // so may have died before it could.
+    region.unlink()?;
+    Ok((life() == Some(Life::Paired)).then_some((region, claim)))
+}

@@ -1,0 +1,71 @@
+//! What an opener needs to know.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::error::OpenError;
+use crate::segment::identity::MIN_RING_OFFSET;
+use crate::sys::sysv::Mode;
+use crate::wait::deadline::Deadline;
+
+/// The capacity of a ring when none is asked for, in bytes.
+///
+/// # Examples
+///
+/// ```
+/// let ring = shmpipe::Options::new().anonymous()?;
+/// assert_eq!(ring.capacity(), shmpipe::DEFAULT_CAPACITY);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub const DEFAULT_CAPACITY: usize = 4 << 20;
+
+/// The largest ring: header and two views of it must fit an address space.
+const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
+
+/// How a ring is found, made and claimed.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenConfig {
+    pub(crate) capacity: Option<usize>,
+    pub(crate) mode: Mode,
+    /// Users who are trusted beside the own one.
+    pub(crate) owners: Vec<u32>,
+    pub(crate) persistent: bool,
+    /// Whether opening waits for nobody.
+    pub(crate) unwaited: bool,
+    pub(crate) prefault: bool,
+    pub(crate) resume: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cancel: Option<Arc<AtomicBool>>,
+}
+
+impl OpenConfig {
+    pub(crate) fn new() -> OpenConfig {
+        OpenConfig {
+            capacity: None,
+            mode: Mode::OWNER_ONLY,
+            owners: Vec::new(),
+            persistent: false,
+            unwaited: false,
+            prefault: false,
+            resume: false,
+            timeout: None,
+            cancel: None,
+        }
+    }
+
+    /// The limit of a call that opens and starts now.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::new(self.timeout, self.cancel.as_ref())
+    }
+
+    /// The capacity that a ring made with these options has.
+    pub(crate) fn ring_bytes(&self) -> Result<u64, OpenError> {
+        let asked = self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        if asked == 0 || asked > MAX_CAPACITY / 2 {
+            return Err(OpenError::Capacity { asked });
+        }
+        let least = crate::sys::sysv::page_size().max(MIN_RING_OFFSET);
+        Ok(asked.next_power_of_two().max(least) as u64)
+    }
+}

@@ -1,0 +1,69 @@
+//! Attaching a ring whose segment is known by its id.
+
+use std::time::Duration;
+
+use super::classify::{Class, Expected, classify};
+use super::config::OpenConfig;
+use crate::error::{Incompatible, MemoryError, OpenError};
+use crate::segment::identity::{Geometry, ring_offset};
+use crate::segment::region::Region;
+use crate::segment::region::mapped::MappedRegion;
+use crate::sys::sysv::{self, SegmentId, SysvErrorKind};
+
+/// How long a segment that is being made may take before it is somebody
+/// else's.
+pub(super) const BIRTH: Duration = Duration::from_secs(1);
+
+/// Attaches the ring whose segment is `id`.
+pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion, OpenError> {
+    let deadline = config.deadline();
+    let expected = Expected::by_id(config.mode, &config.owners);
+    loop {
+        let found = classify(id, &expected, &deadline)?;
+        match found.class {
+            Class::Absent => return Err(OpenError::removed(id)),
+            Class::Newborn if deadline.elapsed() >= BIRTH => return Err(half_made(id)),
+            Class::Newborn => deadline.pause("the ring is being made")?,
+            Class::Stillborn => return Err(half_made(id)),
+            Class::Live(geometry) | Class::Orphan(geometry) => return attach_live(id, &geometry),
+            Class::Spent => {
+                // Paired: by id a role can still be asked for, and refused.
+                let view = sysv::attach_double(id, ring_offset())?;
+                return MappedRegion::open(view)
+                    .map_err(|reason| OpenError::not_a_ring(id, reason));
+            }
+            class => return Err(class.refusal(id).unwrap_or(OpenError::removed(id))),
+        }
+    }
+}
+
+/// The ring takes nobody any more. One in the caller's memory never comes to
+/// that by itself: somebody has written to it.
+pub(super) fn gone(region: &MappedRegion) -> OpenError {
+    match region.id() {
+        Some(id) => OpenError::removed(id),
+        None => MemoryError::NotARing(Incompatible::State {
+            found: region.header().state().0,
+        })
+        .into(),
+    }
+}
+
+pub(super) fn half_made(id: SegmentId) -> OpenError {
+    OpenError::not_a_ring(id, Incompatible::HalfMade)
+}
+
+/// Attaches a segment that was classified as live, and makes sure that it is
+/// still the same one.
+pub(super) fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRegion, OpenError> {
+    let removed = |error: sysv::SysvError| match error.kind() {
+        SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::removed(id),
+        _ => OpenError::System(error),
+    };
+    let view = sysv::attach_double(id, geometry.ring_offset).map_err(removed)?;
+    let region = MappedRegion::open(view).map_err(|reason| OpenError::not_a_ring(id, reason))?;
+    if region.geometry().nonce != geometry.nonce {
+        return Err(OpenError::removed(id));
+    }
+    Ok(region)
+}

@@ -1,0 +1,238 @@
+//! Making the ring that a name leads to, or joining the one that is there.
+
+use std::time::{Duration, Instant};
+
+use super::claim::{HALF_DONE, await_places, take};
+use super::classify::{Class, Expected, Found, classify};
+use super::config::OpenConfig;
+use super::find::{BIRTH, attach_live, half_made};
+use super::keyfile::PathLock;
+use super::make::{create_named, populate_own};
+use super::retire::retire;
+use super::{Joined, Name};
+use crate::error::{OpenError, Place};
+use crate::role::Role;
+use crate::segment::identity::Geometry;
+use crate::segment::region::Region;
+use crate::segment::region::mapped::MappedRegion;
+use crate::segment::state::Kind;
+use crate::sys::sysv::{self, Attachment, SegmentId, SysvErrorKind};
+use crate::wait;
+use crate::wait::deadline::Deadline;
+
+/// How long an opener looks before it says that the other side is in another
+/// IPC namespace.
+const ELSEWHERE: Duration = Duration::from_millis(200);
+/// Tries to make or join a ring before the clock is asked: one, and one for what
+/// the first has removed.
+const UNCHECKED_TRIES: u32 = 2;
+
+/// Makes the ring or joins the one that is there. Tries once even if the time is
+/// over, and once more behind a leftover that it has removed.
+pub(super) fn join(
+    name: &Name,
+    role: Role,
+    config: &OpenConfig,
+    deadline: &mut Deadline,
+) -> Result<Joined, OpenError> {
+    let mut joining = Joining {
+        expected: name.expected(config),
+        name,
+        role,
+        config,
+        deadline,
+        absent_since: None,
+        newborn_since: None,
+    };
+    let mut tries = 0;
+    loop {
+        joining.deadline.check_cancelled()?;
+        if tries >= UNCHECKED_TRIES {
+            let met = "each try met a ring that was being made or removed";
+            joining.deadline.check(met)?;
+        }
+        tries += 1;
+        if let Some(joined) = joining.try_once()? {
+            return Ok(joined);
+        }
+    }
+}
+
+/// The lock of the path, if the name is one.
+type Lock<'a> = Option<PathLock<'a>>;
+
+/// What the tries of one opener have in common. A try that gives nothing is to be
+/// made again.
+struct Joining<'a> {
+    name: &'a Name,
+    role: Role,
+    config: &'a OpenConfig,
+    deadline: &'a mut Deadline,
+    expected: Expected,
+    /// Since when there is no ring, and somebody waits for one elsewhere.
+    absent_since: Option<Instant>,
+    /// Since when the ring is being made.
+    newborn_since: Option<Instant>,
+}
+
+impl<'a> Joining<'a> {
+    fn try_once(&mut self) -> Result<Option<Joined>, OpenError> {
+        let file = self.name.file();
+        let lock = file.map(|file| file.lock(self.deadline)).transpose()?;
+        let id = match sysv::open(self.name.key()) {
+            Ok(id) => id,
+            Err(error) if error.kind() == SysvErrorKind::NotFound => return self.make(lock),
+            Err(error) => return Err(error.into()),
+        };
+        let Found {
+            class,
+            state,
+            looked,
+            ..
+        } = classify(id, &self.expected, self.deadline)?;
+        match class {
+            Class::Absent => return self.make(lock),
+            Class::Live(geometry) => return self.join_live(id, &geometry, looked, lock),
+            Class::Newborn => self.await_birth(id, lock)?,
+            Class::Stillborn if lock.is_none() => return Err(half_made(id)),
+            // By id, which `looked` pins: so in the two arms that follow.
+            Class::Stillborn => sysv::remove_if_there(id)?,
+            Class::Spent => self.remove_spent(id, lock)?,
+            Class::Orphan(geometry) => drop(retire(id, &geometry, state)?),
+            class => return Err(class.refusal(id).unwrap_or(OpenError::removed(id))),
+        }
+        Ok(None)
+    }
+
+    /// There is no ring: makes one, unless somebody waits on the path for one in
+    /// another IPC namespace.
+    fn make(&mut self, lock: Lock<'a>) -> Result<Option<Joined>, OpenError> {
+        if let Some(file) = self.name.file()
+            && file.waited_for_elsewhere()
+        {
+            let since = *self.absent_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= ELSEWHERE {
+                let path = file.path().to_owned();
+                return Err(OpenError::OtherNamespace { path });
+            }
+            drop(lock);
+            let waited = "a process waits in another IPC namespace";
+            self.deadline.pause(waited)?;
+            return Ok(None);
+        }
+        let made = create_named(self.name, self.role, self.config, self.deadline);
+        let (region, claim) = match made {
+            Err(OpenError::System(error)) if is_race(error.kind()) => return Ok(None),
+            made => made?,
+        };
+        drop(lock);
+        if self.config.prefault {
+            populate_own(&region, &claim, self.deadline)?;
+        }
+        Ok(Some((region, claim)))
+    }
+
+    /// There is a ring: claims the role in it, or has it give way to a larger one.
+    fn join_live(
+        &mut self,
+        id: SegmentId,
+        geometry: &Geometry,
+        looked: Option<Attachment>,
+        lock: Lock<'a>,
+    ) -> Result<Option<Joined>, OpenError> {
+        let region = match attach_live(id, geometry) {
+            Err(OpenError::Removed { .. }) => return Ok(None),
+            attached => attached?,
+        };
+        drop(looked); // the region pins the id; and who is attached is counted
+        if give_way(&region, self.config)? {
+            return Ok(None);
+        }
+        // No role without the pages, and no lock while they come: the attachment
+        // keeps the ring from looking left behind.
+        let prefault = self.config.prefault;
+        let lock = lock.filter(|_| !prefault);
+        if prefault {
+            self.deadline.without(|| region.populate())?;
+        }
+        let latest = self.deadline.at_most(HALF_DONE);
+        let claimed = take(&region, self.role, self.config, latest);
+        drop(lock);
+        match claimed {
+            Err(OpenError::Removed { .. }) => Ok(None),
+            Err(OpenError::TooManyEnds { unread, .. }) => {
+                await_places(&region, self.deadline, unread)?;
+                Ok(None)
+            }
+            claimed => Ok(Some((region, claimed?))),
+        }
+    }
+
+    /// Somebody is making the ring.
+    fn await_birth(&mut self, id: SegmentId, lock: Lock<'a>) -> Result<(), OpenError> {
+        let since = *self.newborn_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= BIRTH {
+            return Err(half_made(id));
+        }
+        drop(lock);
+        self.deadline.pause("the ring is being made")
+    }
+
+    /// The ring takes nobody any more: its key is to be free for another one.
+    fn remove_spent(&mut self, id: SegmentId, lock: Lock<'a>) -> Result<(), OpenError> {
+        match sysv::remove_if_there(id) {
+            // Another user's: whoever it is that waits there removes it.
+            Err(error)
+                if error.kind() == SysvErrorKind::PermissionDenied
+                    && self.deadline.elapsed() < BIRTH =>
+            {
+                drop(lock);
+                self.deadline.pause("another user's ring is being removed")
+            }
+            removed => Ok(removed?),
+        }
+    }
+}
+
+/// What a race with another opener, or with a remover, ends in.
+fn is_race(kind: SysvErrorKind) -> bool {
+    matches!(
+        kind,
+        SysvErrorKind::AlreadyExists | SysvErrorKind::Removed | SysvErrorKind::NotFound
+    )
+}
+
+/// Compares what the caller wants with the ring that is there. `true` when
+/// that ring was given up for one of the capacity asked for.
+fn give_way(region: &MappedRegion, config: &OpenConfig) -> Result<bool, OpenError> {
+    let geometry = region.geometry();
+    let persistent = geometry.kind == Kind::Persistent;
+    if persistent != config.persistent {
+        let at = Place::segment(region.id());
+        return Err(OpenError::LifeCycleMismatch { at, persistent });
+    }
+    let asked = config.ring_bytes()?;
+    if config.capacity.is_none() || asked == geometry.capacity {
+        return Ok(false);
+    }
+    let mismatch = OpenError::CapacityMismatch {
+        at: Place::segment(region.id()),
+        asked,
+        found: geometry.capacity,
+    };
+    if persistent || geometry.explicit_capacity || geometry.unwaited {
+        return Err(mismatch);
+    }
+    if region
+        .header()
+        .transition(|state| state.replace().ok_or(()))
+        .is_err()
+    {
+        return Err(mismatch);
+    }
+    for role in [Role::Producer, Role::Consumer] {
+        wait::wake_always(&region.header().side(role).signals);
+    }
+    region.unlink()?;
+    Ok(true)
+}

@@ -1,0 +1,124 @@
+//! Making a ring.
+
+use super::claim::{HALF_DONE, take};
+use super::config::OpenConfig;
+use super::keyfile::KeyFile;
+use super::{Joined, Name};
+use crate::error::OpenError;
+use crate::peer::{self, Claim};
+use crate::role::Role;
+use crate::segment::closed::Departure;
+use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry, UNWAITED};
+use crate::segment::region::Region;
+use crate::segment::region::mapped::MappedRegion;
+use crate::segment::state::{Kind, Life, State};
+use crate::sync::steps::step;
+use crate::sys::random::random;
+use crate::sys::sysv::{self, SegmentId, SysvError};
+use crate::wait::deadline::Deadline;
+
+/// Makes an anonymous ring.
+pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, OpenError> {
+    let geometry = Geometry::new(config.ring_bytes()?, Kind::Anonymous, nonce(), None, 0);
+    let id = sysv::create(None, geometry.ring_end(), config.mode)?;
+    step!(Created);
+    let view = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
+    step!(Attached);
+    // Removed in either case: attached, it lives on until the last detaches.
+    let removed = match &view {
+        Ok(_) => sysv::remove_if_there(id),
+        Err(_) => remove_if_own(id, geometry.ring_end()),
+    };
+    step!(Unkeyed);
+    let region = MappedRegion::format(view?, geometry, &[]);
+    removed?;
+    publish(&region);
+    Ok(region)
+}
+
+/// Makes a ring that others find by `name`, and claims `role` in it.
+pub(super) fn create_named(
+    name: &Name,
+    role: Role,
+    config: &OpenConfig,
+    deadline: &Deadline,
+) -> Result<Joined, OpenError> {
+    let kind = if config.persistent {
+        Kind::Persistent
+    } else {
+        Kind::Named
+    };
+    let flags = if config.capacity.is_some() {
+        EXPLICIT_CAPACITY
+    } else {
+        0
+    } | if config.unwaited { UNWAITED } else { 0 };
+    let file = name.file().map(KeyFile::identity);
+    let geometry = Geometry::new(config.ring_bytes()?, kind, nonce(), file, flags);
+    let id = sysv::create(Some(name.key()), geometry.ring_end(), config.mode)?;
+    step!(Created);
+    let own = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
+    let view = match own {
+        Ok(view) => view,
+        Err(error) => {
+            remove_if_own(id, geometry.ring_end())?;
+            return Err(error.into());
+        }
+    };
+    step!(Attached);
+    let path = name.file().map_or(&[][..], KeyFile::path_bytes);
+    let region = MappedRegion::format(view, geometry, path);
+    publish(&region);
+    let claim = take(&region, role, config, deadline.at_most(HALF_DONE))?;
+    Ok((region, claim))
+}
+
+/// Has every page of a ring that was just made be there, its role being taken
+/// and its path's lock not held, so that the other side can come meanwhile.
+/// Where there is no memory for them the role is given up, and with it the ring,
+/// unless somebody else uses it by now.
+pub(super) fn populate_own(
+    region: &MappedRegion,
+    claim: &Claim,
+    deadline: &mut Deadline,
+) -> Result<(), OpenError> {
+    let Err(error) = deadline.without(|| region.populate()) else {
+        return Ok(());
+    };
+    let kind = region.geometry().kind;
+    let left = peer::leave(region, kind, claim, Departure::Aborted, || ());
+    let is_unused = match left {
+        // A named one went with its only side; one that persists stays until it
+        // is told to go.
+        Some((_, after)) if after.generation(claim.role.peer()) == 0 => {
+            after.life() == Some(Life::Removed) || peer::give_up(region, after)
+        }
+        _ => false,
+    };
+    if is_unused {
+        region.unlink()?;
+    }
+    Err(error.into())
+}
+
+/// Lets the others believe a formatted ring.
+pub(crate) fn publish(region: &impl Region) {
+    step!(Formatted);
+    let word = &region.header().state.word;
+    word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
+    step!(Published);
+}
+
+/// Removes a segment of `len` bytes that this process has made and could not attach, so that
+/// nothing has kept its id from passing to another one.
+fn remove_if_own(id: SegmentId, len: usize) -> Result<(), SysvError> {
+    match sysv::stat(id) {
+        Ok(stat) if stat.made_here() && stat.size == len => sysv::remove_if_there(id),
+        _ => Ok(()),
+    }
+}
+
+/// A number that tells this ring from every other one.
+pub(crate) fn nonce() -> u64 {
+    random()
+}

@@ -1,0 +1,43 @@
+//! What leads to a ring: a file, or a key.
+
+use super::classify::Expected;
+use super::config::OpenConfig;
+use super::keyfile::KeyFile;
+use crate::error::Place;
+use crate::sys::sysv::Key;
+
+/// What leads to a ring.
+#[derive(Debug)]
+pub(crate) enum Name {
+    File(KeyFile),
+    Key(Key),
+}
+
+impl Name {
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Name::File(file) => file.key(),
+            Name::Key(key) => *key,
+        }
+    }
+
+    pub(crate) fn file(&self) -> Option<&KeyFile> {
+        match self {
+            Name::File(file) => Some(file),
+            Name::Key(_) => None,
+        }
+    }
+
+    /// What an error calls it.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Name::File(file) => file.place(),
+            Name::Key(key) => Place::key(*key),
+        }
+    }
+
+    pub(super) fn expected(&self, config: &OpenConfig) -> Expected {
+        let file = self.file().map(KeyFile::identity);
+        Expected::by_key(config.mode, &config.owners, self.key(), file)
+    }
+}
