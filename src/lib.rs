@@ -77,6 +77,7 @@ compile_error!(
 mod escape;
 mod role;
 mod sync;
+mod tuning;
 
 mod sys;
 

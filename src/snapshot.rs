@@ -19,6 +19,7 @@ use crate::segment::region::inspect;
 use crate::segment::state::{Kind, Life};
 use crate::sync::{Ordering, fence};
 use crate::sys::sysv::{self, FileIdentity, Mode, Project, SegmentId, SysvErrorKind};
+use crate::tuning::{LOOKS, REMOVING};
 use crate::wait;
 use crate::wait::deadline::Deadline;
 
@@ -112,13 +113,6 @@ pub struct Snapshot {
     /// that the kernel keeps (`shm_ctime`), in whole seconds.
     pub created: SystemTime,
 }
-
-/// How long a removal takes at most: to get the path's lock, and to read what
-/// may be a half-made ring. What it cannot read in that time is in use.
-const REMOVING: Duration = Duration::from_secs(5);
-
-/// How often the positions are read again to find them standing still.
-const LOOKS: usize = 8;
 
 impl Snapshot {
     /// Looks at the ring whose segment is `id`, through a read-only

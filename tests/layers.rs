@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The layers, lowest first: what stands in one line stands beside each other.
 const LAYERS: [&[&str]; 12] = [
-    &["escape", "role"],
+    &["escape", "role", "tuning"],
     &["sync"],
     &["sys"],
     &["error"],

@@ -55,7 +55,7 @@
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{io, ptr};
 
 use super::foreign::{self, contained};
@@ -63,15 +63,7 @@ use super::slot::{Look, Waiter, lock};
 use super::thread;
 use crate::sys::fork::Epoch;
 use crate::sys::futex::{self, Expected, MOST_WORDS, Woken};
-use crate::wait::{FALSE_WAKES, SLICE};
-
-/// How long the thread stays when no handle is on its list.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long it sleeps where some wakes do not reach it.
-const NAP: Duration = Duration::from_millis(1);
-/// The most handles whose peers are asked after in one slice: about three
-/// system calls each.
-const ASKED_PER_SLICE: usize = 32;
+use crate::tuning::{ASKED_PER_SLICE, FALSE_WAKES, LINGER, NAP, SLICE};
 
 /// The reactor of this process, or of one that it was forked from.
 static REACTOR: AtomicPtr<Reactor> = AtomicPtr::new(ptr::null_mut());

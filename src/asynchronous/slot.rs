@@ -21,7 +21,8 @@ use crate::handle::endpoint::{Endpoint, Vigil};
 use crate::sync::Ordering;
 use crate::sys::fork::Epoch;
 use crate::sys::futex::Expected;
-use crate::wait::{self, ASLEEP, AWAKE, FALSE_WAKES, PROMISED};
+use crate::tuning::FALSE_WAKES;
+use crate::wait::{self, ASLEEP, AWAKE, PROMISED};
 
 /// Locks, whoever panicked meanwhile: no state here is ever half written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,6 @@
 //! Claiming a role in a ring that is attached.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::OpenConfig;
 use super::find::gone;
@@ -12,11 +12,9 @@ use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{Kind, Life, Tenure};
 use crate::sync::steps::step;
+use crate::tuning::{HALF_DONE, SLICE};
 use crate::wait;
 use crate::wait::deadline::Deadline;
-
-/// How long a role may be between two holders before it counts as taken.
-pub(super) const HALF_DONE: Duration = Duration::from_millis(100);
 
 /// Claims `role` of a ring that no path's lock is held for. Has its pages be
 /// there first, where that was asked for, and waits for places if need be.
@@ -103,11 +101,7 @@ pub(super) fn await_places(
         }
         let now = Instant::now();
         let left = deadline.at().map(|at| at.saturating_duration_since(now));
-        marks::wait(
-            header,
-            prepared,
-            left.unwrap_or(wait::SLICE).min(wait::SLICE),
-        );
+        marks::wait(header, prepared, left.unwrap_or(SLICE).min(SLICE));
     }
 }
 

@@ -16,10 +16,8 @@ use crate::sys::process::{Liveness, Process, Watch, effective_uid};
 use crate::sys::sysv::{
     self, Attachment, FileIdentity, Key, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
 };
+use crate::tuning::READING;
 use crate::wait::deadline::Deadline;
-
-/// How long a segment is read to find out whether it is all zero, at most.
-const READING: Duration = Duration::from_secs(1);
 
 /// What is required of a segment before it is looked into.
 #[derive(Clone, Debug)]

@@ -1,7 +1,5 @@
 //! Attaching a ring whose segment is known by its id.
 
-use std::time::Duration;
-
 use super::classify::{Class, Expected, classify};
 use super::config::OpenConfig;
 use crate::error::{Incompatible, MemoryError, OpenError};
@@ -9,10 +7,7 @@ use crate::segment::identity::{Geometry, ring_offset};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::sys::sysv::{self, SegmentId, SysvErrorKind};
-
-/// How long a segment that is being made may take before it is somebody
-/// else's.
-pub(super) const BIRTH: Duration = Duration::from_secs(1);
+use crate::tuning::BIRTH;
 
 /// Attaches the ring whose segment is `id`.
 pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion, OpenError> {

@@ -1,11 +1,11 @@
 //! Making the ring that a name leads to, or joining the one that is there.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::claim::{HALF_DONE, await_places, take};
+use super::claim::{await_places, take};
 use super::classify::{Class, Expected, Found, classify};
 use super::config::OpenConfig;
-use super::find::{BIRTH, attach_live, half_made};
+use super::find::{attach_live, half_made};
 use super::keyfile::PathLock;
 use super::make::{create_named, populate_own};
 use super::retire::retire;
@@ -17,15 +17,9 @@ use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::Kind;
 use crate::sys::sysv::{self, Attachment, SegmentId, SysvErrorKind};
+use crate::tuning::{BIRTH, ELSEWHERE, HALF_DONE, UNCHECKED_TRIES};
 use crate::wait;
 use crate::wait::deadline::Deadline;
-
-/// How long an opener looks before it says that the other side is in another
-/// IPC namespace.
-const ELSEWHERE: Duration = Duration::from_millis(200);
-/// Tries to make or join a ring before the clock is asked: one, and one for what
-/// the first has removed.
-const UNCHECKED_TRIES: u32 = 2;
 
 /// Makes the ring or joins the one that is there. Tries once even if the time is
 /// over, and once more behind a leftover that it has removed.

@@ -1,6 +1,6 @@
 //! Making a ring.
 
-use super::claim::{HALF_DONE, take};
+use super::claim::take;
 use super::config::OpenConfig;
 use super::keyfile::KeyFile;
 use super::{Joined, Name};
@@ -15,6 +15,7 @@ use crate::segment::state::{Kind, Life, State};
 use crate::sync::steps::step;
 use crate::sys::random::random;
 use crate::sys::sysv::{self, SegmentId, SysvError};
+use crate::tuning::HALF_DONE;
 use crate::wait::deadline::Deadline;
 
 /// Makes an anonymous ring.

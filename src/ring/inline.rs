@@ -40,10 +40,6 @@ use crate::sync::{Ordering, fence};
 /// Bytes of the longest message that is echoed.
 pub(crate) const MOST: usize = ECHO_WORDS * WORD;
 
-/// Bytes of the longest message that a writer hands on to a reader that takes
-/// messages one at a time: the reader of a stream does better without.
-pub(crate) const HANDED_ON: usize = 2 << 10;
-
 /// Bytes of an echo that lie on the line of the tail, where lines have 64.
 pub(crate) const NEAR: usize = 40;
 

@@ -13,13 +13,7 @@ use crate::segment::region::Region;
 use crate::segment::region::window::Window;
 use crate::sync::steps::step;
 use crate::sync::{Ordering, spin_loop};
-
-/// Messages, one at a time, after which a reader asks for what suits them.
-const MESSAGES: u32 = 8;
-
-/// Looks for a message before other ways of waiting: some microseconds. Few
-/// under loom, which has other threads go on after each.
-const HEARING: u32 = if cfg!(loom) { 2 } else { 96 };
+use crate::tuning::{DEMOTED, HEARING, MESSAGES};
 
 /// What a reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,7 +249,7 @@ impl<R: Region> Reader<R> {
     pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
         let head = self.head();
         let side = self.region().header().side(Role::Producer);
-        let most = self.capacity.min(bytes.len().min(inline::HANDED_ON) as u64);
+        let most = self.capacity.min(bytes.len().min(DEMOTED) as u64);
         for _ in 0..HEARING {
             let tail = side.position.load(Ordering::Acquire); // P1
             if tail != head {
@@ -291,7 +285,7 @@ impl<R: Region> Reader<R> {
     pub(crate) fn note(&mut self, found: u64, alone: bool) {
         let suits = match found as usize {
             0..=inline::MOST => ECHO,
-            0..=inline::HANDED_ON if alone => HAND_ON,
+            0..=DEMOTED if alone => HAND_ON,
             _ => NOTHING,
         };
         if suits == self.asked {

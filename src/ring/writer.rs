@@ -12,6 +12,7 @@ use crate::segment::region::Region;
 use crate::segment::region::window::Window;
 use crate::sync::Ordering;
 use crate::sync::steps::step;
+use crate::tuning::DEMOTED;
 
 /// The writing side.
 #[derive(Debug)]
@@ -160,7 +161,7 @@ impl<R: Region> Writer<R> {
         let start = self.tail();
         let alone = self.pending() == 0; // not of a batch that is published later
         let put = self.put_and_go_on(bytes, false);
-        if put && alone && bytes.len() <= inline::HANDED_ON {
+        if put && alone && bytes.len() <= DEMOTED {
             self.region().hand_on(start, bytes.len());
         }
         put
@@ -170,7 +171,7 @@ impl<R: Region> Writer<R> {
     /// of `len` bytes: gets the place of the next one ready, which may be as long.
     pub(crate) fn get_ready(&self, len: usize) {
         let room = self.capacity - self.occupied();
-        if len > inline::MOST && len <= inline::HANDED_ON && len as u64 <= room {
+        if len > inline::MOST && len <= DEMOTED && len as u64 <= room {
             self.region().get_ready(self.tail(), len);
         }
     }

@@ -8,4 +8,3 @@ pub(crate) mod position;
 pub(crate) mod record;
 pub(crate) mod region;
 pub(crate) mod state;
-pub(crate) mod tuning;

@@ -13,6 +13,7 @@
 use std::time::{Duration, Instant};
 
 use crate::sync::spin_loop;
+use crate::tuning::{ALONE, BALANCED, ENOUGH, FAST, GLANCE, INTERVAL, MOST_LOOKS, THROUGHPUT};
 
 /// Latency against throughput, for a reader that has caught up.
 ///
@@ -40,24 +41,6 @@ pub enum Pace {
     /// ring.
     Throughput,
 }
-
-/// For how long a side leaves the peer's line alone.
-const INTERVAL: Duration = Duration::from_micros(1);
-/// The first interval of one that does not know whether it pays.
-const GLANCE: Duration = Duration::from_nanos(150);
-/// Intervals in a row, at most, while bytes come slowly and while they come
-/// fast.
-const BALANCED: (u32, u32) = (3, 8);
-const THROUGHPUT: (u32, u32) = (64, 64);
-/// Bytes that come fast, in an interval.
-const FAST: u64 = 2 << 10;
-/// What has gathered is enough.
-const ENOUGH: u64 = 1 << 20;
-/// Looks without waiting after a wait that did not pay, at most.
-const MOST_LOOKS: u32 = 1023;
-
-/// What [`Pacer::backoff`] comes to when seven waits in a row have not paid.
-const ALONE: u32 = 255;
 
 /// What one handle knows of its peer's pace.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use super::*;
 use crate::role::Role;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
+use crate::tuning::{FENCES_AWAKE, LONG_SPIN, SHORT_SLEEPS, SPIN, WAITS_AWAKE};
 
 fn word(signals: &Signals) -> u32 {
     signals.sleeping.load(Ordering::Relaxed) // one thread

@@ -22,7 +22,7 @@ use crate::segment::closed::Departure;
 use crate::segment::copy::INLINE;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::tuning::PUBLICATION;
+use crate::tuning::PUBLICATION;
 use crate::wait::Spinning;
 use crate::wait::deadline::is_past;
 use crate::wait::pace::Pacer;

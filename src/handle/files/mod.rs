@@ -9,21 +9,18 @@ mod unwaited;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::{Bytes, timed_out};
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::segment::region::Region;
+use crate::tuning::DESCRIPTOR_PAUSE;
 use unwaited::Way;
 
 /// The most that a descriptor that blocks is given at once: `PIPE_BUF`, which a
 /// pipe takes whole, by pipe(7).
 const SURE: usize = 4096;
-
-/// How long a descriptor is left alone that is ready by poll(2), and does not
-/// take or give what it is asked to.
-const PAUSE: Duration = Duration::from_millis(1);
 
 impl Producer {
     /// Fills the ring from `file` with one `read(2)`, straight into the ring,
@@ -361,7 +358,7 @@ fn pause(deadline: Instant) -> io::Result<()> {
     if left.is_zero() {
         return Err(timed_out("the file was not ready"));
     }
-    std::thread::sleep(PAUSE.min(left));
+    std::thread::sleep(DESCRIPTOR_PAUSE.min(left));
     Ok(())
 }
 

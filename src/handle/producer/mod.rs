@@ -20,14 +20,10 @@ use crate::segment::closed::Departure;
 use crate::segment::copy::INLINE;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::tuning::{PUBLICATION, publication};
+use crate::tuning::{IDLE_LOOKS, PUBLICATION, publication};
+
 use crate::wait::deadline::is_past;
 use crate::wait::pace;
-
-/// Looks that find no more room than before, after which a reader counts as
-/// idle: some more microseconds than a megabyte takes, its longest release. Where
-/// it takes longer, less than plenty of room does.
-const IDLE_LOOKS: u32 = 40;
 
 /// The end of a ring that bytes are written to.
 ///

@@ -22,25 +22,12 @@ use crate::segment::identity::{Geometry, Identity};
 use crate::segment::layout::Header;
 use crate::segment::position;
 use crate::segment::state::Life;
-use crate::segment::tuning::PUBLICATION;
 use crate::sys::process;
 use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError, SysvErrorKind};
-
-/// Bytes of the largest ring that the reader hands back line by line. The lines
-/// of one so small stay in its cache until the writer takes them; a larger one
-/// drives them out by itself.
-const SMALL_RING: u64 = 512 << 10;
-
-/// Bytes of the shortest read that is worth handing back.
-const SHORTEST_HANDED_BACK: u64 = 1 << 10;
-
-/// Bytes of the shortest copy out of a larger ring that runs backwards, where any do.
-const SHORTEST_BACKWARDS: usize = 8 << 10;
-
-/// Bytes of the longest publication and of the longest release, where backward
-/// copies pay. A release is a quarter of the ring at most.
-const LONGEST_PUBLICATION: usize = 64 << 10;
-const LONGEST_RELEASE: u64 = 1 << 20;
+use crate::tuning::{
+    LONGEST_PUBLICATION, LONGEST_RELEASE, PUBLICATION, SHORTEST_BACKWARDS, SHORTEST_RETURNED,
+    SMALL_RING,
+};
 
 /// Mapped memory whose header has been checked. Clones share an attachment,
 /// which ends with the last of them.
@@ -456,9 +443,7 @@ impl Region for MappedRegion {
 
     #[inline]
     fn hand_back(&self, position: u64, len: u64) {
-        if self.caches.are_eager
-            && self.geometry.capacity <= SMALL_RING
-            && len >= SHORTEST_HANDED_BACK
+        if self.caches.are_eager && self.geometry.capacity <= SMALL_RING && len >= SHORTEST_RETURNED
         {
             self.take_over(position, len);
         }
