@@ -1,4 +1,5 @@
-//! How a path, and what is wrong with one, is shown in a line of text.
+//! How a path, and what is wrong with one, is shown in a line of text. The
+//! command uses this, too; not for others.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,10 +10,10 @@ use std::path::Path;
 /// if every character of it can be seen; else in quotes and escaped, so that
 /// nothing in it can move a cursor or look like another line.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shown<'a>(&'a OsStr);
+pub struct Shown<'a>(&'a OsStr);
 
 /// Shows a path.
-pub(crate) fn shown<S: AsRef<OsStr> + ?Sized>(path: &S) -> Shown<'_> {
+pub fn shown<S: AsRef<OsStr> + ?Sized>(path: &S) -> Shown<'_> {
     Shown(path.as_ref())
 }
 
@@ -27,7 +28,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// An error of opening `path` that says more where the kernel's word misleads.
-pub(crate) fn explained(path: &Path, error: io::Error) -> io::Error {
+pub fn explained(path: &Path, error: io::Error) -> io::Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
     if missing && path.as_os_str().is_empty() {
         return io::Error::new(error.kind(), "the path is empty");

@@ -62,7 +62,8 @@
 //!
 //! - `async`: handles for executors, over the traits of `futures-io`; see the
 //!   module `asynchronous`.
-//! - `cli`: the `shmpipe` command.
+//!
+//! The command `shmpipe` is a package of its own, `crates/cli`.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -74,7 +75,8 @@ compile_error!(
      target with 64-bit atomics, in which it counts positions"
 );
 
-mod escape;
+#[doc(hidden)]
+pub mod escape;
 mod role;
 mod sync;
 mod tuning;

@@ -25,7 +25,7 @@ fn sources() -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() {
-                folders.extend((!["bin", "models"].contains(&name)).then_some(path));
+                folders.extend((name != "models").then_some(path));
             } else if name.ends_with(".rs")
                 && !["tests.rs", "order.rs", "recording.rs"].contains(&name)
             {

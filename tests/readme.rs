@@ -37,11 +37,11 @@ fn documents() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(read).collect()
 }
 
-/// A package from a registry has neither `.ci` nor the charts.
+/// A package from a registry has neither `.ci`, nor the command, nor the charts.
 fn is_checkout(test: &str) -> bool {
     let is = root().join(".ci").exists();
     if !is {
-        println!("{test}: not run: this is a package, without .ci and benches/charts");
+        println!("{test}: not run: this is a package, without .ci, crates and benches/charts");
     }
     is
 }
@@ -50,16 +50,19 @@ fn is_checkout(test: &str) -> bool {
 fn every_test_that_a_document_names_exists() {
     for (path, document) in documents() {
         let paths = document.split('`').filter(|text| {
-            text.starts_with("tests/") || text.starts_with("src/") || text.starts_with(".ci/")
+            let top = text.split_once('/').map(|(top, _)| top);
+            ["tests", "src", "crates", ".ci"].map(Some).contains(&top)
         });
         for quoted in paths {
             let (file, test) = match quoted.split_once(": ") {
                 Some((file, test)) => (file, Some(test)),
                 None => (quoted.split(' ').next().unwrap(), None),
             };
-            if !file.starts_with(".ci/") || root().join(".ci").exists() {
-                assert!(root().join(file).exists(), "{}: {quoted}", path.display());
+            let is_packed = !file.starts_with(".ci/") && !file.starts_with("crates/");
+            if !is_packed && !root().join(".ci").exists() {
+                continue;
             }
+            assert!(root().join(file).exists(), "{}: {quoted}", path.display());
             if let Some(test) = test {
                 let defined = text(file).contains(&format!("fn {test}()"));
                 assert!(defined, "{}: {quoted}", path.display());
@@ -71,12 +74,18 @@ fn every_test_that_a_document_names_exists() {
 #[test]
 fn every_test_binary_is_in_the_strategy() {
     let page = text("src/guide/testing.md");
-    for entry in fs::read_dir(root().join("tests")).unwrap() {
-        let path = entry.unwrap().path();
-        let is_binary = path.extension().is_some() || path.join("main.rs").exists();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let is_named = page.contains(&format!("`tests/{name}`"));
-        assert!(is_named || !is_binary, "tests/{name}");
+    let mut folders = vec!["tests"];
+    if root().join(".ci").exists() {
+        folders.push("crates/cli/tests"); // not in the library's package
+    }
+    for folder in folders {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let is_binary = path.extension().is_some() || path.join("main.rs").exists();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let is_named = page.contains(&format!("`{folder}/{name}`"));
+            assert!(is_named || !is_binary, "{folder}/{name}");
+        }
     }
 }
 
@@ -178,6 +187,7 @@ fn every_test_that_is_left_out_exists_and_has_a_reason() {
     let mut all = String::new();
     sources(&root().join("src"), &mut all);
     sources(&root().join("tests"), &mut all);
+    sources(&root().join("crates"), &mut all);
     let list = text(".ci/tests-left-out");
     let lines: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
     assert!(!lines.is_empty());
@@ -288,29 +298,6 @@ fn the_readme_is_one_page() {
         lines <= 220 && bytes <= 11 << 10,
         "{lines} lines, {bytes} bytes"
     );
-}
-
-#[cfg(feature = "cli")]
-#[test]
-fn the_exit_codes_are_those_of_the_help() {
-    let help = std::process::Command::new(env!("CARGO_BIN_EXE_shmpipe"))
-        .arg("--help")
-        .output();
-    let help = String::from_utf8(help.unwrap().stdout).unwrap();
-    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
-    let codes = codes.lines().map_while(|line| line.strip_prefix("  "));
-    let expected: Vec<String> = codes
-        .map(|line| {
-            let (code, meaning) = line.split_once("  ").unwrap();
-            format!("| {code} | {meaning} |")
-        })
-        .collect();
-    assert!(expected.len() > 5, "{expected:?}");
-    let page = text("src/guide/command.md");
-    let rows = page
-        .lines()
-        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
-    assert_eq!(rows.collect::<Vec<_>>(), expected);
 }
 
 #[test]

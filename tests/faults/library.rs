@@ -1,172 +1,108 @@
-//! What a program does with the library, while its system calls fail: one
-//! process is the target, a healthy one may be at the other end of the ring.
+//! What a program does with the library, while its system calls fail.
 
 use std::alloc::{Layout, alloc_zeroed};
-use std::fs;
 use std::io::{self, Read, Write};
-#[cfg(feature = "cli")]
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-#[cfg(feature = "cli")]
-use std::process::{Command, Stdio};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use shmpipe::{Options, Snapshot, WaitPolicy};
+use shmpipe::Snapshot;
 
-#[cfg(feature = "cli")]
-use crate::common::Exec;
 use crate::common::{End, Fork, check, exit_now, page, stream};
-use crate::supervisor::{mark, scratch};
+use crate::scenario::{Done, KEPT, PLAIN, SEED, STREAM, Scenario, bytes, options, shown};
+use crate::supervisor::scratch;
+use crate::sweep::LONG;
 
-/// Bytes of a stream that goes through a small ring.
-pub(crate) const STREAM: usize = 40_000;
-/// Bytes that are in a persistent ring.
-pub(crate) const KEPT: usize = 3000;
-const SEED: u64 = 13;
-
-pub(crate) type Done = Result<(), String>;
-
-/// A program, and the process at the other end.
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    /// What is there before.
-    pub(crate) prepare: fn(&Path),
-    /// Counts the bytes that it has moved. `Ok` says that all are.
-    pub(crate) target: fn(&Path, Duration, &mut u64) -> Done,
-    /// `Ok` says that all came, an error is a true one; anything else panics.
-    pub(crate) peer: Option<fn(&Path, Duration) -> Done>,
-    /// Looks at what the target has left, after it moved so many bytes; whether
-    /// all was well.
-    pub(crate) after: fn(&Path, u64, bool) -> Done,
-    /// A ring is to stay.
-    pub(crate) keeps: bool,
-}
-
-const PLAIN: Scenario = Scenario {
-    name: "",
-    prepare: |_| {},
-    target: |_, _, _| Ok(()),
-    peer: None,
-    after: |_, _, _| Ok(()),
-    keeps: false,
-};
-
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        Scenario {
-            name: "producer",
-            target: produce,
-            peer: Some(|path, limit| consume(path, limit, &mut 0)),
-            ..PLAIN
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "producer",
+        target: produce,
+        peer: Some(|path, limit| consume(path, limit, &mut 0)),
+        ..PLAIN
+    },
+    Scenario {
+        name: "consumer",
+        target: consume,
+        peer: Some(|path, limit| produce(path, limit, &mut 0)),
+        ..PLAIN
+    },
+    Scenario {
+        name: "reclaim",
+        prepare: orphan,
+        target: produce,
+        peer: Some(|path, limit| consume(path, limit, &mut 0)),
+        ..PLAIN
+    },
+    Scenario {
+        name: "keep",
+        target: keep,
+        after: |path, moved, all| kept_from(path, 0, moved, all),
+        keeps: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "fetch",
+        prepare: |path| keep(path, LONG, &mut 0).unwrap(),
+        target: fetch,
+        after: |path, moved, _| kept_from(path, moved, KEPT as u64, true),
+        keeps: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "split",
+        target: split,
+        ..PLAIN
+    },
+    Scenario {
+        name: "fork",
+        target: fork,
+        ..PLAIN
+    },
+    Scenario {
+        name: "descriptors",
+        target: descriptors,
+        ..PLAIN
+    },
+    Scenario {
+        name: "own-memory",
+        target: own_memory,
+        ..PLAIN
+    },
+    Scenario {
+        name: "look-and-remove",
+        prepare: |path| keep(path, LONG, &mut 0).unwrap(),
+        target: look_and_remove,
+        after: |path, _, all| match shmpipe::remove_path(path, 1, true) {
+            Ok(()) if all => Err("the ring was not removed".to_owned()),
+            _ => Ok(()),
         },
-        Scenario {
-            name: "consumer",
-            target: consume,
-            peer: Some(|path, limit| produce(path, limit, &mut 0)),
-            ..PLAIN
+        keeps: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "remove-stale",
+        prepare: orphan,
+        target: |_, _, moved| {
+            let removed = shmpipe::remove_stale().map_err(shown)?;
+            *moved = removed.len() as u64;
+            Ok(())
         },
-        Scenario {
-            name: "reclaim",
-            prepare: orphan,
-            target: produce,
-            peer: Some(|path, limit| consume(path, limit, &mut 0)),
-            ..PLAIN
+        after: |_, moved, all| match all && moved != 1 {
+            true => Err("done, and the orphan is there".to_owned()),
+            false => Ok(()),
         },
-        Scenario {
-            name: "keep",
-            target: keep,
-            after: |path, moved, all| kept_from(path, 0, moved, all),
-            keeps: true,
-            ..PLAIN
-        },
-        Scenario {
-            name: "fetch",
-            prepare: |path| keep(path, crate::LONG, &mut 0).unwrap(),
-            target: fetch,
-            after: |path, moved, _| kept_from(path, moved, KEPT as u64, true),
-            keeps: true,
-            ..PLAIN
-        },
-        Scenario {
-            name: "split",
-            target: split,
-            ..PLAIN
-        },
-        Scenario {
-            name: "fork",
-            target: fork,
-            ..PLAIN
-        },
-        #[cfg(feature = "cli")]
-        Scenario {
-            name: "spawn",
-            target: spawn,
-            ..PLAIN
-        },
-        Scenario {
-            name: "descriptors",
-            target: descriptors,
-            ..PLAIN
-        },
-        Scenario {
-            name: "own-memory",
-            target: own_memory,
-            ..PLAIN
-        },
-        Scenario {
-            name: "look-and-remove",
-            prepare: |path| keep(path, crate::LONG, &mut 0).unwrap(),
-            target: look_and_remove,
-            after: |path, _, all| match shmpipe::remove_path(path, 1, true) {
-                Ok(()) if all => Err("the ring was not removed".to_owned()),
-                _ => Ok(()),
-            },
-            keeps: true,
-            ..PLAIN
-        },
-        Scenario {
-            name: "remove-stale",
-            prepare: orphan,
-            target: |_, _, moved| {
-                let removed = shmpipe::remove_stale().map_err(shown)?;
-                *moved = removed.len() as u64;
-                Ok(())
-            },
-            after: |_, moved, all| match all && moved != 1 {
-                true => Err("done, and the orphan is there".to_owned()),
-                false => Ok(()),
-            },
-            keeps: true,
-            ..PLAIN
-        },
-        #[cfg(feature = "async")]
-        Scenario {
-            name: "tasks",
-            target: crate::tasks::produce,
-            peer: Some(|path, limit| consume(path, limit, &mut 0)),
-            ..PLAIN
-        },
-    ]
-}
-
-pub(crate) fn shown(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-pub(crate) fn options(limit: Duration) -> Options {
-    let mut options = Options::new();
-    options
-        .capacity(2 * page()) // more than a page, to tell it from others
-        .timeout(limit)
-        .wait_policy(WaitPolicy::Park);
-    options
-}
-
-pub(crate) fn bytes() -> Vec<u8> {
-    stream(SEED, 0, STREAM)
-}
+        keeps: true,
+        ..PLAIN
+    },
+    #[cfg(feature = "async")]
+    Scenario {
+        name: "tasks",
+        target: crate::tasks::produce,
+        peer: Some(|path, limit| consume(path, limit, &mut 0)),
+        ..PLAIN
+    },
+];
 
 fn produce(path: &Path, limit: Duration, moved: &mut u64) -> Done {
     let mut producer = options(limit).producer(path).map_err(shown)?;
@@ -187,7 +123,7 @@ fn consume(path: &Path, limit: Duration, moved: &mut u64) -> Done {
 }
 
 /// Reads to the end. Panics if a byte is wrong, or the end comes early.
-pub(crate) fn read_on(from: &mut impl Read, moved: &mut u64, all: usize) -> Done {
+fn read_on(from: &mut impl Read, moved: &mut u64, all: usize) -> Done {
     let mut piece = [0; 700];
     loop {
         match from.read(&mut piece) {
@@ -207,7 +143,7 @@ pub(crate) fn read_on(from: &mut impl Read, moved: &mut u64, all: usize) -> Done
 /// Leaves a ring that nobody joined, by a process that has ended.
 fn orphan(path: &Path) {
     let mut opener = Fork::new(|| {
-        let opened = options(crate::LONG).no_wait(true).producer(path).unwrap();
+        let opened = options(LONG).no_wait(true).producer(path).unwrap();
         assert!(opened.id().is_some());
         exit_now(0); // without a drop
     });
@@ -238,7 +174,7 @@ fn fetch(path: &Path, limit: Duration, moved: &mut u64) -> Done {
 /// `end`; more only if the target does not know how much it has written.
 fn kept_from(path: &Path, first: u64, end: u64, all: bool) -> Done {
     let mut options = options(Duration::ZERO);
-    let mut consumer = match options.timeout(crate::LONG).persistent(true).consumer(path) {
+    let mut consumer = match options.timeout(LONG).persistent(true).consumer(path) {
         Ok(consumer) => consumer,
         Err(error) => return Err(format!("afterwards: {error}")),
     };
@@ -315,38 +251,6 @@ fn fork(_: &Path, limit: Duration, moved: &mut u64) -> Done {
     }
 }
 
-/// The child that gets the other end is a target too, from its first call on.
-#[cfg(feature = "cli")]
-fn spawn(_: &Path, limit: Duration, moved: &mut u64) -> Done {
-    let received = scratch(b"");
-    let stdout = received.try_clone().map_err(shown)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
-    command
-        .args(["recv", "--inherited", "--timeout"])
-        .arg(format!("{}ms", limit.as_millis()))
-        .stdin(Stdio::null())
-        .stdout(stdout);
-    let ring = options(limit).anonymous().map_err(shown)?;
-    let (mut producer, child) = ring.spawn_consumer(&mut command).map_err(shown)?;
-    let mut child = Exec::from(child);
-    for piece in bytes().chunks(1500) {
-        if let Err(error) = producer.write_all(piece) {
-            producer.abort();
-            return Err(shown(error));
-        }
-        *moved += piece.len() as u64;
-    }
-    producer.close().map_err(shown)?;
-    let status = child.wait();
-    if !status.success() {
-        return Err(format!("the child: {status}"));
-    }
-    let mut all = vec![0; STREAM];
-    received.read_exact_at(&mut all, 0).map_err(shown)?;
-    check(SEED, 0, &all);
-    Ok(())
-}
-
 fn descriptors(_: &Path, limit: Duration, moved: &mut u64) -> Done {
     let ring = options(limit).anonymous().map_err(shown)?;
     through_descriptors(ring, moved)
@@ -368,7 +272,7 @@ fn through_descriptors(ring: shmpipe::Ring, moved: &mut u64) -> Done {
     let source = scratch(&bytes());
     // Read by recvfrom(2), which is not swept: that end is the test's.
     let (mut reader, writer) = UnixStream::pair().map_err(shown)?;
-    let soon = || Instant::now() + crate::LONG;
+    let soon = || Instant::now() + LONG;
     let mut piece = [0; 3000];
     while *moved < STREAM as u64 {
         let filled = match *moved % 2 {
@@ -397,87 +301,4 @@ fn look_and_remove(path: &Path, _: Duration, _: &mut u64) -> Done {
     assert!(all.len() <= 1);
     assert_eq!(one.written, KEPT as u64);
     shmpipe::remove_path(path, 1, false).map_err(shown)
-}
-
-/// What a process has that a ring may have given it.
-#[derive(Debug, PartialEq, Eq)]
-struct Holdings {
-    descriptors: Vec<String>,
-    /// Attachments, and address space that is kept free.
-    mappings: Vec<String>,
-}
-
-impl Holdings {
-    fn now() -> Holdings {
-        let mut descriptors: Vec<String> = fs::read_dir("/proc/self/fd")
-            .unwrap()
-            .filter_map(|entry| {
-                let path = entry.unwrap().path();
-                let target = fs::read_link(&path).ok()?; // not the one that lists
-                Some(format!("{} -> {}", path.display(), target.display()))
-            })
-            .collect();
-        descriptors.sort();
-        let mappings = fs::read_to_string("/proc/self/maps").unwrap();
-        let of_a_ring = |line: &&str| {
-            line.contains("/SYSV")
-                || (line.contains(" ---p ") && line.ends_with(" 0 ") && is_a_rings_size(line))
-        };
-        let mappings = mappings.lines().filter(of_a_ring);
-        Holdings {
-            descriptors,
-            mappings: mappings.map(str::to_owned).collect(),
-        }
-    }
-}
-
-/// Whether a mapping is neither kept free for an arena of malloc(3), nor the
-/// page before a thread's stack.
-fn is_a_rings_size(line: &str) -> bool {
-    let range = line
-        .split(' ')
-        .next()
-        .and_then(|range| range.split_once('-'));
-    let (start, end) = range.unwrap();
-    let address = |digits| usize::from_str_radix(digits, 16).unwrap();
-    (page() + 1..16 << 20).contains(&(address(end) - address(start)))
-}
-
-/// The target's part of [`Scenario::target`]: says on a descriptor what came
-/// of it, one line each.
-pub(crate) fn play(scenario: &Scenario, path: &Path, limit: Duration, mut report: &fs::File) {
-    let before = Holdings::now();
-    let mut moved = 0;
-    mark(true);
-    let target = std::panic::AssertUnwindSafe(|| (scenario.target)(path, limit, &mut moved));
-    let done = std::panic::catch_unwind(target);
-    mark(false);
-    let after = Holdings::now();
-    let left = |before: &[String], after: &[String]| {
-        let left = after.iter().filter(|line| !before.contains(line));
-        left.cloned().collect::<Vec<_>>()
-    };
-    let mut say = |line: String| writeln!(report, "{line}").unwrap();
-    say(format!("moved {moved}"));
-    for line in left(&before.descriptors, &after.descriptors) {
-        say(format!("descriptor {line}"));
-    }
-    for line in left(&before.mappings, &after.mappings) {
-        say(format!("mapping {line}"));
-    }
-    match done {
-        Ok(Ok(())) => say("done".to_owned()),
-        Ok(Err(error)) => say(format!("error {}", error.replace('\n', " "))),
-        Err(_) => say("panic".to_owned()),
-    }
-}
-
-/// The peer's part: how it ends is for [`End::Exit`].
-pub(crate) fn accompany(peer: fn(&Path, Duration) -> Done, path: &Path, limit: Duration) -> ! {
-    let done = std::panic::catch_unwind(|| peer(path, limit));
-    exit_now(match done {
-        Ok(Ok(())) => 0,
-        Ok(Err(_)) => 1,
-        Err(_) => 101,
-    })
 }

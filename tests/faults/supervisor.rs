@@ -284,15 +284,6 @@ pub(crate) fn written(mut file: File) -> Vec<u8> {
     bytes
 }
 
-/// A pipe that holds a megabyte, so that nobody waits for its other end.
-#[cfg(feature = "cli")]
-pub(crate) fn wide_pipe() -> (File, File) {
-    let (reader, writer) = io::pipe().unwrap();
-    // SAFETY: integers.
-    unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 1 << 20) };
-    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
-}
-
 /// Makes `to` lead where `from` does, in a forked child.
 pub(crate) fn redirect(from: BorrowedFd<'_>, to: RawFd) {
     // SAFETY: integers.

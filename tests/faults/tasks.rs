@@ -7,7 +7,7 @@ use futures::executor::block_on;
 use futures::io::AsyncWriteExt;
 use shmpipe::asynchronous::AsyncProducer;
 
-use crate::library::{Done, bytes, options, shown};
+use crate::scenario::{Done, bytes, options, shown};
 
 pub(crate) fn produce(path: &Path, limit: Duration, moved: &mut u64) -> Done {
     let producer = options(limit).producer(path).map_err(shown)?;

@@ -1,11 +1,12 @@
 //! The command, as its users run it.
-#![cfg(feature = "cli")]
 
-#[path = "../common/mod.rs"]
+#[path = "../../../../tests/common/mod.rs"]
 mod common;
 
 mod descriptors;
+mod documents;
 mod endings;
+mod inherited;
 mod paths;
 mod persist;
 mod running;

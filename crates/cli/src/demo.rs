@@ -11,12 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use shmpipe::DEFAULT_CAPACITY;
+use shmpipe::escape::{explained, shown};
 
 use crate::args::DemoArgs;
 use crate::exit::{Code, Failure};
 use crate::figures::{self, Bar, Calls, Run};
 use crate::fork::{Child, Forked, fork};
-use crate::shown::{explained, shown};
 use crate::source::{Plan, Source};
 use crate::way::Way;
 

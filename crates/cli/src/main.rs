@@ -1,7 +1,8 @@
 //! The command `shmpipe`: streams stdin to stdout of another process, shows
 //! what the ring does, lists rings and removes them.
 //!
-//! One file per verb. Uses the public API of the crate, and nothing else of it.
+//! One file per verb. Uses the public API of the library, and of what is hidden
+//! there only how a path is shown.
 
 mod args;
 mod demo;
@@ -13,8 +14,6 @@ mod packets;
 mod recv;
 mod rm;
 mod send;
-#[path = "../../escape.rs"]
-mod shown; // the library's
 mod signals;
 mod source;
 mod start;

@@ -1,8 +1,9 @@
 //! `shmpipe rm`: removes rings, and nothing but rings.
 
+use shmpipe::escape::shown;
+
 use crate::args::{RmArgs, RmTarget};
 use crate::exit::Failure;
-use crate::shown::shown;
 
 pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
     match &args.target {

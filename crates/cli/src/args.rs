@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use shmpipe::escape::shown;
 use shmpipe::sysv::SegmentId;
 
 use crate::exit::{Code, Failure, TABLE};
-use crate::shown::shown;
 
 /// A pipe made of System V shared memory.
 #[derive(Debug, Parser)]

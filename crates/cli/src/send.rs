@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use shmpipe::escape::shown;
 use shmpipe::{Producer, ReserveError};
 
 use crate::args::SendArgs;
 use crate::exit::Failure;
 use crate::packets;
-use crate::shown::shown;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream, Unit};
 

@@ -2,16 +2,16 @@
 //! end of the ring.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Run;
-use crate::library::{self, KEPT};
-use crate::supervisor::{Fault, Line, Seen, Supervisor, scratch, submit, wide_pipe, written};
+use crate::scenario::{self, KEPT};
+use crate::supervisor::{Fault, Line, Seen, Supervisor, scratch, submit, written};
+use crate::sweep::{Counts, HANG, Run};
 use crate::table::{CALLS, denies};
 
 /// What stdin or stdout is.
@@ -85,12 +85,15 @@ impl Verb {
 
 /// So few that a socket takes them all, a kilobyte at a time.
 fn bytes() -> Vec<u8> {
-    library::bytes()[..20_000].to_vec()
+    scenario::bytes()[..20_000].to_vec()
 }
 
 fn kept() -> Vec<u8> {
     bytes()[..KEPT].to_vec()
 }
+
+/// Exit code (negative: the signal), stdout, stderr.
+type Ended = (i32, Vec<u8>, String);
 
 /// A running command, killed and reaped with the test.
 struct Running {
@@ -124,6 +127,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A pipe that holds a megabyte, so that nobody waits for its other end.
+fn wide_pipe() -> (File, File) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: integers.
+    unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 1 << 20) };
+    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
 }
 
 fn socket() -> (File, File) {
@@ -204,8 +215,7 @@ impl Running {
         true
     }
 
-    /// Exit code (negative: the signal), stdout, stderr.
-    fn end(mut self) -> (i32, Vec<u8>, String) {
+    fn end(mut self) -> Ended {
         use std::os::unix::process::ExitStatusExt;
         let status = self.child.wait().unwrap();
         let code = status.code().or(status.signal().map(|signal| -signal));
@@ -218,11 +228,11 @@ impl Running {
 }
 
 /// How often each call is made before `main`.
-pub(crate) fn at_start() -> Option<[u64; CALLS.len()]> {
+pub(crate) fn at_start() -> Option<Counts> {
     let line = Line::new();
     let filter = Some((None, &line));
     let running = Running::new(&["--version"], (b"", Kind::File), Kind::File, filter);
-    let mut seen = Supervisor::new(line, None, true)?.serve(crate::HANG);
+    let mut seen = Supervisor::new(line, None, true)?.serve(HANG);
     assert_eq!(running.end().0, 0);
     for (call, count) in CALLS.iter().zip(&mut seen.counts) {
         if matches!(call.name, "write" | "readv-writev") {
@@ -232,21 +242,20 @@ pub(crate) fn at_start() -> Option<[u64; CALLS.len()]> {
     Some(seen.counts)
 }
 
-/// Runs a verb, with a fault or to count its calls.
-pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration) -> Option<Run> {
-    let mut wrong = vec![];
-    let path = path.to_str().unwrap();
-    let limit = format!("{}ms", limit.as_millis());
-    let healthy = |arguments: &[&str], input: &[u8]| {
-        Running::new(arguments, (input, Kind::File), Kind::File, None)
-    };
-    let mut peer = match verb {
-        Verb::Send(_) => Some(healthy(
-            &Verb::Recv(Kind::File).arguments(path, &limit),
-            b"",
-        )),
+/// A command that no call fails, with files as its stdin and stdout.
+fn healthy(arguments: &[&str], input: &[u8]) -> Running {
+    Running::new(arguments, (input, Kind::File), Kind::File, None)
+}
+
+/// What a verb needs: a healthy command at the other end, or a ring with bytes.
+fn prepare(verb: Verb, path: &str, limit: &str) -> Option<Running> {
+    match verb {
+        Verb::Send(_) => {
+            let receiver = Verb::Recv(Kind::File).arguments(path, limit);
+            Some(healthy(&receiver, b""))
+        }
         Verb::Recv(_) => {
-            let sender = Verb::Send(Kind::File).arguments(path, &limit);
+            let sender = Verb::Send(Kind::File).arguments(path, limit);
             Some(healthy(&sender, &bytes()))
         }
         Verb::Fetch | Verb::List | Verb::Remove | Verb::RemoveStale => {
@@ -255,7 +264,15 @@ pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration
             None
         }
         Verb::Keep | Verb::Demo => None,
-    };
+    }
+}
+
+/// Runs a verb, with a fault or to count its calls.
+pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration) -> Option<Run> {
+    let mut wrong = vec![];
+    let path = path.to_str().unwrap();
+    let limit = format!("{}ms", limit.as_millis());
+    let mut peer = prepare(verb, path, &limit);
     let line = Line::new();
     let (stdin, stdout) = match verb {
         Verb::Send(kind) => (kind, Kind::File),
@@ -265,17 +282,16 @@ pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration
     let filter = Some((fault.map(|fault| fault.call), &line));
     let arguments = verb.arguments(path, &limit);
     let mut target = Running::new(&arguments, (&verb.input(), stdin), stdout, filter);
-    let seen = Supervisor::new(line, fault, true)?.serve(crate::HANG);
+    let seen = Supervisor::new(line, fault, true)?.serve(HANG);
     if seen.hung {
         wrong.push("hangs".to_owned());
         let _ = target.child.kill();
     }
-    if peer
-        .as_mut()
-        .is_some_and(|peer| !peer.ended_within(crate::HANG))
+    if let Some(peer) = &mut peer
+        && !peer.ended_within(HANG)
     {
         wrong.push("the healthy side hangs".to_owned());
-        let _ = peer.as_mut().unwrap().child.kill();
+        let _ = peer.child.kill();
     }
     let (code, stdout, stderr) = target.end();
     wrong.extend(is_no_end(code, &stderr, &seen));
@@ -283,51 +299,64 @@ pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration
     let done = code == 0;
     // That there is no ring, or none of ours.
     let told = fault.is_some_and(denies);
-    match (verb, &peer) {
-        (Verb::Send(_), Some((peer, received, error))) => {
-            if *peer == 0 && *received != bytes() {
-                wrong.push("the healthy receiver ends well without all bytes".to_owned());
-            }
-            if done && *peer != 0 {
-                wrong.push(format!("exit 0, and the healthy receiver says: {error}"));
-            }
-        }
-        (Verb::Recv(_), _) if done && stdout != bytes() => {
-            wrong.push("exit 0 without all bytes".to_owned());
-        }
-        (Verb::Keep | Verb::Fetch, _) => {
-            let arguments = Verb::Fetch.arguments(path, "50ms");
-            let (_, rest, _) = healthy(&arguments, b"").end();
-            let all = [&stdout[..], &rest].concat();
-            let may_be_less = verb == Verb::Keep && !done;
-            if !(all == kept() || may_be_less && kept().starts_with(&all)) {
-                let (out, rest) = (stdout.len(), rest.len());
-                wrong.push(format!("{out} bytes came out, and {rest} were left"));
-            }
-            if verb == Verb::Fetch && done && stdout != kept() {
-                wrong.push("exit 0 without all bytes".to_owned());
-            }
-        }
-        (Verb::Demo, _) if done => {
-            let shown = String::from_utf8_lossy(&stdout);
-            if !shown.contains("every byte verified") || !shown.contains("pipe") {
-                wrong.push(format!("exit 0, and shows: {shown}"));
-            }
-        }
-        (Verb::List, _) if done && !told && !String::from_utf8_lossy(&stdout).contains("4096") => {
-            wrong.push("exit 0 without the ring".to_owned());
-        }
-        (Verb::Remove, _) if done && !told && shmpipe::remove_path(path, 1, true).is_ok() => {
-            wrong.push("exit 0, and the ring is there".to_owned());
-        }
-        _ => {}
-    }
+    wrong.extend(match (verb, peer) {
+        (Verb::Send(_), Some(peer)) => wrong_of_receiver(peer, done),
+        (Verb::Keep | Verb::Fetch, _) => wrong_of_kept(verb, path, done, &stdout),
+        _ if done => wrong_of_success(verb, path, told, &stdout),
+        _ => vec![],
+    });
     Some(Run {
         seen,
         wrong,
         done,
         said: format!("exit {code}: {}", stderr.trim_end()),
     })
+}
+
+/// What is wrong with how the healthy receiver ended; whether the sender is done.
+fn wrong_of_receiver((code, received, error): Ended, done: bool) -> Vec<String> {
+    let mut wrong = vec![];
+    if code == 0 && received != bytes() {
+        wrong.push("the healthy receiver ends well without all bytes".to_owned());
+    }
+    if done && code != 0 {
+        wrong.push(format!("exit 0, and the healthy receiver says: {error}"));
+    }
+    wrong
+}
+
+/// What is wrong with what a persistent ring holds, after this came out of it.
+fn wrong_of_kept(verb: Verb, path: &str, done: bool, stdout: &[u8]) -> Vec<String> {
+    let mut wrong = vec![];
+    let arguments = Verb::Fetch.arguments(path, "50ms");
+    let (_, rest, _) = healthy(&arguments, b"").end();
+    let all = [stdout, &rest].concat();
+    let may_be_less = verb == Verb::Keep && !done;
+    if !(all == kept() || may_be_less && kept().starts_with(&all)) {
+        let (out, rest) = (stdout.len(), rest.len());
+        wrong.push(format!("{out} bytes came out, and {rest} were left"));
+    }
+    if verb == Verb::Fetch && done && stdout != kept() {
+        wrong.push("exit 0 without all bytes".to_owned());
+    }
+    wrong
+}
+
+/// What a verb that ended well has not done. `told`: that there is no ring.
+fn wrong_of_success(verb: Verb, path: &str, told: bool, stdout: &[u8]) -> Vec<String> {
+    let shown = String::from_utf8_lossy(stdout);
+    let wrong = match verb {
+        Verb::Recv(_) if stdout != bytes() => "exit 0 without all bytes".to_owned(),
+        Verb::Demo if !shown.contains("every byte verified") || !shown.contains("pipe") => {
+            format!("exit 0, and shows: {shown}")
+        }
+        Verb::List if !told && !shown.contains("4096") => "exit 0 without the ring".to_owned(),
+        Verb::Remove if !told && shmpipe::remove_path(path, 1, true).is_ok() => {
+            "exit 0, and the ring is there".to_owned()
+        }
+        _ => return vec![],
+    };
+    vec![wrong]
 }
 
 /// What is wrong with how a command ended, whatever it did.
