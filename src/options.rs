@@ -69,7 +69,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults: [`DEFAULT_CAPACITY`], mode 0600, project id 1, not
+    /// The defaults: [`DEFAULT_CAPACITY`](crate::DEFAULT_CAPACITY), mode 0600, project id 1, not
     /// persistent, no time limit.
     ///
     /// # Examples

@@ -5,7 +5,7 @@
 //!
 //! | pipe(7), fifo(7) | here |
 //! |---|---|
-//! | `pipe()`, [`std::io::pipe`] | [`pair()`](crate::handle::ring()), between threads; a [`Ring`](crate::Ring), over a fork or an exec |
+//! | `pipe()`, [`std::io::pipe`] | [`pair()`](crate::pair()), between threads; a [`Ring`](crate::Ring), over a fork or an exec |
 //! | `mkfifo(path)` | any file: `path` only names the ring, and the ring is made by whoever comes first |
 //! | `open(path, O_WRONLY)`, which waits for a reader | [`Producer::open`](crate::Producer::open), which waits for a consumer |
 //! | `open(path, O_RDONLY)`, which waits for a writer | [`Consumer::open`](crate::Consumer::open), which waits for a producer |

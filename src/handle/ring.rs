@@ -22,7 +22,7 @@ use crate::sys::sysv::{Key, SegmentId};
 ///   into its end.
 /// - Across exec: [`spawn_consumer`](Ring::spawn_consumer) and
 ///   [`spawn_producer`](Ring::spawn_producer) start the child. Or hand
-///   [`id`](Ring::id) to it by other means, for [`Options::attach`].
+///   [`id`](Ring::id) to it by other means, for [`Options::attach`](crate::Options::attach).
 ///
 /// Dropping it detaches the segment and touches nothing else.
 ///
@@ -76,7 +76,7 @@ impl Ring {
 
     /// The segment that the ring lies in. Another process can attach it by
     /// this number for as long as somebody has it attached. `None` of a ring in
-    /// [memory of the caller's](Options::init_in).
+    /// [memory of the caller's](crate::Options::init_in).
     ///
     /// # Examples
     ///
@@ -99,7 +99,7 @@ impl Ring {
     ///
     /// `None` of an anonymous ring, of a named one once both ends are open, of
     /// one that was removed, and of one in [memory of the
-    /// caller's](Options::init_in). `Some` may be out of date at once.
+    /// caller's](crate::Options::init_in). `Some` may be out of date at once.
     ///
     /// # Examples
     ///

@@ -33,11 +33,11 @@ use crate::wait::pace::Pacer;
 /// never does. A producer that finished leaves its bytes to be read, then the
 /// end of the stream, `Ok(0)`. One that broke the stream off, or died, leaves
 /// them too, but then comes an error. A producer that gives up by dropping its
-/// handle has finished, unless [`Options::abort_on_drop`] says otherwise.
+/// handle has finished, unless [`Options::abort_on_drop`](crate::Options::abort_on_drop) says otherwise.
 ///
 /// Dropping the consumer closes the ring: the producer's writes fail with
 /// [`Broken::ConsumerClosed`], an [`io::ErrorKind::BrokenPipe`]. In a ring that
-/// [persists](Options::persistent) they wait for the next consumer, and a drop
+/// [persists](crate::Options::persistent) they wait for the next consumer, and a drop
 /// acknowledges the end of a stream that was read.
 ///
 /// It is no [`io::BufRead`]: that would lend out the ring's memory as a slice,
