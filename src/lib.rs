@@ -120,10 +120,10 @@ mod ring;
 mod roles;
 mod shown;
 mod state;
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 #[doc(hidden)]
 pub mod steps;
-#[cfg(not(feature = "kill-points"))]
+#[cfg(not(feature = "__failpoints"))]
 mod steps;
 mod sync;
 pub mod sysv;
