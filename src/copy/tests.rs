@@ -85,7 +85,7 @@ fn check(name: &str, copy: Copy, from: &mut [u8], to: &mut [u8], at: (usize, usi
 #[test]
 fn every_short_length_at_every_alignment() {
     let (lens, step) = match () {
-        () if cfg!(miri) => (23, 997), // Miri is slow
+        () if cfg!(miri) => (61, 1361), // Miri is slow
         () if cfg!(debug_assertions) => (1, 7),
         () => (1, 1),
     };
