@@ -1,3 +1,4 @@
+#[cfg(not(miri))]
 use std::ptr;
 
 #[cfg(not(miri))]
