@@ -123,7 +123,7 @@ pub use options::{Options, pair};
 pub use peer::Occupant;
 pub use role::Role;
 pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 #[doc(hidden)]
 pub use sync::steps;
 pub use sys::sysv;

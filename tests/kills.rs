@@ -4,7 +4,7 @@
 //! `cargo test --release --all-features --test kills -- --nocapture` shows the
 //! figures. `SHMPIPE_KILLS=1000000` sets how many processes are killed in all,
 //! 10,000 unless said.
-#![cfg(feature = "kill-points")]
+#![cfg(feature = "__failpoints")]
 #![allow(unsafe_code)] // pause
 
 mod common;

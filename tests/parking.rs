@@ -4,7 +4,7 @@
 //!
 //! `SHMPIPE_PARKS=100000000` sets how many wakes there are in all, 200,000
 //! unless said; `-- --nocapture` shows the figures.
-#![cfg(feature = "kill-points")] // for the length of a slice
+#![cfg(feature = "__failpoints")] // for the length of a slice
 #![allow(unsafe_code)] // mmap, sched_setaffinity
 
 mod common;

@@ -162,8 +162,9 @@ mod tests {
     fn every_length_is_echoed() {
         let echo = Echo::default();
         let source: Vec<u8> = (1..=MOST as u8).collect();
+        let step = if cfg!(miri) { 7 } else { 1 }; // Miri is slow
         for start in [0, 5, u64::MAX - 3] {
-            for len in 1..=MOST {
+            for len in (1..=MOST).step_by(step) {
                 let mut bytes = vec![0; len];
                 echo.put(start, &source[..len]);
                 assert!(echo.get(start, &mut bytes));

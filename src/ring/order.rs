@@ -264,7 +264,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         Just(Op::Release),
         (0u64..20).prop_map(Op::Available),
     ];
-    prop::collection::vec(op, 1..100)
+    prop::collection::vec(op, 1..if cfg!(miri) { 12 } else { 100 })
 }
 
 fn count(events: &[Event], event: Event) -> usize {

@@ -327,7 +327,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         (0usize..100).prop_map(Op::Write),
         (0usize..100).prop_map(Op::Read),
     ];
-    prop::collection::vec(op, 1..200)
+    prop::collection::vec(op, 1..if cfg!(miri) { 12 } else { 200 })
 }
 
 proptest! {
@@ -443,7 +443,7 @@ proptest! {
         start in starts(),
         shift in 0u32..7,
         before in prop::collection::vec(lie(), 0..3),
-        acts in prop::collection::vec(act(), 1..200),
+        acts in prop::collection::vec(act(), 1..if cfg!(miri) { 12 } else { 200 }),
     ) {
         let capacity = 1u64 << shift;
         let region = HeapRegion::new(1 << shift, start);

@@ -4,9 +4,9 @@
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod recording;
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 pub mod steps;
-#[cfg(not(feature = "kill-points"))]
+#[cfg(not(feature = "__failpoints"))]
 pub(crate) mod steps;
 
 #[cfg(not(loom))]

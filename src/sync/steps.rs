@@ -3,23 +3,23 @@
 //! set.
 //!
 //! For this crate's own tests: nothing here is covered by any promise. Without
-//! the feature `kill-points` a point is nothing at all.
-#![cfg_attr(feature = "kill-points", allow(unsafe_code))] // kill(2) on ourselves
+//! the feature `__failpoints` a point is nothing at all.
+#![cfg_attr(feature = "__failpoints", allow(unsafe_code))] // kill(2) on ourselves
 
 /// Marks a point.
 macro_rules! step {
     ($point:ident) => {
-        #[cfg(feature = "kill-points")]
+        #[cfg(feature = "__failpoints")]
         crate::sync::steps::reached(crate::sync::steps::Point::$point);
     };
 }
 
 pub(crate) use step;
 
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 pub use armed::*;
 
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 mod armed {
     use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;

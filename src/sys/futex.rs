@@ -16,8 +16,8 @@ use std::time::Duration;
 /// the time, or a kernel that refuses. The caller looks again in every case.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
     let timeout = libc::timespec {
-        tv_sec: timeout.as_secs() as libc::time_t, // callers pass slices
-        tv_nsec: timeout.subsec_nanos() as _,      // below 10^9, fits any width
+        tv_sec: timeout.as_secs() as _,       // callers pass slices
+        tv_nsec: timeout.subsec_nanos() as _, // below 10^9, fits any width
     };
     // SAFETY: `word` is a live, aligned u32; the kernel reads it atomically.
     // `timeout` outlives the call. The other arguments are unused by
@@ -93,7 +93,7 @@ pub(crate) fn wait_any(words: &[Expected], timeout: Duration) -> Woken {
     // SAFETY: writes to `until`, a live timespec. This clock cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut until) };
     let nanoseconds = until.tv_nsec as u64 + u64::from(timeout.subsec_nanos()); // below 2 * 10^9
-    until.tv_sec += (timeout.as_secs() + nanoseconds / 1_000_000_000) as libc::time_t; // slices
+    until.tv_sec += (timeout.as_secs() + nanoseconds / 1_000_000_000) as i64; // slices
     until.tv_nsec = (nanoseconds % 1_000_000_000) as _; // fits any width
     let no_flags: libc::c_uint = 0;
     // SAFETY: the kernel reads `words`, which are laid out as it expects and

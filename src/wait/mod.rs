@@ -204,7 +204,7 @@ pub(crate) fn retract(own: &Signals) {
 /// [`SLICE`], unless a test has made slices so long that a missed wake shows.
 #[inline]
 fn slice_len() -> Duration {
-    #[cfg(feature = "kill-points")]
+    #[cfg(feature = "__failpoints")]
     if let Some(len) = crate::sync::steps::slice() {
         return len;
     }

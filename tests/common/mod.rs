@@ -4,7 +4,7 @@
 #![allow(unsafe_code)] // fork, kill and wait
 
 pub(crate) mod filter;
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 pub(crate) mod kill;
 pub(crate) mod offsets;
 

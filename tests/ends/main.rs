@@ -8,7 +8,7 @@ mod breaking_off;
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 mod killed;
 #[path = "../own_memory/memory.rs"]
 #[allow(dead_code)]
@@ -17,7 +17,7 @@ mod orders;
 mod places;
 mod queue;
 mod rows;
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "__failpoints")]
 mod sessions;
 mod waiting;
 mod wraps;

@@ -5,7 +5,7 @@
 //!
 //! `SHMPIPE_HOSTILE=600` sets for how many seconds, 10 unless said;
 //! `-- --nocapture` shows what came of the calls.
-#![cfg(feature = "kill-points")] // for the harness of the kill tests
+#![cfg(feature = "__failpoints")] // for the harness of the kill tests
 #![allow(unsafe_code)] // writes to segments, maps pages
 
 #[path = "../common/mod.rs"]

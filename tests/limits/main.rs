@@ -1,7 +1,7 @@
 //! Every limit holds: opening, each wait for the peer, whole calls, and
 //! descriptors that others use. No test here asserts how long something takes,
 //! but that it ends, and that it gives the right answer in the time it has.
-#![cfg(feature = "kill-points")] // for the harness of the kill tests
+#![cfg(feature = "__failpoints")] // for the harness of the kill tests
 #![allow(unsafe_code)] // terminals, and system calls that are slowed down
 
 mod calls;

@@ -1,5 +1,5 @@
 //! One test for each bug that was found, with a line on how.
-#![cfg(feature = "kill-points")] // for the harness of the kill tests
+#![cfg(feature = "__failpoints")] // for the harness of the kill tests
 #![allow(unsafe_code)] // shmget, shmat, unshare, setuid
 
 #[path = "../common/mod.rs"]
