@@ -6,6 +6,7 @@
 pub(crate) mod filter;
 #[cfg(feature = "kill-points")]
 pub(crate) mod kill;
+pub(crate) mod memory;
 pub(crate) mod offsets;
 
 use std::collections::hash_map::RandomState;

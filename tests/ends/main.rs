@@ -10,9 +10,6 @@ mod calls;
 mod common;
 #[cfg(feature = "kill-points")]
 mod killed;
-#[path = "../own_memory/memory.rs"]
-#[allow(dead_code)]
-mod memory;
 mod orders;
 mod places;
 mod queue;
@@ -25,8 +22,8 @@ mod wraps;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
+use common::memory::Mapping;
 use common::{End, Fork, TempPath, exit_now, options, page};
-use memory::Mapping;
 use shmpipe::{Broken, Consumer, Options, Producer, Role};
 
 /// How a stream ended, as a consumer is told.

@@ -296,7 +296,7 @@ fn owner_word(pid: u32, start_end: u64) -> u64 {
 /// What an opener says of a role that this owner word is half way to, while
 /// somebody else is attached.
 fn claim_over(path: &TempPath, word: u64) -> Result<(), OpenError> {
-    const PRODUCER: usize = 136; // see tests/layout.rs
+    const PRODUCER: usize = 136; // see tests/memory/layout.rs
     let consumer = persistent().consumer(path).unwrap();
     let id = consumer.id().unwrap();
     poke(id, PRODUCER, &word.to_ne_bytes());

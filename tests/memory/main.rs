@@ -1,0 +1,10 @@
+//! The memory of rings: segments, their bytes and pages, and memory of the
+//! caller's own.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod layout;
+mod locked;
+mod own;
+mod prefault;
+mod sysv;
