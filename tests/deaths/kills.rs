@@ -12,10 +12,12 @@ mod ends;
 use std::time::Duration;
 
 use crate::common::kill::{
-    Dice, Habits, Killer, Opened, Outcome, Pattern, SHARDS, assert_gone, assert_no_segments,
-    in_shards, kills, monotonic, open, options, own_namespace,
+    Habits, Killer, Opened, Outcome, Pattern, SHARDS, assert_gone, assert_no_segments, in_shards,
+    kills, monotonic, open, options, own_namespace,
 };
+use crate::common::random::any;
 use crate::common::{End, Fork, TempPath, alone};
+use fastrand::Rng;
 use shmpipe::steps::{Point, kill_at};
 use shmpipe::{OpenError, Ring, Role};
 
@@ -57,12 +59,12 @@ fn random_kills_lose_nothing() {
 }
 
 fn kill_at_random(pattern: &Pattern, killer: &mut Killer, round: u64) {
-    let mut dice = Dice(round << 8);
+    let mut random = Rng::with_seed(round << 8);
     let role = role_of(round / SHARDS);
-    let (theirs, ours) = (Habits::any(&mut dice), Habits::any(&mut dice));
-    let reach = [200, 200, 2_000, 15_000][dice.roll(4) as usize];
-    let delay = Duration::from_micros(dice.roll(reach));
-    let capacity = [4096, 65_536][dice.roll(2) as usize];
+    let (theirs, ours) = (Habits::any(&mut random), Habits::any(&mut random));
+    let reach = any(&mut random, &[200, 200, 2_000, 15_000]);
+    let delay = Duration::from_micros(random.u64(..reach));
+    let capacity = any(&mut random, &[4096, 65_536]);
 
     let mut ring = Some(options(capacity).anonymous().unwrap());
     let mut victim = fork_victim(&mut ring, role, |end| end.play(pattern, theirs));
@@ -84,16 +86,16 @@ fn both_sides_killed_leave_nothing() {
         let (pattern, mut killer) = (Pattern::new(), Killer::new());
         let rounds = kills() / 20;
         for round in 0..rounds {
-            let mut dice = Dice(round << 8 | 1);
+            let mut random = Rng::with_seed(round << 8 | 1);
             let mut ring = Some(options(4096).anonymous().unwrap());
             let id = ring.as_ref().unwrap().id().unwrap();
             let mut victims = [Role::Producer, Role::Consumer].map(|role| {
-                let habits = Habits::any(&mut dice);
+                let habits = Habits::any(&mut random);
                 fork_victim(&mut ring, role, |end| end.play(&pattern, habits))
             });
             drop(ring);
             for victim in &victims {
-                let delay = Duration::from_micros(dice.roll(500));
+                let delay = Duration::from_micros(random.u64(..500));
                 killer.order(victim, libc::SIGKILL, delay);
             }
             for victim in &mut victims {
@@ -457,7 +459,7 @@ fn a_blocked_survivor_learns_of_a_death_in_milliseconds() {
                             unsafe { libc::pause() };
                         }
                     });
-                    let delay = Duration::from_micros(5_000 + Dice(round).roll(10_000));
+                    let delay = Duration::from_micros(Rng::with_seed(round).u64(5_000..15_000));
                     killer.order(&victim, libc::SIGKILL, delay);
                     let mut survivor = take(ring.take().unwrap(), role.peer());
                     let outcome = survivor.outlive(&pattern, Habits::STREAMING);
@@ -512,14 +514,14 @@ fn a_restarted_side_goes_on_at_the_exact_position() {
                 survivor.set_timeout(Duration::from_millis(5));
                 let rounds = kills() / 20;
                 for round in 0..rounds {
-                    let mut dice = Dice(round << 8 | 2);
-                    let (theirs, ours) = (Habits::any(&mut dice), Habits::any(&mut dice));
+                    let mut random = Rng::with_seed(round << 8 | 2);
+                    let (theirs, ours) = (Habits::any(&mut random), Habits::any(&mut random));
                     // Every other one at a point; one in four of those closes.
-                    let point = Point::ALL[dice.roll(Point::ALL.len() as u64) as usize];
-                    let close_after = [u64::MAX, 3][dice.roll(2) as usize];
+                    let point = any(&mut random, Point::ALL);
+                    let close_after = any(&mut random, &[u64::MAX, 3]);
                     let mut victim = Fork::new(|| {
                         if round % 2 == 0 {
-                            kill_at(point, dice.roll(3) as u32);
+                            kill_at(point, random.u32(..3));
                         }
                         let habits = Habits {
                             close_after,
@@ -527,7 +529,7 @@ fn a_restarted_side_goes_on_at_the_exact_position() {
                         };
                         open(&options, &path, role).unwrap().play(&pattern, habits);
                     });
-                    let delay = Duration::from_micros(dice.roll(3_000));
+                    let delay = Duration::from_micros(random.u64(..3_000));
                     killer.order(&victim, libc::SIGKILL, delay);
                     stream_on(&mut survivor, &pattern, ours);
                     killer.killed_at();

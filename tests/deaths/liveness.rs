@@ -322,8 +322,7 @@ fn stream(producer: &mut Producer, consumer: &mut Consumer) {
 /// Moves this process to namespaces of its own; `false`, with a note, where
 /// that is not allowed.
 fn unshare(flags: libc::c_int) -> bool {
-    // SAFETY: flags only; the process has one thread.
-    let moved = unsafe { libc::unshare(flags) } == 0;
+    let moved = crate::common::unshare(flags);
     if !moved {
         println!("not allowed to make a namespace: nothing was tested");
     }

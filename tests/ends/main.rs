@@ -23,7 +23,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use common::memory::Mapping;
-use common::{End, Fork, TempPath, exit_now, options, page};
+use common::{End, Fork, TempPath, broken, exit_now, options, page};
 use shmpipe::{Broken, Consumer, Options, Producer, Role};
 
 /// How a stream ended, as a consumer is told.
@@ -97,12 +97,6 @@ fn soon() -> Instant {
 
 fn later() -> Instant {
     Instant::now() + common::PATIENCE
-}
-
-#[track_caller]
-fn broken(error: &io::Error) -> Broken {
-    let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
-    Broken::clone(broken.unwrap_or_else(|| panic!("not broken: {error}")))
 }
 
 /// What the answer of a read says of the end.

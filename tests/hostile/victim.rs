@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use shmpipe::{Broken, Consumer, NextStreamError, Producer, Snapshot, WaitPolicy};
 
+use crate::common::random::any;
 use crate::memory::Fenced;
 use crate::outcomes::{Outcomes, Verdict, timed};
-use crate::random::Random;
+use fastrand::Rng;
 
 /// The time limit of a blocking call.
 pub(crate) const LIMIT: Duration = Duration::from_millis(15);
@@ -27,9 +28,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn any(random: &mut Random) -> Call {
+    fn any(random: &mut Rng) -> Call {
         Call {
-            number: random.below(CALLS),
+            number: random.u64(..CALLS),
             len: len(random),
             part: len(random),
         }
@@ -44,9 +45,9 @@ impl Call {
     }
 }
 
-fn len(random: &mut Random) -> usize {
-    let most = [8, 300, MOST as u64][random.below(3) as usize];
-    random.below(most + 1) as usize
+fn len(random: &mut Rng) -> usize {
+    let most = any(random, &[8, 300, MOST as u64]);
+    random.u64(..most + 1) as usize
 }
 
 fn soon() -> Instant {
@@ -227,7 +228,7 @@ pub(crate) fn call_consumer(
 pub(crate) fn write(
     mut producer: Producer,
     until: Instant,
-    random: &mut Random,
+    random: &mut Rng,
     outcomes: &mut Outcomes,
 ) {
     producer.set_timeout(Some(LIMIT));
@@ -236,7 +237,7 @@ pub(crate) fn write(
             break;
         }
     }
-    timed("leaving", LIMIT, || match random.below(3) {
+    timed("leaving", LIMIT, || match random.u64(..3) {
         0 => drop(producer.close()),
         1 => producer.abort(),
         _ => drop(producer),
@@ -247,7 +248,7 @@ pub(crate) fn write(
 pub(crate) fn read(
     mut consumer: Consumer,
     until: Instant,
-    random: &mut Random,
+    random: &mut Rng,
     outcomes: &mut Outcomes,
 ) {
     consumer.set_timeout(Some(LIMIT));
@@ -263,7 +264,7 @@ pub(crate) fn read(
             Some(_) => break,
         }
     }
-    timed("leaving", LIMIT, || match random.below(3) {
+    timed("leaving", LIMIT, || match random.u64(..3) {
         0 => drop(consumer.close()),
         1 => consumer.abort(),
         _ => drop(consumer),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use shmpipe::sysv::{self, Mode};
 use shmpipe::{Broken, Consumer, OpenError, Options, RemoveError, Snapshot};
 
-use crate::common::{TempPath, options};
+use crate::common::{TempPath, is_root, options};
 
 /// `error` names all of `names`, in one line, and nothing made up.
 #[track_caller]
@@ -37,11 +37,6 @@ fn short() -> Options {
 
 fn pid() -> String {
     format!("process {}", std::process::id())
-}
-
-fn is_root() -> bool {
-    // SAFETY: geteuid has no preconditions.
-    unsafe { libc::geteuid() == 0 }
 }
 
 /// Runs `work` as another user, on a thread of its own: the user of a thread

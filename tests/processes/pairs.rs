@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::common::offsets::{SIGNALS, SLEEPING, WANTED};
 use crate::common::{
-    End, Exec, Fork, PATIENCE, TempPath, alone, check, options, part, stream, unique, until,
+    End, Exec, Fork, PATIENCE, TempPath, alone, check, kill_in, options, part, stream, unique,
+    until,
 };
 use shmpipe::sysv::{self, Attachment, SegmentId};
 use shmpipe::{Broken, Consumer, Producer, Ring};
@@ -486,14 +487,7 @@ fn a_killed_reader_breaks_a_write_that_waits() {
         });
         let mut producer = ring.take().unwrap().into_producer().unwrap();
         producer.write_all(&[1; 100]).unwrap();
-        let killer = thread::spawn({
-            let pid = child.pid();
-            move || {
-                thread::sleep(Duration::from_millis(30));
-                // SAFETY: integers; the child is not yet reaped.
-                unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-            }
-        });
+        let killer = kill_in(Duration::from_millis(30), child.pid());
         let written = producer.write(&[2; 1 << 20]).unwrap();
         assert!(written <= 2 * 4096, "{written}");
         let error = producer.write(&[3]).unwrap_err();

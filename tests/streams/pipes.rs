@@ -29,12 +29,7 @@ use shmpipe::{
 const CAPACITY: usize = 4096;
 
 fn split() -> (Producer, Consumer) {
-    options()
-        .capacity(CAPACITY)
-        .anonymous()
-        .unwrap()
-        .split()
-        .unwrap()
+    crate::common::split(CAPACITY)
 }
 
 /// A ring with `room` bytes of room, which a consumer of what is there would

@@ -17,12 +17,7 @@ use shmpipe::{Broken, Consumer, Producer};
 const CAPACITY: usize = 4096;
 
 fn split() -> (Producer, Consumer) {
-    options()
-        .capacity(CAPACITY)
-        .anonymous()
-        .unwrap()
-        .split()
-        .unwrap()
+    crate::common::split(CAPACITY)
 }
 
 /// A ring whose producer and consumer stand at `position`.

@@ -13,7 +13,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::common::kill::Pattern;
+use crate::common::pin::{allowed_cpus, pin_to};
+use crate::common::random::{any, dawdle};
 use crate::common::{End, Fork, alone, asked_for};
+use fastrand::Rng;
 use shmpipe::steps::set_slice;
 use shmpipe::sysv::SegmentId;
 use shmpipe::{Consumer, Occupant, Options, Producer, Ring, Role, Snapshot, WaitPolicy};
@@ -29,32 +32,18 @@ fn parks() -> u64 {
     asked_for("SHMPIPE_PARKS").unwrap_or(200_000)
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct Random(u64);
+/// A moment, so that the other side is met at every point of its way to
+/// sleep.
+fn pause(random: &mut Rng) {
+    let most = any(random, &[1, 30, 300, 1_000]);
+    dawdle(random, most);
+}
 
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ word >> 31) % limit
-    }
-
-    /// A moment, so that the other side is met at every point of its way to
-    /// sleep.
-    fn dawdle(&mut self) {
-        let most = [1, 30, 300, 1_000][self.below(4) as usize];
-        for _ in 0..self.below(most) {
-            std::hint::spin_loop();
-        }
-    }
-
-    /// Mostly parks at once.
-    fn policy(&mut self) -> WaitPolicy {
-        match self.below(4) {
-            0 => WaitPolicy::SpinThenPark(Duration::from_nanos(self.below(5_000))),
-            _ => WaitPolicy::Park,
-        }
+/// Mostly parks at once.
+fn policy(random: &mut Rng) -> WaitPolicy {
+    match random.u64(..4) {
+        0 => WaitPolicy::SpinThenPark(Duration::from_nanos(random.u64(..5_000))),
+        _ => WaitPolicy::Park,
     }
 }
 
@@ -100,31 +89,6 @@ impl Drop for Tally {
     }
 }
 
-/// The processors that this process may use at the start.
-fn processors() -> Vec<usize> {
-    // SAFETY: all zero is an empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is as long as the size says.
-    let done = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
-    assert_eq!(done, 0);
-    let is_usable = |&number: &usize| {
-        // SAFETY: the number is below the size of the set.
-        unsafe { libc::CPU_ISSET(number, &set) }
-    };
-    (0..libc::CPU_SETSIZE as usize).filter(is_usable).collect()
-}
-
-fn pin_to(processors: &[usize]) {
-    // SAFETY: all zero is an empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for &number in processors {
-        // SAFETY: the number is below the size of the set.
-        unsafe { libc::CPU_SET(number, &mut set) };
-    }
-    // SAFETY: `set` is as long as the size says. A refusal changes nothing.
-    unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
-}
-
 /// Where the sides run: on one processor, on two, or where the kernel likes;
 /// each for a while.
 struct Places {
@@ -135,7 +99,7 @@ struct Places {
 
 impl Places {
     fn new(side: usize) -> Places {
-        let (all, last) = (processors(), u64::MAX);
+        let (all, last) = (allowed_cpus(), u64::MAX);
         Places { all, side, last }
     }
 
@@ -147,11 +111,12 @@ impl Places {
         self.last = phase;
         let len = self.all.len();
         let one = |number: usize| &self.all[number % len..=number % len];
-        match phase % 3 {
+        // A refusal changes nothing.
+        let _ = match phase % 3 {
             0 => pin_to(one(phase as usize / 3)),
             1 => pin_to(one(phase as usize / 3 + self.side)),
             _ => pin_to(&self.all),
-        }
+        };
     }
 }
 
@@ -196,17 +161,17 @@ fn one_byte_to_and_fro_loses_no_wake() {
         let lead = Fork::new(|| {
             let mut out = take(0).into_producer().unwrap();
             let mut back = take(1).into_consumer().unwrap();
-            let (mut random, mut places) = (Random(1), Places::new(0));
+            let (mut random, mut places) = (Rng::with_seed(1), Places::new(0));
             for round in 0.. {
                 places.at(round);
                 out.write_all(&[round as u8]).unwrap();
                 tally.set(0, out.stats().wakes);
-                random.dawdle();
-                back.set_wait_policy(random.policy());
+                pause(&mut random);
+                back.set_wait_policy(policy(&mut random));
                 let mut reply = [0];
                 back.read_exact(&mut reply).unwrap();
                 assert_eq!(reply, [round as u8]);
-                random.dawdle();
+                pause(&mut random);
                 if tally.sum() >= quota {
                     return;
                 }
@@ -215,18 +180,18 @@ fn one_byte_to_and_fro_loses_no_wake() {
         let follow = Fork::new(|| {
             let mut inward = take(0).into_consumer().unwrap();
             let mut out = take(1).into_producer().unwrap();
-            let (mut random, mut places) = (Random(2), Places::new(1));
+            let (mut random, mut places) = (Rng::with_seed(2), Places::new(1));
             for round in 0.. {
                 places.at(round);
                 let mut byte = [0];
-                inward.set_wait_policy(random.policy());
+                inward.set_wait_policy(policy(&mut random));
                 if inward.read(&mut byte).unwrap() == 0 {
                     return;
                 }
-                random.dawdle();
+                pause(&mut random);
                 out.write_all(&byte).unwrap();
                 tally.set(1, out.stats().wakes);
-                random.dawdle();
+                pause(&mut random);
             }
         });
         watch("wakes, to and fro", &tally, [lead, follow]);
@@ -250,15 +215,15 @@ fn a_promise_loses_no_wake() {
         let (tally, quota) = (Tally::new(), parks() / 10);
         let mut rings = [0, 1].map(|_| Some(options().anonymous().unwrap()));
         let mut take = |number: usize| rings[number].take().unwrap();
-        let all = processors();
+        let all = allowed_cpus();
         let lead = Fork::new(|| {
-            pin_to(&all[..1]);
+            let _ = pin_to(&all[..1]);
             let mut out = take(0).into_producer().unwrap();
             let mut back = take(1).into_consumer().unwrap();
-            let mut random = Random(7);
+            let mut random = Rng::with_seed(7);
             for round in 0.. {
                 if round % CYCLE == CYCLE / 2 {
-                    random.dawdle(); // the other parks
+                    pause(&mut random); // the other parks
                 }
                 out.write_all(&[round as u8]).unwrap();
                 tally.set(0, out.stats().wakes);
@@ -272,10 +237,10 @@ fn a_promise_loses_no_wake() {
             }
         });
         let follow = Fork::new(|| {
-            pin_to(&all[all.len() - 1..]);
+            let _ = pin_to(&all[all.len() - 1..]);
             let mut inward = take(0).into_consumer().unwrap();
             let mut out = take(1).into_producer().unwrap();
-            let mut random = Random(8);
+            let mut random = Rng::with_seed(8);
             for round in 0.. {
                 let mut byte = [0];
                 inward.set_wait_policy(policy(round, CYCLE / 2));
@@ -283,7 +248,7 @@ fn a_promise_loses_no_wake() {
                     return;
                 }
                 if round % CYCLE == 0 {
-                    random.dawdle(); // as above
+                    pause(&mut random); // as above
                 }
                 out.write_all(&byte).unwrap();
                 tally.set(1, out.stats().wakes);
@@ -304,15 +269,15 @@ fn full_and_empty_lose_no_wake() {
         let pattern = Pattern::new();
         let writer = Fork::new(|| {
             let mut producer: Producer = ring.take().unwrap().into_producer().unwrap();
-            let (mut random, mut places) = (Random(3), Places::new(0));
+            let (mut random, mut places) = (Rng::with_seed(3), Places::new(0));
             while tally.sum() < quota {
                 places.at(producer.position() >> 11);
-                producer.set_wait_policy(random.policy());
-                let len = 1 + random.below(2 * CAPACITY as u64) as usize;
+                producer.set_wait_policy(policy(&mut random));
+                let len = 1 + random.usize(..2 * CAPACITY);
                 let bytes = pattern.at(producer.position(), len);
                 producer.write_all(bytes).unwrap();
                 tally.set(0, producer.stats().wakes);
-                random.dawdle();
+                pause(&mut random);
             }
             // The reader must have parked as well as the writer.
             assert!(producer.stats().wakes > quota / 100);
@@ -320,20 +285,20 @@ fn full_and_empty_lose_no_wake() {
         });
         let reader = Fork::new(|| {
             let mut consumer: Consumer = ring.take().unwrap().into_consumer().unwrap();
-            let (mut random, mut places) = (Random(4), Places::new(1));
+            let (mut random, mut places) = (Rng::with_seed(4), Places::new(1));
             let mut bytes = vec![0; CAPACITY];
             loop {
                 let position = consumer.position();
                 places.at(position >> 11);
-                consumer.set_wait_policy(random.policy());
-                let most = 1 + random.below(CAPACITY as u64) as usize;
+                consumer.set_wait_policy(policy(&mut random));
+                let most = 1 + random.usize(..CAPACITY);
                 let len = consumer.read(&mut bytes[..most]).unwrap();
                 if len == 0 {
                     break;
                 }
                 assert!(bytes[..len] == *pattern.at(position, len));
                 tally.set(1, consumer.stats().wakes);
-                random.dawdle();
+                pause(&mut random);
             }
             assert!(consumer.stats().wakes > quota / 100);
         });
@@ -353,12 +318,12 @@ fn await_peer(peer: impl Fn() -> Occupant) {
 
 /// What a side of a round does: one closes, while the other parks or is about
 /// to. Returns whether the other was seen to sleep.
-fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Random) -> bool {
+fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Rng) -> bool {
     match (role, closes) {
         (Role::Producer, true) => {
             let mut producer = ring.into_producer().unwrap();
             await_peer(|| producer.peer());
-            (0..9).for_each(|_| random.dawdle());
+            (0..9).for_each(|_| pause(random));
             match how {
                 0 => producer.close().unwrap(),
                 1 => producer.abort(),
@@ -369,7 +334,7 @@ fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Ra
         (Role::Consumer, true) => {
             let mut consumer = ring.into_consumer().unwrap();
             await_peer(|| consumer.peer());
-            (0..9).for_each(|_| random.dawdle());
+            (0..9).for_each(|_| pause(random));
             match how {
                 0 => consumer.close().unwrap(),
                 _ => drop(consumer),
@@ -379,14 +344,14 @@ fn close_or_park(ring: Ring, role: Role, closes: bool, how: u64, random: &mut Ra
         (Role::Producer, false) => {
             let mut producer = ring.into_producer().unwrap();
             let _ = producer.try_write(&[0; CAPACITY]); // it may have closed
-            (0..9).for_each(|_| random.dawdle());
+            (0..9).for_each(|_| pause(random));
             let error = producer.write(&[0]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
             producer.stats().sleeps > 0
         }
         (Role::Consumer, false) => {
             let mut consumer = ring.into_consumer().unwrap();
-            (0..9).for_each(|_| random.dawdle());
+            (0..9).for_each(|_| pause(random));
             match consumer.read(&mut [0]) {
                 Ok(len) => assert_eq!(len, 0),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionAborted),
@@ -411,7 +376,7 @@ fn closing_loses_no_wake() {
         let lead = Fork::new(|| {
             let mut out = take(0).into_producer().unwrap();
             let mut back = take(1).into_consumer().unwrap();
-            let (mut random, mut places) = (Random(5), Places::new(0));
+            let (mut random, mut places) = (Rng::with_seed(5), Places::new(0));
             let mut slept = 0;
             for round in 0..rounds {
                 places.at(round << 4);
@@ -432,7 +397,7 @@ fn closing_loses_no_wake() {
         let follow = Fork::new(|| {
             let mut inward = take(0).into_consumer().unwrap();
             let mut out = take(1).into_producer().unwrap();
-            let (mut random, mut places) = (Random(6), Places::new(1));
+            let (mut random, mut places) = (Rng::with_seed(6), Places::new(1));
             for round in 0..rounds {
                 places.at(round << 4);
                 let mut id = [0; 4];

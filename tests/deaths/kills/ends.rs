@@ -5,12 +5,14 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use shmpipe::steps::{Point, kill_at};
 use shmpipe::{Broken, Consumer, Options, PeekError};
 
 use crate::common::kill::{
-    Dice, Killer, SHARDS, assert_no_segments, in_shards, kills, options, own_namespace,
+    Killer, SHARDS, assert_no_segments, in_shards, kills, options, own_namespace,
 };
+use crate::common::random::any;
 use crate::common::{End, Fork, TempPath, alone, exit_now};
 
 /// Bytes of a record: the number of the session that wrote it.
@@ -131,14 +133,14 @@ struct Session {
 }
 
 /// A session that a process is to have.
-fn write(options: &Options, path: &TempPath, number: u64, dice: &mut Dice) -> i32 {
-    let resumes = dice.roll(2) == 0;
-    let records = 1 + dice.roll(MOST);
+fn write(options: &Options, path: &TempPath, number: u64, random: &mut Rng) -> i32 {
+    let resumes = random.bool();
+    let records = random.u64(1..=MOST);
     // Some die at a point that they come by, once or again.
-    if dice.roll(3) == 0 {
-        kill_at(any_point(dice), dice.roll(4) as u32);
+    if random.u64(..3) == 0 {
+        kill_at(any_point(random), random.u32(..4));
     }
-    let pause = [0, 0, 50][dice.roll(3) as usize];
+    let pause = any(random, &[0, 0, 50]);
     let mut options = options.clone();
     let mut producer = options.resume(resumes).producer(path).unwrap();
     for _ in 0..records {
@@ -147,7 +149,7 @@ fn write(options: &Options, path: &TempPath, number: u64, dice: &mut Dice) -> i3
             std::thread::sleep(Duration::from_micros(pause));
         }
     }
-    if dice.roll(3) == 0 {
+    if random.u64(..3) == 0 {
         producer.abort();
         2
     } else {
@@ -156,8 +158,8 @@ fn write(options: &Options, path: &TempPath, number: u64, dice: &mut Dice) -> i3
     }
 }
 
-fn any_point(dice: &mut Dice) -> Point {
-    Point::ALL[dice.roll(Point::ALL.len() as u64) as usize]
+fn any_point(random: &mut Rng) -> Point {
+    any(random, Point::ALL)
 }
 
 /// Has consumers that are killed take what producers write that are, too.
@@ -167,9 +169,9 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
     options.persistent(true);
     let log = Log::new((rounds + 1) * (MOST + 1));
     drop(options.consumer(&path).unwrap());
-    let reader = |dice: &mut Dice| {
-        let point = (dice.roll(3) == 0).then(|| any_point(dice));
-        let passes = dice.roll(4) as u32;
+    let reader = |random: &mut Rng| {
+        let point = (random.u64(..3) == 0).then(|| any_point(random));
+        let passes = random.u32(..4);
         Fork::new(|| {
             if let Some(point) = point {
                 kill_at(point, passes);
@@ -181,29 +183,30 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
         })
     };
     let (mut killer, mut deaths) = (Killer::new(), 0);
-    let (mut sessions, mut reading) = (Vec::new(), reader(&mut Dice(shard)));
+    let (mut sessions, mut reading) = (Vec::new(), reader(&mut Rng::with_seed(shard)));
     for round in 0..rounds {
-        let mut dice = Dice(shard << 32 | round << 8 | 3);
-        let (mut mine, mut same) = (Dice(dice.0 + 100), Dice(dice.0 + 100));
+        let seed = shard << 32 | round << 8 | 3;
+        let mut random = Rng::with_seed(seed);
+        let (mut mine, mut same) = (Rng::with_seed(seed + 100), Rng::with_seed(seed + 100));
         let mut writing = Fork::new(|| exit_now(write(&options, &path, round, &mut mine)));
-        if dice.roll(2) == 0 {
-            let delay = Duration::from_micros(dice.roll(2500));
+        if random.bool() {
+            let delay = Duration::from_micros(random.u64(..2500));
             killer.order(&writing, libc::SIGKILL, delay);
             killer.killed_at();
         }
-        let kills = dice.roll(2) == 0;
+        let kills = random.bool();
         if kills && reading.is_running() {
-            let delay = Duration::from_micros(dice.roll(1500));
+            let delay = Duration::from_micros(random.u64(..1500));
             killer.order(&reading, libc::SIGKILL, delay);
             killer.killed_at();
         }
         if kills || !reading.is_running() {
             assert_eq!(reading.wait(), End::Signal(libc::SIGKILL), "round {round}");
-            reading = reader(&mut dice);
+            reading = reader(&mut random);
             deaths += 1;
         }
-        let resumes = same.roll(2) == 0;
-        let records = 1 + same.roll(MOST);
+        let resumes = same.bool();
+        let records = same.u64(1..=MOST);
         let ended = match writing.wait() {
             End::Exit(0) => Ended::Finished,
             End::Exit(2) => Ended::Aborted,
