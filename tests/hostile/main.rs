@@ -12,6 +12,8 @@
 mod common;
 
 mod attacker;
+#[path = "../../fuzz/bodies/mod.rs"]
+mod bodies;
 mod ends;
 mod memory;
 mod model;

@@ -1,6 +1,8 @@
 //! The memory of rings: segments, their bytes and pages, and memory of the
 //! caller's own.
 
+#[path = "../../fuzz/bodies/mod.rs"]
+mod bodies;
 #[path = "../common/mod.rs"]
 mod common;
 mod layout;

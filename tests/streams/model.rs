@@ -2,7 +2,8 @@
 //! that says what each must give; from positions anywhere in their range. The
 //! fuzz target `ops` does the same in memory of its own.
 
-use crate::bodies::model::{Call, Modelled, Parting, Place};
+use crate::bodies::calls::{Call, Parting};
+use crate::bodies::model::{Modelled, Place};
 use crate::common::offsets::set_start;
 use crate::common::{TempPath, options, page};
 use proptest::collection::vec;
