@@ -3,6 +3,9 @@
 #![allow(dead_code)] // each benchmark uses a part
 #![allow(unsafe_code)] // fork, pinning, and the end of the child
 
+#[path = "../../tests/common/pin.rs"]
+mod pin;
+
 use std::cell::Cell;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -61,29 +64,14 @@ impl Drop for Child {
 }
 
 fn cpus() -> Vec<usize> {
-    // SAFETY: plain integers, for which zeros are a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is as long as is said.
-    unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
     static FIRST: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
     // The parent pins itself later on; what counts is what it began with.
-    FIRST
-        .get_or_init(|| {
-            (0..libc::CPU_SETSIZE as usize)
-                // SAFETY: below CPU_SETSIZE.
-                .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-                .collect()
-        })
-        .clone()
+    FIRST.get_or_init(pin::allowed_cpus).clone()
 }
 
 fn pin(cpu: usize) {
-    // SAFETY: plain integers, for which zeros are a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `cpu` is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: `set` is as long as is said.
-    unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+    // A refusal changes nothing.
+    let _ = pin::pin_to(&[cpu]);
 }
 
 /// Blocks that a child sends as it is told.

@@ -8,10 +8,13 @@
 //! | `ops` | [`ops::run`] | a call does to a ring anything else than to a queue |
 //! | `hostile` | [`hostile::run`] | a stranger's stores make a call panic, hang, reach outside, or say what it must not |
 //!
+//! [`calls`] makes any call on a handle, for these and for other tests.
+//!
 //! To add one: a function of `&[u8]` here, a target that calls it, a `[[bin]]`
 //! in `fuzz/Cargo.toml`, and its seeds in `seeds.rs`.
 #![allow(dead_code)] // each user has a part of it
 
+pub(crate) mod calls;
 pub(crate) mod header;
 pub(crate) mod hostile;
 pub(crate) mod memory;

@@ -1,108 +1,16 @@
 //! A ring beside a queue of bytes with ends in it, which says what each call must give.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::time::Instant;
 
 use shmpipe::{
-    Broken, Consumer, NextStreamError, PeekError, Producer, ReserveError, Stop, TryReadError,
-    TryWriteError, WaitPolicy,
+    Broken, Consumer, NextStreamError, Partial, PeekError, Producer, ReserveError, Stop,
+    TryReadError, TryWriteError,
 };
 
-use super::tape::Tape;
-
-/// What is done to a ring.
-#[derive(Clone, Debug)]
-pub(crate) enum Call {
-    Write(usize),
-    WriteParts(Vec<usize>),
-    WriteDeadline(usize),
-    Reserve(usize, usize),
-    ReserveUpTo(usize, usize),
-    ReserveDeadline(usize, usize),
-    Flush,
-    Batch(usize),
-    Room(usize),
-    Read(usize),
-    ReadParts(Vec<usize>),
-    ReadExactDeadline(usize),
-    Peek(usize, usize),
-    PeekUpTo(usize, usize),
-    PeekDeadline(usize, usize),
-    Available,
-    /// A read that may wait.
-    Receive(usize),
-    /// Whether the consumer spins: one that does may be sent echoes.
-    Spin(bool),
-    /// The producer leaves, another producer comes.
-    NewProducer(Parting),
-    /// The same; the other one would go on with a stream that has no end.
-    Resume(Parting),
-    /// The consumer leaves, the producer learns of it, another consumer comes.
-    NewConsumer,
-    /// The same; the consumer acknowledges nothing.
-    AbortConsumer,
-    /// Acknowledges the end that the consumer is at, if it is at one.
-    NextStream,
-}
-
-/// How a producer leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parting {
-    Close,
-    Abort,
-}
-
-impl Call {
-    /// The next call on the tape. Lengths go a little beyond `most`.
-    pub(crate) fn read(tape: &mut Tape<'_>, most: usize) -> Option<Call> {
-        let most = most + 3;
-        fn pair(tape: &mut Tape<'_>, most: usize) -> Option<(usize, usize)> {
-            Some((tape.len(most)?, tape.len(most)?))
-        }
-        fn parts(tape: &mut Tape<'_>, most: usize) -> Option<Vec<usize>> {
-            let count = tape.byte()? % 5;
-            (0..count).map(|_| tape.len(most)).collect()
-        }
-        Some(match tape.byte()? % 26 {
-            0 => Call::Write(tape.len(most)?),
-            1 => Call::WriteParts(parts(tape, most)?),
-            2 => Call::WriteDeadline(tape.len(most)?),
-            3 => pair(tape, most).map(|(len, part)| Call::Reserve(len, part))?,
-            4 => pair(tape, most).map(|(len, part)| Call::ReserveUpTo(len, part))?,
-            5 => pair(tape, most).map(|(len, part)| Call::ReserveDeadline(len, part))?,
-            6 => Call::Flush,
-            7 => Call::Batch(tape.len(most)?),
-            8 => Call::Room(tape.len(most)?),
-            9 => Call::Read(tape.len(most)?),
-            10 => Call::ReadParts(parts(tape, most)?),
-            11 => Call::ReadExactDeadline(tape.len(most)?),
-            12 => pair(tape, most).map(|(len, part)| Call::Peek(len, part))?,
-            13 => pair(tape, most).map(|(len, part)| Call::PeekUpTo(len, part))?,
-            14 => pair(tape, most).map(|(len, part)| Call::PeekDeadline(len, part))?,
-            15 => Call::Available,
-            16 => Call::NewProducer(Parting::Close),
-            17 => Call::NewProducer(Parting::Abort),
-            18 => Call::NewConsumer,
-            19 => Call::Receive(tape.len(most)?),
-            20 => Call::Spin(true),
-            21 => Call::Spin(false),
-            22 => Call::NextStream,
-            23 => Call::AbortConsumer,
-            24 => Call::Resume(Parting::Close),
-            _ => Call::Resume(Parting::Abort),
-        })
-    }
-}
-
-/// How a consumer waits that spins, or does not.
-pub(crate) fn policy(spins: bool) -> WaitPolicy {
-    if spins {
-        WaitPolicy::Spin
-    } else {
-        WaitPolicy::Park
-    }
-}
+use super::calls::{Answer, Call, Files, Granted, Means, Parting, consume, produce};
 
 /// Where the ring is, and whoever left can be followed.
 pub(crate) trait Place {
@@ -112,6 +20,10 @@ pub(crate) trait Place {
         self.producer()
     }
     fn consumer(&self) -> Consumer;
+    /// A file for what goes by one.
+    fn file(&self) -> Option<&File> {
+        None
+    }
     /// Whether a grant ends where the ring does.
     const ENDS: bool;
 }
@@ -120,6 +32,34 @@ pub(crate) trait Place {
 /// those a power of two away.
 fn byte_at(position: u64) -> u8 {
     (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+/// Nobody but this thread has the ring, and no call the time to wait.
+fn means(file: Option<&File>) -> Means<'_> {
+    Means {
+        deadline: Instant::now(),
+        files: file.map_or(Files::None, Files::Own),
+        is_alone: true,
+    }
+}
+
+fn granted(len: usize, part: usize) -> Granted {
+    Granted {
+        len,
+        used: part.min(len),
+    }
+}
+
+/// What moved of `len` bytes that were to move all, and why no more.
+fn of_all(result: Result<(), Partial>, len: usize) -> (usize, Option<Stop>) {
+    match result {
+        Ok(()) => (len, None),
+        Err(partial) => (partial.moved, Some(partial.stop)),
+    }
+}
+
+fn stops(does: bool, how: Stop) -> Option<Stop> {
+    does.then_some(how)
 }
 
 /// So many ends that are not acknowledged leave no place for another producer's.
@@ -136,8 +76,8 @@ struct Stream {
 #[derive(Debug)]
 pub(crate) struct Modelled<P> {
     place: P,
-    producer: Producer,
-    consumer: Consumer,
+    pub(crate) producer: Producer,
+    pub(crate) consumer: Consumer,
     /// What is published: the first one is read, the last one written.
     streams: VecDeque<Stream>,
     /// Whether a reading call has given the end of the first one.
@@ -211,7 +151,7 @@ impl<P: Place> Modelled<P> {
     }
 
     /// The next bytes of the stream.
-    fn next(&self, len: usize) -> Vec<u8> {
+    pub(crate) fn next(&self, len: usize) -> Vec<u8> {
         let positions = self.written..self.written + len as u64;
         positions.map(byte_at).collect()
     }
@@ -222,7 +162,7 @@ impl<P: Place> Modelled<P> {
     }
 
     /// `len` of `asked` bytes went in, by a write.
-    fn wrote(&mut self, len: usize, asked: usize) {
+    pub(crate) fn wrote(&mut self, len: usize, asked: usize) {
         self.held.extend(self.next(len));
         self.written += len as u64;
         if len < asked || (len > 0 && self.held.len() >= self.batch) {
@@ -238,184 +178,36 @@ impl<P: Place> Modelled<P> {
     }
 
     #[track_caller]
-    fn took(&mut self, bytes: &[u8]) {
+    pub(crate) fn took(&mut self, bytes: &[u8]) {
         let wanted: Vec<u8> = self.streams[0].bytes.drain(..bytes.len()).collect();
         assert!(bytes == wanted, "other bytes than were written");
         self.read += bytes.len() as u64;
     }
 
+    /// Makes a call, unless it would wait, and holds its answer against the queue.
     pub(crate) fn apply(&mut self, call: Call) {
-        let passed = Instant::now();
         match call {
-            Call::Write(len) => {
-                let fits = len.min(self.room());
-                let result = self.producer.try_write(&self.next(len));
-                if fits == 0 && len > 0 {
-                    assert_eq!(result, Err(TryWriteError::Full));
-                } else {
-                    assert_eq!(result, Ok(fits));
-                }
-                self.wrote(fits, len);
-            }
-            Call::WriteParts(parts) => {
-                let len = parts.iter().sum::<usize>();
-                let fits = len.min(self.room());
-                let bytes = self.next(len);
-                let mut rest = &bytes[..];
-                let mut slices = Vec::new();
-                for part in parts {
-                    let (first, others) = rest.split_at(part);
-                    slices.push(IoSlice::new(first));
-                    rest = others;
-                }
-                if fits > 0 || len == 0 {
-                    let written = self.producer.write_vectored(&slices).unwrap();
-                    assert_eq!(written, fits);
-                    self.wrote(fits, len);
-                }
-            }
-            Call::WriteDeadline(len) => {
-                let fits = len.min(self.room());
-                let result = self.producer.write_all_deadline(&self.next(len), passed);
-                if fits < len {
-                    let partial = result.unwrap_err();
-                    assert_eq!((partial.moved, partial.stop), (fits, Stop::TimedOut));
-                } else {
-                    result.unwrap();
-                }
-                self.wrote(fits, len);
-            }
-            Call::Reserve(len, part) => self.reserve(len, part, None),
-            Call::ReserveDeadline(len, part) => self.reserve(len, part, Some(passed)),
-            Call::ReserveUpTo(most, part) => {
-                let room = self.in_one_piece(self.producer.position(), self.room().min(most));
-                let bytes = self.next(room);
-                self.publish();
-                match self.producer.reserve_up_to(most) {
-                    Ok(mut grant) => {
-                        assert_eq!(grant.len(), room);
-                        assert!(room > 0 || most == 0);
-                        grant.write_at(0, &bytes);
-                        let part = part.min(room);
-                        grant.commit(part);
-                        self.committed(part);
-                    }
-                    Err(error) => {
-                        assert_eq!(error, ReserveError::Full { wanted: 1, room: 0 });
-                        assert_eq!(room, 0);
-                    }
-                }
-            }
-            Call::Flush => {
-                self.producer.flush().unwrap();
-                self.publish();
-            }
-            Call::Batch(bytes) => {
-                self.producer.set_batch(bytes);
-                assert_eq!(self.producer.batch(), bytes);
-                self.batch = bytes;
-                if self.held.len() >= bytes {
-                    self.publish();
-                }
-            }
-            Call::Room(wanted) => {
-                let room = self.producer.room(wanted).unwrap();
-                assert!(room <= self.room() && room >= wanted.min(self.room()));
-            }
-            Call::Read(len) => {
-                let mut bytes = vec![0; len];
-                let result = self.consumer.try_read(&mut bytes);
-                if self.there() == 0 && len > 0 {
-                    let nothing = match self.end() {
-                        None => Err(TryReadError::Empty),
-                        Some(Parting::Close) => Ok(0),
-                        Some(Parting::Abort) => Err(Broken::ProducerAborted.into()),
-                    };
-                    assert_eq!(result, nothing);
-                    self.was_given(self.end().is_some());
-                } else {
-                    let read = result.unwrap();
-                    assert_eq!(read, len.min(self.there()));
-                    self.took(&bytes[..read]);
-                }
-            }
-            Call::Receive(len) => {
-                if self.would_wait(len) {
-                    return;
-                }
-                let mut bytes = vec![0; len];
-                let result = self.consumer.read(&mut bytes);
-                self.received(result, &bytes);
-            }
-            Call::Spin(spins) => self.consumer.set_wait_policy(policy(spins)),
-            Call::ReadParts(parts) => {
-                let len = parts.iter().sum::<usize>();
-                if self.would_wait(len) {
-                    return;
-                }
-                let mut bytes = vec![0; len];
-                let mut rest = &mut bytes[..];
-                let mut slices = Vec::new();
-                for part in parts {
-                    let (first, others) = rest.split_at_mut(part);
-                    slices.push(IoSliceMut::new(first));
-                    rest = others;
-                }
-                let result = self.consumer.read_vectored(&mut slices);
-                self.received(result, &bytes);
-            }
-            Call::ReadExactDeadline(len) => {
-                let mut bytes = vec![0; len];
-                let there = len.min(self.there());
-                match self.consumer.read_exact_deadline(&mut bytes, passed) {
-                    Ok(()) => assert_eq!(there, len),
-                    Err(partial) => {
-                        assert!(there < len);
-                        let stop = match self.end() {
-                            None => Stop::TimedOut,
-                            Some(Parting::Close) => Stop::Ended,
-                            Some(Parting::Abort) => Stop::Broken(Broken::ProducerAborted),
-                        };
-                        assert_eq!((partial.moved, partial.stop), (there, stop));
-                        self.was_given(self.end().is_some());
-                    }
-                }
-                self.took(&bytes[..there]);
-            }
-            Call::Peek(len, part) => self.peek(len, part, None),
-            Call::PeekDeadline(len, part) => self.peek(len, part, Some(passed)),
-            Call::PeekUpTo(most, part) => {
-                let there = self.there().min(most);
-                let there = self.in_one_piece(self.consumer.position(), there);
-                match self.consumer.peek_up_to(most) {
-                    Ok(grant) => {
-                        assert_eq!(grant.len(), there);
-                        let mut bytes = vec![0; there];
-                        grant.read_at(0, &mut bytes);
-                        let part = part.min(there);
-                        grant.consume(part);
-                        self.took(&bytes[..part]);
-                    }
-                    Err(error) => {
-                        assert_eq!(
-                            error,
-                            self.too_few(1).unwrap_or(PeekError::Empty {
-                                wanted: 1,
-                                available: 0
-                            })
-                        );
-                        assert!(there == 0 && most > 0);
-                    }
-                }
-            }
-            Call::Available => {
-                assert_eq!(self.consumer.available(), Ok(self.there()));
+            Call::WriteParts(_) | Call::Fill(_) if self.room() == 0 && call.len() > 0 => return,
+            Call::Receive(_) | Call::ReadParts(_) | Call::Drain(_)
+                if self.there() == 0 && call.len() > 0 && self.end().is_none() =>
+            {
+                return;
             }
             Call::NewProducer(parting) => self.replace_producer(parting, false),
             Call::Resume(parting) => self.replace_producer(parting, true),
             Call::NewConsumer => self.replace_consumer(true),
             Call::AbortConsumer => self.replace_consumer(false),
-            Call::NextStream => self.next_stream(),
+            Call::Write(_)
+            | Call::WriteParts(_)
+            | Call::WriteDeadline(_)
+            | Call::Reserve(..)
+            | Call::ReserveUpTo(..)
+            | Call::ReserveDeadline(..)
+            | Call::Fill(_)
+            | Call::Flush
+            | Call::Batch(_)
+            | Call::Room(_) => self.write(&call),
+            _ => self.read(&call),
         }
         let position = |count: u64| self.start.wrapping_add(count);
         assert_eq!(self.producer.position(), position(self.written));
@@ -426,25 +218,168 @@ impl<P: Place> Modelled<P> {
         assert_eq!(self.consumer.is_closed(), self.ends() > 0);
     }
 
-    /// Whether a read of so many bytes waits.
-    fn would_wait(&self, len: usize) -> bool {
-        self.there() == 0 && len > 0 && self.end().is_none()
+    fn write(&mut self, call: &Call) {
+        let (len, room, bytes) = (call.len(), self.room(), self.next(call.len()));
+        let means = means(self.place.file());
+        let position = self.producer.position();
+        let answer = produce(&mut self.producer, call, &bytes, means);
+        let fits = len.min(room);
+        match (call, answer) {
+            (Call::Write(_), Answer::TryWrite(result)) => {
+                let nothing_fits = fits == 0 && len > 0;
+                let wanted = (!nothing_fits).then_some(fits).ok_or(TryWriteError::Full);
+                assert_eq!(result, wanted);
+                self.wrote(fits, len);
+            }
+            (Call::WriteParts(_) | Call::Fill(_), Answer::Moved(result)) => {
+                assert_eq!(result.unwrap(), fits);
+                self.wrote(fits, len);
+            }
+            (Call::WriteDeadline(_), Answer::All(result)) => {
+                assert_eq!(
+                    of_all(result, len),
+                    (fits, stops(fits < len, Stop::TimedOut))
+                );
+                self.wrote(fits, len);
+            }
+            (
+                &(Call::Reserve(_, part)
+                | Call::ReserveUpTo(_, part)
+                | Call::ReserveDeadline(_, part)),
+                Answer::Reserved(result),
+            ) => {
+                self.publish();
+                let wanted = self.reserved(call, room, self.in_one_piece(position, len));
+                let wanted = wanted.map(|len| granted(len, part));
+                assert_eq!(result, wanted);
+                if let Ok(granted) = result {
+                    self.committed(granted.used);
+                }
+            }
+            (Call::Flush, Answer::Moved(result)) => {
+                result.unwrap();
+                self.publish();
+            }
+            (&Call::Batch(bytes), Answer::Looked(Ok(()))) => {
+                self.batch = bytes;
+                if self.held.len() >= bytes {
+                    self.publish();
+                }
+            }
+            (&Call::Room(wanted), Answer::Number(result)) => {
+                let said = result.unwrap();
+                assert!(said <= room && said >= wanted.min(room));
+            }
+            (call, answer) => panic!("{call:?} does not come to {answer:?}"),
+        }
     }
 
-    /// What a read that may wait gave for `bytes`.
-    fn received(&mut self, result: io::Result<usize>, bytes: &[u8]) {
-        let at_the_end = self.there() == 0 && !bytes.is_empty();
-        self.was_given(at_the_end && self.end().is_some());
-        match self.end() {
-            Some(Parting::Abort) if at_the_end => {
-                let kind = result.unwrap_err().kind();
-                assert_eq!(kind, io::ErrorKind::ConnectionAborted);
+    /// How much a grant has, with so much room, and so much of it in one piece.
+    fn reserved(&self, call: &Call, room: usize, contiguous: usize) -> Result<usize, ReserveError> {
+        let capacity = self.producer.capacity();
+        match *call {
+            Call::ReserveUpTo(wanted, _) if wanted > 0 && room == 0 => {
+                Err(ReserveError::Full { wanted: 1, room })
             }
-            _ => {
-                let read = result.unwrap();
-                assert_eq!(read, bytes.len().min(self.there()));
-                self.took(&bytes[..read]);
+            Call::ReserveUpTo(..) => Ok(contiguous.min(room)),
+            _ if call.len() > capacity => Err(ReserveError::TooLong {
+                wanted: call.len(),
+                capacity,
+            }),
+            Call::Reserve(wanted, _) if wanted > room => Err(ReserveError::Full { wanted, room }),
+            Call::ReserveDeadline(wanted, _) if wanted > room => {
+                Err(ReserveError::TimedOut { wanted, room })
             }
+            _ if contiguous < call.len() => Err(ReserveError::Wraps {
+                wanted: call.len(),
+                contiguous,
+            }),
+            _ => Ok(call.len()),
+        }
+    }
+
+    fn read(&mut self, call: &Call) {
+        let (len, available) = (call.len(), self.there());
+        let means = means(self.place.file());
+        let position = self.consumer.position();
+        let mut bytes = vec![0; len];
+        let answer = consume(&mut self.consumer, call, &mut bytes, means);
+        let there = len.min(available);
+        let is_over = available == 0 && len > 0;
+        match (call, answer) {
+            (Call::Read(_), Answer::TryRead(result)) => {
+                let wanted = match self.end() {
+                    _ if !is_over => Ok(there),
+                    None => Err(TryReadError::Empty),
+                    Some(Parting::Close) => Ok(0),
+                    Some(Parting::Abort) => Err(Broken::ProducerAborted.into()),
+                };
+                assert_eq!(result, wanted);
+                self.was_given(is_over && self.end().is_some());
+                self.took(&bytes[..there]);
+            }
+            (Call::Receive(_) | Call::ReadParts(_) | Call::Drain(_), Answer::Moved(result)) => {
+                self.was_given(is_over && self.end().is_some());
+                if is_over && self.end() == Some(Parting::Abort) {
+                    let kind = result.unwrap_err().kind();
+                    assert_eq!(kind, io::ErrorKind::ConnectionAborted);
+                } else {
+                    assert_eq!(result.unwrap(), there);
+                    self.took(&bytes[..there]);
+                }
+            }
+            (Call::ReadExactDeadline(_), Answer::All(result)) => {
+                let stop = match self.end() {
+                    None => Stop::TimedOut,
+                    Some(Parting::Close) => Stop::Ended,
+                    Some(Parting::Abort) => Stop::Broken(Broken::ProducerAborted),
+                };
+                assert_eq!(of_all(result, len), (there, stops(there < len, stop)));
+                self.was_given(there < len && self.end().is_some());
+                self.took(&bytes[..there]);
+            }
+            (
+                &(Call::Peek(_, part) | Call::PeekUpTo(_, part) | Call::PeekDeadline(_, part)),
+                Answer::Peeked(result),
+            ) => {
+                let wanted = self.peeked(call, self.in_one_piece(position, len));
+                assert_eq!(result, wanted.map(|len| granted(len, part)));
+                if let Ok(granted) = result {
+                    let seen = self.streams[0].bytes.iter().take(granted.len);
+                    assert!(
+                        seen.eq(&bytes[..granted.len]),
+                        "other bytes than were written"
+                    );
+                    self.took(&bytes[..granted.used]);
+                }
+            }
+            (Call::Available, Answer::Number(result)) => assert_eq!(result, Ok(available)),
+            (Call::Spin(_), Answer::Looked(Ok(()))) => {}
+            (Call::NextStream, Answer::NextStream(result)) => self.next_stream(result),
+            (call, answer) => panic!("{call:?} does not come to {answer:?}"),
+        }
+    }
+
+    /// The same as `reserved`, of what is there.
+    fn peeked(&mut self, call: &Call, contiguous: usize) -> Result<usize, PeekError> {
+        let (wanted, available) = (call.len(), self.there());
+        let capacity = self.consumer.capacity();
+        match *call {
+            Call::PeekUpTo(..) if wanted > 0 && available == 0 => {
+                Err(self.too_few(1).unwrap_or(PeekError::Empty {
+                    wanted: 1,
+                    available,
+                }))
+            }
+            Call::PeekUpTo(..) => Ok(contiguous.min(available)),
+            _ if wanted > capacity => Err(PeekError::TooLong { wanted, capacity }),
+            _ if wanted <= available && contiguous < wanted => {
+                Err(PeekError::Wraps { wanted, contiguous })
+            }
+            _ if wanted <= available => Ok(wanted),
+            _ if self.end().is_some() => Err(self.too_few(wanted).unwrap()),
+            Call::Peek(..) => Err(PeekError::Empty { wanted, available }),
+            _ => Err(PeekError::TimedOut { wanted, available }),
         }
     }
 
@@ -462,84 +397,6 @@ impl<P: Place> Modelled<P> {
             Parting::Close => PeekError::Ended { wanted, available },
             Parting::Abort => PeekError::Broken(Broken::ProducerAborted),
         })
-    }
-
-    fn reserve(&mut self, len: usize, part: usize, deadline: Option<Instant>) {
-        let (room, capacity) = (self.room(), self.producer.capacity());
-        let contiguous = self.in_one_piece(self.producer.position(), len);
-        let bytes = self.next(len);
-        self.publish();
-        let result = match deadline {
-            None => self.producer.reserve(len),
-            Some(deadline) => self.producer.reserve_deadline(len, deadline),
-        };
-        match result {
-            Ok(mut grant) => {
-                assert!(len <= room && grant.len() == len);
-                grant.write_at(0, &bytes);
-                let part = part.min(len);
-                grant.commit(part);
-                self.committed(part);
-            }
-            Err(error) => {
-                assert!(len > room || contiguous < len);
-                let expected = match deadline {
-                    _ if len > capacity => ReserveError::TooLong {
-                        wanted: len,
-                        capacity,
-                    },
-                    _ if len <= room => ReserveError::Wraps {
-                        wanted: len,
-                        contiguous,
-                    },
-                    None => ReserveError::Full { wanted: len, room },
-                    Some(_) => ReserveError::TimedOut { wanted: len, room },
-                };
-                assert_eq!(error, expected);
-            }
-        }
-    }
-
-    fn peek(&mut self, len: usize, part: usize, deadline: Option<Instant>) {
-        let (available, capacity) = (self.there(), self.consumer.capacity());
-        let contiguous = self.in_one_piece(self.consumer.position(), len);
-        let result = match deadline {
-            None => self.consumer.peek(len),
-            Some(deadline) => self.consumer.peek_deadline(len, deadline),
-        };
-        match result {
-            Ok(grant) => {
-                assert!(len <= available && grant.len() == len);
-                let part = part.min(len);
-                let mut bytes = vec![0; part];
-                grant.read_at(0, &mut bytes);
-                grant.consume(part);
-                self.took(&bytes);
-            }
-            Err(error) => {
-                assert!(len > available || contiguous < len);
-                let expected = match deadline {
-                    _ if len > capacity => PeekError::TooLong {
-                        wanted: len,
-                        capacity,
-                    },
-                    _ if len <= available => PeekError::Wraps {
-                        wanted: len,
-                        contiguous,
-                    },
-                    _ if self.end().is_some() => self.too_few(len).unwrap(),
-                    None => PeekError::Empty {
-                        wanted: len,
-                        available,
-                    },
-                    Some(_) => PeekError::TimedOut {
-                        wanted: len,
-                        available,
-                    },
-                };
-                assert_eq!(error, expected);
-            }
-        }
     }
 
     fn replace_producer(&mut self, parting: Parting, resumes: bool) {
@@ -579,9 +436,8 @@ impl<P: Place> Modelled<P> {
         self.apply(Call::NextStream);
     }
 
-    fn next_stream(&mut self) {
+    fn next_stream(&mut self, next: Result<bool, NextStreamError>) {
         let available = self.there();
-        let next = self.consumer.next_stream();
         if available > 0 || self.end().is_none() {
             assert_eq!(next, Err(NextStreamError::NotEnded { available }));
         } else if self.end() == Some(Parting::Abort) && !self.told {

@@ -2,8 +2,9 @@
 
 use shmpipe::{Consumer, Options, Producer, WaitPolicy};
 
+use super::calls::Call;
 use super::memory::{Memory, RING};
-use super::model::{Call, Modelled, Place};
+use super::model::{Modelled, Place};
 use super::tape::Tape;
 
 /// Calls in one input, so that none takes long.

@@ -1,5 +1,5 @@
 //! The inputs that fuzzing starts from, each a case that a reader of the code
-//! would try first. `tests/fuzz_replay.rs` holds them against `corpus/`.
+//! would try first. `tests/streams/fuzz_replay.rs` holds them against `corpus/`.
 
 /// A target's input.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Sleeping and waking (P5). A wake-up that is lost is a deadlock here. Nobody
 //! promises a barrier, which loom does not know: each waker fences, as one that
-//! could not register does. Promises are in `tests/store_buffer.rs`.
+//! could not register does. Promises are in `tests/waking/store_buffer.rs`.
 
 use std::convert::Infallible;
 

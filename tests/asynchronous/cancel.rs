@@ -2,30 +2,21 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use shmpipe::{Consumer, Producer};
 use tokio::time::timeout;
 
-use crate::common::{End, Fork, alone, byte_at, check, stream, unique};
+use crate::common::{End, Fork, alone, check, stream, unique};
 use crate::ring;
 
 const SEED: u64 = 0xca9ce1;
 const LEN: u64 = 1_000_000;
 
-/// Numbers that depend on nothing else.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(1);
-        (0..8).fold(0, |word, i| word << 8 | u64::from(byte_at(self.0, i))) % sides
-    }
-
-    /// From nothing to several wakes.
-    fn moment(&mut self) -> Duration {
-        Duration::from_micros(self.roll(400))
-    }
+/// From nothing to several wakes.
+fn moment(random: &mut Rng) -> Duration {
+    Duration::from_micros(random.u64(..400))
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -35,18 +26,18 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Writes the stream in pieces, each with as many tries as it takes; gives
 /// how many were dropped.
-async fn write(mut producer: AsyncProducer, mut dice: Dice) -> u64 {
+async fn write(mut producer: AsyncProducer, mut random: Rng) -> u64 {
     let (mut position, mut dropped) = (0, 0);
     while position < LEN {
-        let len = (1 + dice.roll(3000)).min(LEN - position);
+        let len = random.u64(1..=3000).min(LEN - position);
         let bytes = stream(SEED, position, len as usize);
-        match timeout(dice.moment(), producer.write(&bytes)).await {
+        match timeout(moment(&mut random), producer.write(&bytes)).await {
             Ok(written) => position += written.unwrap() as u64,
             Err(_) => dropped += 1,
         }
         assert_eq!(producer.get_ref().position(), position);
-        if dice.roll(20) == 0 {
-            tokio::time::sleep(dice.moment()).await;
+        if random.u64(..20) == 0 {
+            tokio::time::sleep(moment(&mut random)).await;
         }
     }
     producer.close().await.unwrap();
@@ -54,12 +45,12 @@ async fn write(mut producer: AsyncProducer, mut dice: Dice) -> u64 {
 }
 
 /// Reads it likewise.
-async fn read(mut consumer: AsyncConsumer, mut dice: Dice) -> u64 {
+async fn read(mut consumer: AsyncConsumer, mut random: Rng) -> u64 {
     let (mut position, mut dropped) = (0, 0);
     let mut bytes = [0; 3000];
     loop {
-        let len = 1 + dice.roll(3000) as usize;
-        match timeout(dice.moment(), consumer.read(&mut bytes[..len])).await {
+        let len = random.usize(1..=3000);
+        match timeout(moment(&mut random), consumer.read(&mut bytes[..len])).await {
             Ok(Ok(0)) => break,
             Ok(read) => {
                 let read = read.unwrap();
@@ -69,8 +60,8 @@ async fn read(mut consumer: AsyncConsumer, mut dice: Dice) -> u64 {
             Err(_) => dropped += 1,
         }
         assert_eq!(consumer.get_ref().position(), position);
-        if dice.roll(20) == 0 {
-            tokio::time::sleep(dice.moment()).await;
+        if random.u64(..20) == 0 {
+            tokio::time::sleep(moment(&mut random)).await;
         }
     }
     assert_eq!(position, LEN);
@@ -84,13 +75,13 @@ fn dropped_calls_lose_and_repeat_nothing() {
         for _ in 0..5 {
             let mut ring = Some(ring(4096));
             let (one, other) = (unique(), unique());
-            println!("dice: {one} {other}");
+            println!("seeds: {one} {other}");
             let mut child = Fork::new(|| {
                 let producer: Producer = ring.take().unwrap().into_producer().unwrap();
-                block_on(write(AsyncProducer::new(producer), Dice(one)));
+                block_on(write(AsyncProducer::new(producer), Rng::with_seed(one)));
             });
             let consumer: Consumer = ring.take().unwrap().into_consumer().unwrap();
-            dropped += block_on(read(AsyncConsumer::new(consumer), Dice(other)));
+            dropped += block_on(read(AsyncConsumer::new(consumer), Rng::with_seed(other)));
             assert_eq!(child.wait(), End::Exit(0));
         }
         println!("{dropped} reads were dropped");

@@ -11,15 +11,14 @@ mod foreign;
 mod reactor;
 mod waking;
 
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use common::options;
+use common::{broken, options};
+use shmpipe::Ring;
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
-use shmpipe::{Broken, Ring};
 
 /// A ring of so many bytes, and a limit that turns a hang into an error.
 fn ring(capacity: usize) -> Ring {
@@ -52,11 +51,4 @@ impl Wake for Count {
 fn poll_once<F: Future>(future: F, count: &Arc<Count>) -> Poll<F::Output> {
     let waker = Waker::from(Arc::clone(count));
     pin!(future).poll(&mut Context::from_waker(&waker))
-}
-
-/// Why a stream is broken.
-#[track_caller]
-fn broken(error: &io::Error) -> Broken {
-    let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
-    Broken::clone(broken.unwrap_or_else(|| panic!("not broken: {error}")))
 }

@@ -11,7 +11,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use shmpipe::{Broken, CloseError, PeekError, ReserveError, Ring, Role};
 
-use crate::common::{End, Exec, Fork, alone, exit_now, options, part, until};
+use crate::common::{End, Exec, Fork, alone, exit_now, kill_in, options, part, until};
 use crate::{broken, pair, poll_once, ring};
 
 /// What the other process does a while after it has taken its end.
@@ -51,14 +51,8 @@ fn end_as(ending: Ending, role: Role, ring: Ring) {
 fn peer_ends(role: Role, ending: Ending, wait: impl FnOnce(Ring)) {
     let mut ring = Some(ring(4096));
     let mut child = Fork::new(|| end_as(ending, role, ring.take().unwrap()));
-    let (pid, signal) = (child.pid(), ending == Ending::Kill);
-    let killer = signal.then(|| {
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(60));
-            // SAFETY: a child that is reaped only below.
-            unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-        })
-    });
+    let is_killed = ending == Ending::Kill;
+    let killer = is_killed.then(|| kill_in(Duration::from_millis(60), child.pid()));
     wait(ring.take().unwrap());
     if let Some(killer) = killer {
         killer.join().unwrap();

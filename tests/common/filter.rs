@@ -63,3 +63,18 @@ pub(crate) fn install(program: &mut [sock_filter]) -> bool {
     let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
     alone == 0 && set == 0
 }
+
+/// From here on `shmat` with `SHM_REMAP` fails in this thread with `errno`,
+/// unless the address has a bit of `spared`. `false` as from [`install`].
+pub(crate) fn fail_remaps(spared: u32, errno: i32) -> bool {
+    install(&mut [
+        load(CALL),
+        unless_equal(libc::SYS_shmat as u32, 5),
+        load(low_half(2)),
+        if_any(libc::SHM_REMAP as u32, 0, 3),
+        load(low_half(1)),
+        if_any(spared, 1, 0),
+        give(libc::SECCOMP_RET_ERRNO | errno as u32),
+        give(libc::SECCOMP_RET_ALLOW),
+    ])
+}

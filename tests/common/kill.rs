@@ -6,10 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Snapshot};
 
-use super::{Fork, PATIENCE, asked_for, byte_at, exit_now};
+use super::random::any;
+use super::{Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace};
 
 /// A blocking call that takes this long hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
@@ -33,16 +35,6 @@ impl Pattern {
 
     pub(crate) fn at(&self, position: u64, len: usize) -> &[u8] {
         &self.0[(position % Self::PERIOD) as usize..][..len]
-    }
-}
-
-/// A small generator, so that a round can be told by its number.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(1);
-        (0..8).fold(0, |word, i| word << 8 | u64::from(byte_at(self.0, i))) % sides
     }
 }
 
@@ -120,10 +112,7 @@ pub(crate) fn monotonic() -> u64 {
 /// Moves this process to an IPC namespace of its own, so that every segment in
 /// it is the test's. Says whether that was possible.
 pub(crate) fn own_namespace() -> bool {
-    // SAFETY: flags only; the process has one thread.
-    let moved = unsafe { libc::unshare(libc::CLONE_NEWIPC) } == 0
-        // SAFETY: as above.
-        || unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWIPC) } == 0;
+    let moved = move_to_own_ipc_namespace();
     if !moved {
         println!("no IPC namespace of our own: segments left behind are not counted");
     }
@@ -154,11 +143,11 @@ impl Habits {
         close_after: u64::MAX,
     };
 
-    pub(crate) fn any(dice: &mut Dice) -> Habits {
-        let most = [64, 5000, 40_000][dice.roll(3) as usize];
+    pub(crate) fn any(random: &mut Rng) -> Habits {
+        let most = any(random, &[64, 5000, 40_000]);
         Habits {
-            block: 1 + dice.roll(most) as usize,
-            pause: Duration::from_micros([0, 0, 20, 300][dice.roll(4) as usize]),
+            block: random.usize(1..=most),
+            pause: Duration::from_micros(any(random, &[0, 0, 20, 300])),
             close_after: u64::MAX,
         }
     }

@@ -1,5 +1,5 @@
 //! Where the words of a segment lie, for tests that write them as no peer may.
-//! tests/layout.rs compares them with the bytes of real rings.
+//! tests/memory/layout.rs compares them with the bytes of real rings.
 
 use super::{SegmentId, poke};
 

@@ -63,7 +63,7 @@ fn exact(consumer: &mut Consumer, len: usize) -> Taken {
 }
 
 fn drained(drain: impl FnOnce(&File) -> io::Result<usize>) -> Taken {
-    let mut file = crate::memory::memfd(0);
+    let mut file = common::memory::memfd(0);
     let drained = drain(&file)?;
     let mut bytes = Vec::new();
     file.rewind()?;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use shmpipe::steps::{Point, kill_at, stop_at};
 use shmpipe::{Broken, NextStreamError, Occupant, Role, Stop};
 
-use crate::common::{End, Fork, PATIENCE, alone, exit_now, until};
+use crate::common::{End, Fork, PATIENCE, alone, exit_now, unshare, until};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, later, soon, take};
 
 /// Where a producer that opens the ring is killed.
@@ -248,8 +248,7 @@ fn a_producer_that_leaves_does_not_pass_for_the_next_one() {
 fn killed_elsewhere(act: impl Fn()) -> bool {
     const NO_NAMESPACE: i32 = 3;
     let mut outer = Fork::new(|| {
-        // SAFETY: flags only; the process has one thread.
-        if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+        if !unshare(libc::CLONE_NEWPID) {
             exit_now(NO_NAMESPACE);
         }
         let mut first = Fork::new(|| {

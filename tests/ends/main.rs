@@ -10,9 +10,6 @@ mod calls;
 mod common;
 #[cfg(feature = "__failpoints")]
 mod killed;
-#[path = "../own_memory/memory.rs"]
-#[allow(dead_code)]
-mod memory;
 mod orders;
 mod places;
 mod queue;
@@ -25,8 +22,8 @@ mod wraps;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use common::{End, Fork, TempPath, exit_now, options, page};
-use memory::Mapping;
+use common::memory::Mapping;
+use common::{End, Fork, TempPath, broken, exit_now, options, page};
 use shmpipe::{Broken, Consumer, Options, Producer, Role};
 
 /// How a stream ended, as a consumer is told.
@@ -100,12 +97,6 @@ fn soon() -> Instant {
 
 fn later() -> Instant {
     Instant::now() + common::PATIENCE
-}
-
-#[track_caller]
-fn broken(error: &io::Error) -> Broken {
-    let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
-    Broken::clone(broken.unwrap_or_else(|| panic!("not broken: {error}")))
 }
 
 /// What the answer of a read says of the end.

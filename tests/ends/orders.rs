@@ -6,9 +6,9 @@
 
 use shmpipe::{Broken, Consumer, NextStreamError, Options, Producer, Role, TryReadError};
 
+use crate::common::memory::Mapping;
 use crate::common::offsets::{CLAIMS, MARKS_MADE, OWNERS, SIGNALS, STATE, TAIL, mark};
 use crate::common::{End, Fork, alone, asked_for, exit_now, options};
-use crate::memory::Mapping;
 use crate::queue::{Found, Queue};
 use crate::{Told, room_for};
 

@@ -26,37 +26,40 @@ enum Parting {
 
 #[derive(Clone, Debug)]
 enum Session {
-    Producer {
-        resumes: bool,
-        writes: usize,
-        parting: Parting,
-        /// Armed before the ring is opened, or when it is left.
-        opening: Option<Point>,
-        leaving: Option<Point>,
-    },
-    Consumer {
-        /// Reads, or asks for the next stream.
-        reads: Vec<bool>,
-        parting: Parting,
-        point: Option<Point>,
-    },
+    Producer(Produces),
+    Consumer(Consumes),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Produces {
+    resumes: bool,
+    writes: usize,
+    parting: Parting,
+    /// Armed before the ring is opened, or when it is left.
+    opening: Option<Point>,
+    leaving: Option<Point>,
+}
+
+#[derive(Clone, Debug)]
+struct Consumes {
+    /// Reads, or asks for the next stream.
+    reads: Vec<bool>,
+    parting: Parting,
+    point: Option<Point>,
 }
 
 /// Bytes of a read: all that there are.
 const MOST: usize = 64;
 
 /// What the queue says of a producer's session; whether a point was met.
-fn produced(queue: &mut Queue, session: &Session, pid: u32) -> bool {
-    let &Session::Producer {
+fn produced(queue: &mut Queue, session: Produces, pid: u32) -> bool {
+    let Produces {
         resumes,
         writes,
         parting,
         opening,
         leaving,
-    } = session
-    else {
-        unreachable!("a consumer's");
-    };
+    } = session;
     let breaks_off = !resumes && queue.is_broken_off();
     match opening {
         Some(Point::OwnerTaken) => return true,
@@ -108,34 +111,24 @@ fn produced(queue: &mut Queue, session: &Session, pid: u32) -> bool {
 }
 
 /// A producer's session, in a process of its own.
-fn produce(ring: &Persistent, queue: &Queue, session: &Session) -> ! {
-    let &Session::Producer {
-        resumes,
-        writes,
-        parting,
-        opening,
-        leaving,
-    } = session
-    else {
-        unreachable!("a consumer's");
-    };
-    if let Some(point) = opening {
+fn produce(ring: &Persistent, queue: &Queue, session: Produces) -> ! {
+    if let Some(point) = session.opening {
         kill_at(point, 0);
     }
-    let mut producer = if resumes {
+    let mut producer = if session.resumes {
         ring.resumer()
     } else {
         ring.producer()
     };
     let mut queue = queue.clone();
-    assert_eq!(producer.stream_position(), queue.open(resumes));
-    for _ in 0..writes {
+    assert_eq!(producer.stream_position(), queue.open(session.resumes));
+    for _ in 0..session.writes {
         producer.write_all(&[queue.write()]).unwrap();
     }
-    if let Some(point) = leaving {
+    if let Some(point) = session.leaving {
         kill_at(point, 0);
     }
-    match parting {
+    match session.parting {
         Parting::Close => producer.close().unwrap(),
         Parting::Abort => producer.abort(),
         Parting::Exit => {}
@@ -144,15 +137,12 @@ fn produce(ring: &Persistent, queue: &Queue, session: &Session) -> ! {
 }
 
 /// The same of a consumer's.
-fn consumed(queue: &mut Queue, session: &Session) -> bool {
-    let Session::Consumer {
+fn consumed(queue: &mut Queue, session: &Consumes) -> bool {
+    let Consumes {
         reads,
         parting,
         point,
-    } = session
-    else {
-        unreachable!("a producer's");
-    };
+    } = session;
     queue.come();
     for &reads in reads {
         if !reads {
@@ -189,28 +179,20 @@ fn consumed(queue: &mut Queue, session: &Session) -> bool {
     }
 }
 
-fn consume(ring: &Persistent, queue: &Queue, session: &Session) -> ! {
-    let Session::Consumer {
-        reads,
-        parting,
-        point,
-    } = session
-    else {
-        unreachable!("a producer's");
-    };
+fn consume(ring: &Persistent, queue: &Queue, session: &Consumes) -> ! {
     let (mut consumer, mut queue) = (ring.consumer(), queue.clone());
     assert_eq!(consumer.stream_position(), queue.come());
-    if let Some(point) = point {
-        kill_at(*point, 0);
+    if let Some(point) = session.point {
+        kill_at(point, 0);
     }
-    for &reads in reads {
+    for &reads in &session.reads {
         if reads {
             read(&mut consumer, &mut queue);
         } else {
             next_stream(&mut consumer, &mut queue);
         }
     }
-    match parting {
+    match session.parting {
         Parting::Close => consumer.close().unwrap(),
         Parting::Abort => consumer.abort(),
         Parting::Exit => {}
@@ -221,19 +203,14 @@ fn consume(ring: &Persistent, queue: &Queue, session: &Session) -> ! {
 fn run(sessions: &[Session], killed: &mut u64) {
     let (ring, mut queue) = (Persistent::new(), Queue::default());
     for session in sessions {
-        let is_producer = matches!(session, Session::Producer { .. });
-        let mut child = Fork::new(|| {
-            if is_producer {
-                produce(&ring, &queue, session)
-            } else {
-                consume(&ring, &queue, session)
-            }
+        let mut child = Fork::new(|| match session {
+            Session::Producer(producer) => produce(&ring, &queue, *producer),
+            Session::Consumer(consumer) => consume(&ring, &queue, consumer),
         });
         let end = child.wait();
-        let meets_its_point = if is_producer {
-            produced(&mut queue, session, child.pid())
-        } else {
-            consumed(&mut queue, session)
+        let meets_its_point = match session {
+            Session::Producer(producer) => produced(&mut queue, *producer, child.pid()),
+            Session::Consumer(consumer) => consumed(&mut queue, consumer),
         };
         let expected = if meets_its_point {
             *killed += 1;
@@ -266,20 +243,22 @@ fn session() -> impl Strategy<Value = Session> {
         may(opening),
         may(leaving.to_vec()),
     )
-        .prop_map(
-            |(resumes, writes, parting, opening, leaving)| Session::Producer {
+        .prop_map(|(resumes, writes, parting, opening, leaving)| {
+            Session::Producer(Produces {
                 resumes,
                 writes,
                 parting,
                 opening,
                 leaving,
-            },
-        );
+            })
+        });
     let consumer = (vec(any::<bool>(), 0..6), parting(), may(points.to_vec())).prop_map(
-        |(reads, parting, point)| Session::Consumer {
-            reads,
-            parting,
-            point,
+        |(reads, parting, point)| {
+            Session::Consumer(Consumes {
+                reads,
+                parting,
+                point,
+            })
         },
     );
     prop_oneof![3 => producer, 2 => consumer]

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use shmpipe::sysv::{self, Attachment, Mode, SegmentId};
 
 use crate::common::offsets::{HEAD, MARKS_ACKNOWLEDGED, MARKS_MADE, SLEEPING, TAIL, WANTED, mark};
-use crate::random::Random;
+use crate::common::random::{any, dawdle, edge};
+use fastrand::Rng;
 
 pub(crate) use crate::common::offsets::{HEADER, OWNERS, SIGNALS, STATE};
 /// What lies before the marks.
@@ -72,12 +73,12 @@ impl Prey {
     }
 
     /// One act of the attack.
-    pub(crate) fn act(&self, attack: Attack, random: &mut Random) {
+    pub(crate) fn act(&self, attack: Attack, random: &mut Rng) {
         match attack {
             Attack::Nothing => std::thread::sleep(Duration::from_micros(200)),
             Attack::Anywhere => self.scribble(0..self.0.len(), random),
             Attack::Header => {
-                let end = [LINES, HEADER][random.below(2) as usize];
+                let end = any(random, &[LINES, HEADER]);
                 self.scribble(0..end, random);
             }
             Attack::Ends => self.forge(random),
@@ -89,46 +90,45 @@ impl Prey {
         }
     }
 
-    fn scribble(&self, range: std::ops::Range<usize>, random: &mut Random) {
-        let offset = range.start + 8 * random.below((range.len() / 8) as u64) as usize;
-        self.word(offset).store(random.word(), Ordering::Relaxed);
+    fn scribble(&self, range: std::ops::Range<usize>, random: &mut Rng) {
+        let offset = range.start + 8 * random.usize(..range.len() / 8);
+        self.word(offset).store(random.u64(..), Ordering::Relaxed);
     }
 
-    fn lie(&self, random: &mut Random) {
-        let side = random.below(2) as usize;
-        match random.below(9) {
+    fn lie(&self, random: &mut Rng) {
+        let side = random.usize(..2);
+        match random.u64(..9) {
             0 | 1 => {
                 let word = self.word(POSITIONS[side]);
                 let [now, other] =
                     [side, 1 - side].map(|side| self.word(POSITIONS[side]).load(Ordering::Relaxed));
                 let by = [1, 7, 100, 4096, 4097, 1 << 20, 1 << 32, 1 << 63];
-                let by = by[random.below(8) as usize];
+                let by = any(random, &by);
                 // In range, but not where the owner is; or out of range.
                 let within = match POSITIONS[side] {
-                    TAIL => other.wrapping_add(random.below(4097)),
-                    _ => other.wrapping_sub(random.below(4097)),
+                    TAIL => other.wrapping_add(random.u64(..4097)),
+                    _ => other.wrapping_sub(random.u64(..4097)),
                 };
                 let then = [now.wrapping_add(by), now.wrapping_sub(by), within];
-                word.store(then[random.below(3) as usize], Ordering::Relaxed);
+                word.store(any(random, &then), Ordering::Relaxed);
             }
             2 => {
                 let words = [0, 1, 2, 3, 0x101, 0x102, 0x103, 0x1_0001, u64::MAX];
-                let word = words[random.below(9) as usize];
+                let word = any(random, &words);
                 self.word(SIGNALS[side]).store(word, Ordering::Relaxed);
             }
             3 => {
-                let word = random.below(3) as u32;
+                let word = random.u32(..3);
                 self.half(SIGNALS[side] + SLEEPING)
                     .store(word, Ordering::Relaxed);
                 self.word(SIGNALS[side] + WANTED)
-                    .store(random.edge(), Ordering::Relaxed);
+                    .store(edge(random), Ordering::Relaxed);
             }
             4 => {
                 // A nibble or a generation of the life-cycle word.
-                let (shift, len) =
-                    [(0, 8), (8, 4), (12, 4), (16, 16), (32, 16)][random.below(5) as usize];
+                let (shift, len) = any(random, &[(0, 8), (8, 4), (12, 4), (16, 16), (32, 16)]);
                 let mask = ((1 << len) - 1) << shift;
-                let bits = random.below(6) << shift & mask;
+                let bits = random.u64(..6) << shift & mask;
                 let word = self.word(STATE);
                 let now = word.load(Ordering::Relaxed);
                 word.store(now & !mask | bits, Ordering::Relaxed);
@@ -137,103 +137,104 @@ impl Prey {
             5 => {
                 // Another process: the first, ourselves, a thread of nobody.
                 let pids = [1, std::process::id(), 4_194_304, 4_194_303, 0];
-                let pid = u64::from(pids[random.below(5) as usize]);
+                let pid = u64::from(any(random, &pids));
                 let word = self.word(OWNERS[side]);
                 let rest = word.load(Ordering::Relaxed) & ((1 << 42) - 1);
                 word.store(pid << 42 | rest, Ordering::Relaxed);
             }
             _ => {
                 // The rest of a record: start time, namespaces, attachments, what it can.
-                let offset = OWNERS[side] + 8 + 8 * random.below(4) as usize;
-                self.word(offset).store(random.edge(), Ordering::Relaxed);
+                let offset = OWNERS[side] + 8 + 8 * random.usize(..4);
+                self.word(offset).store(edge(random), Ordering::Relaxed);
             }
         }
     }
 
     /// Writes marks that may be true, and counts of them that may not.
-    fn lie_about_ends(&self, random: &mut Random) {
+    fn lie_about_ends(&self, random: &mut Rng) {
         let load = |offset| self.word(offset).load(Ordering::Relaxed);
-        match random.below(3) {
+        match random.u64(..3) {
             0 => {
-                let word = [MARKS_MADE, MARKS_ACKNOWLEDGED][random.below(2) as usize];
-                let by = [1, 2, 126, 127, 128, 1 << 32, u64::MAX][random.below(7) as usize];
+                let word = any(random, &[MARKS_MADE, MARKS_ACKNOWLEDGED]);
+                let by = any(random, &[1, 2, 126, 127, 128, 1 << 32, u64::MAX]);
                 let then = load(word).wrapping_add(by);
                 self.word(word).store(then, Ordering::Relaxed);
             }
             1 => {
                 // A mark somewhere between the positions, or a little beyond.
                 let slot = mark(load(MARKS_MADE));
-                let position = load(HEAD).wrapping_add(random.below(4100));
+                let position = load(HEAD).wrapping_add(random.u64(..4100));
                 self.word(slot).store(position, Ordering::Relaxed);
-                let ending = [1, 2, 3, 7 << 8 | 3, 0, random.word()][random.below(6) as usize];
+                let number = random.u64(..);
+                let ending = any(random, &[1, 2, 3, 7 << 8 | 3, 0, number]);
                 self.word(slot + 8).store(ending, Ordering::Relaxed);
                 let made = load(MARKS_MADE).wrapping_add(1);
                 self.word(MARKS_MADE).store(made, Ordering::Release);
             }
             _ => {
                 // The next mark, while it is being looked at.
-                let slot = mark(load(MARKS_ACKNOWLEDGED)) + 8 * random.below(2) as usize;
-                self.word(slot).store(random.edge(), Ordering::Relaxed);
+                let slot = mark(load(MARKS_ACKNOWLEDGED)) + 8 * random.usize(..2);
+                self.word(slot).store(edge(random), Ordering::Relaxed);
             }
         }
     }
 
     /// An end near the next one that is read, near where the reader is; or a
     /// count that is wrong.
-    fn forge(&self, random: &mut Random) {
+    fn forge(&self, random: &mut Rng) {
         let load = |offset| self.word(offset).load(Ordering::Relaxed);
-        match random.below(6) {
+        match random.u64(..6) {
             0 => {
-                let side = random.below(2) as usize;
+                let side = random.usize(..2);
                 // Claims, or ends.
-                let offset = SIGNALS[side] + [24, 32][random.below(2) as usize];
-                let by = [1, 2, 126, 127, 128, 1 << 63, u64::MAX][random.below(7) as usize];
+                let offset = SIGNALS[side] + any(random, &[24, 32]);
+                let by = any(random, &[1, 2, 126, 127, 128, 1 << 63, u64::MAX]);
                 let word = load(offset).wrapping_add(by);
                 self.word(offset).store(word, Ordering::Relaxed);
             }
             1 => {
-                let place = mark(random.word()) + 8 * random.below(2) as usize;
-                self.word(place).store(random.edge(), Ordering::Relaxed);
+                let place = mark(random.u64(..)) + 8 * random.usize(..2);
+                self.word(place).store(edge(random), Ordering::Relaxed);
             }
             _ => {
-                let number = load(MARKS_ACKNOWLEDGED).wrapping_add(random.below(3));
+                let number = load(MARKS_ACKNOWLEDGED).wrapping_add(random.u64(..3));
                 let place = mark(number);
                 let (tail, head) = (load(POSITIONS[0]), load(POSITIONS[1]));
-                let near = [head, tail][random.below(2) as usize];
-                let position = near.wrapping_add(random.below(5)).wrapping_sub(2);
+                let near = any(random, &[head, tail]);
+                let position = near.wrapping_add(random.u64(..5)).wrapping_sub(2);
                 let endings = [0, 1, 2, 3, 4, 0x101, 7 << 8 | 3, u64::MAX];
-                let ending = endings[random.below(8) as usize];
+                let ending = any(random, &endings);
                 self.word(place).store(position, Ordering::Relaxed);
                 self.word(place + 8).store(ending, Ordering::Relaxed);
-                if random.below(3) > 0 {
+                if random.u64(..3) > 0 {
                     self.word(MARKS_MADE)
                         .store(number.wrapping_add(1), Ordering::Relaxed);
                 }
             }
         }
-        random.dawdle();
+        dawdle(random, 500);
     }
 
-    fn flicker(&self, random: &mut Random) {
-        let words = [LINES, LINES, HEADER][random.below(3) as usize] / 8;
-        let word = self.word(8 * random.below(words as u64) as usize);
+    fn flicker(&self, random: &mut Rng) {
+        let words = any(random, &[LINES, LINES, HEADER]) / 8;
+        let word = self.word(8 * random.usize(..words));
         let now = word.load(Ordering::Relaxed);
-        word.store(random.word(), Ordering::Relaxed);
-        random.dawdle();
+        word.store(random.u64(..), Ordering::Relaxed);
+        dawdle(random, 500);
         word.store(now, Ordering::Relaxed);
-        random.dawdle();
+        dawdle(random, 500);
     }
 
-    fn wake(&self, random: &mut Random) {
-        let side = random.below(2) as usize;
+    fn wake(&self, random: &mut Rng) {
+        let side = random.usize(..2);
         let word = self.half(SIGNALS[side] + SLEEPING);
         let elsewhere = self.half(4096);
-        match random.below(6) {
+        match random.u64(..6) {
             0 => word.store(0, Ordering::Relaxed), // takes a wake away
-            1 => word.store(random.word() as u32, Ordering::Relaxed),
+            1 => word.store(random.u32(..), Ordering::Relaxed),
             2 => self
                 .word(SIGNALS[side] + WANTED)
-                .store(random.edge(), Ordering::Relaxed),
+                .store(edge(random), Ordering::Relaxed),
             3 => {
                 // SAFETY: both words are in the attachment; the kernel uses
                 // them as names. Sleepers on the first then sleep on the
@@ -258,11 +259,11 @@ impl Prey {
     }
 
     /// What it may not do fails, and that is as good.
-    fn ask_the_kernel(&self, random: &mut Random) {
+    fn ask_the_kernel(&self, random: &mut Rng) {
         let id = self.0.id();
-        match random.below(8) {
+        match random.u64(..8) {
             0 => {
-                let mode = [0, 0o400, 0o600, 0o777][random.below(4) as usize];
+                let mode = any(random, &[0, 0o400, 0o600, 0o777]);
                 let _ = sysv::set(id, uid(), 0, Mode::new(mode).unwrap());
             }
             1 => {
@@ -272,13 +273,13 @@ impl Prey {
                 let _ = sysv::remove(id);
             }
             3 | 4 => {
-                let command = [libc::SHM_LOCK, libc::SHM_UNLOCK][random.below(2) as usize];
+                let command = any(random, &[libc::SHM_LOCK, libc::SHM_UNLOCK]);
                 // SAFETY: these two commands take no buffer.
                 unsafe { libc::shmctl(id.raw(), command, std::ptr::null_mut()) };
             }
             5 => {
                 // A hole is a page of zeros.
-                let page = 4096 * random.below((self.0.len() / 4096) as u64) as usize;
+                let page = 4096 * random.usize(..self.0.len() / 4096);
                 let start = self.0.as_ptr().wrapping_add(page).cast();
                 // SAFETY: a page of the attachment, of which no Rust reference
                 // is left.
@@ -289,7 +290,7 @@ impl Prey {
                 let _ = sysv::set(id, uid(), 0, Mode::new(0o600).unwrap());
             }
         }
-        std::thread::sleep(Duration::from_micros(random.below(300)));
+        std::thread::sleep(Duration::from_micros(random.u64(..300)));
     }
 }
 
@@ -302,7 +303,7 @@ fn uid() -> u32 {
 /// an id, an attack, and microseconds between two acts; it is answered once
 /// the attack has begun.
 pub(crate) fn attack_to_order(mut orders: io::PipeReader, mut ready: io::PipeWriter) {
-    let mut random = Random(99);
+    let mut random = Rng::with_seed(99);
     let mut order = [0; 12];
     while orders.read_exact(&mut order).is_ok() {
         let [id, attack, pause] =

@@ -12,12 +12,13 @@
 mod common;
 
 mod attacker;
+#[path = "../../fuzz/bodies/mod.rs"]
+mod bodies;
 mod ends;
 mod memory;
 mod model;
 mod opening;
 mod outcomes;
-mod random;
 mod victim;
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,10 +26,12 @@ use std::time::{Duration, Instant};
 
 use attacker::{Attack, attack_to_order};
 use common::kill::own_namespace;
+use common::maps::attachments;
+use common::random::any;
 use common::{End, Fork, TempPath, alone, asked_for, check, stream};
-use memory::{Canaries, segment_mappings};
+use fastrand::Rng;
+use memory::Canaries;
 use outcomes::{Outcomes, timed};
-use random::Random;
 use shmpipe::{Options, Rule, sysv};
 
 /// How long a stream is attacked. Other attacks take a part of it.
@@ -66,18 +69,18 @@ impl Attacker {
 /// Streams until `until` through one ring after the other, each attacked in
 /// one way, the ends in two threads.
 fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     let mut outcomes = Outcomes::default();
     let mut round = 0;
     while Instant::now() < until {
         round += 1;
         let attack = round % Attack::ALL.len();
-        let capacity = [4096, 65_536][random.below(2) as usize];
-        let pause = [0, 0, 20, 1000][random.below(4) as usize];
+        let capacity = any(&mut random, &[4096, 65_536]);
+        let pause = any(&mut random, &[0, 0, 20, 1000]);
         let mut options = Options::new();
         options.capacity(capacity);
         // One in three outlives its streams, which end in it.
-        let path = (random.below(3) == 0).then(TempPath::new);
+        let path = (random.u64(..3) == 0).then(TempPath::new);
         let (mut producer, consumer) = match &path {
             Some(path) => {
                 options.persistent(true);
@@ -98,10 +101,10 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
             .or_default() += canaries.pages();
 
         attacker.attack(id, attack, pause);
-        let stop = Instant::now() + Duration::from_millis(20 + random.below(40));
-        let seeds = [random.word(), random.word()];
+        let stop = Instant::now() + Duration::from_millis(20 + random.u64(..40));
+        let seeds = [random.u64(..), random.u64(..)];
         let (written, read) = std::thread::scope(|scope| {
-            let side = |seed| (Random(seed), Outcomes::default());
+            let side = |seed| (Rng::with_seed(seed), Outcomes::default());
             let writing = scope.spawn(move || {
                 let (mut random, mut outcomes) = side(seeds[0]);
                 victim::write(producer, stop, &mut random, &mut outcomes);
@@ -128,7 +131,7 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
             outcomes.merge(side);
         }
     }
-    assert_eq!(segment_mappings(), [], "attachments left behind");
+    assert_eq!(attachments(), [], "attachments left behind");
     outcomes
 }
 
@@ -180,7 +183,7 @@ fn a_stopped_peer_holds_nobody_up() {
     alone("a_stopped_peer_holds_nobody_up", || {
         let limit = Duration::from_millis(20);
         let until = Instant::now() + duration() / 10;
-        let mut random = Random(2);
+        let mut random = Rng::with_seed(2);
         let (mut moved, mut late) = (0_u64, 0_u64);
         let mut ring = Some(Options::new().capacity(4096).anonymous().unwrap());
         let peer = Fork::new(|| {
@@ -194,11 +197,11 @@ fn a_stopped_peer_holds_nobody_up() {
         consumer.set_timeout(Some(limit));
         let mut bytes = vec![0; 3000];
         while Instant::now() < until {
-            let is_stopped = random.below(2) == 0;
+            let is_stopped = random.bool();
             if is_stopped {
                 peer.signal(libc::SIGSTOP);
             }
-            let calls = 1 + random.below(4);
+            let calls = 1 + random.u64(..4);
             for _ in 0..calls {
                 let position = consumer.position();
                 match timed("a read", limit, || consumer.read(&mut bytes)) {

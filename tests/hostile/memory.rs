@@ -1,8 +1,9 @@
 //! Memory that nobody may touch: pages next to a view of a ring, and on the
 //! heap.
 
-use std::fs;
 use std::ops::Range;
+
+use crate::common::maps::attachments;
 
 const PAGE: usize = 4096;
 
@@ -71,7 +72,7 @@ impl Drop for Canaries {
 /// The run of segment mappings that `address` is in.
 fn view_at(address: usize) -> Range<usize> {
     let mut runs: Vec<Range<usize>> = Vec::new();
-    for mapping in segment_mappings() {
+    for mapping in attachments() {
         match runs.last_mut() {
             Some(run) if run.end == mapping.start => run.end = mapping.end,
             _ => runs.push(mapping),
@@ -79,20 +80,6 @@ fn view_at(address: usize) -> Range<usize> {
     }
     let run = runs.into_iter().find(|run| run.contains(&address));
     run.expect("the ring is mapped")
-}
-
-/// Where this process has segments attached, in order.
-pub(crate) fn segment_mappings() -> Vec<Range<usize>> {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let segments = maps.lines().filter(|line| line.contains("/SYSV"));
-    segments
-        .map(|line| {
-            let (start, rest) = line.split_once('-').unwrap();
-            let (end, _) = rest.split_once(' ').unwrap();
-            let parse = |number| usize::from_str_radix(number, 16).unwrap();
-            parse(start)..parse(end)
-        })
-        .collect()
 }
 
 /// A buffer with bytes around it that no read may touch.

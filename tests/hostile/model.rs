@@ -10,9 +10,10 @@ use proptest::test_runner::TestRunner;
 use shmpipe::{Options, Rule};
 
 use crate::attacker::{HEADER, OWNERS, POSITIONS, Prey, SIGNALS, STATE};
+use crate::bodies::calls::Call;
 use crate::opening::judge;
 use crate::outcomes::Outcomes;
-use crate::victim::{CALLS, Call, LIMIT, MOST, call_consumer, call_producer};
+use crate::victim::{CONSUMERS, LIMIT, MOST, PRODUCERS, call_consumer, call_producer};
 
 /// A word to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ enum Value {
     Apart(u64),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Act {
     Store { offset: usize, value: Value },
     StoreHalf { offset: usize, value: u32 },
@@ -64,21 +65,21 @@ fn store() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn call() -> impl Strategy<Value = Call> {
+fn call(calls: &'static [fn(usize, usize) -> Call]) -> impl Strategy<Value = Call> {
     let len = || prop_oneof![0..300_usize, 0..=MOST];
-    (0..CALLS, len(), len()).prop_map(|(number, len, part)| Call { number, len, part })
+    (prop::sample::select(calls), len(), len()).prop_map(|(call, len, part)| call(len, part))
 }
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         1 => store(),
-        3 => call().prop_map(Act::Produce),
-        3 => call().prop_map(Act::Consume),
+        3 => call(&PRODUCERS).prop_map(Act::Produce),
+        3 => call(&CONSUMERS).prop_map(Act::Consume),
     ]
 }
 
-fn apply(prey: &Prey, act: Act) {
-    match act {
+fn apply(prey: &Prey, act: &Act) {
+    match *act {
         Act::Store { offset, value } => {
             let word = prey.word(offset);
             let of = |offset| prey.word(offset).load(Ordering::Relaxed);
@@ -101,7 +102,7 @@ fn run(before: &[Act], acts: &[Act], seen: &mut Outcomes) {
     let ring = options.anonymous().unwrap();
     let id = ring.id().unwrap();
     let prey = Prey::new(id).unwrap();
-    before.iter().for_each(|&store| apply(&prey, store));
+    before.iter().for_each(|store| apply(&prey, store));
     let mut producer = match options.attach(id).and_then(|ring| ring.into_producer()) {
         Ok(producer) => Some(producer),
         Err(error) => return judge(seen, "attach", Err(error)),
@@ -111,7 +112,7 @@ fn run(before: &[Act], acts: &[Act], seen: &mut Outcomes) {
         Err(error) => return judge(seen, "attach", Err(error)),
     };
     judge(seen, "attach", Ok(()));
-    for &act in acts {
+    for act in acts {
         match act {
             Act::Produce(call) => {
                 let verdict = producer.as_mut().map(|end| call_producer(end, call, seen));

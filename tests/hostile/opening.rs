@@ -7,10 +7,11 @@ use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{OpenError, Options, Producer, Role, Snapshot};
 
 use crate::attacker::{Attack, Prey};
+use crate::common::random::any;
 use crate::common::{End, Fork, TempPath, alone};
 use crate::outcomes::{Outcomes, timed};
-use crate::random::Random;
 use crate::{duration, own_namespace, victim};
+use fastrand::Rng;
 
 /// The time limit of an open.
 const LIMIT: Duration = Duration::from_millis(100);
@@ -41,7 +42,7 @@ pub(crate) fn judge(outcomes: &mut Outcomes, what: &str, result: Result<(), Open
 }
 
 /// Opens each end, and streams for a moment if that succeeds.
-fn open(path: &Path, role: Role, options: &Options, random: &mut Random, seen: &mut Outcomes) {
+fn open(path: &Path, role: Role, options: &Options, random: &mut Rng, seen: &mut Outcomes) {
     let until = Instant::now() + Duration::from_millis(5);
     let mut calls = Outcomes::default();
     let opened = match role {
@@ -53,7 +54,7 @@ fn open(path: &Path, role: Role, options: &Options, random: &mut Random, seen: &
     judge(seen, "open by path", opened);
 }
 
-fn attach(id: SegmentId, options: &Options, random: &mut Random, seen: &mut Outcomes) {
+fn attach(id: SegmentId, options: &Options, random: &mut Rng, seen: &mut Outcomes) {
     let until = Instant::now() + Duration::from_millis(5);
     let mut calls = Outcomes::default();
     let ring = timed("attaching", LIMIT, || options.attach(id));
@@ -64,16 +65,16 @@ fn attach(id: SegmentId, options: &Options, random: &mut Random, seen: &mut Outc
 
 /// Opens one path in every way, again and again, until `until`.
 fn open_all(path: &Path, until: Instant, seed: u64) -> Outcomes {
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     let mut seen = Outcomes::default();
     let key = sysv::Key::from_path(path, sysv::Project::default()).unwrap();
     while Instant::now() < until {
         let mut options = Options::new();
-        options.timeout(LIMIT).persistent(random.below(3) == 0);
-        options.no_wait(random.below(2) == 0);
-        options.capacity([4096, 8192][random.below(2) as usize]);
-        let role = [Role::Producer, Role::Consumer][random.below(2) as usize];
-        match random.below(12) {
+        options.timeout(LIMIT).persistent(random.u64(..3) == 0);
+        options.no_wait(random.bool());
+        options.capacity(any(&mut random, &[4096, 8192]));
+        let role = any(&mut random, &[Role::Producer, Role::Consumer]);
+        match random.u64(..12) {
             0..=6 => open(path, role, &options, &mut random, &mut seen),
             7 => {
                 let looked = timed("looking", LIMIT, || Snapshot::at(path, 1));
@@ -89,7 +90,7 @@ fn open_all(path: &Path, until: Instant, seed: u64) -> Outcomes {
                 }
             }
             _ => {
-                let force = random.below(2) == 0;
+                let force = random.bool();
                 let removed = timed("removing", LIMIT, || shmpipe::remove_path(path, 1, force));
                 match removed {
                     Ok(()) => seen.add("remove: removed"),
@@ -101,7 +102,7 @@ fn open_all(path: &Path, until: Instant, seed: u64) -> Outcomes {
                 }
                 // What nobody can use any more makes room for another.
                 if let Ok(id) = sysv::open(key)
-                    && random.below(4) == 0
+                    && random.u64(..4) == 0
                 {
                     let _ = sysv::remove(id);
                 }
@@ -114,7 +115,7 @@ fn open_all(path: &Path, until: Instant, seed: u64) -> Outcomes {
 /// Attacks whatever the paths lead to, a moment each.
 fn attack(paths: [&TempPath; 2]) {
     let keys = paths.map(TempPath::key);
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     let attacks = [
         Attack::Header,
         Attack::Plausible,
@@ -123,18 +124,18 @@ fn attack(paths: [&TempPath; 2]) {
         Attack::Flicker,
     ];
     loop {
-        let key = keys[random.below(2) as usize];
+        let key = any(&mut random, &keys);
         let prey = sysv::open(key).ok().and_then(Prey::new);
         let Some(prey) = prey else {
             std::thread::yield_now();
             continue;
         };
-        let attack = attacks[random.below(5) as usize];
-        for _ in 0..1 + random.below(300) {
+        let attack = any(&mut random, &attacks);
+        for _ in 0..1 + random.u64(..300) {
             prey.act(attack, &mut random);
         }
         drop(prey);
-        std::thread::sleep(Duration::from_micros(random.below(3000)));
+        std::thread::sleep(Duration::from_micros(random.u64(..3000)));
     }
 }
 

@@ -2,55 +2,73 @@
 //! order, each within its time.
 
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, NextStreamError, Producer, Snapshot, WaitPolicy};
+use shmpipe::sysv::SegmentId;
+use shmpipe::{Broken, Consumer, NextStreamError, Producer, Role, Snapshot, WaitPolicy};
 
+use crate::bodies::calls::{Call, Files, Means, consume, produce};
+use crate::common::random::any;
 use crate::memory::Fenced;
 use crate::outcomes::{Outcomes, Verdict, timed};
-use crate::random::Random;
+use fastrand::Rng;
 
 /// The time limit of a blocking call.
 pub(crate) const LIMIT: Duration = Duration::from_millis(15);
 /// Longer than the smallest rings are.
 pub(crate) const MOST: usize = 6000;
-/// How many calls a producer and a consumer have.
-pub(crate) const CALLS: u64 = 16;
+/// Every call of a producer, with two lengths for what it likes.
+pub(crate) const PRODUCERS: [fn(usize, usize) -> Call; 15] = [
+    |len, _| Call::Write(len),
+    |len, _| Call::Send(len),
+    |len, _| Call::SendAll(len),
+    |len, _| Call::WriteParts(vec![len, MOST]),
+    |len, _| Call::WriteDeadline(len),
+    |len, part| Call::Reserve(len.min(4096), part),
+    |len, part| Call::ReserveUpTo(len, part),
+    |len, part| Call::ReserveDeadline(len.min(4096), part),
+    |len, _| Call::Fill(len),
+    |_, _| Call::Flush,
+    |_, part| Call::Batch(part),
+    |len, _| Call::Room(len),
+    |_, _| Call::CheckPeer(Role::Producer),
+    |_, _| Call::Consumed,
+    |len, part| Call::Look(Role::Producer, policy(len, part)),
+];
 
-/// One call of a handle: which, and two lengths, for what it likes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
-    pub(crate) number: u64,
-    pub(crate) len: usize,
-    pub(crate) part: usize,
-}
+/// The same of a consumer.
+pub(crate) const CONSUMERS: [fn(usize, usize) -> Call; 14] = [
+    |len, _| Call::Read(len),
+    |len, _| Call::Receive(len),
+    |len, _| Call::ReadParts(vec![len / 3, len - len / 3]),
+    |len, _| Call::ReadDeadline(len),
+    |len, _| Call::ReadExactDeadline(len),
+    |len, part| Call::Peek(len.min(4096), part),
+    |len, part| Call::PeekUpTo(len, part),
+    |len, part| Call::PeekDeadline(len.min(4096), part),
+    |len, _| Call::Drain(len),
+    |_, _| Call::Available,
+    |_, _| Call::NextStream,
+    |_, _| Call::CheckPeer(Role::Consumer),
+    |_, _| Call::NextStream, // twice as often
+    |len, part| Call::Look(Role::Consumer, policy(len, part)),
+];
 
-impl Call {
-    fn any(random: &mut Random) -> Call {
-        Call {
-            number: random.below(CALLS),
-            len: len(random),
-            part: len(random),
-        }
+fn policy(len: usize, part: usize) -> WaitPolicy {
+    match part % 4 {
+        0 => WaitPolicy::Spin,
+        1 => WaitPolicy::SpinThenPark(Duration::from_micros(len as u64 / 50)),
+        _ => WaitPolicy::Park,
     }
-
-    fn policy(self) -> WaitPolicy {
-        match self.part % 4 {
-            0 => WaitPolicy::Spin,
-            1 => WaitPolicy::SpinThenPark(Duration::from_micros(self.len as u64 / 50)),
-            _ => WaitPolicy::Park,
-        }
-    }
 }
 
-fn len(random: &mut Random) -> usize {
-    let most = [8, 300, MOST as u64][random.below(3) as usize];
-    random.below(most + 1) as usize
+fn call(random: &mut Rng, calls: &[fn(usize, usize) -> Call]) -> Call {
+    any(random, calls)(len(random), len(random))
 }
 
-fn soon() -> Instant {
-    Instant::now() + LIMIT
+fn len(random: &mut Rng) -> usize {
+    let most = any(random, &[8, 300, MOST]);
+    random.usize(..=most)
 }
 
 thread_local! {
@@ -58,87 +76,59 @@ thread_local! {
     static NULL: File = File::create("/dev/null").unwrap();
 }
 
-fn fill(producer: &mut Producer, most: usize) -> io::Result<usize> {
-    ZERO.with(|zero| producer.fill_from(zero, most))
-}
-
-fn drain(consumer: &mut Consumer, most: usize) -> io::Result<usize> {
-    NULL.with(|null| consumer.drain_to(null, most))
-}
-
-/// The calls that both sides have and that only look.
-macro_rules! look {
-    ($end:ident, $policy:expr, $outcomes:ident) => {
-        timed("looking", Duration::ZERO, || {
-            let _ = ($end.peer(), $end.is_closed(), $end.stats(), $end.position());
-            let _ = ($end.stream_position(), $end.nonce());
-            assert!($end.capacity().is_power_of_two());
-            $end.set_wait_policy($policy);
-            match Snapshot::of($end.id().unwrap()) {
-                Ok(ring) => {
-                    assert!(ring.fill <= ring.capacity);
-                    $outcomes.add("looked");
-                }
-                Err(_) => $outcomes.add("not looked"),
-            }
+/// Runs `work` with what a call has to go by: within its limit, with devices.
+fn with_means<T>(work: impl FnOnce(Means<'_>) -> T) -> T {
+    ZERO.with(|zero| {
+        NULL.with(|null| {
+            work(Means {
+                deadline: Instant::now() + LIMIT,
+                files: Files::Devices { zero, null },
+                is_alone: false,
+            })
         })
-    };
+    })
+}
+
+/// A look at the ring of a handle beside its own.
+fn look(id: SegmentId, outcomes: &mut Outcomes) {
+    timed("looking", Duration::ZERO, || match Snapshot::of(id) {
+        Ok(ring) => {
+            assert!(ring.fill <= ring.capacity);
+            outcomes.add("looked");
+        }
+        Err(_) => outcomes.add("not looked"),
+    });
 }
 
 /// Makes one call of a producer; gives back what ends the handle.
 pub(crate) fn call_producer(
     producer: &mut Producer,
-    call: Call,
+    call: &Call,
     outcomes: &mut Outcomes,
 ) -> Verdict {
-    let Call { number, len, part } = call;
-    let bytes = [0x5a; MOST];
-    let result = timed("a call of the producer", LIMIT, || match number {
-        0 | 1 => producer.try_write(&bytes[..len]).map_err(io::Error::from),
-        2 => producer.write(&bytes[..len]),
-        3 => producer.write_all(&bytes[..len]).map(|()| len),
-        4 => producer.write_vectored(&[IoSlice::new(&bytes[..len]), IoSlice::new(&bytes)]),
-        5 => (producer.write_all_deadline(&bytes[..len], soon()))
-            .map(|()| len)
-            .map_err(io::Error::from),
-        6..=8 => {
-            let grant = match number {
-                6 => producer.reserve(len.min(4096)),
-                7 => producer.reserve_up_to(len),
-                _ => producer.reserve_deadline(len.min(4096), soon()),
-            };
-            grant.map_err(io::Error::from).map(|mut grant| {
-                let (granted, part) = (grant.len(), part.min(grant.len()));
-                grant.write_at(granted - part, &bytes[..part]);
-                assert!(!grant.as_mut_ptr().is_null());
-                grant.commit(part);
-                part
-            })
+    static BYTES: [u8; 2 * MOST] = [0x5a; 2 * MOST];
+    let mut make = |call: &Call| {
+        let bytes = &BYTES[..call.len()];
+        let answer = timed("a call of the producer", LIMIT, || {
+            with_means(|means| produce(producer, call, bytes, means))
+        });
+        answer.check(call, producer.capacity());
+        if let Call::Look(..) = call {
+            look(producer.id().unwrap(), outcomes);
         }
-        9 => fill(producer, len),
-        10 => producer.flush().map(|()| 0),
-        11 => {
-            producer.set_batch(part);
-            producer.room(len).map_err(io::Error::from)
-        }
-        12 | 13 => producer.check_peer().map(|()| 0).map_err(io::Error::from),
-        14 => producer.consumed().map(|_| 0).map_err(io::Error::from),
-        _ => {
-            look!(producer, call.policy(), outcomes);
-            Ok(0)
-        }
-    });
-    let verdict = outcomes.judge(result);
+        outcomes.judge(answer.into_io(call))
+    };
+    let verdict = make(call);
     if let Some(broken @ Broken::Corrupted(_)) = &verdict {
         for call in [
-            producer.try_write(&bytes[..1]).map_err(io::Error::from),
-            producer.write(&bytes),
-            producer.reserve(1).map(|_| 0).map_err(io::Error::from),
-            producer.room(1).map_err(io::Error::from),
-            fill(producer, 1),
-            producer.check_peer().map(|()| 0).map_err(io::Error::from),
+            Call::Write(1),
+            Call::Send(MOST),
+            Call::Reserve(1, 0),
+            Call::Room(1),
+            Call::Fill(1),
+            Call::CheckPeer(Role::Producer),
         ] {
-            assert_eq!(outcomes.judge(call).as_ref(), Some(broken), "for good");
+            assert_eq!(make(&call).as_ref(), Some(broken), "for good");
         }
     }
     verdict
@@ -160,64 +150,34 @@ fn next_stream(consumer: &mut Consumer) -> Result<bool, Broken> {
 /// Makes one call of a consumer; gives back what ends the handle.
 pub(crate) fn call_consumer(
     consumer: &mut Consumer,
-    call: Call,
+    call: &Call,
     outcomes: &mut Outcomes,
 ) -> Verdict {
-    let Call { number, len, part } = call;
-    let mut fenced = Fenced::new(MOST);
-    let buffer = fenced.first(len);
-    let result = timed("a call of the consumer", LIMIT, || match number {
-        0 | 1 => consumer.try_read(buffer).map_err(io::Error::from),
-        2 => consumer.read(buffer),
-        3 => {
-            let (one, two) = buffer.split_at_mut(len / 3);
-            consumer.read_vectored(&mut [IoSliceMut::new(one), IoSliceMut::new(two)])
+    let mut make = |call: &Call| {
+        let mut fenced = Fenced::new(call.len());
+        let buffer = fenced.first(call.len());
+        let answer = timed("a call of the consumer", LIMIT, || {
+            with_means(|means| consume(consumer, call, buffer, means))
+        });
+        fenced.check(call.len());
+        answer.check(call, consumer.capacity());
+        if let Call::Look(..) = call {
+            look(consumer.id().unwrap(), outcomes);
         }
-        4 => (consumer.read_deadline(buffer, soon())).map_err(io::Error::from),
-        5 => (consumer.read_exact_deadline(buffer, soon()))
-            .map(|()| len)
-            .map_err(io::Error::from),
-        6..=8 => {
-            let grant = match number {
-                6 => consumer.peek(len.min(4096)),
-                7 => consumer.peek_up_to(len),
-                _ => consumer.peek_deadline(len.min(4096), soon()),
-            };
-            grant.map_err(io::Error::from).map(|grant| {
-                let part = part.min(grant.len());
-                let (granted, copied) = (grant.len(), part.min(len));
-                grant.read_at(granted - copied, &mut buffer[..copied]);
-                assert!(!grant.as_ptr().is_null());
-                grant.consume(part);
-                part
-            })
-        }
-        9 => drain(consumer, len),
-        10 | 11 => consumer.available().map_err(io::Error::from),
-        15 => match consumer.next_stream() {
-            Ok(_) | Err(NextStreamError::NotEnded { .. }) => Ok(0),
-            Err(error) => Err(error.into()),
-        },
-        12 | 13 => consumer.check_peer().map(|()| 0).map_err(io::Error::from),
-        14 => next_stream(consumer).map(|_| 0).map_err(io::Error::from),
-        _ => {
-            look!(consumer, call.policy(), outcomes);
-            Ok(0)
-        }
-    });
-    fenced.check(len);
-    let verdict = outcomes.judge(result);
+        outcomes.judge(answer.into_io(call))
+    };
+    let verdict = make(call);
     if let Some(broken @ Broken::Corrupted(_)) = &verdict {
         for call in [
-            consumer.try_read(&mut [0]).map_err(io::Error::from),
-            consumer.read(&mut [0]),
-            consumer.peek(1).map(|_| 0).map_err(io::Error::from),
-            consumer.available().map_err(io::Error::from),
-            drain(consumer, 1),
-            consumer.check_peer().map(|()| 0).map_err(io::Error::from),
-            next_stream(consumer).map(|_| 0).map_err(io::Error::from),
+            Call::Read(1),
+            Call::Receive(1),
+            Call::Peek(1, 0),
+            Call::Available,
+            Call::Drain(1),
+            Call::CheckPeer(Role::Consumer),
+            Call::NextStream,
         ] {
-            assert_eq!(outcomes.judge(call).as_ref(), Some(broken), "for good");
+            assert_eq!(make(&call).as_ref(), Some(broken), "for good");
         }
     }
     verdict
@@ -227,16 +187,16 @@ pub(crate) fn call_consumer(
 pub(crate) fn write(
     mut producer: Producer,
     until: Instant,
-    random: &mut Random,
+    random: &mut Rng,
     outcomes: &mut Outcomes,
 ) {
     producer.set_timeout(Some(LIMIT));
     while Instant::now() < until {
-        if call_producer(&mut producer, Call::any(random), outcomes).is_some() {
+        if call_producer(&mut producer, &call(random, &PRODUCERS), outcomes).is_some() {
             break;
         }
     }
-    timed("leaving", LIMIT, || match random.below(3) {
+    timed("leaving", LIMIT, || match random.u64(..3) {
         0 => drop(producer.close()),
         1 => producer.abort(),
         _ => drop(producer),
@@ -247,12 +207,12 @@ pub(crate) fn write(
 pub(crate) fn read(
     mut consumer: Consumer,
     until: Instant,
-    random: &mut Random,
+    random: &mut Rng,
     outcomes: &mut Outcomes,
 ) {
     consumer.set_timeout(Some(LIMIT));
     while Instant::now() < until {
-        match call_consumer(&mut consumer, Call::any(random), outcomes) {
+        match call_consumer(&mut consumer, &call(random, &CONSUMERS), outcomes) {
             None => {}
             // Another stream may follow one that is not whole.
             Some(Broken::ProducerAborted | Broken::Died { .. })
@@ -263,7 +223,7 @@ pub(crate) fn read(
             Some(_) => break,
         }
     }
-    timed("leaving", LIMIT, || match random.below(3) {
+    timed("leaving", LIMIT, || match random.u64(..3) {
         0 => drop(consumer.close()),
         1 => consumer.abort(),
         _ => drop(consumer),

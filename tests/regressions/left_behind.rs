@@ -4,12 +4,14 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use shmpipe::steps::{Point, kill_at};
 use shmpipe::sysv::Key;
 use shmpipe::{RemoveError, Role};
 
-use crate::common::kill::{Dice, assert_no_segments, open, options, own_namespace};
+use crate::common::kill::{assert_no_segments, open, options, own_namespace};
 use crate::common::{End, Fork, Segment, TempPath, alone, page};
+use crate::shmat::before_each_shmat;
 use crate::{ROLES, stream};
 
 /// Found in review: with the first words of the identity stored and no magic,
@@ -49,25 +51,13 @@ fn a_creator_killed_in_mid_identity_leaves_what_is_reclaimed() {
 /// How long a process is to take before each `shmat`, in microseconds.
 static NAP: AtomicU64 = AtomicU64::new(0);
 
-/// In place of the C library's, for processes that are slow at this point.
-///
-/// # Safety
-///
-/// As for shmat(2).
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn shmat(
-    id: libc::c_int,
-    address: *const libc::c_void,
-    flags: libc::c_int,
-) -> *mut libc::c_void {
-    let nap = NAP.load(Ordering::Relaxed);
-    if nap > 0 {
-        std::thread::sleep(Duration::from_micros(nap));
-    }
-    let (id, flags) = (libc::c_long::from(id), libc::c_long::from(flags));
-    // SAFETY: the caller vouches for the address.
-    unsafe { libc::syscall(libc::SYS_shmat, id, address, flags) as *mut libc::c_void }
+fn nap() {
+    std::thread::sleep(Duration::from_micros(NAP.load(Ordering::Relaxed)));
+}
+
+fn nap_before_each_shmat(micros: u64) {
+    NAP.store(micros, Ordering::Relaxed);
+    before_each_shmat(nap);
 }
 
 /// Found in review: the attach count of a segment was read before the state
@@ -81,7 +71,7 @@ fn a_ring_in_use_is_never_stale() {
         let paths = [(); 4].map(|()| TempPath::new());
         let removers = [0, 300, 1_000, 5_000].map(|nap| {
             Fork::new(|| {
-                NAP.store(nap, Ordering::Relaxed);
+                nap_before_each_shmat(nap);
                 loop {
                     shmpipe::remove_stale().unwrap();
                 }
@@ -90,13 +80,13 @@ fn a_ring_in_use_is_never_stale() {
         let creators: Vec<Fork> = (0..8)
             .map(|number| {
                 Fork::new(|| {
-                    NAP.store([0, 100, 300, 1_000][number % 4], Ordering::Relaxed);
+                    nap_before_each_shmat([0, 100, 300, 1_000][number % 4]);
                     let path = paths.get(number);
                     let key = Key::from_raw(1000 + number as i32).unwrap();
-                    let mut dice = Dice((number as u64) << 32);
+                    let mut random = Rng::with_seed(number as u64);
                     let start = Instant::now();
                     while start.elapsed() < Duration::from_secs(2) {
-                        make_and_use(path, key, Duration::from_micros(dice.roll(10_000)));
+                        make_and_use(path, key, Duration::from_micros(random.u64(..10_000)));
                     }
                 })
             })

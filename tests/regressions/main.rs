@@ -9,23 +9,18 @@ mod huge_pages;
 mod left_behind;
 mod lies;
 mod roles;
+#[path = "../common/shmat.rs"]
+mod shmat;
 mod waiting;
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use common::kill::{Habits, Opened, Outcome, Pattern, SHARDS, in_shards, options};
-use common::{End, Fork, alone, exit_now};
+use common::{End, Fork, alone, broken, exit_now};
 use shmpipe::{Broken, Ring, Role};
 
 const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
-
-/// Why a stream is broken.
-#[track_caller]
-fn broken(error: &io::Error) -> &Broken {
-    let broken = error.get_ref().and_then(|inner| inner.downcast_ref());
-    broken.unwrap_or_else(|| panic!("not broken: {error}"))
-}
 
 fn take(ring: Ring, role: Role) -> Opened {
     match role {

@@ -10,7 +10,7 @@ use crate::common::kill::{Opened, assert_no_segments, open, options, own_namespa
 use crate::common::offsets::{CLOSED, OWNERS, SIGNALS, WANTS};
 use crate::common::{
     End, Fork, Segment, TempPath, alone, bytes_of, exit_now, is_root, move_to_own_ipc_namespace,
-    page, poke, until,
+    page, poke, unshare, until,
 };
 use crate::{ROLES, broken, skipped, stream};
 
@@ -21,8 +21,7 @@ fn a_holder_dead_in_another_pid_namespace_is_followed() {
     alone(
         "roles::a_holder_dead_in_another_pid_namespace_is_followed",
         || {
-            // SAFETY: flags only; the process has one thread.
-            if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+            if !unshare(libc::CLONE_NEWPID) {
                 return skipped("a pid namespace");
             }
             let path = TempPath::new();
@@ -105,8 +104,7 @@ fn an_id_means_nothing_in_another_ipc_namespace() {
                 let mut consumer = is_paired.then(|| options.consumer(&path).unwrap());
                 let id = producer.id().unwrap();
                 assert!(move_to_own_ipc_namespace());
-                let mut strangers = (0..10_000).map(|_| Segment::new(None, page(), 0o600));
-                let Some(stranger) = strangers.find(|segment| segment.id == id) else {
+                let Some(stranger) = Segment::with_id(id, page(), 0o600) else {
                     return skipped("a segment of the same id");
                 };
                 producer.check_peer().unwrap();
@@ -202,8 +200,7 @@ fn half_of_a_split_notices_the_death_of_a_stranger() {
     alone(
         "roles::half_of_a_split_notices_the_death_of_a_stranger",
         || {
-            // SAFETY: flags only; the process has one thread.
-            if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+            if !unshare(libc::CLONE_NEWPID) {
                 return skipped("a pid namespace");
             }
             let path = TempPath::new();
@@ -235,8 +232,7 @@ fn a_stranger_notices_the_death_of_half_of_a_split() {
     alone(
         "roles::a_stranger_notices_the_death_of_half_of_a_split",
         || {
-            // SAFETY: flags only; the process has one thread.
-            if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+            if !unshare(libc::CLONE_NEWPID) {
                 return skipped("a pid namespace");
             }
             let path = TempPath::new();
@@ -296,7 +292,7 @@ fn owner_word(pid: u32, start_end: u64) -> u64 {
 /// What an opener says of a role that this owner word is half way to, while
 /// somebody else is attached.
 fn claim_over(path: &TempPath, word: u64) -> Result<(), OpenError> {
-    const PRODUCER: usize = 136; // see tests/layout.rs
+    const PRODUCER: usize = 136; // see tests/memory/layout.rs
     let consumer = persistent().consumer(path).unwrap();
     let id = consumer.id().unwrap();
     poke(id, PRODUCER, &word.to_ne_bytes());
@@ -340,8 +336,7 @@ fn a_half_done_claim_in_another_time_namespace_is_left() {
             let path = TempPath::new();
             let mut elsewhere = None;
             let mut starter = Fork::new(|| {
-                // SAFETY: flags only; the process has one thread.
-                let is_there = unsafe { libc::unshare(CLONE_NEWTIME) } == 0
+                let is_there = unshare(CLONE_NEWTIME)
                     && fs::write("/proc/self/timens_offsets", "boottime 1000 0").is_ok();
                 if !is_there {
                     exit_now(2);

@@ -108,7 +108,7 @@ fn a_death_in_the_middle_of_a_claim_is_noticed() {
                     Opened::Consumer(mut consumer) => consumer.read_exact(&mut [0]),
                 }
                 .unwrap_err();
-                assert_eq!(broken(&error), &Broken::Died { role, pid });
+                assert_eq!(broken(&error), Broken::Died { role, pid });
             }
         },
     );

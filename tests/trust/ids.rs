@@ -1,7 +1,6 @@
 //! An id that passes to another segment between two calls.
 
 use std::fs::{self, File};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use shmpipe::sysv::{self, Key, Mode, SegmentId};
@@ -11,38 +10,14 @@ use crate::common::{
     End, Fork, Segment, TempPath, alone, bytes_of, is_root, move_to_own_ipc_namespace, page,
     stream, unique,
 };
+use crate::shmat::{before_next_shmat, has_hook};
 use crate::{become_user, skipped};
-
-/// What is to happen before the next `shmat` of this process.
-static BEFORE: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
-
-/// In place of the C library's, for a process that is stopped at this point
-/// for a while.
-///
-/// # Safety
-///
-/// As for shmat(2).
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn shmat(
-    id: libc::c_int,
-    address: *const libc::c_void,
-    flags: libc::c_int,
-) -> *mut libc::c_void {
-    let before = BEFORE.lock().unwrap().take();
-    if let Some(before) = before {
-        before();
-    }
-    let (id, flags) = (libc::c_long::from(id), libc::c_long::from(flags));
-    // SAFETY: the caller vouches for the address.
-    unsafe { libc::syscall(libc::SYS_shmat, id, address, flags) as *mut libc::c_void }
-}
 
 /// Runs `call` with `before` between its looking at an id and its attaching.
 fn stalled<T>(before: impl FnOnce() + Send + 'static, call: impl FnOnce() -> T) -> T {
-    *BEFORE.lock().unwrap() = Some(Box::new(before));
+    before_next_shmat(before);
     let result = call();
-    assert!(BEFORE.lock().unwrap().is_none(), "nothing was attached");
+    assert!(!has_hook(), "nothing was attached");
     result
 }
 

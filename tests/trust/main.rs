@@ -7,6 +7,8 @@ mod common;
 mod ids;
 mod proc;
 mod remap;
+#[path = "../common/shmat.rs"]
+mod shmat;
 mod users;
 
 fn skipped(test: &str, what: &str) {

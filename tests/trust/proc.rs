@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use shmpipe::Options;
 use shmpipe::sysv::{self, Mode};
+use shmpipe::{Options, Producer};
 
 use crate::common::{End, Fork, Segment, alone, move_to_own_ipc_namespace, options, page, unique};
 use crate::skipped;
@@ -28,11 +28,15 @@ impl Cell {
         self.0.join("ring")
     }
 
-    /// Shuts this process in.
-    fn enter(&self) {
+    fn chroot(&self) -> bool {
         let folder = CString::new(self.0.as_os_str().as_bytes()).unwrap();
         // SAFETY: a string that ends with a zero.
-        assert_eq!(unsafe { libc::chroot(folder.as_ptr()) }, 0);
+        unsafe { libc::chroot(folder.as_ptr()) == 0 }
+    }
+
+    /// Shuts this process in.
+    fn enter(&self) {
+        assert!(self.chroot());
         std::env::set_current_dir("/").unwrap();
         assert!(!Path::new("/proc").exists());
     }
@@ -48,11 +52,7 @@ impl Drop for Cell {
 /// Whether chroot(2) could be had, and an IPC namespace of our own.
 fn has_cells(test: &str) -> bool {
     let mut probe = Fork::new(|| {
-        let cell = Cell::new();
-        let folder = CString::new(cell.0.as_os_str().as_bytes()).unwrap();
-        // SAFETY: a string that ends with a zero.
-        let entered = unsafe { libc::chroot(folder.as_ptr()) } == 0;
-        crate::common::exit_now(i32::from(!entered));
+        crate::common::exit_now(i32::from(!Cell::new().chroot()));
     });
     let has = move_to_own_ipc_namespace() && probe.wait() == End::Exit(0);
     if !has {
@@ -67,6 +67,18 @@ fn named() -> Options {
     options
 }
 
+/// A producer of the ring in a cell, in which this process is from here on:
+/// entered before the ring was opened, or after.
+fn producer_in(cell: &Cell, entered_before: bool) -> Producer {
+    if entered_before {
+        cell.enter();
+        return named().producer("/ring").unwrap();
+    }
+    let producer = named().producer(cell.ring()).unwrap();
+    cell.enter();
+    producer
+}
+
 /// Found from outside: an IPC namespace that could not be told any more was
 /// taken for another one, and the segment stayed.
 #[test]
@@ -79,14 +91,7 @@ fn a_ring_goes_with_its_handle_without_proc() {
         for entered_before in [false, true] {
             let cell = Cell::new();
             let mut child = Fork::new(|| {
-                let producer = if entered_before {
-                    cell.enter();
-                    named().producer("/ring").unwrap()
-                } else {
-                    let producer = named().producer(cell.ring()).unwrap();
-                    cell.enter();
-                    producer
-                };
+                let producer = producer_in(&cell, entered_before);
                 let key = producer.key().unwrap();
                 assert_eq!(sysv::open(key).ok(), producer.id());
                 drop(producer);
@@ -108,8 +113,7 @@ fn a_segment_that_has_changed_is_left_without_proc() {
         }
         let cell = Cell::new();
         let mut child = Fork::new(|| {
-            let producer = named().producer(cell.ring()).unwrap();
-            cell.enter();
+            let producer = producer_in(&cell, false);
             let id = producer.id().unwrap();
             let stat = sysv::stat(id).unwrap();
             sysv::set(id, stat.uid, stat.gid, Mode::new(0o640).unwrap()).unwrap();
@@ -134,18 +138,10 @@ fn a_strangers_segment_of_the_same_id_is_left_without_proc() {
         for (size, mode) in [(page(), 0o600), (page() + RING, 0o640)] {
             for entered_before in [false, true] {
                 let mut child = Fork::new(|| {
-                    let producer = if entered_before {
-                        cell.enter();
-                        named().producer("/ring").unwrap()
-                    } else {
-                        let producer = named().producer(cell.ring()).unwrap();
-                        cell.enter();
-                        producer
-                    };
+                    let producer = producer_in(&cell, entered_before);
                     let id = producer.id().unwrap();
                     assert!(move_to_own_ipc_namespace());
-                    let mut strangers = (0..10_000).map(|_| Segment::new(None, size, mode));
-                    let Some(stranger) = strangers.find(|segment| segment.id == id) else {
+                    let Some(stranger) = Segment::with_id(id, size, mode) else {
                         return skipped(TEST, "a segment of the same id");
                     };
                     drop(producer);

@@ -1,53 +1,21 @@
 //! A view whose attachment is refused half way.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use shmpipe::sysv::{self, Mode};
 
-use crate::common::{End, Fork, Segment, alone, filter, is_root, page};
+use crate::common::filter::fail_remaps;
+use crate::common::maps::{attachments, mappings};
+use crate::common::{End, Fork, Segment, alone, is_root, page};
 use crate::{become_user, skipped};
-
-/// The start, the end and the name of each mapping of this process.
-fn mappings() -> Vec<(usize, usize, String)> {
-    let parse = |line: &str| {
-        let (from, rest) = line.split_once('-')?;
-        let (to, rest) = rest.split_once(' ')?;
-        let hex = |text| usize::from_str_radix(text, 16).ok();
-        Some((hex(from)?, hex(to)?, rest.to_owned()))
-    };
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().map(|line| parse(line).unwrap()).collect()
-}
 
 /// Bytes of address space that this process has mapped.
 fn mapped() -> usize {
-    mappings().iter().map(|(from, to, _)| to - from).sum()
-}
-
-/// Attachments of this process.
-fn attachments() -> usize {
-    let is_attachment = |(_, _, name): &&(usize, usize, String)| name.contains("/SYSV");
-    mappings().iter().filter(is_attachment).count()
+    mappings(|range, _| range.len()).iter().sum()
 }
 
 fn attached(segment: &Segment) -> u64 {
     sysv::stat(segment.id).unwrap().attached
-}
-
-/// From here on `shmat` with `SHM_REMAP` fails in this thread with `errno`,
-/// unless the address has a bit of `spared`. Says whether that could be had.
-fn fail_remaps(spared: u32, errno: i32) -> bool {
-    filter::install(&mut [
-        filter::load(filter::CALL),
-        filter::unless_equal(libc::SYS_shmat as u32, 5),
-        filter::load(filter::low_half(2)),
-        filter::if_any(libc::SHM_REMAP as u32, 0, 3),
-        filter::load(filter::low_half(1)),
-        filter::if_any(spared, 1, 0),
-        filter::give(libc::SECCOMP_RET_ERRNO | errno as u32),
-        filter::give(libc::SECCOMP_RET_ALLOW),
-    ])
 }
 
 const RING: usize = 513 << 20;
@@ -81,7 +49,7 @@ fn a_refused_remap_leaves_nothing() {
                     for _ in 0..3 {
                         let error = sysv::attach_double(segment.id, page()).unwrap_err();
                         assert_eq!(error.raw_os_error(), Some(errno));
-                        assert_eq!((attached(&segment), attachments()), (0, 0), "{errno}");
+                        assert_eq!((attached(&segment), attachments().len()), (0, 0), "{errno}");
                         let left = mapped().saturating_sub(before);
                         assert!(left < 1 << 20, "{errno}: {left} bytes"); // the heap's
                     }
@@ -106,7 +74,7 @@ fn a_ring_that_cannot_be_attached_leaves_nothing() {
         let options = crate::common::options();
         options.anonymous().unwrap_err();
         options.producer(&path).unwrap_err();
-        assert_eq!(attachments(), 0);
+        assert_eq!(attachments(), []);
         assert!(mapped().saturating_sub(before) < 1 << 20);
         assert!(!path.leads_to_a_segment());
         let made_here = |stat: &sysv::Stat| stat.creator_pid == std::process::id() as i32;
@@ -126,7 +94,7 @@ fn what_a_failed_remap_did_not_cover_is_given_back() {
         let segment = Segment::new(None, page() + RING, 0o600);
         let before = mapped();
         sysv::attach_double(segment.id, page()).unwrap_err();
-        assert_eq!((attached(&segment), attachments()), (0, 0));
+        assert_eq!((attached(&segment), attachments().len()), (0, 0));
         let left = mapped() - before;
         assert!((RING..RING + (2 << 20)).contains(&left), "{left} bytes");
     });
@@ -165,7 +133,7 @@ fn a_mode_that_comes_and_goes_leaves_no_attachments() {
             drop(peer);
             println!("{refused} attachments were refused half way");
             set(Mode::OWNER_ONLY);
-            assert_eq!((attached(&segment), attachments()), (0, 0));
+            assert_eq!((attached(&segment), attachments().len()), (0, 0));
         });
         assert_eq!(victim.wait(), End::Exit(0));
     });

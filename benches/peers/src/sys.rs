@@ -2,11 +2,16 @@
 //! and what a process has used.
 #![allow(unsafe_code)] // the calls of C
 
+#[path = "../../../tests/common/pin.rs"]
+mod pin;
+
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
+
+pub(crate) use pin::allowed_cpus;
 
 /// Values that the processes forked later share with this one. Their pages
 /// are there before anybody uses them.
@@ -58,27 +63,9 @@ unsafe impl<T: Sync> Send for Shared<T> {}
 #[repr(C, align(128))]
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// The processors that this process may use.
-pub(crate) fn allowed_cpus() -> Vec<usize> {
-    // SAFETY: plain integers, for which zeros are a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is as long as is said.
-    unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
-    (0..libc::CPU_SETSIZE as usize)
-        // SAFETY: below CPU_SETSIZE.
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect()
-}
-
 /// Keeps the calling thread to one processor.
 pub(crate) fn pin(cpu: usize) {
-    // SAFETY: as in `allowed_cpus`.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `cpu` was found in such a set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: `set` is as long as is said.
-    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
-    assert_eq!(done, 0, "cpu {cpu}: {}", io::Error::last_os_error());
+    pin::pin_to(&[cpu]).unwrap_or_else(|error| panic!("cpu {cpu}: {error}"));
 }
 
 /// Runs `body` in a child process, which ends without running what belongs to

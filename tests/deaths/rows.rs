@@ -1,0 +1,353 @@
+//! Deaths and misbehaviour, one row of the table of failures each.
+#![allow(unsafe_code)] // forks, and writes into a ring as no peer may
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::common::offsets::{CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
+use crate::common::{End, Fork, PATIENCE, TempPath, alone};
+use shmpipe::sysv::{self, Attachment};
+use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Rule};
+
+fn options() -> Options {
+    let mut options = Options::new();
+    options.capacity(4096).timeout(PATIENCE);
+    options
+}
+
+fn broken(error: &std::io::Error) -> &Broken {
+    error.get_ref().unwrap().downcast_ref().unwrap()
+}
+
+#[test]
+fn a_persistent_ring_survives_both() {
+    alone("rows::a_persistent_ring_survives_both", || {
+        let path = TempPath::new();
+        let mut options = options();
+        options.persistent(true);
+        let mut reader = Fork::new(|| {
+            let mut consumer = options.consumer(&path).unwrap();
+            consumer.read_exact(&mut [0; 100]).unwrap();
+            std::thread::sleep(PATIENCE);
+        });
+        let mut writer = Fork::new(|| {
+            let mut producer = options.producer(&path).unwrap();
+            producer.write_all(&[7; 100]).unwrap();
+            producer.write_all(b"unread").unwrap();
+            std::thread::sleep(PATIENCE);
+        });
+        // Both positions say that both are done.
+        let start = Instant::now();
+        let done = |ring: shmpipe::Snapshot| ring.written == 106 && ring.fill == 6;
+        while !shmpipe::Snapshot::all().unwrap().into_iter().any(done) {
+            assert!(start.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+        for child in [&mut reader, &mut writer] {
+            child.kill();
+            assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
+        }
+        let mut consumer = options.consumer(&path).unwrap();
+        let mut bytes = [0; 6];
+        consumer.read_exact(&mut bytes).unwrap();
+        assert_eq!((&bytes, consumer.position()), (b"unread", 106));
+    });
+}
+
+#[test]
+fn a_child_that_was_given_the_id_is_waited_for() {
+    let ring = options().anonymous().unwrap();
+    let _given_out = ring.id().unwrap();
+    let mut consumer = ring.into_consumer().unwrap();
+    consumer.set_timeout(Some(Duration::from_millis(100)));
+    let error = consumer.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(consumer.check_peer(), Ok(()), "it may come yet");
+}
+
+#[test]
+fn exec_with_a_live_handle_is_a_death() {
+    alone("rows::exec_with_a_live_handle_is_a_death", || {
+        let mut ring = Some(options().anonymous().unwrap());
+        let child = Fork::new(|| {
+            let mut producer = ring.take().unwrap().into_producer().unwrap();
+            producer.write_all(b"before").unwrap();
+            let error = Command::new("sleep").arg("60").exec();
+            panic!("{error}");
+        });
+        let mut consumer = ring.take().unwrap().into_consumer().unwrap();
+        let mut bytes = Vec::new();
+        let error = consumer.read_to_end(&mut bytes).unwrap_err();
+        assert_eq!(bytes, b"before");
+        let died = Broken::Died {
+            role: Role::Producer,
+            pid: child.pid(),
+        };
+        assert_eq!(broken(&error), &died);
+    });
+}
+
+/// The segment that `path` leads to, once there is one.
+fn segment_of(path: &TempPath) -> sysv::SegmentId {
+    let key = sysv::Key::from_path(path, sysv::Project::default()).unwrap();
+    let start = Instant::now();
+    loop {
+        match sysv::open(key) {
+            Ok(id) => return id,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn ipcrm_while_waiting_makes_a_new_ring() {
+    alone("rows::ipcrm_while_waiting_makes_a_new_ring", || {
+        let path = TempPath::new();
+        let mut child = Fork::new(|| {
+            options()
+                .producer(&path)
+                .unwrap()
+                .write_all(b"found")
+                .unwrap();
+        });
+        let first = segment_of(&path);
+        std::thread::sleep(Duration::from_millis(20)); // until it waits
+        sysv::remove(first).unwrap();
+        assert_ne!(segment_of(&path), first);
+        let mut text = String::new();
+        let mut consumer = options().consumer(&path).unwrap();
+        consumer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "found");
+        assert_eq!(child.wait(), End::Exit(0));
+    });
+}
+
+#[test]
+fn a_deleted_file_ends_waiting() {
+    alone("rows::a_deleted_file_ends_waiting", || {
+        let path = TempPath::new();
+        let mut child = Fork::new(|| {
+            let error = options().producer(&path).unwrap_err();
+            assert!(matches!(error, OpenError::FileGone { .. }), "{error}");
+        });
+        let id = segment_of(&path);
+        std::thread::sleep(Duration::from_millis(20)); // until it waits
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(child.wait(), End::Exit(0));
+        assert!(sysv::stat(id).is_err(), "its segment is gone");
+    });
+}
+
+/// An attached ring, to be written to as no peer may.
+struct Liar(Attachment);
+
+impl Liar {
+    fn of(id: sysv::SegmentId) -> Liar {
+        Liar(sysv::attach(id).unwrap())
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: the header is a page, mapped while `self` lives; every
+        // offset here is a multiple of eight within it.
+        unsafe { AtomicU64::from_ptr(self.0.as_ptr().wrapping_add(offset).cast()) }
+    }
+
+    fn half(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: as above, with multiples of four.
+        unsafe { AtomicU32::from_ptr(self.0.as_ptr().wrapping_add(offset).cast()) }
+    }
+}
+
+#[test]
+fn a_lie_is_corruption() {
+    type Lie = (fn(&Liar), Rule);
+    let to_the_reader: [Lie; 5] = [
+        (
+            |liar| liar.word(TAIL).store(u64::MAX, Ordering::SeqCst),
+            Rule::TailOutOfRange,
+        ),
+        (
+            |liar| liar.word(TAIL).store(4097, Ordering::SeqCst),
+            Rule::TailOutOfRange,
+        ),
+        (
+            |liar| liar.word(CLOSED[0]).store(7, Ordering::SeqCst),
+            Rule::ClosedWord,
+        ),
+        (
+            // Finished, by the holder of no claim.
+            |liar| liar.word(CLOSED[0]).store(1, Ordering::SeqCst),
+            Rule::ClosedWord,
+        ),
+        (
+            |liar| liar.word(OWNERS[0]).store(1, Ordering::SeqCst),
+            Rule::OwnRole,
+        ),
+    ];
+    for (number, (lie, rule)) in to_the_reader.into_iter().enumerate() {
+        let (_producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        consumer.set_timeout(Some(Duration::from_millis(50)));
+        let liar = Liar::of(consumer.id().unwrap());
+        lie(&liar);
+        if rule == Rule::OwnRole {
+            // Somebody else's role: noticed by nobody but its holder.
+            assert_eq!(
+                consumer.read(&mut [0]).unwrap_err().kind(),
+                ErrorKind::TimedOut
+            );
+            liar.word(OWNERS[1]).store(1, Ordering::SeqCst);
+        }
+        for _ in 0..2 {
+            let error = consumer.read(&mut [0]).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                ErrorKind::InvalidData,
+                "lie {number}: {error}"
+            );
+            let Broken::Corrupted(corruption) = broken(&error) else {
+                panic!("lie {number}: {error}");
+            };
+            assert_eq!(corruption.rule(), rule, "lie {number}, for good");
+        }
+    }
+
+    let to_the_writer: [Lie; 4] = [
+        (
+            |liar| liar.word(HEAD).store(1, Ordering::SeqCst),
+            Rule::HeadOutOfRange,
+        ),
+        (
+            |liar| liar.word(HEAD).store(u64::MAX / 2, Ordering::SeqCst),
+            Rule::HeadOutOfRange,
+        ),
+        (
+            |liar| liar.word(CLOSED[1]).store(2, Ordering::SeqCst),
+            Rule::ClosedWord,
+        ),
+        (
+            |liar| liar.word(CLOSED[1]).store(0x300, Ordering::SeqCst),
+            Rule::ClosedWord,
+        ),
+    ];
+    for (number, (lie, rule)) in to_the_writer.into_iter().enumerate() {
+        let (mut producer, _consumer) = options().anonymous().unwrap().split().unwrap();
+        lie(&Liar::of(producer.id().unwrap()));
+        for _ in 0..2 {
+            // More than there is room for by the head known.
+            let error = producer.write_all(&[0; 5000]).unwrap_err();
+            let Broken::Corrupted(corruption) = broken(&error) else {
+                panic!("lie {number}: {error}");
+            };
+            assert_eq!(corruption.rule(), rule, "lie {number}, for good");
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_wakes_is_slept_through() {
+    alone("rows::a_flood_of_wakes_is_slept_through", || {
+        let (_producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let id = consumer.id().unwrap();
+        let _flood = Fork::new(|| {
+            let liar = Liar::of(id);
+            let word = liar.half(SIGNALS[1] + SLEEPING);
+            loop {
+                word.store(0, Ordering::SeqCst);
+                // SAFETY: FUTEX_WAKE names a word and touches nothing.
+                unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 9) };
+            }
+        });
+        consumer.set_timeout(Some(Duration::from_millis(500)));
+        let start = Instant::now();
+        let error = consumer.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(5), "that is a hang");
+        let sleeps = consumer.stats().sleeps;
+        assert!(sleeps < 2000, "{sleeps} sleeps in half a second");
+    });
+}
+
+/// How much processor time this process has used.
+fn processor_time() -> Duration {
+    // SAFETY: all zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: writes an rusage, which outlives the call.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    of(usage.ru_utime) + of(usage.ru_stime)
+}
+
+#[test]
+fn a_blocked_side_uses_next_to_nothing() {
+    alone("rows::a_blocked_side_uses_next_to_nothing", || {
+        let mut ring = Some(options().anonymous().unwrap());
+        let _idle = Fork::new(|| {
+            let _producer: Producer = ring.take().unwrap().into_producer().unwrap();
+            std::thread::sleep(PATIENCE);
+        });
+        let mut consumer: Consumer = ring.take().unwrap().into_consumer().unwrap();
+        consumer.set_timeout(Some(Duration::from_secs(2)));
+        let (start, used) = (Instant::now(), processor_time());
+        consumer.read(&mut [0]).unwrap_err();
+        let share = (processor_time() - used).as_secs_f64() / start.elapsed().as_secs_f64();
+        println!(
+            "a blocked reader uses {:.2} % of a processor",
+            share * 100.0
+        );
+        // 0.5 % is the aim; the clock of a loaded machine counts coarsely.
+        assert!(share < 0.05, "{:.2} %", share * 100.0);
+    });
+}
+
+/// A second file with the key of `first`, made on a file system that numbers
+/// its files one after the other.
+fn namesake_of(first: &TempPath) -> Option<TempPath> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &TempPath| std::fs::metadata(path).unwrap().ino();
+    (0..1 << 20)
+        .map(|_| TempPath::new_in("/dev/shm"))
+        .find(|second| inode(second) & 0xffff == inode(first) & 0xffff)
+}
+
+#[test]
+fn two_files_with_one_key_never_meet() {
+    alone("rows::two_files_with_one_key_never_meet", || {
+        let first = TempPath::new_in("/dev/shm");
+        let Some(second) = namesake_of(&first) else {
+            println!("skipped: /dev/shm does not number files one after the other");
+            return;
+        };
+        assert_eq!(first.key(), second.key());
+        let mut child = Fork::new(|| {
+            let mut producer = options().producer(&first).unwrap();
+            producer.write_all(b"for the first").unwrap();
+        });
+        let id = segment_of(&first);
+        let error = options().consumer(&second).unwrap_err();
+        assert!(
+            matches!(error, OpenError::KeyCollision { id: found, .. } if found == id),
+            "{error}"
+        );
+        assert!(error.to_string().contains("another project id"));
+        assert!(matches!(
+            shmpipe::remove_path(&second, 1, true),
+            Err(shmpipe::RemoveError::Open(OpenError::KeyCollision { .. }))
+        ));
+        // As the error says.
+        let mut other = Fork::new(|| {
+            let mut producer = options().project(2).producer(&second).unwrap();
+            producer.write_all(b"for the second").unwrap();
+        });
+        let mut text = String::new();
+        let mut consumer = options().project(2).consumer(&second).unwrap();
+        consumer.read_to_string(&mut text).unwrap();
+        let mut consumer = options().consumer(&first).unwrap();
+        consumer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "for the secondfor the first");
+        assert_eq!((child.wait(), other.wait()), (End::Exit(0), End::Exit(0)));
+    });
+}

@@ -1,0 +1,12 @@
+//! The memory of rings: segments, their bytes and pages, and memory of the
+//! caller's own.
+
+#[path = "../../fuzz/bodies/mod.rs"]
+mod bodies;
+#[path = "../common/mod.rs"]
+mod common;
+mod layout;
+mod locked;
+mod own;
+mod prefault;
+mod sysv;

@@ -1,0 +1,10 @@
+//! Opening, what persists, looking in, and what each error says.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod errors;
+mod messages;
+mod monitor;
+mod open;
+mod persist;
+mod refused;

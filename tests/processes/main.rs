@@ -1,0 +1,7 @@
+//! Bytes between processes: unrelated, forked, spawned.
+
+mod child;
+#[path = "../common/mod.rs"]
+mod common;
+mod forks;
+mod pairs;
