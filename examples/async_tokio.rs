@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn parent() -> Result<(), Box<dyn Error>> {
-    let ring = Options::new().anonymous()?;
+    let ring = Options::new().create_anonymous()?;
     let mut command = Command::new(std::env::current_exe()?);
     let (consumer, mut child) = ring.spawn_producer(command.arg("child"))?;
 

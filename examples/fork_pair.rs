@@ -17,7 +17,10 @@ use shmpipe::{Options, Ring};
 fn main() -> Result<(), Box<dyn Error>> {
     // A child that fails on the way does not look as if it had finished.
     let mut options = Options::new();
-    let ring = options.capacity(64 << 10).abort_on_drop(true).anonymous()?;
+    let ring = options
+        .capacity(64 << 10)
+        .abort_on_drop(true)
+        .create_anonymous()?;
 
     // SAFETY: this process has one thread, so that the child may do anything.
     match unsafe { libc::fork() } {

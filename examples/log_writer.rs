@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .capacity(1 << 16)
         .resume(true)
         .abort_on_drop(true)
-        .producer(&path)?;
+        .open_producer(&path)?;
     let mut source = File::open(source)?;
     let start = log.stream_position();
     source.seek(SeekFrom::Start(start))?;

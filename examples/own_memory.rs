@@ -31,7 +31,7 @@ fn parent() -> Result<(), Box<dyn Error>> {
     let memory = map(&file)?;
     // SAFETY: the memory is mapped until the process ends, cannot shrink, and
     // only rings use it. The child, which may, is not there yet.
-    let ring = unsafe { Options::new().init_in(memory, LEN) }?;
+    let ring = unsafe { Options::new().create_in(memory, LEN) }?;
     println!("a ring of {} bytes", ring.capacity());
 
     let mut consumer = ring.into_consumer()?;

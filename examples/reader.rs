@@ -18,16 +18,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     // for one; hence the limit.
     let mut consumer = Options::new()
         .persistent(true)
-        .timeout(Duration::from_secs(2))
-        .consumer(&path)?;
+        .timeout(Some(Duration::from_secs(2)))
+        .open_consumer(&path)?;
     let mut text = Vec::new();
     let read = read_all(&mut consumer, &mut text);
     drop(consumer);
 
-    // It persists until it is removed. Without `force`, a ring that somebody
-    // else has open is left alone.
-    let force = false;
-    let removed = shmpipe::remove_path(&path, 1, force);
+    // It persists until it is removed. A ring that somebody else has open is left
+    // alone; `force_remove` would remove that, too.
+    let removed = Options::new().remove(&path);
 
     read?;
     io::stdout().write_all(&text)?;

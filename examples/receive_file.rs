@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut file = File::create(&name)?;
     // Waits for the sender.
-    let mut consumer = Options::new().consumer(&path)?;
+    let mut consumer = Options::new().open_consumer(&path)?;
     match io::copy(&mut consumer, &mut file) {
         Ok(bytes) => {
             println!("{bytes} bytes received");

@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, Options, PeekError, Stop};
+use shmpipe::{Broken, Consumer, Options, PeekError, WaitError};
 
 /// Bytes to store at once.
 const MOST: usize = 64 << 10;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .persistent(true)
         .capacity(1 << 16) // as the writer asks: either may be the first
         .abort_on_drop(true) // an early return acknowledges nothing
-        .consumer(&path)?;
+        .open_consumer(&path)?;
     while let Some(ending) = store(&mut ring, &folder, quiet)? {
         println!("{ending}");
         ring.next_stream()?;
@@ -71,7 +71,7 @@ fn store(
             // The writer died, and nobody has followed: perhaps it is restarted.
             Err(PeekError::Broken(Broken::Died { .. })) => {
                 match ring.wait_for_peer_deadline(soon()) {
-                    Err(Stop::TimedOut) => return Ok(None),
+                    Err(WaitError::TimedOut) => return Ok(None),
                     waited => waited?,
                 }
                 continue;
@@ -83,10 +83,8 @@ fn store(
             Some(file) => file,
             None => file.insert(open(&part, stored)?),
         };
-        let grant = ring.peek_up_to(MOST)?;
-        let mut bytes = vec![0; grant.len()];
-        grant.read_at(0, &mut bytes);
-        file.write_all(&bytes)?;
+        let grant = ring.try_peek_up_to(MOST)?;
+        file.write_all(&grant.to_vec())?;
         file.sync_data()?;
         grant.consume_all();
     }

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Waits for the receiver. Each `?` from here on breaks the stream off: the
     // receiver does not take what it has for the whole file.
-    let mut producer = Options::new().abort_on_drop(true).producer(&path)?;
+    let mut producer = Options::new().abort_on_drop(true).open_producer(&path)?;
     let bytes = io::copy(&mut File::open(name)?, &mut producer)?;
     producer.close()?;
     println!("{bytes} bytes sent");

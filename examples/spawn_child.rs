@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Here the child is this same program. It could be any that calls
-//! `Producer::from_parent`, such as `shmpipe send --inherited`.
+//! `Producer::from_parent`, such as `shmpipe send --from-parent`.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn parent() -> Result<(), Box<dyn Error>> {
-    let ring = Options::new().anonymous()?;
+    let ring = Options::new().create_anonymous()?;
     let mut command = Command::new(std::env::current_exe()?);
     let (mut consumer, mut child) = ring.spawn_producer(command.arg("child"))?;
 

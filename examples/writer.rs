@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     io::stdin().read_line(&mut text)?;
 
-    let mut producer = Options::new().persistent(true).producer(&path)?;
+    let mut producer = Options::new().persistent(true).open_producer(&path)?;
     // No reader runs, so a blocking write could wait for room for ever.
     let written = producer.try_write(text.as_bytes())?;
     if written < text.len() {

@@ -37,13 +37,13 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | a ring between unrelated processes | [`Options::producer`], [`Options::consumer`] |
+//! | a ring between unrelated processes | [`Options::open_producer`], [`Options::open_consumer`] |
 //! | a ring over a fork, or between threads | [`Ring`], [`pair()`] |
 //! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] and the like |
-//! | a ring in a memfd, POSIX shared memory or a static | [`Options::init_in`], [`Options::attach_in`] |
+//! | a ring in a memfd, POSIX shared memory or a static | [`Options::create_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | what happens when the peer dies | [`Broken`] |
-//! | what is there, and removing it | [`Snapshot`], [`remove`], [`remove_stale`] |
+//! | what is there, and removing it | [`Snapshot`], [`Options::snapshot`], [`Options::remove`], [`remove_stale`] |
 //! | what is here in place of what you know | [`guide::from_other_channels`] |
 //! | everything else: how it works, failures, deployment, performance, tests | [`guide`] |
 //! | System V shared memory itself | [`sysv`] |
@@ -83,7 +83,7 @@ mod tuning;
 
 mod sys;
 
-mod error;
+pub mod error;
 
 mod segment;
 
@@ -111,8 +111,8 @@ pub mod guide;
 pub mod models;
 
 pub use error::{
-    Broken, CloseError, Corruption, Incompatible, MemoryError, NextStreamError, OpenError, Partial,
-    PeekError, Place, ReserveError, Rule, Stop, TryReadError, TryWriteError,
+    Broken, CloseError, NextStreamError, OpenError, PartialError, PeekError, ReserveError,
+    TryReadError, TryWriteError, WaitError,
 };
 pub use handle::consumer::Consumer;
 pub use handle::grant::{ReadGrant, WriteGrant};
@@ -122,7 +122,7 @@ pub use open::config::DEFAULT_CAPACITY;
 pub use options::{Options, pair};
 pub use peer::Occupant;
 pub use role::Role;
-pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, remove, remove_path, remove_stale};
+pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, force_remove, remove, remove_stale};
 #[cfg(feature = "__failpoints")]
 #[doc(hidden)]
 pub use sync::steps;

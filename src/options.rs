@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::error::{OpenError, Place};
+use crate::error::{Broken, OpenError, Place, WaitError};
 use crate::handle::config::HandleConfig;
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
@@ -17,18 +17,19 @@ use crate::role::Role;
 use crate::segment::region::mapped::MappedRegion;
 use crate::sys::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::WaitPolicy;
+use crate::wait::deadline::Deadline;
 use crate::wait::pace::Pace;
 
 /// How to open a ring: a builder, ended by one of the calls that open.
 ///
 /// | ends with | gives | found by |
 /// |---|---|---|
-/// | [`producer`](Options::producer), [`consumer`](Options::consumer) | a role | a path |
-/// | [`producer_by_key`](Options::producer_by_key), [`consumer_by_key`](Options::consumer_by_key) | a role | a key |
+/// | [`open_producer`](Options::open_producer), [`open_consumer`](Options::open_consumer) | a role | a path |
+/// | [`open_producer_by_key`](Options::open_producer_by_key), [`open_consumer_by_key`](Options::open_consumer_by_key) | a role | a key |
 /// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | what the parent process says |
-/// | [`anonymous`](Options::anonymous) | a [`Ring`] without roles | fork, or its id |
+/// | [`create_anonymous`](Options::create_anonymous) | a [`Ring`] without roles | fork, or its id |
 /// | [`attach`](Options::attach) | a [`Ring`] without roles | an id |
-/// | [`init_in`](Options::init_in), [`attach_in`](Options::attach_in) | a [`Ring`] without roles | memory of the caller's |
+/// | [`create_in`](Options::create_in), [`attach_in`](Options::attach_in) | a [`Ring`] without roles | memory of the caller's |
 ///
 /// # Examples
 ///
@@ -40,15 +41,15 @@ use crate::wait::pace::Pace;
 /// std::fs::write(&path, "")?;
 ///
 /// let mut options = shmpipe::Options::new();
-/// options.capacity(64 << 10).timeout(Duration::from_secs(10));
+/// options.capacity(64 << 10).timeout(Some(Duration::from_secs(10)));
 ///
 /// let (sending, file) = (options.clone(), path.clone());
 /// let sender = std::thread::spawn(move || -> std::io::Result<()> {
-///     let mut producer = sending.producer(file)?;
+///     let mut producer = sending.open_producer(file)?;
 ///     producer.write_all(b"hello")
 /// });
 /// let mut text = String::new();
-/// options.consumer(&path)?.read_to_string(&mut text)?;
+/// options.open_consumer(&path)?.read_to_string(&mut text)?;
 /// assert_eq!(text, "hello");
 /// sender.join().unwrap()?;
 /// std::fs::remove_file(&path)?;
@@ -60,6 +61,7 @@ pub struct Options {
     handle: HandleConfig,
     project: u32,
     asked_mode: Option<u32>,
+    create_file: bool,
 }
 
 impl Default for Options {
@@ -75,7 +77,7 @@ impl Options {
     /// # Examples
     ///
     /// ```
-    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
     /// let (producer, _consumer) = ring.split()?;
     /// assert_eq!(producer.timeout(), None);
     /// # Ok::<(), std::io::Error>(())
@@ -87,6 +89,7 @@ impl Options {
             handle: HandleConfig::new(),
             project: 1,
             asked_mode: None,
+            create_file: false,
         }
     }
 
@@ -102,9 +105,9 @@ impl Options {
     /// ```
     /// use shmpipe::{OpenError, Options};
     ///
-    /// let ring = Options::new().capacity(1_000_000).anonymous()?;
+    /// let ring = Options::new().capacity(1_000_000).create_anonymous()?;
     /// assert_eq!(ring.capacity(), 1 << 20);
-    /// assert!(matches!(Options::new().capacity(0).anonymous(), Err(OpenError::Capacity { .. })));
+    /// assert!(matches!(Options::new().capacity(0).create_anonymous(), Err(OpenError::Capacity { .. })));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn capacity(&mut self, bytes: usize) -> &mut Options {
@@ -118,15 +121,15 @@ impl Options {
     /// # Examples
     ///
     /// ```
-    /// use shmpipe::{OpenError, Options, Snapshot, sysv};
+    /// use shmpipe::{OpenError, Options, sysv};
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-mode-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().mode(0o640).no_wait(true).consumer(&path)?;
-    /// let stat = sysv::stat(Snapshot::at(&path, 1)?.id)?;
+    /// let _consumer = Options::new().mode(0o640).wait_for_peer(false).open_consumer(&path)?;
+    /// let stat = sysv::stat(Options::new().snapshot(&path)?.id)?;
     /// assert_eq!(stat.mode.bits(), 0o640);
     /// // Not for one who asks for nothing wider than 0600.
-    /// let narrow = Options::new().no_wait(true).producer(&path);
+    /// let narrow = Options::new().wait_for_peer(false).open_producer(&path);
     /// assert!(matches!(narrow, Err(OpenError::Untrusted { .. })));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
@@ -153,9 +156,9 @@ impl Options {
     /// # std::fs::write(&path, "")?;
     /// let peer = 54321; // the other user's id, by getpwnam(3) or `id -u`
     /// let mut options = Options::new();
-    /// options.mode(0o660).owner(peer).no_wait(true);
-    /// let _consumer = options.consumer(&path)?; // makes the ring
-    /// let _producer = options.producer(&path)?; // ours is trusted as well
+    /// options.mode(0o660).owner(peer).wait_for_peer(false);
+    /// let _consumer = options.open_consumer(&path)?; // makes the ring
+    /// let _producer = options.open_producer(&path)?; // ours is trusted as well
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -171,13 +174,13 @@ impl Options {
     /// # Examples
     ///
     /// ```
-    /// use shmpipe::{OpenError, Options, Snapshot};
+    /// use shmpipe::{OpenError, Options};
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-project-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().project(7).no_wait(true).consumer(&path)?;
-    /// assert!(Snapshot::at(&path, 7).is_ok());
-    /// assert!(matches!(Snapshot::at(&path, 8), Err(OpenError::NoRing { .. })));
+    /// let _consumer = Options::new().project(7).wait_for_peer(false).open_consumer(&path)?;
+    /// assert!(Options::new().project(7).snapshot(&path).is_ok());
+    /// assert!(matches!(Options::new().project(8).snapshot(&path), Err(OpenError::NoRing { .. })));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -196,7 +199,7 @@ impl Options {
     /// begins a stream, unless it [resumes](Options::resume) one. Each stream has
     /// one end, at its last byte. The consumer gets the ends in order, whoever
     /// opens when, and each is acknowledged once. The same holds for rings in
-    /// [memory of the caller's](Options::init_in).
+    /// [memory of the caller's](Options::create_in).
     ///
     /// | the producer | leaves | the consumer gets, after the last byte |
     /// |---|---|---|
@@ -234,9 +237,9 @@ impl Options {
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
     /// options.persistent(true);
-    /// options.producer(&path)?.write_all(b"one")?; // and the producer is gone
-    /// options.producer(&path)?.write_all(b"two")?;
-    /// let mut consumer = options.consumer(&path)?;
+    /// options.open_producer(&path)?.write_all(b"one")?; // and the producer is gone
+    /// options.open_producer(&path)?.write_all(b"two")?;
+    /// let mut consumer = options.open_consumer(&path)?;
     /// let mut text = String::new();
     /// consumer.read_to_string(&mut text)?;
     /// assert_eq!(text, "one");
@@ -244,7 +247,7 @@ impl Options {
     /// consumer.read_to_string(&mut text)?;
     /// assert_eq!(text, "onetwo");
     /// # drop(consumer);
-    /// shmpipe::remove_path(&path, 1, false)?;
+    /// Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -273,12 +276,12 @@ impl Options {
     /// # std::fs::write(&path, "")?;
     /// # let mut source = Cursor::new(b"all of it");
     /// let mut options = Options::new();
-    /// let mut log = options.persistent(true).resume(true).abort_on_drop(true).producer(&path)?;
+    /// let mut log = options.persistent(true).resume(true).abort_on_drop(true).open_producer(&path)?;
     /// source.seek(SeekFrom::Start(log.stream_position()))?;
     /// io::copy(&mut source, &mut log)?; // `?` breaks off
     /// log.close()?; // only this finishes
     /// # drop(log);
-    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -297,7 +300,7 @@ impl Options {
     /// ```
     /// use std::io::{ErrorKind, Read, Write};
     ///
-    /// let ring = shmpipe::Options::new().abort_on_drop(true).anonymous()?;
+    /// let ring = shmpipe::Options::new().abort_on_drop(true).create_anonymous()?;
     /// let (mut producer, mut consumer) = ring.split()?;
     /// producer.write_all(b"one half")?;
     /// drop(producer); // as by `?` on the way
@@ -316,7 +319,7 @@ impl Options {
     /// waits for room, [`Died`](crate::Broken::Died).
     ///
     /// Unless said, `false` for a persistent segment, where bytes queue for the
-    /// next consumer, and `true` in [memory of the caller's](Options::init_in),
+    /// next consumer, and `true` in [memory of the caller's](Options::create_in),
     /// where two parties know each other. Always `true` where no consumer can
     /// follow.
     ///
@@ -329,12 +332,12 @@ impl Options {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-require-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
-    /// let mut producer = options.persistent(true).require_consumer(true).producer(&path)?;
-    /// let consumer = options.consumer(&path)?;
+    /// let mut producer = options.persistent(true).require_consumer(true).open_producer(&path)?;
+    /// let consumer = options.open_consumer(&path)?;
     /// drop(consumer);
     /// assert_eq!(producer.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
     /// # drop(producer);
-    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -343,8 +346,16 @@ impl Options {
         self
     }
 
-    /// Opens at once, whether the other side is there or not. Should it never
-    /// come, [`Producer::close`] says how many bytes nobody will read.
+    /// Whether opening by path or key waits until the other side has come.
+    ///
+    /// Unless said, by life cycle: `true`, as of a FIFO, but `false` of a ring that
+    /// [persists](Options::persistent). With `false` it opens at once, whether the
+    /// other side is there or not; should that never come, [`Producer::close`] says
+    /// how many bytes nobody will read.
+    ///
+    /// A consumer of a ring that persists waits for nobody where there is
+    /// something to read already. Where nobody comes within the
+    /// [limit](Options::timeout), that ring stays as it was found or made.
     ///
     /// # Examples
     ///
@@ -353,14 +364,39 @@ impl Options {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-no-wait-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let mut producer = Options::new().no_wait(true).producer(&path)?;
+    /// let mut producer = Options::new().wait_for_peer(false).open_producer(&path)?;
     /// producer.try_write(b"hello").unwrap();
-    /// assert_eq!(producer.close(), Err(CloseError::NobodyCame { unread: 5 }));
+    /// assert_eq!(producer.close(), Err(CloseError::NeverCame { unread: 5 }));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn no_wait(&mut self, no_wait: bool) -> &mut Options {
-        self.open.unwaited = no_wait;
+    #[doc(alias = "O_NONBLOCK")]
+    pub fn wait_for_peer(&mut self, wait: bool) -> &mut Options {
+        self.open.wait_for_peer = Some(wait);
+        self
+    }
+
+    /// Makes the file that names the ring, empty, where there is none: for opening by
+    /// path. It gets the [mode](Options::mode) of the ring, less the umask. Unless
+    /// said, `false`: a path that was mistyped makes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    ///
+    /// let path = std::env::temp_dir().join(format!("shmpipe-doc-create-{}", std::process::id()));
+    /// let mut options = Options::new();
+    /// options.wait_for_peer(false);
+    /// assert!(options.open_producer(&path).is_err());
+    /// let producer = options.create_file(true).open_producer(&path)?;
+    /// assert!(path.exists());
+    /// # drop(producer);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn create_file(&mut self, create: bool) -> &mut Options {
+        self.create_file = create;
         self
     }
 
@@ -368,7 +404,7 @@ impl Options {
     /// of this process, before the call that takes a role returns. Otherwise
     /// each comes when it is first used, so that the first lap of the ring is
     /// slower. The ring takes all of its memory at once. Has no effect in
-    /// [memory of the caller's](Options::init_in).
+    /// [memory of the caller's](Options::create_in).
     ///
     /// The time that this takes does not count towards the
     /// [limit](Options::timeout) for opening. The path's lock is not held
@@ -382,7 +418,7 @@ impl Options {
     ///
     /// ```
     /// let mut options = shmpipe::Options::new();
-    /// let ring = options.capacity(1 << 20).prefault(true).anonymous()?;
+    /// let ring = options.capacity(1 << 20).prefault(true).create_anonymous()?;
     /// let (mut producer, _consumer) = ring.split()?;
     /// producer.try_write(&[7; 1 << 20]).unwrap(); // without a page fault
     /// # Ok::<(), std::io::Error>(())
@@ -394,8 +430,8 @@ impl Options {
 
     /// How long opening may take in all, but for
     /// [prefaulting](Options::prefault), and then each wait for the peer: the
-    /// limit is [`Producer::set_timeout`] of the handle. Without one they wait
-    /// for as long as it takes. With a limit of zero, a call tries once and
+    /// limit is [`Producer::set_timeout`] of the handle. `None`, the default, is no
+    /// limit: they wait for as long as it takes. With a limit of zero, a call tries once and
     /// waits for nobody.
     ///
     /// # Examples
@@ -406,21 +442,21 @@ impl Options {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-timeout-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let opened = Options::new().timeout(Duration::from_millis(20)).producer(&path);
+    /// let opened = Options::new().timeout(Some(Duration::from_millis(20))).open_producer(&path);
     /// assert!(matches!(opened, Err(OpenError::TimedOut { .. }))); // nobody came
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn timeout(&mut self, limit: Duration) -> &mut Options {
-        self.open.timeout = Some(limit);
-        self.handle.timeout = Some(limit);
+    pub fn timeout(&mut self, limit: Option<Duration>) -> &mut Options {
+        self.open.timeout = limit;
+        self.handle.timeout = limit;
         self
     }
 
     /// A flag that ends waiting: once it is `true`, an open or a blocking call
     /// that would wait fails within about ten milliseconds, with
-    /// [`OpenError::Cancelled`] or [`Broken::Cancelled`](crate::Broken).
-    /// A signal handler can set it.
+    /// [`OpenError::Cancelled`] or [`WaitError::Cancelled`]. That is not final: the
+    /// call can be made again once the flag is reset. A signal handler can set it.
     ///
     /// # Examples
     ///
@@ -430,7 +466,7 @@ impl Options {
     /// use std::sync::atomic::{AtomicBool, Ordering};
     ///
     /// let flag = Arc::new(AtomicBool::new(false));
-    /// let ring = shmpipe::Options::new().cancel_on(flag.clone()).anonymous()?;
+    /// let ring = shmpipe::Options::new().cancel_on(flag.clone()).create_anonymous()?;
     /// let (_producer, mut consumer) = ring.split()?;
     /// flag.store(true, Ordering::Relaxed); // from anywhere
     /// let error = consumer.read(&mut [0]).unwrap_err();
@@ -450,7 +486,7 @@ impl Options {
     /// ```
     /// use shmpipe::{Options, WaitPolicy};
     ///
-    /// let ring = Options::new().wait_policy(WaitPolicy::Park).anonymous()?;
+    /// let ring = Options::new().wait_policy(WaitPolicy::Park).create_anonymous()?;
     /// let (producer, consumer) = ring.split()?;
     /// assert_eq!(producer.wait_policy(), WaitPolicy::Park);
     /// assert_eq!(consumer.wait_policy(), WaitPolicy::Park);
@@ -469,7 +505,7 @@ impl Options {
     /// ```
     /// use shmpipe::{Options, Pace};
     ///
-    /// let ring = Options::new().pace(Pace::Latency).anonymous()?;
+    /// let ring = Options::new().pace(Pace::Latency).create_anonymous()?;
     /// assert_eq!(ring.into_consumer()?.pace(), Pace::Latency);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -486,7 +522,7 @@ impl Options {
     /// ```
     /// use std::io::Write;
     ///
-    /// let ring = shmpipe::Options::new().batch(4096).anonymous()?;
+    /// let ring = shmpipe::Options::new().batch(4096).create_anonymous()?;
     /// let (mut producer, mut consumer) = ring.split()?;
     /// producer.write_all(b"held back")?;
     /// assert_eq!(consumer.available()?, 0);
@@ -502,8 +538,9 @@ impl Options {
     /// Opens the ring of the file `path` for writing.
     ///
     /// Makes the ring if it is not there, then waits for the consumer, as
-    /// opening a FIFO does. The file must exist; its contents do not matter
-    /// and are not touched.
+    /// opening a FIFO does. The file must exist, or be
+    /// [made](Options::create_file); its contents do not matter and are not
+    /// touched.
     ///
     /// # Errors
     ///
@@ -518,23 +555,22 @@ impl Options {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-path-p-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// # let other = path.clone();
-    /// # let coming = std::thread::spawn(move || Options::new().consumer(other));
-    /// let mut producer = Options::new().capacity(1 << 20).producer(&path)?;
+    /// # let coming = std::thread::spawn(move || Options::new().open_consumer(other));
+    /// let mut producer = Options::new().capacity(1 << 20).open_producer(&path)?;
     /// producer.write_all(b"hello")?;
     /// # drop(coming.join().unwrap()?);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn producer(&self, path: impl AsRef<Path>) -> Result<Producer, OpenError> {
-        let (region, claim) = self.open_path(path.as_ref(), Role::Producer)?;
-        Producer::new(region, claim, &self.handle)
+    pub fn open_producer(&self, path: impl AsRef<Path>) -> Result<Producer, OpenError> {
+        self.producer_of(&self.file(path.as_ref())?)
     }
 
     /// Opens the ring of the file `path` for reading.
     ///
     /// # Errors
     ///
-    /// As [`producer`](Options::producer).
+    /// As [`open_producer`](Options::open_producer).
     ///
     /// # Examples
     ///
@@ -545,17 +581,16 @@ impl Options {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-path-c-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// # let other = path.clone();
-    /// # let coming = std::thread::spawn(move || Options::new().producer(other).map(drop));
-    /// let mut consumer = Options::new().capacity(1 << 20).consumer(&path)?;
+    /// # let coming = std::thread::spawn(move || Options::new().open_producer(other).map(drop));
+    /// let mut consumer = Options::new().capacity(1 << 20).open_consumer(&path)?;
     /// let mut bytes = Vec::new();
     /// consumer.read_to_end(&mut bytes)?;
     /// # coming.join().unwrap()?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn consumer(&self, path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
-        let (region, claim) = self.open_path(path.as_ref(), Role::Consumer)?;
-        Consumer::new(region, claim, &self.handle)
+    pub fn open_consumer(&self, path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
+        self.consumer_of(&self.file(path.as_ref())?)
     }
 
     /// Opens the ring of a raw key for writing.
@@ -565,7 +600,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// As [`producer`](Options::producer).
+    /// As [`open_producer`](Options::open_producer).
     ///
     /// # Examples
     ///
@@ -576,23 +611,22 @@ impl Options {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-key-p-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let key = Key::from_path(&path, Project::default())?; // or one that both sides know
-    /// let mut producer = Options::new().no_wait(true).producer_by_key(key)?;
-    /// let mut consumer = Options::new().consumer_by_key(key)?;
+    /// let mut producer = Options::new().wait_for_peer(false).open_producer_by_key(key)?;
+    /// let mut consumer = Options::new().open_consumer_by_key(key)?;
     /// producer.try_write(b"abc").unwrap();
     /// assert_eq!(consumer.available()?, 3);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn producer_by_key(&self, key: Key) -> Result<Producer, OpenError> {
-        let (region, claim) = self.open(&Name::Key(key), Role::Producer)?;
-        Producer::new(region, claim, &self.handle)
+    pub fn open_producer_by_key(&self, key: Key) -> Result<Producer, OpenError> {
+        self.producer_of(&Name::Key(key))
     }
 
     /// Opens the ring of a raw key for reading.
     ///
     /// # Errors
     ///
-    /// As [`producer_by_key`](Options::producer_by_key).
+    /// As [`open_producer_by_key`](Options::open_producer_by_key).
     ///
     /// # Examples
     ///
@@ -603,15 +637,14 @@ impl Options {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-key-c-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let key = Key::from_path(&path, Project::default())?; // or one that both sides know
-    /// let mut consumer = Options::new().no_wait(true).consumer_by_key(key)?;
-    /// drop(Options::new().producer_by_key(key)?);
+    /// let mut consumer = Options::new().wait_for_peer(false).open_consumer_by_key(key)?;
+    /// drop(Options::new().open_producer_by_key(key)?);
     /// assert_eq!(consumer.try_read(&mut [0]), Ok(0)); // the end
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn consumer_by_key(&self, key: Key) -> Result<Consumer, OpenError> {
-        let (region, claim) = self.open(&Name::Key(key), Role::Consumer)?;
-        Consumer::new(region, claim, &self.handle)
+    pub fn open_consumer_by_key(&self, key: Key) -> Result<Consumer, OpenError> {
+        self.consumer_of(&Name::Key(key))
     }
 
     /// Makes a ring that no key leads to. Its segment is removed at birth, so
@@ -624,15 +657,34 @@ impl Options {
     /// # Examples
     ///
     /// ```
-    /// let (mut producer, mut consumer) = shmpipe::Options::new().anonymous()?.split()?;
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().create_anonymous()?.split()?;
     /// producer.try_write(b"abc").unwrap();
     /// assert_eq!(consumer.available()?, 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn anonymous(&self) -> Result<Ring, OpenError> {
+    pub fn create_anonymous(&self) -> Result<Ring, OpenError> {
         let open = self.checked()?;
         let region = open::create_anonymous(&open)?;
         Ok(self.ring(region, open, false))
+    }
+
+    /// Makes a ring that no key leads to, and takes both of its roles, for two threads
+    /// of this process: as [`pair()`](crate::pair()), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_anonymous`](Options::create_anonymous).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().capacity(1 << 20).pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pair(&self) -> Result<(Producer, Consumer), OpenError> {
+        self.create_anonymous()?.split()
     }
 
     /// Attaches the ring whose segment has this id, such as one that another
@@ -649,18 +701,18 @@ impl Options {
     /// # Examples
     ///
     /// ```
-    /// use shmpipe::{Options, Snapshot};
+    /// use shmpipe::Options;
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-attach-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
-    /// let mut producer = options.persistent(true).producer(&path)?;
-    /// let id = Snapshot::at(&path, 1)?.id; // or one that was sent here
+    /// let mut producer = options.persistent(true).open_producer(&path)?;
+    /// let id = Options::new().snapshot(&path)?.id; // or one that was sent here
     /// let mut consumer = options.attach(id)?.into_consumer()?;
     /// producer.try_write(b"abc").unwrap();
     /// assert_eq!(consumer.available()?, 3);
     /// # drop((producer, consumer));
-    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -676,14 +728,61 @@ impl Options {
         Ring::new(region, open, self.handle.clone(), handed_over)
     }
 
-    fn open_path(&self, path: &Path, role: Role) -> Result<Joined, OpenError> {
-        self.checked()?;
-        let project = Project::new(self.project)?;
-        self.open(&Name::File(KeyFile::open(path, project)?), role)
+    fn file(&self, path: &Path) -> Result<Name, OpenError> {
+        let open = self.checked()?;
+        if self.create_file {
+            KeyFile::create_if_missing(path, open.mode)?;
+        }
+        Ok(Name::File(self.key_file(path)?))
     }
 
-    fn open(&self, name: &Name, role: Role) -> Result<Joined, OpenError> {
-        let opened = open::open(name, role, &self.checked()?);
+    /// The file `path`, with the project id.
+    pub(crate) fn key_file(&self, path: &Path) -> Result<KeyFile, OpenError> {
+        KeyFile::open(path, Project::new(self.project)?)
+    }
+
+    fn producer_of(&self, name: &Name) -> Result<Producer, OpenError> {
+        let role = Role::Producer;
+        self.open(name, role, |(region, claim), deadline| {
+            let mut producer = Producer::new(region, claim, &self.handle)?;
+            if self.open.persistent && self.open.waits_for_peer() {
+                let waited = producer.wait_for_peer_until(deadline.at());
+                waited.map_err(|cause| {
+                    producer.withdraw();
+                    not_awaited(cause, role, deadline)
+                })?;
+            }
+            Ok(producer)
+        })
+    }
+
+    fn consumer_of(&self, name: &Name) -> Result<Consumer, OpenError> {
+        let role = Role::Consumer;
+        self.open(name, role, |(region, claim), deadline| {
+            let mut consumer = Consumer::new(region, claim, &self.handle)?;
+            if self.open.persistent && self.open.waits_for_peer() {
+                let waited = consumer.wait_for_peer_until(deadline.at());
+                waited.map_err(|cause| {
+                    consumer.abort();
+                    not_awaited(cause, role, deadline)
+                })?;
+            }
+            Ok(consumer)
+        })
+    }
+
+    /// Makes or joins the ring that `name` leads to, and takes `role` in it; `handle`
+    /// makes a handle of that. One limit holds for all of it.
+    fn open<T>(
+        &self,
+        name: &Name,
+        role: Role,
+        handle: impl FnOnce(Joined, &Deadline) -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        let config = self.checked()?;
+        let mut deadline = config.deadline();
+        let joined = open::open(name, role, &config, &mut deadline);
+        let opened = joined.and_then(|joined| handle(joined, &deadline));
         opened.map_err(|error| error.located(&name.place().with_role(role)))
     }
 
@@ -700,12 +799,24 @@ impl Options {
     }
 }
 
+/// What opening a ring that persists fails with where its peer did not come.
+fn not_awaited(cause: WaitError, role: Role, deadline: &Deadline) -> OpenError {
+    match cause {
+        WaitError::Cancelled => OpenError::Cancelled,
+        WaitError::Broken(Broken::Corrupted(corruption)) => corruption.into(),
+        // Of a ring that persists the rest is no reason to stop waiting.
+        WaitError::TimedOut | WaitError::Ended | WaitError::Broken(_) => {
+            deadline.timed_out(open::nobody_came(role))
+        }
+    }
+}
+
 /// Makes an anonymous ring of the default capacity and splits it, as
 /// [`std::io::pipe`] does.
 ///
 /// # Errors
 ///
-/// As [`Options::anonymous`].
+/// As [`Options::create_anonymous`].
 ///
 /// # Examples
 ///
@@ -721,7 +832,7 @@ impl Options {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn pair() -> Result<(Producer, Consumer), OpenError> {
-    Options::new().anonymous()?.split()
+    Options::new().pair()
 }
 
 impl Producer {
@@ -730,7 +841,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// As [`Options::producer`].
+    /// As [`Options::open_producer`].
     ///
     /// # Examples
     ///
@@ -748,7 +859,7 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Producer, OpenError> {
-        Options::new().producer(path)
+        Options::new().open_producer(path)
     }
 }
 
@@ -758,7 +869,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// As [`Options::consumer`].
+    /// As [`Options::open_consumer`].
     ///
     /// # Examples
     ///
@@ -777,6 +888,6 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
-        Options::new().consumer(path)
+        Options::new().open_consumer(path)
     }
 }

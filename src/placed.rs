@@ -79,7 +79,7 @@ impl Options {
     ///
     /// let memory = NonNull::new(MEMORY.0.get()).unwrap().cast();
     /// // SAFETY: a static is there for ever, and this is its only use.
-    /// let ring = unsafe { Options::new().init_in(memory, 3 * 4096) }?;
+    /// let ring = unsafe { Options::new().create_in(memory, 3 * 4096) }?;
     /// assert_eq!(ring.capacity(), 8192);
     /// assert_eq!(ring.id(), None);
     /// let (mut producer, mut consumer) = ring.split()?;
@@ -90,7 +90,7 @@ impl Options {
     /// assert_eq!(text, "through a static");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub unsafe fn init_in(&self, memory: NonNull<u8>, len: usize) -> Result<Ring, OpenError> {
+    pub unsafe fn create_in(&self, memory: NonNull<u8>, len: usize) -> Result<Ring, OpenError> {
         let open = self.checked()?;
         check_alignment(memory)?;
         let capacity = fitting_capacity(len, open.capacity)?;
@@ -107,7 +107,7 @@ impl Options {
         Ok(self.ring(region, open, true))
     }
 
-    /// Attaches the ring that [`init_in`](Options::init_in) made in this
+    /// Attaches the ring that [`create_in`](Options::create_in) made in this
     /// memory, perhaps in another process, perhaps long ago.
     ///
     /// The memory may be mapped at another address, and more of it than when
@@ -117,20 +117,21 @@ impl Options {
     /// # Errors
     ///
     /// [`OpenError::Memory`] when the memory is too small or misaligned, or
-    /// holds no ring; [`Incompatible::HalfMade`](crate::Incompatible) while one
+    /// holds no ring; [`Incompatible::HalfMade`](crate::error::Incompatible) while one
     /// is being made. [`OpenError::CapacityMismatch`], [`OpenError::Capacity`],
     /// [`OpenError::Mode`]. Nothing was written then.
     ///
     /// # Safety
     ///
-    /// As [`init_in`](Options::init_in), but that rings may be there, and used.
+    /// As [`create_in`](Options::create_in), but that rings may be there, and used.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::io::{Read, Write};
     /// use std::ptr::NonNull;
-    /// use shmpipe::{MemoryError, OpenError, Options};
+    /// use shmpipe::error::MemoryError;
+    /// use shmpipe::{OpenError, Options};
     ///
     /// #[derive(Clone)]
     /// #[repr(align(4096))]
@@ -147,7 +148,7 @@ impl Options {
     /// assert!(matches!(nothing, Err(OpenError::Memory(MemoryError::NotARing(_)))));
     ///
     /// // SAFETY: as above, and nobody else makes a ring here.
-    /// let mut producer = unsafe { options.init_in(memory, len) }?.into_producer()?;
+    /// let mut producer = unsafe { options.create_in(memory, len) }?.into_producer()?;
     /// producer.write_all(b"left in memory")?;
     /// drop(producer);
     ///

@@ -8,6 +8,7 @@
 /// use shmpipe::Role;
 ///
 /// assert_eq!(Role::Producer.to_string(), "producer");
+/// assert_eq!("consumer".parse(), Ok(Role::Consumer));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -42,5 +43,44 @@ impl std::fmt::Display for Role {
             Role::Producer => "producer",
             Role::Consumer => "consumer",
         })
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = InvalidRole;
+
+    fn from_str(text: &str) -> Result<Role, InvalidRole> {
+        match text {
+            "producer" => Ok(Role::Producer),
+            "consumer" => Ok(Role::Consumer),
+            _ => Err(InvalidRole),
+        }
+    }
+}
+
+/// A text that is no [`Role`].
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::Role;
+/// use shmpipe::error::InvalidRole;
+///
+/// assert_eq!("Producer".parse::<Role>(), Err(InvalidRole));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidRole;
+
+impl std::fmt::Display for InvalidRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a role is `producer` or `consumer`")
+    }
+}
+
+impl std::error::Error for InvalidRole {}
+
+impl From<InvalidRole> for std::io::Error {
+    fn from(error: InvalidRole) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, error)
     }
 }

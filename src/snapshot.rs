@@ -9,6 +9,7 @@ use crate::error::{Incompatible, OpenError, Place};
 use crate::open;
 use crate::open::classify::{Class, Expected, Found, classify, misshapen};
 use crate::open::keyfile::KeyFile;
+use crate::options::Options;
 use crate::peer::{Occupant, occupant};
 use crate::ring::marks;
 use crate::role::Role;
@@ -18,7 +19,7 @@ use crate::segment::position;
 use crate::segment::region::inspect;
 use crate::segment::state::{Kind, Life};
 use crate::sync::{Ordering, fence};
-use crate::sys::sysv::{self, FileIdentity, Mode, Project, SegmentId, SysvErrorKind};
+use crate::sys::sysv::{self, FileIdentity, Key, Mode, SegmentId, SysvErrorKind};
 use crate::tuning::{LOOKS, REMOVING};
 use crate::wait;
 use crate::wait::deadline::Deadline;
@@ -28,12 +29,12 @@ use crate::wait::deadline::Deadline;
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{LifeCycle, Options, Snapshot};
+/// use shmpipe::{LifeCycle, Options};
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-life-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let _consumer = Options::new().no_wait(true).consumer(&path)?;
-/// assert_eq!(Snapshot::at(&path, 1)?.life_cycle, LifeCycle::Named);
+/// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
+/// assert_eq!(Options::new().snapshot(&path)?.life_cycle, LifeCycle::Named);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -48,6 +49,16 @@ pub enum LifeCycle {
     Persistent,
 }
 
+impl std::fmt::Display for LifeCycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LifeCycle::Anonymous => "anonymous",
+            LifeCycle::Named => "named",
+            LifeCycle::Persistent => "persistent",
+        })
+    }
+}
+
 /// A ring at one moment.
 ///
 /// The words are those of running processes: by the time they are read they
@@ -57,14 +68,14 @@ pub enum LifeCycle {
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{LifeCycle, Occupant, Options, Snapshot};
+/// use shmpipe::{LifeCycle, Occupant, Options};
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-snapshot-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let mut producer = Options::new().capacity(65536).no_wait(true).producer(&path)?;
+/// let mut producer = Options::new().capacity(65536).wait_for_peer(false).open_producer(&path)?;
 /// producer.try_write(b"abc").unwrap();
 ///
-/// let ring = Snapshot::at(&path, 1)?;
+/// let ring = Options::new().snapshot(&path)?;
 /// assert_eq!((ring.capacity, ring.fill, ring.written), (65536, 3, 3));
 /// assert_eq!(ring.producer, Occupant::Process(std::process::id()));
 /// assert_eq!((ring.consumer, ring.consumer_sleeps), (Occupant::Nobody, false));
@@ -77,8 +88,8 @@ pub enum LifeCycle {
 pub struct Snapshot {
     /// The segment.
     pub id: SegmentId,
-    /// Its key; 0 once no key leads to it.
-    pub key: i32,
+    /// Its key; `None` once no key leads to it.
+    pub key: Option<Key>,
     /// Its bytes, as the kernel says.
     pub size: usize,
     /// How often it was attached before this look. A handle counts two.
@@ -111,7 +122,7 @@ pub struct Snapshot {
     pub consumer_sleeps: bool,
     /// When it was made, or last given another owner or mode: the change time
     /// that the kernel keeps (`shm_ctime`), in whole seconds.
-    pub created: SystemTime,
+    pub changed: SystemTime,
 }
 
 impl Snapshot {
@@ -134,38 +145,6 @@ impl Snapshot {
     /// ```
     pub fn of(id: SegmentId) -> Result<Snapshot, OpenError> {
         Snapshot::look(id, None).map_err(|error| error.located(&Place::segment(id)))
-    }
-
-    /// Looks at the ring that the file `path` leads to, as [`of`](Self::of)
-    /// does. A named ring is found until both ends are open, a persistent one
-    /// until it is removed.
-    ///
-    /// # Errors
-    ///
-    /// As [`of`](Self::of), and [`OpenError::NoRing`],
-    /// [`OpenError::KeyCollision`], [`OpenError::Path`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use shmpipe::{Occupant, OpenError, Options, Snapshot};
-    ///
-    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-at-{}", std::process::id()));
-    /// # std::fs::write(&path, "")?;
-    /// assert!(matches!(Snapshot::at(&path, 1), Err(OpenError::NoRing { .. })));
-    /// let consumer = Options::new().no_wait(true).consumer(&path)?;
-    /// let ring = Snapshot::at(&path, 1)?;
-    /// assert_eq!(ring.consumer, Occupant::Process(std::process::id()));
-    /// assert_eq!(ring.producer, Occupant::Nobody);
-    /// # std::fs::remove_file(&path)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn at(path: impl AsRef<Path>, project: u32) -> Result<Snapshot, OpenError> {
-        let file = KeyFile::open(path.as_ref(), Project::new(project)?)?;
-        let look = |id| Snapshot::look(id, Some(file.identity()));
-        find(&file)
-            .and_then(look)
-            .map_err(|error| error.located(&file.place()))
     }
 
     /// Looks at the ring whose segment is `id`, if it is that of `file`.
@@ -216,7 +195,7 @@ impl Snapshot {
         let consumer = occupant(header, state, Role::Consumer);
         Ok(Snapshot {
             id,
-            key: stat.key_raw,
+            key: Key::from_raw(stat.key_raw).ok(), // 0 is none
             size: looked.len(),
             attached: stat.attached.saturating_sub(1),
             capacity: geometry.capacity,
@@ -230,7 +209,7 @@ impl Snapshot {
             consumer,
             producer_sleeps: sleeps(header, Role::Producer, producer),
             consumer_sleeps: sleeps(header, Role::Consumer, consumer),
-            created: SystemTime::UNIX_EPOCH
+            changed: SystemTime::UNIX_EPOCH
                 + Duration::from_secs(stat.change_time.try_into().unwrap_or(0)),
         })
     }
@@ -250,8 +229,8 @@ impl Snapshot {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-all-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().no_wait(true).consumer(&path)?;
-    /// let id = Snapshot::at(&path, 1)?.id;
+    /// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
+    /// let id = Options::new().snapshot(&path)?.id;
     /// assert!(Snapshot::all()?.iter().any(|ring| ring.id == id));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
@@ -361,10 +340,10 @@ pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-in-use-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let _consumer = Options::new().persistent(true).consumer(&path)?;
-/// let removed = shmpipe::remove_path(&path, 1, false);
+/// let _consumer = Options::new().persistent(true).open_consumer(&path)?;
+/// let removed = Options::new().remove(&path);
 /// assert!(matches!(removed, Err(RemoveError::InUse { .. })));
-/// shmpipe::remove_path(&path, 1, true)?; // by force
+/// Options::new().force_remove(&path)?; // by force
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -395,12 +374,12 @@ pub enum RemoveError {
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-user-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let consumer = Options::new().persistent(true).consumer(&path)?;
-/// let removed = shmpipe::remove_path(&path, 1, false);
+/// let consumer = Options::new().persistent(true).open_consumer(&path)?;
+/// let removed = Options::new().remove(&path);
 /// let Err(RemoveError::InUse { by: User::Sides { consumer: pid, .. }, .. }) = removed else { panic!() };
 /// assert_eq!(pid, Some(std::process::id()));
 /// # drop(consumer);
-/// # shmpipe::remove_path(&path, 1, false)?;
+/// # Options::new().remove(&path)?;
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -528,13 +507,29 @@ impl std::error::Error for RemoveError {
     }
 }
 
+impl RemoveError {
+    fn io_kind(&self) -> std::io::ErrorKind {
+        match self {
+            RemoveError::InUse { .. } => std::io::ErrorKind::ResourceBusy,
+            RemoveError::Open(error) => error.kind(),
+        }
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        match self {
+            RemoveError::InUse { .. } => None,
+            RemoveError::Open(error) => Some(error.errno()),
+        }
+    }
+}
+
+crate::error::numbered!(RemoveError);
+
 impl From<RemoveError> for std::io::Error {
     fn from(error: RemoveError) -> std::io::Error {
         match error {
-            RemoveError::InUse { .. } => {
-                std::io::Error::new(std::io::ErrorKind::ResourceBusy, error)
-            }
             RemoveError::Open(error) => error.into(),
+            error => std::io::Error::new(error.kind(), error),
         }
     }
 }
@@ -552,72 +547,178 @@ impl From<sysv::SysvError> for RemoveError {
 }
 
 /// Removes the ring whose segment is `id`, and nothing but a ring; one that may
-/// have been half made is [what `remove_stale` says](remove_stale). Those that
-/// have it attached go on; nobody can find it any more.
+/// have been half made is [what `remove_stale` says](remove_stale).
 ///
 /// # Errors
 ///
-/// [`RemoveError::InUse`] when somebody has it attached, unless `force`;
+/// [`RemoveError::InUse`] when somebody has it attached: see [`force_remove`].
 /// [`RemoveError::Open`] when it is no ring of ours.
 ///
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{OpenError, Options, Snapshot};
+/// use shmpipe::{OpenError, Options};
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-remove-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// drop(Options::new().persistent(true).consumer(&path)?);
-/// shmpipe::remove(Snapshot::at(&path, 1)?.id, false)?;
-/// assert!(matches!(Snapshot::at(&path, 1), Err(OpenError::NoRing { .. })));
+/// drop(Options::new().persistent(true).open_consumer(&path)?);
+/// shmpipe::remove(Options::new().snapshot(&path)?.id)?;
+/// assert!(matches!(Options::new().snapshot(&path), Err(OpenError::NoRing { .. })));
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn remove(id: SegmentId, force: bool) -> Result<(), RemoveError> {
+pub fn remove(id: SegmentId) -> Result<(), RemoveError> {
+    remove_id(id, Force::Not)
+}
+
+/// Removes the ring whose segment is `id`, and nothing but a ring, even if
+/// somebody has it attached. Those go on; nobody can find it any more.
+///
+/// # Errors
+///
+/// [`RemoveError::InUse`] while it is being made. [`RemoveError::Open`] when it is
+/// no ring of ours.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::{Options, RemoveError};
+///
+/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-force-{}", std::process::id()));
+/// # std::fs::write(&path, "")?;
+/// let consumer = Options::new().persistent(true).open_consumer(&path)?;
+/// let id = consumer.id().unwrap();
+/// assert!(matches!(shmpipe::remove(id), Err(RemoveError::InUse { .. })));
+/// shmpipe::force_remove(id)?;
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn force_remove(id: SegmentId) -> Result<(), RemoveError> {
+    remove_id(id, Force::Attached)
+}
+
+/// What does not keep a ring from being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Not,
+    /// That somebody has it attached.
+    Attached,
+}
+
+fn remove_id(id: SegmentId, force: Force) -> Result<(), RemoveError> {
     let expected = Expected::by_id(any_mode(), &[]);
     let deadline = Deadline::new(Some(REMOVING), None);
     remove_classified(id, &expected, force, &deadline)
         .map_err(|error| error.located(&Place::segment(id)))
 }
 
-/// Removes the ring that the file `path` leads to, as [`remove`] does.
-///
-/// # Errors
-///
-/// As [`remove`]; [`OpenError::NoRing`] when there is none.
-///
-/// # Examples
-///
-/// ```
-/// use shmpipe::{OpenError, Options, Snapshot};
-///
-/// # let path = std::env::temp_dir().join(format!("shmpipe-doc-remove-path-{}", std::process::id()));
-/// # std::fs::write(&path, "")?;
-/// drop(Options::new().persistent(true).consumer(&path)?);
-/// shmpipe::remove_path(&path, 1, false)?;
-/// assert!(matches!(Snapshot::at(&path, 1), Err(OpenError::NoRing { .. })));
-/// # std::fs::remove_file(&path)?;
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn remove_path(path: impl AsRef<Path>, project: u32, force: bool) -> Result<(), RemoveError> {
-    let project = Project::new(project).map_err(OpenError::from)?;
-    let file = KeyFile::open(path.as_ref(), project)?;
-    let deadline = Deadline::new(Some(REMOVING), None);
-    let locked = file.lock(&deadline);
-    let _lock = locked.map_err(|error| error.located(&file.place()))?;
-    let expected = Expected::by_key(any_mode(), &[], file.key(), Some(file.identity()));
-    find(&file)
-        .map_err(RemoveError::from)
-        .and_then(|id| remove_classified(id, &expected, force, &deadline))
-        .map_err(|error| error.located(&file.place()))
+/// Looking at the ring of a path, and removing it. Of the options, only the
+/// [project id](Options::project) counts.
+impl Options {
+    /// Looks at the ring that the file `path` leads to, as [`Snapshot::of`] does. A
+    /// named ring is found until both ends are open, a persistent one until it is
+    /// removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::of`], and [`OpenError::NoRing`],
+    /// [`OpenError::KeyCollision`], [`OpenError::Path`], [`OpenError::Key`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Occupant, OpenError, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-at-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// assert!(matches!(options.snapshot(&path), Err(OpenError::NoRing { .. })));
+    /// let consumer = options.wait_for_peer(false).open_consumer(&path)?;
+    /// let ring = options.snapshot(&path)?;
+    /// assert_eq!(ring.consumer, Occupant::Process(std::process::id()));
+    /// assert_eq!(ring.producer, Occupant::Nobody);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn snapshot(&self, path: impl AsRef<Path>) -> Result<Snapshot, OpenError> {
+        let file = self.key_file(path.as_ref())?;
+        let look = |id| Snapshot::look(id, Some(file.identity()));
+        find(&file)
+            .and_then(look)
+            .map_err(|error| error.located(&file.place()))
+    }
+
+    /// Removes the ring that the file `path` leads to, as [`remove`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`]; [`OpenError::NoRing`] when there is none,
+    /// [`OpenError::Path`], [`OpenError::Key`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-remove-path-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// drop(options.persistent(true).open_consumer(&path)?);
+    /// options.remove(&path)?;
+    /// assert!(matches!(options.snapshot(&path), Err(OpenError::NoRing { .. })));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn remove(&self, path: impl AsRef<Path>) -> Result<(), RemoveError> {
+        self.remove_path(path.as_ref(), Force::Not)
+    }
+
+    /// Removes the ring that the file `path` leads to, even if somebody has it
+    /// attached, as [`force_remove`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`force_remove`]; [`OpenError::NoRing`] when there is none,
+    /// [`OpenError::Path`], [`OpenError::Key`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{Options, RemoveError};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-force-path-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// let _consumer = options.persistent(true).open_consumer(&path)?;
+    /// assert!(matches!(options.remove(&path), Err(RemoveError::InUse { .. })));
+    /// options.force_remove(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn force_remove(&self, path: impl AsRef<Path>) -> Result<(), RemoveError> {
+        self.remove_path(path.as_ref(), Force::Attached)
+    }
+
+    fn remove_path(&self, path: &Path, force: Force) -> Result<(), RemoveError> {
+        let file = self.key_file(path)?;
+        let deadline = Deadline::new(Some(REMOVING), None);
+        let locked = file.lock(&deadline);
+        let _lock = locked.map_err(|error| error.located(&file.place()))?;
+        let expected = Expected::by_key(any_mode(), &[], file.key(), Some(file.identity()));
+        find(&file)
+            .map_err(RemoveError::from)
+            .and_then(|id| remove_classified(id, &expected, force, &deadline))
+            .map_err(|error| error.located(&file.place()))
+    }
 }
 
 fn remove_classified(
     id: SegmentId,
     expected: &Expected,
-    force: bool,
+    force: Force,
     deadline: &Deadline,
 ) -> Result<(), RemoveError> {
+    let force = force == Force::Attached;
     let found = classify(id, expected, deadline)?;
     match found.class {
         Class::Absent => Err(OpenError::removed(id).into()),
@@ -661,12 +762,12 @@ fn remove_classified(
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{Options, Snapshot};
+/// use shmpipe::Options;
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-stale-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let _consumer = Options::new().no_wait(true).consumer(&path)?;
-/// let id = Snapshot::at(&path, 1)?.id;
+/// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
+/// let id = Options::new().snapshot(&path)?.id;
 /// assert!(!shmpipe::remove_stale()?.contains(&id)); // its opener lives
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())

@@ -49,10 +49,10 @@ impl Handover {
     /// What the parent of this process has said.
     fn from_environment() -> Result<Handover, OpenError> {
         match environment::variable(VARIABLE) {
-            None => Err(OpenError::NotAChild),
+            None => Err(OpenError::NotHandedOver),
             Some(value) => match value.to_str().and_then(Handover::parse) {
                 Some(handover) => Ok(handover),
-                None => Err(OpenError::Malformed { value }),
+                None => Err(OpenError::BadHandover { value }),
             },
         }
     }
@@ -67,11 +67,7 @@ impl Handover {
         Some(Handover {
             id: id.parse().ok()?,
             nonce: u64::from_str_radix(nonce, 16).ok()?,
-            role: match role {
-                "producer" => Role::Producer,
-                "consumer" => Role::Consumer,
-                _ => return None,
-            },
+            role: role.parse().ok()?,
         })
     }
 
@@ -79,7 +75,7 @@ impl Handover {
     fn attach(&self, asked: Role, options: &Options) -> Result<Ring, OpenError> {
         if self.role != asked {
             let given = self.role;
-            return Err(OpenError::OtherRole { given, asked });
+            return Err(OpenError::WrongRole { given, asked });
         }
         let ring = options.attach(self.id)?;
         if ring.nonce() != self.nonce {
@@ -93,7 +89,7 @@ impl Ring {
     /// Becomes the producer, and starts a child that is to become the consumer.
     ///
     /// The child takes its end with [`Consumer::from_parent`]; `shmpipe recv
-    /// --inherited` does. Which ring it is stands in the environment variable
+    /// --from-parent` does. Which ring it is stands in the environment variable
     /// `SHMPIPE_RING`, which is taken off `command` again once the child runs.
     ///
     /// This does not wait for the child to take its end. Until it has, waiting
@@ -114,7 +110,7 @@ impl Ring {
     /// [`OpenError::Spawn`] when the child cannot be started; the ring is gone
     /// then. [`OpenError::RoleTaken`] when somebody is the producer already.
     /// [`OpenError::NoSegment`] when the ring lies in [memory of the
-    /// caller's](Options::init_in).
+    /// caller's](Options::create_in).
     ///
     /// # Examples
     ///
@@ -133,7 +129,7 @@ impl Ring {
     ///         return Ok(());
     ///     }
     ///     let mut command = Command::new(std::env::current_exe()?);
-    ///     let ring = Options::new().anonymous()?;
+    ///     let ring = Options::new().create_anonymous()?;
     ///     let (mut producer, mut child) = ring.spawn_consumer(command.arg("child"))?;
     ///     producer.write_all(b"hello")?;
     ///     producer.close()?;
@@ -153,7 +149,7 @@ impl Ring {
     /// [`spawn_consumer`](Ring::spawn_consumer) the other way round.
     ///
     /// The child takes its end with [`Producer::from_parent`]; `shmpipe send
-    /// --inherited` does. A child that ends before it has is noticed by a read,
+    /// --from-parent` does. A child that ends before it has is noticed by a read,
     /// as [`Broken::NeverCame`](crate::Broken). Dropping the consumer waits for
     /// nothing: a child that comes later finds the ring
     /// [removed](OpenError::Removed).
@@ -169,7 +165,7 @@ impl Ring {
     /// use std::process::Command;
     ///
     /// // A child that knows nothing of its role.
-    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
     /// let (mut consumer, mut child) = ring.spawn_producer(&mut Command::new("true"))?;
     /// let error = consumer.read(&mut [0]).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
@@ -218,9 +214,9 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotAChild`] when the environment says nothing of a ring,
-    /// [`OpenError::Malformed`] when it says what no parent of ours says, and
-    /// [`OpenError::OtherRole`] when this process is to be the consumer.
+    /// [`OpenError::NotHandedOver`] when the environment says nothing of a ring,
+    /// [`OpenError::BadHandover`] when it says what no parent of ours says, and
+    /// [`OpenError::WrongRole`] when this process is to be the consumer.
     /// [`OpenError::Removed`] when the parent has left the ring, also where
     /// another one has come to have its id. [`OpenError::RoleTaken`] when
     /// somebody has the role, or had it. Else as [`attach`](Options::attach).
@@ -231,7 +227,7 @@ impl Options {
     /// use shmpipe::{OpenError, Options};
     ///
     /// let taken = Options::new().producer_from_parent();
-    /// assert!(matches!(taken, Err(OpenError::NotAChild))); // the parent is no shmpipe
+    /// assert!(matches!(taken, Err(OpenError::NotHandedOver))); // the parent is no shmpipe
     /// ```
     pub fn producer_from_parent(&self) -> Result<Producer, OpenError> {
         Handover::from_environment()?
@@ -253,7 +249,7 @@ impl Options {
     /// use shmpipe::{OpenError, Options};
     ///
     /// let taken = Options::new().consumer_from_parent();
-    /// assert!(matches!(taken, Err(OpenError::NotAChild))); // the parent is no shmpipe
+    /// assert!(matches!(taken, Err(OpenError::NotHandedOver))); // the parent is no shmpipe
     /// ```
     pub fn consumer_from_parent(&self) -> Result<Consumer, OpenError> {
         Handover::from_environment()?

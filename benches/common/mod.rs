@@ -167,7 +167,7 @@ pub(crate) struct Shared(Cell<Option<Ring>>);
 
 impl Shared {
     pub(crate) fn new(options: &Options) -> Shared {
-        Shared(Cell::new(Some(options.anonymous().unwrap())))
+        Shared(Cell::new(Some(options.create_anonymous().unwrap())))
     }
 
     pub(crate) fn producer(&self) -> shmpipe::Producer {

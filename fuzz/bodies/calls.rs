@@ -7,8 +7,8 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::time::Instant;
 
 use shmpipe::{
-    Broken, Consumer, NextStreamError, Partial, PeekError, Producer, ReadGrant, ReserveError, Role,
-    Stop, TryReadError, TryWriteError, WaitPolicy, WriteGrant,
+    Broken, Consumer, NextStreamError, PartialError, PeekError, Producer, ReadGrant, ReserveError,
+    Role, TryReadError, TryWriteError, WaitError, WaitPolicy, WriteGrant,
 };
 
 use super::tape::Tape;
@@ -167,11 +167,13 @@ pub(crate) enum Answer {
     Moved(io::Result<usize>),
     TryWrite(Result<usize, TryWriteError>),
     TryRead(Result<usize, TryReadError>),
-    Some(Result<usize, Partial>),
-    All(Result<(), Partial>),
+    Some(Result<usize, PartialError>),
+    All(Result<(), PartialError>),
     Reserved(Result<Granted, ReserveError>),
     Peeked(Result<Granted, PeekError>),
     Number(Result<usize, Broken>),
+    /// The room, and what a wait for it came to.
+    Room(Result<usize, Broken>, Result<(), ReserveError>),
     Looked(Result<(), Broken>),
     NextStream(Result<bool, NextStreamError>),
 }
@@ -200,10 +202,10 @@ pub(crate) fn produce(
         }
         Call::WriteDeadline(_) => Answer::All(producer.write_all_deadline(bytes, means.deadline)),
         Call::Reserve(len, part) => {
-            Answer::Reserved(commit(producer.reserve(len), bytes, part, means))
+            Answer::Reserved(commit(producer.try_reserve(len), bytes, part, means))
         }
         Call::ReserveUpTo(len, part) => {
-            Answer::Reserved(commit(producer.reserve_up_to(len), bytes, part, means))
+            Answer::Reserved(commit(producer.try_reserve_up_to(len), bytes, part, means))
         }
         Call::ReserveDeadline(len, part) => {
             let grant = producer.reserve_deadline(len, means.deadline);
@@ -225,7 +227,11 @@ pub(crate) fn produce(
             assert_eq!(producer.batch(), bytes);
             Answer::Looked(Ok(()))
         }
-        Call::Room(wanted) => Answer::Number(producer.room(wanted)),
+        Call::Room(wanted) => {
+            let room = producer.room();
+            let waited = producer.wait_writable_deadline(wanted, means.deadline);
+            Answer::Room(room, waited)
+        }
         Call::Consumed => Answer::Looked(producer.consumed().map(drop)),
         Call::CheckPeer(Role::Producer) => Answer::Looked(producer.check_peer()),
         Call::Look(Role::Producer, policy) => {
@@ -267,9 +273,9 @@ pub(crate) fn consume(
         Call::ReadExactDeadline(_) => {
             Answer::All(consumer.read_exact_deadline(buffer, means.deadline))
         }
-        Call::Peek(len, part) => Answer::Peeked(take(consumer.peek(len), buffer, part, means)),
+        Call::Peek(len, part) => Answer::Peeked(take(consumer.try_peek(len), buffer, part, means)),
         Call::PeekUpTo(len, part) => {
-            Answer::Peeked(take(consumer.peek_up_to(len), buffer, part, means))
+            Answer::Peeked(take(consumer.try_peek_up_to(len), buffer, part, means))
         }
         Call::PeekDeadline(len, part) => {
             let grant = consumer.peek_deadline(len, means.deadline);
@@ -327,7 +333,7 @@ fn commit(
         // SAFETY: nobody else touches the ring.
         unsafe { grant.as_mut_slice() }.copy_from_slice(&bytes[..len]);
     } else {
-        grant.write_at(0, &bytes[..len]);
+        grant.write_at(&bytes[..len], 0);
     }
     let used = part.min(len);
     grant.commit(used);
@@ -349,7 +355,7 @@ fn take(
         // SAFETY: nobody else touches the ring.
         buffer[..len].copy_from_slice(unsafe { grant.as_slice() });
     } else {
-        grant.read_at(0, &mut buffer[..len]);
+        grant.read_at(&mut buffer[..len], 0);
     }
     let used = part.min(len);
     grant.consume(used);
@@ -373,7 +379,9 @@ impl Answer {
             Answer::Reserved(Ok(granted)) | Answer::Peeked(Ok(granted)) => {
                 assert!(granted.len <= most.min(capacity));
             }
-            Answer::Number(Ok(number)) => assert!(*number <= capacity),
+            Answer::Number(Ok(number)) | Answer::Room(Ok(number), _) => {
+                assert!(*number <= capacity)
+            }
             Answer::NextStream(Err(NextStreamError::NotEnded { available })) => {
                 assert!(*available <= capacity);
             }
@@ -394,10 +402,12 @@ impl Answer {
             | Answer::Reserved(Err(ReserveError::Broken(broken)))
             | Answer::Peeked(Err(PeekError::Broken(broken)))
             | Answer::Number(Err(broken))
+            | Answer::Room(Err(broken), _)
+            | Answer::Room(_, Err(ReserveError::Broken(broken)))
             | Answer::Looked(Err(broken))
             | Answer::NextStream(Err(NextStreamError::Broken(broken))) => Some(broken.clone()),
-            Answer::Some(Err(partial)) | Answer::All(Err(partial)) => match &partial.stop {
-                Stop::Broken(broken) => Some(broken.clone()),
+            Answer::Some(Err(partial)) | Answer::All(Err(partial)) => match &partial.cause {
+                WaitError::Broken(broken) => Some(broken.clone()),
                 _ => None,
             },
             _ => None,
@@ -416,6 +426,12 @@ impl Answer {
             Answer::Reserved(granted) => granted?.used,
             Answer::Peeked(granted) => granted?.used,
             Answer::Number(number) => number?,
+            Answer::Room(room, waited) => {
+                if let Err(ReserveError::Broken(broken)) = waited {
+                    return Err(broken.into());
+                }
+                room?
+            }
             Answer::Looked(looked) => looked.map(|()| 0)?,
             Answer::NextStream(Err(NextStreamError::NotEnded { .. })) => 0,
             Answer::NextStream(next) => next.map(|_| 0)?,

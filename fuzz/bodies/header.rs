@@ -17,7 +17,7 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     let len = RING + usize::from(tape.short()? % 8193);
     let memory = Memory::new(len);
     let mut options = Options::new();
-    options.timeout(Duration::ZERO);
+    options.timeout(Some(Duration::ZERO));
     let kind = tape.byte()?;
     if kind & 1 != 0 {
         // In memory too small for a ring there is none.

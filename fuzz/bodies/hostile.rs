@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, Corruption, Options, Producer, Role, WaitPolicy};
+use shmpipe::error::Corruption;
+use shmpipe::{Broken, Consumer, Options, Producer, Role, WaitPolicy};
 
 use super::calls::{Call, Files, Means, consume, produce};
 use super::memory::{CLAIMS, COUNTS, HEAD, HEADER, MARKS, Memory, RING, SLOTS, TAIL};
@@ -24,7 +25,7 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     let mut options = Options::new();
     options
         .wait_policy(WaitPolicy::Park)
-        .timeout(Duration::ZERO);
+        .timeout(Some(Duration::ZERO));
     let (memory, _) = Memory::with_ring(tape, &options)?;
     let capacity = memory.len() - RING;
     for _ in 0..tape.byte()? % 4 {

@@ -92,7 +92,7 @@ impl Memory {
     /// to: a body declares its memory before its rings.
     pub(crate) fn init(&self, options: &Options) -> Result<Ring, OpenError> {
         // SAFETY: as above; nothing but rings and the stores below use it.
-        unsafe { options.init_in(self.start(), self.len) }
+        unsafe { options.create_in(self.start(), self.len) }
     }
 
     /// Attaches the ring that is here, if one is.

@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::time::Instant;
 
 use shmpipe::{
-    Broken, Consumer, NextStreamError, Partial, PeekError, Producer, ReserveError, Stop,
-    TryReadError, TryWriteError,
+    Broken, Consumer, NextStreamError, PartialError, PeekError, Producer, ReserveError,
+    TryReadError, TryWriteError, WaitError,
 };
 
 use super::calls::{Answer, Call, Files, Granted, Means, Parting, consume, produce};
@@ -51,14 +51,14 @@ fn granted(len: usize, part: usize) -> Granted {
 }
 
 /// What moved of `len` bytes that were to move all, and why no more.
-fn of_all(result: Result<(), Partial>, len: usize) -> (usize, Option<Stop>) {
+fn of_all(result: Result<(), PartialError>, len: usize) -> (usize, Option<WaitError>) {
     match result {
         Ok(()) => (len, None),
-        Err(partial) => (partial.moved, Some(partial.stop)),
+        Err(partial) => (partial.moved, Some(partial.cause)),
     }
 }
 
-fn stops(does: bool, how: Stop) -> Option<Stop> {
+fn stops(does: bool, how: WaitError) -> Option<WaitError> {
     does.then_some(how)
 }
 
@@ -238,7 +238,7 @@ impl<P: Place> Modelled<P> {
             (Call::WriteDeadline(_), Answer::All(result)) => {
                 assert_eq!(
                     of_all(result, len),
-                    (fits, stops(fits < len, Stop::TimedOut))
+                    (fits, stops(fits < len, WaitError::TimedOut))
                 );
                 self.wrote(fits, len);
             }
@@ -266,9 +266,16 @@ impl<P: Place> Modelled<P> {
                     self.publish();
                 }
             }
-            (&Call::Room(wanted), Answer::Number(result)) => {
-                let said = result.unwrap();
-                assert!(said <= room && said >= wanted.min(room));
+            (&Call::Room(wanted), Answer::Room(said, waited)) => {
+                assert_eq!(said, Ok(room));
+                self.publish();
+                let capacity = self.producer.capacity();
+                let expected = match wanted {
+                    _ if wanted > capacity => Err(ReserveError::TooLong { wanted, capacity }),
+                    _ if wanted > room => Err(ReserveError::TimedOut { wanted, room }),
+                    _ => Ok(()),
+                };
+                assert_eq!(waited, expected);
             }
             (call, answer) => panic!("{call:?} does not come to {answer:?}"),
         }
@@ -330,9 +337,9 @@ impl<P: Place> Modelled<P> {
             }
             (Call::ReadExactDeadline(_), Answer::All(result)) => {
                 let stop = match self.end() {
-                    None => Stop::TimedOut,
-                    Some(Parting::Close) => Stop::Ended,
-                    Some(Parting::Abort) => Stop::Broken(Broken::ProducerAborted),
+                    None => WaitError::TimedOut,
+                    Some(Parting::Close) => WaitError::Ended,
+                    Some(Parting::Abort) => WaitError::Broken(Broken::ProducerAborted),
                 };
                 assert_eq!(of_all(result, len), (there, stops(there < len, stop)));
                 self.was_given(there < len && self.end().is_some());

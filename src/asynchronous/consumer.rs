@@ -91,7 +91,7 @@ impl AsyncConsumer {
         &self.consumer
     }
 
-    /// The consumer, for what does not wait: [`Consumer::peek`],
+    /// The consumer, for what does not wait: [`Consumer::try_peek`],
     /// [`Consumer::close`], [`Consumer::check_peer`] and the like. What waits,
     /// such as [`io::Read`], blocks the thread.
     #[must_use]
@@ -106,12 +106,12 @@ impl AsyncConsumer {
         self.consumer.set_abort_on_drop(abort);
     }
 
-    /// Waits until [`Consumer::peek`] grants `len` bytes: a read without a
+    /// Waits until [`Consumer::try_peek`] grants `len` bytes: a read without a
     /// copy. Cancel-safe.
     ///
     /// # Errors
     ///
-    /// Those of [`Consumer::peek`], but for [`PeekError::Empty`].
+    /// Those of [`Consumer::try_peek`], but for [`PeekError::Empty`].
     ///
     /// # Examples
     ///
@@ -123,9 +123,9 @@ impl AsyncConsumer {
     /// let mut consumer = AsyncConsumer::new(consumer);
     /// producer.try_write(b"a record").unwrap();
     /// block_on(consumer.readable(8))?;
-    /// let grant = consumer.get_mut().peek(8)?;
+    /// let grant = consumer.get_mut().try_peek(8)?;
     /// let mut bytes = [0; 8];
-    /// grant.read_at(0, &mut bytes);
+    /// grant.read_at(&mut bytes, 0);
     /// grant.consume_all();
     /// assert_eq!(&bytes, b"a record");
     /// # Ok::<(), std::io::Error>(())
@@ -155,7 +155,7 @@ impl AsyncConsumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_readable(&mut self, context: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
-        self.poll_until(context, len, |consumer| match consumer.peek(len) {
+        self.poll_until(context, len, |consumer| match consumer.try_peek(len) {
             Ok(_) => Ok(Some(())),
             Err(PeekError::Empty { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -183,6 +183,12 @@ impl AsyncConsumer {
     }
 }
 
+impl From<Consumer> for AsyncConsumer {
+    fn from(consumer: Consumer) -> AsyncConsumer {
+        AsyncConsumer::new(consumer)
+    }
+}
+
 impl AsyncRead for AsyncConsumer {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -204,7 +210,7 @@ impl AsyncRead for AsyncConsumer {
     ) -> Poll<io::Result<usize>> {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         self.get_mut().poll_until(context, 1, |consumer| {
-            match consumer.peek_up_to(len) {
+            match consumer.try_peek_up_to(len) {
                 Err(PeekError::Empty { .. }) => Ok(None),
                 Err(error) => consumer.end_or(error).map(|()| Some(0)),
                 // It does not wait now.

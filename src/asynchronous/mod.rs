@@ -29,13 +29,13 @@
 //!
 //! # Opening
 //!
-//! [`Options::producer`](crate::Options::producer),
-//! [`Options::consumer`](crate::Options::consumer) and the like wait for the
+//! [`Options::open_producer`](crate::Options::open_producer),
+//! [`Options::open_consumer`](crate::Options::open_consumer) and the like wait for the
 //! peer and so block their thread. Call them where the executor has blocking
 //! calls made (`tokio::task::spawn_blocking`, `blocking::unblock`), with a
 //! [timeout](crate::Options::timeout) or a
 //! [cancel flag](crate::Options::cancel_on); or use
-//! [`no_wait`](crate::Options::no_wait). Anonymous rings do not wait. A drop of
+//! [`wait_for_peer(false)`](crate::Options::wait_for_peer). Anonymous rings do not wait. A drop of
 //! a producer whose spawned child has not taken its end waits for it;
 //! [`close`](futures_io::AsyncWrite::poll_close) does so without blocking.
 //!

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use super::foreign::let_go;
 use super::reactor::Reactor;
 use super::slot::{Waiter, lock};
-use crate::error::Broken;
+use crate::error::{Broken, WaitError};
 use crate::handle::endpoint::{Blocked, Endpoint, Vigil};
 use crate::wait;
 
@@ -122,6 +122,7 @@ impl From<Blocked> for Stopped {
     fn from(blocked: Blocked) -> Stopped {
         match blocked {
             Blocked::Broken(broken) => Stopped::Broken(broken),
+            Blocked::Cancelled => Stopped::Other(WaitError::Cancelled.into()),
             Blocked::TimedOut => Stopped::Other(io::ErrorKind::TimedOut.into()), // no deadline here
         }
     }

@@ -73,7 +73,7 @@ impl AsyncProducer {
         &self.producer
     }
 
-    /// The producer, for what does not wait: [`Producer::reserve`],
+    /// The producer, for what does not wait: [`Producer::try_reserve`],
     /// [`Producer::abort`], [`Producer::check_peer`] and the like. What waits,
     /// such as [`io::Write`], blocks the thread.
     #[must_use]
@@ -88,12 +88,12 @@ impl AsyncProducer {
         self.producer.set_abort_on_drop(abort);
     }
 
-    /// Waits until [`Producer::reserve`] grants room for `len` bytes: a write
+    /// Waits until [`Producer::try_reserve`] grants room for `len` bytes: a write
     /// without a copy, and whole or not there. Cancel-safe.
     ///
     /// # Errors
     ///
-    /// Those of [`Producer::reserve`], but for [`ReserveError::Full`].
+    /// Those of [`Producer::try_reserve`], but for [`ReserveError::Full`].
     ///
     /// # Examples
     ///
@@ -104,8 +104,8 @@ impl AsyncProducer {
     /// let (producer, mut consumer) = shmpipe::pair()?;
     /// let mut producer = AsyncProducer::new(producer);
     /// block_on(producer.writable(8))?;
-    /// let mut grant = producer.get_mut().reserve(8)?;
-    /// grant.write_at(0, b"a record");
+    /// let mut grant = producer.get_mut().try_reserve(8)?;
+    /// grant.write_at(b"a record", 0);
     /// grant.commit_all();
     /// assert_eq!(consumer.available()?, 8);
     /// # Ok::<(), std::io::Error>(())
@@ -126,7 +126,7 @@ impl AsyncProducer {
     /// use std::task::{Context, Waker};
     /// use shmpipe::asynchronous::AsyncProducer;
     ///
-    /// let (producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let (producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
     /// let mut producer = AsyncProducer::new(producer);
     /// let mut context = Context::from_waker(Waker::noop());
     /// assert!(producer.poll_writable(&mut context, 4096).is_ready());
@@ -137,7 +137,7 @@ impl AsyncProducer {
     pub fn poll_writable(&mut self, context: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         let room = len as u64;
         self.poll_until(context, room, room, |producer| {
-            match producer.reserve(len) {
+            match producer.try_reserve(len) {
                 Ok(_) => Ok(Some(())),
                 Err(ReserveError::Full { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
@@ -227,6 +227,12 @@ impl AsyncProducer {
     }
 }
 
+impl From<Producer> for AsyncProducer {
+    fn from(producer: Producer) -> AsyncProducer {
+        AsyncProducer::new(producer)
+    }
+}
+
 impl AsyncWrite for AsyncProducer {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -253,7 +259,7 @@ impl AsyncWrite for AsyncProducer {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let worth_a_wake = this.worth_a_wake(len);
         this.poll_until(context, 1, worth_a_wake, |producer| {
-            if len > 0 && producer.room(len)? == 0 {
+            if len > 0 && producer.known_room(len)? == 0 {
                 producer.check_consumer()?;
                 return Ok(None);
             }

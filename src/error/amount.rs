@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io;
 
-use super::{Broken, Bytes};
+use super::{Broken, Bytes, CANCELLED};
 
-/// Why [`Producer::reserve`](crate::Producer::reserve) gave no grant. Nothing
+/// Why [`Producer::try_reserve`](crate::Producer::try_reserve) gave no grant. Nothing
 /// has changed.
 ///
 /// # Examples
@@ -17,9 +17,9 @@ use super::{Broken, Bytes};
 /// let capacity = producer.capacity();
 /// producer.try_write(b"abc").unwrap();
 /// let (room, len) = (capacity - 3, capacity);
-/// let error = producer.reserve(len).unwrap_err();
+/// let error = producer.try_reserve(len).unwrap_err();
 /// assert_eq!(error, ReserveError::Full { wanted: len, room });
-/// let error = producer.reserve(len + 1).unwrap_err();
+/// let error = producer.try_reserve(len + 1).unwrap_err();
 /// assert_eq!(error, ReserveError::TooLong { wanted: len + 1, capacity });
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -34,7 +34,7 @@ pub enum ReserveError {
         capacity: usize,
     },
     /// There is as much room as was asked for, but not in one piece: a ring in
-    /// [memory of the caller's](crate::Options::init_in) ends in between. A
+    /// [memory of the caller's](crate::Options::create_in) ends in between. A
     /// write of as many bytes does not wait.
     Wraps {
         /// Bytes asked for.
@@ -56,11 +56,14 @@ pub enum ReserveError {
         /// Bytes that there is room for.
         room: usize,
     },
+    /// The caller's cancel flag was set while there was not as much room; see
+    /// [`Options::cancel_on`](crate::Options::cancel_on).
+    Cancelled,
     /// The stream cannot go on.
     Broken(Broken),
 }
 
-/// Why [`Consumer::peek`](crate::Consumer::peek) gave no grant. Nothing has
+/// Why [`Consumer::try_peek`](crate::Consumer::try_peek) gave no grant. Nothing has
 /// changed.
 ///
 /// # Examples
@@ -71,9 +74,9 @@ pub enum ReserveError {
 /// let (mut producer, mut consumer) = shmpipe::pair()?;
 /// producer.try_write(b"abc").unwrap();
 /// let (wanted, available) = (4, 3);
-/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { wanted, available });
+/// assert_eq!(consumer.try_peek(4).unwrap_err(), PeekError::Empty { wanted, available });
 /// drop(producer);
-/// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { wanted, available });
+/// assert_eq!(consumer.try_peek(4).unwrap_err(), PeekError::Ended { wanted, available });
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ pub enum PeekError {
         capacity: usize,
     },
     /// There are as many bytes as were asked for, but not in one piece: a ring
-    /// in [memory of the caller's](crate::Options::init_in) ends in between. A
+    /// in [memory of the caller's](crate::Options::create_in) ends in between. A
     /// read of as many bytes does not wait.
     Wraps {
         /// Bytes asked for.
@@ -109,6 +112,9 @@ pub enum PeekError {
         /// Bytes that there are.
         available: usize,
     },
+    /// The caller's cancel flag was set while there were not as many; see
+    /// [`Options::cancel_on`](crate::Options::cancel_on).
+    Cancelled,
     /// The stream has ended with fewer bytes than were asked for.
     Ended {
         /// Bytes asked for.
@@ -148,6 +154,7 @@ impl fmt::Display for ReserveError {
                  the consumer has released no more",
                 Bytes(wanted)
             ),
+            ReserveError::Cancelled => f.write_str(CANCELLED),
             ReserveError::Broken(ref broken) => broken.fmt(f),
         }
     }
@@ -185,6 +192,7 @@ impl fmt::Display for PeekError {
                 "the stream has ended: {} to read were wanted, and {available} are left",
                 Bytes(wanted)
             ),
+            PeekError::Cancelled => f.write_str(CANCELLED),
             PeekError::Broken(ref broken) => broken.fmt(f),
         }
     }
@@ -207,18 +215,43 @@ macro_rules! grant_error {
             }
         }
 
+        impl $error {
+            fn io_kind(&self) -> io::ErrorKind {
+                match self {
+                    $error::Broken(broken) => broken.kind(),
+                    $error::Cancelled => io::ErrorKind::Other,
+                    $error::$none { .. } => io::ErrorKind::WouldBlock,
+                    $($error::$kind { .. } => io::ErrorKind::$io,)*
+                }
+            }
+
+            fn own_errno(&self) -> Option<i32> {
+                matches!(self, $error::Cancelled).then_some(libc::ECANCELED)
+            }
+        }
+
         impl From<$error> for io::Error {
             fn from(error: $error) -> io::Error {
                 match error {
                     $error::Broken(broken) => broken.into(),
-                    $error::$none { .. } => io::Error::new(io::ErrorKind::WouldBlock, error),
-                    $($error::$kind { .. } => io::Error::new(io::ErrorKind::$io, error),)*
+                    $error::Cancelled => WaitError::Cancelled.into(),
+                    error => io::Error::new(error.kind(), error),
                 }
             }
         }
     };
 }
 
+numbered!(
+    ReserveError,
+    "ReserveError::Full { wanted: 2, room: 1 }",
+    "EAGAIN"
+);
+numbered!(
+    PeekError,
+    "PeekError::Ended { wanted: 2, available: 1 }",
+    "ENODATA"
+);
 grant_error!(
     ReserveError,
     Full,
@@ -235,30 +268,78 @@ grant_error!(
     Ended => UnexpectedEof
 );
 
-/// Why a call that moves bytes until a deadline stopped before it was done.
+/// Why a call that waits stopped before it was done.
+///
+/// A blocking [`std::io::Read`] or [`std::io::Write`] call that was cancelled has
+/// [`Cancelled`](WaitError::Cancelled) inside its error: see
+/// [`find`](WaitError::find).
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Instant;
-/// use shmpipe::Stop;
+/// use shmpipe::WaitError;
 ///
 /// let (producer, mut consumer) = shmpipe::pair()?;
 /// drop(producer);
 /// let partial = consumer.read_exact_deadline(&mut [0], Instant::now()).unwrap_err();
-/// assert_eq!(partial.stop, Stop::Ended);
+/// assert_eq!(partial.cause, WaitError::Ended);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stop {
+pub enum WaitError {
     /// The deadline passed.
     TimedOut,
     /// The stream ended.
     Ended,
+    /// The caller's cancel flag was set; see
+    /// [`Options::cancel_on`](crate::Options::cancel_on).
+    Cancelled,
     /// The stream cannot go on.
     Broken(Broken),
 }
+
+impl WaitError {
+    /// The `WaitError` in `error`, or in whatever it wraps, at any depth. It tells
+    /// that a blocking call was cancelled. Of a stream that cannot go on there may
+    /// be a [`Broken`] alone: see [`Broken::find`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::AtomicBool;
+    /// use shmpipe::WaitError;
+    ///
+    /// let flag = Arc::new(AtomicBool::new(true));
+    /// let ring = shmpipe::Options::new().cancel_on(flag).create_anonymous()?;
+    /// let (_producer, mut consumer) = ring.split()?;
+    /// let error = consumer.read(&mut [0]).unwrap_err();
+    /// assert_eq!(WaitError::find(&error), Some(&WaitError::Cancelled));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn find(error: &io::Error) -> Option<&WaitError> {
+        super::find(error)
+    }
+
+    fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            WaitError::TimedOut => io::ErrorKind::TimedOut,
+            WaitError::Ended => io::ErrorKind::UnexpectedEof,
+            WaitError::Cancelled => io::ErrorKind::Other,
+            WaitError::Broken(broken) => broken.kind(),
+        }
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        matches!(self, WaitError::Cancelled).then_some(libc::ECANCELED)
+    }
+}
+
+numbered!(WaitError, "WaitError::TimedOut", "ETIMEDOUT");
 
 /// A call that moves bytes until a deadline stopped before it was done. What
 /// it has moved is moved.
@@ -267,51 +348,51 @@ pub enum Stop {
 ///
 /// ```
 /// use std::time::Instant;
-/// use shmpipe::{Partial, Stop};
+/// use shmpipe::{PartialError, WaitError};
 ///
 /// let (mut producer, mut consumer) = shmpipe::pair()?;
 /// producer.try_write(b"abc").unwrap();
 /// let mut bytes = [0; 4];
-/// let Partial { moved, wanted, stop } =
+/// let PartialError { moved, wanted, cause } =
 ///     consumer.read_exact_deadline(&mut bytes, Instant::now()).unwrap_err();
-/// assert_eq!((moved, wanted, stop), (3, 4, Stop::TimedOut));
+/// assert_eq!((moved, wanted, cause), (3, 4, WaitError::TimedOut));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partial {
+pub struct PartialError {
     /// Bytes that were moved.
     pub moved: usize,
     /// Bytes that were to be moved.
     pub wanted: usize,
     /// Why no more.
-    pub stop: Stop,
+    pub cause: WaitError,
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Stop::TimedOut => f.write_str("timed out"),
-            Stop::Ended => f.write_str("the stream has ended"),
-            Stop::Broken(broken) => broken.fmt(f),
+            WaitError::TimedOut => f.write_str("timed out"),
+            WaitError::Ended => f.write_str("the stream has ended"),
+            WaitError::Cancelled => f.write_str(CANCELLED),
+            WaitError::Broken(broken) => broken.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Stop {
+impl std::error::Error for WaitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Stop::Broken(broken) => Some(broken),
-            Stop::TimedOut | Stop::Ended => None,
+            WaitError::Broken(broken) => Some(broken),
+            WaitError::TimedOut | WaitError::Ended | WaitError::Cancelled => None,
         }
     }
 }
 
-impl From<Stop> for io::Error {
-    fn from(stop: Stop) -> io::Error {
-        match stop {
-            Stop::TimedOut => io::Error::new(io::ErrorKind::TimedOut, stop),
-            Stop::Ended => io::Error::new(io::ErrorKind::UnexpectedEof, stop),
-            Stop::Broken(broken) => broken.into(),
+impl From<WaitError> for io::Error {
+    fn from(cause: WaitError) -> io::Error {
+        match cause {
+            WaitError::Broken(broken) => broken.into(),
+            cause => io::Error::new(cause.kind(), cause),
         }
     }
 }
@@ -328,9 +409,29 @@ pub enum NextStreamError {
     },
     /// The end was acknowledged, and nothing of the next stream came in time.
     TimedOut,
+    /// The end was acknowledged, and the caller's cancel flag was set before
+    /// anything of the next stream came.
+    Cancelled,
     /// The ring cannot be used.
     Broken(Broken),
 }
+
+impl NextStreamError {
+    fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            NextStreamError::NotEnded { .. } => io::ErrorKind::InvalidInput,
+            NextStreamError::TimedOut => io::ErrorKind::TimedOut,
+            NextStreamError::Cancelled => io::ErrorKind::Other,
+            NextStreamError::Broken(broken) => broken.kind(),
+        }
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        matches!(self, NextStreamError::Cancelled).then_some(libc::ECANCELED)
+    }
+}
+
+numbered!(NextStreamError, "NextStreamError::TimedOut", "ETIMEDOUT");
 
 impl fmt::Display for NextStreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -340,6 +441,7 @@ impl fmt::Display for NextStreamError {
                 "the stream has not ended here: {available} bytes of it are not read"
             ),
             NextStreamError::TimedOut => f.write_str("timed out before the next stream began"),
+            NextStreamError::Cancelled => f.write_str(CANCELLED),
             NextStreamError::Broken(broken) => broken.fmt(f),
         }
     }
@@ -349,7 +451,9 @@ impl std::error::Error for NextStreamError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             NextStreamError::Broken(broken) => Some(broken),
-            NextStreamError::NotEnded { .. } | NextStreamError::TimedOut => None,
+            NextStreamError::NotEnded { .. }
+            | NextStreamError::TimedOut
+            | NextStreamError::Cancelled => None,
         }
     }
 }
@@ -363,41 +467,49 @@ impl From<Broken> for NextStreamError {
 impl From<NextStreamError> for io::Error {
     fn from(error: NextStreamError) -> io::Error {
         match error {
-            NextStreamError::NotEnded { .. } => io::Error::new(io::ErrorKind::InvalidInput, error),
-            NextStreamError::TimedOut => io::Error::new(io::ErrorKind::TimedOut, error),
             NextStreamError::Broken(broken) => broken.into(),
+            NextStreamError::Cancelled => WaitError::Cancelled.into(),
+            error => io::Error::new(error.kind(), error),
         }
     }
 }
 
-impl fmt::Display for Partial {
+impl fmt::Display for PartialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{}, after {} of {}",
-            self.stop,
+            self.cause,
             self.moved,
             Bytes(self.wanted)
         )
     }
 }
 
-impl std::error::Error for Partial {
+impl std::error::Error for PartialError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.stop {
-            Stop::Broken(broken) => Some(broken),
-            Stop::TimedOut | Stop::Ended => None,
-        }
+        Some(&self.cause)
     }
 }
 
-impl From<Partial> for io::Error {
-    fn from(partial: Partial) -> io::Error {
-        let kind = match &partial.stop {
-            Stop::TimedOut => io::ErrorKind::TimedOut,
-            Stop::Ended => io::ErrorKind::UnexpectedEof,
-            Stop::Broken(broken) => broken.kind(),
-        };
-        io::Error::new(kind, partial)
+impl PartialError {
+    fn io_kind(&self) -> io::ErrorKind {
+        self.cause.kind()
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        self.cause.own_errno()
+    }
+}
+
+numbered!(
+    PartialError,
+    "PartialError { moved: 3, wanted: 4, cause: shmpipe::WaitError::Ended }",
+    "ENODATA"
+);
+
+impl From<PartialError> for io::Error {
+    fn from(partial: PartialError) -> io::Error {
+        io::Error::new(partial.kind(), partial)
     }
 }

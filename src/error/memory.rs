@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Bytes, Incompatible};
 
-/// Why [`Options::init_in`](crate::Options::init_in) made no ring, or
+/// Why [`Options::create_in`](crate::Options::create_in) made no ring, or
 /// [`Options::attach_in`](crate::Options::attach_in) found none. Nothing was
 /// written to the memory.
 ///
@@ -13,11 +13,12 @@ use super::{Bytes, Incompatible};
 ///
 /// ```
 /// use std::ptr::NonNull;
-/// use shmpipe::{MemoryError, OpenError, Options};
+/// use shmpipe::error::MemoryError;
+/// use shmpipe::{OpenError, Options};
 ///
 /// let mut bytes = [0_u64; 2];
 /// // SAFETY: the array outlives the call, which makes no ring in so few bytes.
-/// let made = unsafe { Options::new().init_in(NonNull::from(&mut bytes).cast(), 16) };
+/// let made = unsafe { Options::new().create_in(NonNull::from(&mut bytes).cast(), 16) };
 /// let Err(OpenError::Memory(reason)) = made else { panic!("{made:?}") };
 /// assert!(matches!(reason, MemoryError::TooSmall { .. } | MemoryError::Misaligned { .. }));
 /// ```
@@ -44,7 +45,7 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
-    pub(super) fn kind(&self) -> io::ErrorKind {
+    fn io_kind(&self) -> io::ErrorKind {
         match self {
             MemoryError::TooSmall { .. } | MemoryError::Misaligned { .. } => {
                 io::ErrorKind::InvalidInput
@@ -52,7 +53,13 @@ impl MemoryError {
             MemoryError::NotARing(_) => io::ErrorKind::InvalidData,
         }
     }
+
+    fn own_errno(&self) -> Option<i32> {
+        None
+    }
 }
+
+numbered!(MemoryError);
 
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,9 +5,56 @@
 //! converts into [`io::Error`] with a fitting [`io::ErrorKind`] and stays
 //! inside it, to be found by [`io::Error::get_ref`], or by [`Broken::find`].
 //!
+//! Each has a `kind`, and an `errno` for C and the like. The errors that calls return
+//! are at the root of the crate, too; what they say in detail is here alone. Struct
+//! variants may grow, but for those of errors that compare equal: of them, what a
+//! call is expected to say can be written down.
+//!
 //! A message is one line, without a full stop at its end. It names the ring
 //! and the role where the call knew them, what was wanted beside what was
 //! found, and what to do. `error/tests.rs` prints and checks them all.
+
+/// Gives an error its public `kind` and `errno`. Its own `io_kind` says which kind;
+/// its `own_errno` gives a number where that of the kind says less.
+macro_rules! numbered {
+    ($error:ident, $sample:literal, $errno:literal) => {
+        $crate::error::numbered!(
+            $error,
+            concat!(
+                "# Examples\n\n```\nuse shmpipe::",
+                stringify!($error),
+                ";\n\nassert_eq!(",
+                $sample,
+                ".errno(), libc::",
+                $errno,
+                ");\n```"
+            )
+        );
+    };
+    ($error:ident) => {
+        $crate::error::numbered!($error, "See [`Broken::errno`](crate::Broken::errno).");
+    };
+    ($error:ident, $example:expr) => {
+        impl $error {
+            /// The kind that this has as an [`io::Error`](std::io::Error).
+            #[must_use]
+            pub fn kind(&self) -> std::io::ErrorKind {
+                self.io_kind()
+            }
+
+            /// The number that this has in errno(3), for C and the like: the one that
+            /// the kernel gave, or that its [`kind`](Self::kind) has.
+            ///
+            #[doc = $example]
+            #[must_use]
+            pub fn errno(&self) -> i32 {
+                let own = self.own_errno();
+                own.unwrap_or_else(|| $crate::sys::errno::errno_of(self.io_kind()))
+            }
+        }
+    };
+}
+pub(crate) use numbered;
 
 mod amount;
 mod memory;
@@ -19,10 +66,11 @@ use std::io;
 
 pub use crate::sys::place::Place;
 pub(crate) use crate::sys::place::{Bytes, Span};
-pub use amount::{NextStreamError, Partial, PeekError, ReserveError, Stop};
+pub use amount::{NextStreamError, PartialError, PeekError, ReserveError, WaitError};
 pub use memory::MemoryError;
 pub use open::{Incompatible, OpenError};
 
+pub use crate::role::InvalidRole;
 use crate::role::Role;
 
 /// What in a ring's memory contradicts the protocol.
@@ -30,7 +78,8 @@ use crate::role::Role;
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{Broken, Rule};
+/// use shmpipe::error::Rule;
+/// use shmpipe::Broken;
 ///
 /// /// Whether the peer took back what it had published.
 /// fn took_back(broken: &Broken) -> bool {
@@ -88,14 +137,15 @@ impl Rule {
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{Broken, Options, Rule, Snapshot, sysv};
+/// use shmpipe::error::Rule;
+/// use shmpipe::{Broken, Options, sysv};
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-lie-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
 /// # let mut options = Options::new();
-/// # let mut consumer = options.persistent(true).consumer(&path)?;
+/// # let mut consumer = options.persistent(true).open_consumer(&path)?;
 /// // Somebody writes a tail that cannot be.
-/// let segment = sysv::attach(Snapshot::at(&path, 1)?.id)?;
+/// let segment = sysv::attach(Options::new().snapshot(&path)?.id)?;
 /// // SAFETY: the tail is at this offset in each segment; see `guide::protocol`.
 /// unsafe { segment.as_ptr().add(256).cast::<u64>().write_volatile(1 << 40) };
 ///
@@ -103,7 +153,7 @@ impl Rule {
 /// assert_eq!(what.rule(), Rule::TailOutOfRange);
 /// assert_eq!((what.found(), what.against()), (1 << 40, 0));
 /// # drop((consumer, segment));
-/// # shmpipe::remove_path(&path, 1, true)?;
+/// # Options::new().force_remove(&path)?;
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -156,6 +206,18 @@ impl fmt::Display for Corruption {
 
 impl std::error::Error for Corruption {}
 
+impl Corruption {
+    fn io_kind(&self) -> io::ErrorKind {
+        io::ErrorKind::InvalidData
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        None
+    }
+}
+
+numbered!(Corruption);
+
 impl From<Corruption> for io::Error {
     fn from(corruption: Corruption) -> io::Error {
         Broken::Corrupted(corruption).into()
@@ -203,9 +265,6 @@ pub enum Broken {
         /// The role nobody took.
         role: Role,
     },
-    /// The caller's cancel flag was set while it would have waited; see
-    /// [`Options::cancel_on`](crate::Options::cancel_on).
-    Cancelled,
     /// The peer broke the protocol.
     Corrupted(Corruption),
 }
@@ -233,43 +292,41 @@ impl Broken {
     /// ```
     #[must_use]
     pub fn find(error: &io::Error) -> Option<&Broken> {
-        let mut next = inside(error);
-        while let Some(error) = next {
-            if let Some(broken) = error.downcast_ref() {
-                return Some(broken);
-            }
-            // The source of an `io::Error` is that of what it wraps.
-            next = match error.downcast_ref() {
-                Some(wrapper) => inside(wrapper),
-                None => error.source(),
-            };
-        }
-        None
+        find(error)
     }
 
-    /// The kind that this has as an [`io::Error`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::ErrorKind;
-    /// use shmpipe::Broken;
-    ///
-    /// assert_eq!(Broken::ConsumerClosed.kind(), ErrorKind::BrokenPipe);
-    /// assert_eq!(Broken::ProducerAborted.kind(), ErrorKind::ConnectionAborted);
-    /// ```
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
+    fn io_kind(&self) -> io::ErrorKind {
         match self {
             Broken::Closed | Broken::Inherited => io::ErrorKind::NotConnected,
             Broken::ConsumerClosed | Broken::Died { .. } | Broken::NeverCame { .. } => {
                 io::ErrorKind::BrokenPipe
             }
             Broken::ProducerAborted => io::ErrorKind::ConnectionAborted,
-            Broken::Cancelled => io::ErrorKind::Other,
             Broken::Corrupted(_) => io::ErrorKind::InvalidData,
         }
     }
+
+    fn own_errno(&self) -> Option<i32> {
+        None
+    }
+}
+
+numbered!(Broken, "Broken::ConsumerClosed", "EPIPE");
+
+/// The `T` in `error`, or in whatever it wraps, at any depth.
+fn find<T: Error + 'static>(error: &io::Error) -> Option<&T> {
+    let mut next = inside(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // The source of an `io::Error` is that of what it wraps.
+        next = match error.downcast_ref() {
+            Some(wrapper) => inside(wrapper),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// What an `io::Error` wraps.
@@ -301,7 +358,6 @@ impl fmt::Display for Broken {
                     "no {role} ever came, and the process that could have become it has gone"
                 )
             }
-            Broken::Cancelled => f.write_str("cancelled by the caller"),
             Broken::Corrupted(corruption) => corruption.fmt(f),
         }
     }
@@ -376,6 +432,19 @@ pub enum TryReadError {
 
 macro_rules! try_error {
     ($error:ident, $blocked:ident, $sentence:literal) => {
+        impl $error {
+            fn io_kind(&self) -> io::ErrorKind {
+                match self {
+                    $error::$blocked => io::ErrorKind::WouldBlock,
+                    $error::Broken(broken) => broken.kind(),
+                }
+            }
+
+            fn own_errno(&self) -> Option<i32> {
+                None
+            }
+        }
+
         impl fmt::Display for $error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
@@ -403,14 +472,16 @@ macro_rules! try_error {
         impl From<$error> for io::Error {
             fn from(error: $error) -> io::Error {
                 match error {
-                    $error::$blocked => io::Error::new(io::ErrorKind::WouldBlock, error),
                     $error::Broken(broken) => broken.into(),
+                    error => io::Error::new(error.kind(), error),
                 }
             }
         }
     };
 }
 
+numbered!(TryWriteError, "TryWriteError::Full", "EAGAIN");
+numbered!(TryReadError, "TryReadError::Empty", "EAGAIN");
 try_error!(
     TryWriteError,
     Full,
@@ -432,7 +503,7 @@ try_error!(
 /// use shmpipe::{Broken, CloseError};
 ///
 /// let (mut producer, _consumer) = shmpipe::pair()?;
-/// assert_eq!(producer.close(), Ok(()));
+/// producer.abort();
 /// assert_eq!(producer.close(), Err(CloseError::Broken(Broken::Closed)));
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -441,19 +512,19 @@ try_error!(
 pub enum CloseError {
     /// The ring was opened without waiting, or handed to a child, and nobody
     /// came: so many bytes were written that nobody will read.
-    NobodyCame {
+    NeverCame {
         /// Bytes.
         unread: u64,
     },
-    /// The handle could not be closed: it was before, or another process has
-    /// it.
+    /// The handle could not be closed: it was aborted before, its ring is
+    /// corrupt, or another process has it.
     Broken(Broken),
 }
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CloseError::NobodyCame { unread } => {
+            CloseError::NeverCame { unread } => {
                 write!(
                     f,
                     "no consumer ever opened the ring: what was written is lost ({})",
@@ -468,7 +539,7 @@ impl fmt::Display for CloseError {
 impl std::error::Error for CloseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            CloseError::NobodyCame { .. } => None,
+            CloseError::NeverCame { .. } => None,
             CloseError::Broken(broken) => Some(broken),
         }
     }
@@ -480,14 +551,32 @@ impl From<Broken> for CloseError {
     }
 }
 
+impl CloseError {
+    fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            CloseError::NeverCame { .. } => io::ErrorKind::BrokenPipe,
+            CloseError::Broken(broken) => broken.kind(),
+        }
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        None
+    }
+}
+
+numbered!(CloseError, "CloseError::NeverCame { unread: 5 }", "EPIPE");
+
 impl From<CloseError> for io::Error {
     fn from(error: CloseError) -> io::Error {
         match error {
-            CloseError::NobodyCame { .. } => io::Error::new(io::ErrorKind::BrokenPipe, error),
             CloseError::Broken(broken) => broken.into(),
+            error => io::Error::new(error.kind(), error),
         }
     }
 }
+
+/// What each error says of a call that was cancelled.
+pub(crate) const CANCELLED: &str = "cancelled by the caller";
 
 /// The error of a blocking call whose time is over.
 pub(crate) fn timed_out(what: &'static str) -> io::Error {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Bytes, Corruption, MemoryError, Place, Span};
+use super::{Bytes, CANCELLED, Corruption, MemoryError, Place, Span};
 use crate::escape::shown;
 use crate::role::Role;
 use crate::sys::sysv::{KeyError, SegmentId, SysvError};
@@ -17,12 +17,13 @@ use crate::sys::sysv::{KeyError, SegmentId, SysvError};
 /// # Examples
 ///
 /// ```
-/// use shmpipe::{Incompatible, OpenError, Options, sysv};
+/// use shmpipe::error::Incompatible;
+/// use shmpipe::{OpenError, Options, sysv};
 ///
 /// let foreign = sysv::create(None, 100, sysv::Mode::OWNER_ONLY)?;
 /// let attached = Options::new().attach(foreign);
-/// let reason = Incompatible::TooSmall { segment: 100 };
-/// assert!(matches!(attached, Err(OpenError::NotARing { reason: found, .. }) if found == reason));
+/// let Err(OpenError::NotARing { reason, .. }) = attached else { panic!() };
+/// assert!(matches!(reason, Incompatible::TooSmall { segment: 100 }));
 /// sysv::remove(foreign)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -139,6 +140,7 @@ impl fmt::Display for Incompatible {
 #[non_exhaustive]
 pub enum OpenError {
     /// The file that names the ring cannot be used.
+    #[non_exhaustive]
     Path {
         /// The file.
         path: PathBuf,
@@ -146,12 +148,14 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The file that names the ring is a directory.
+    #[non_exhaustive]
     Directory {
         /// The directory.
         path: PathBuf,
     },
     /// The file that names the ring cannot be locked: its file system has no
     /// locks, has none left, or asks for a right that this process has not.
+    #[non_exhaustive]
     Locking {
         /// The file.
         path: PathBuf,
@@ -161,12 +165,14 @@ pub enum OpenError {
     /// No key can be made of what was given.
     Key(KeyError),
     /// A capacity of zero, or more than an address space holds.
+    #[non_exhaustive]
     Capacity {
         /// The bytes asked for.
         asked: usize,
     },
     /// A mode that is not made of the nine permission bits, or that does not
     /// let its own user read and write.
+    #[non_exhaustive]
     Mode {
         /// The mode asked for.
         asked: u32,
@@ -190,6 +196,7 @@ pub enum OpenError {
         persistent: bool,
     },
     /// No ring is there to look at or to remove. Opening one makes it.
+    #[non_exhaustive]
     NoRing {
         /// The file that would name it.
         path: PathBuf,
@@ -277,6 +284,7 @@ pub enum OpenError {
     },
     /// Another process holds the path open for a ring that cannot be seen
     /// from here: it is in another IPC namespace, such as another container.
+    #[non_exhaustive]
     OtherNamespace {
         /// The path.
         path: PathBuf,
@@ -295,6 +303,7 @@ pub enum OpenError {
     /// attached, so nothing can persist.
     CannotPersist,
     /// The child that was to have the other end cannot be started.
+    #[non_exhaustive]
     Spawn {
         /// Its program.
         program: OsString,
@@ -309,14 +318,16 @@ pub enum OpenError {
     Memory(MemoryError),
     /// No parent has handed a ring to this process: the environment variable
     /// `SHMPIPE_RING` is not set.
-    NotAChild,
+    NotHandedOver,
     /// The environment variable `SHMPIPE_RING` says what no parent says.
-    Malformed {
+    #[non_exhaustive]
+    BadHandover {
         /// What it says.
         value: OsString,
     },
     /// The parent has handed the other role to this process.
-    OtherRole {
+    #[non_exhaustive]
+    WrongRole {
         /// The role that this process was given.
         given: Role,
         /// The role that it asked for.
@@ -332,31 +343,20 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// The kind that this has as an [`io::Error`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::io::ErrorKind;
-    ///
-    /// let error = shmpipe::Producer::open("/nowhere/at/all").unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::NotFound);
-    /// ```
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
+    fn io_kind(&self) -> io::ErrorKind {
         use io::ErrorKind as Kind;
         match self {
             OpenError::Path { source, .. }
             | OpenError::Locking { source, .. }
             | OpenError::Spawn { source, .. } => source.kind(),
             OpenError::Directory { .. } => Kind::IsADirectory,
-            OpenError::Key(_)
-            | OpenError::Capacity { .. }
+            OpenError::Key(error) => error.kind(),
+            OpenError::Capacity { .. }
             | OpenError::Mode { .. }
             | OpenError::NoSegment
-            | OpenError::NotAChild
-            | OpenError::Malformed { .. }
-            | OpenError::OtherRole { .. } => Kind::InvalidInput,
+            | OpenError::NotHandedOver
+            | OpenError::BadHandover { .. }
+            | OpenError::WrongRole { .. } => Kind::InvalidInput,
             OpenError::CapacityMismatch { .. } | OpenError::LifeCycleMismatch { .. } => {
                 Kind::AlreadyExists
             }
@@ -375,7 +375,21 @@ impl OpenError {
             OpenError::System(error) => io::ErrorKind::from(error),
         }
     }
+
+    fn own_errno(&self) -> Option<i32> {
+        match self {
+            OpenError::Path { source, .. }
+            | OpenError::Locking { source, .. }
+            | OpenError::Spawn { source, .. } => source.raw_os_error(),
+            OpenError::Key(error) => Some(error.errno()),
+            OpenError::System(error) => Some(error.errno()),
+            OpenError::Cancelled => Some(libc::ECANCELED),
+            _ => None,
+        }
+    }
 }
+
+numbered!(OpenError, "OpenError::CannotPersist", "EOPNOTSUPP");
 
 impl OpenError {
     /// Which ring it is about, where it knows.
@@ -615,23 +629,23 @@ impl fmt::Display for OpenError {
             }
             OpenError::NoSegment => f.write_str(
                 "the ring is in memory of the caller's, which no child can attach by id: \
-                 hand over a ring that has a segment (Options::anonymous)",
+                 hand over a ring that has a segment (Options::create_anonymous)",
             ),
             OpenError::Memory(error) => error.fmt(f),
-            OpenError::NotAChild => f.write_str(
+            OpenError::NotHandedOver => f.write_str(
                 "no parent has handed a ring to this process: SHMPIPE_RING is not set \
                  (Ring::spawn_consumer and Ring::spawn_producer set it)",
             ),
-            OpenError::Malformed { value } => write!(
+            OpenError::BadHandover { value } => write!(
                 f,
                 "SHMPIPE_RING says `{}`, not the id, nonce and role of a ring",
                 shown(value)
             ),
-            OpenError::OtherRole { given, asked } => write!(
+            OpenError::WrongRole { given, asked } => write!(
                 f,
                 "the parent has handed the {given}'s end to this process, not the {asked}'s"
             ),
-            OpenError::Cancelled => f.write_str("cancelled by the caller"),
+            OpenError::Cancelled => f.write_str(CANCELLED),
             OpenError::Corrupted(corruption) => corruption.fmt(f),
             OpenError::System(error) => error.fmt(f),
         }

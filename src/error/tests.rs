@@ -106,7 +106,6 @@ fn broken() {
             ["producer", "process 12"] Broken::Died { role, pid: 12 },
             ["producer"] Broken::Died { role, pid: 0 };
         NeverCame: ["producer"] Broken::NeverCame { role };
-        Cancelled: ["caller"] Broken::Cancelled;
         Corrupted: ["(5 against 3)"] Broken::Corrupted(corruption());
     });
     every!(Rule {
@@ -142,9 +141,9 @@ fn trying() {
         Broken: ["consumer"] TryReadError::Broken(broken());
     });
     every!(CloseError {
-        NobodyCame:
-            ["consumer", "5 bytes"] CloseError::NobodyCame { unread: 5 },
-            ["consumer", "1 byte"] CloseError::NobodyCame { unread: 1 };
+        NeverCame:
+            ["consumer", "5 bytes"] CloseError::NeverCame { unread: 5 },
+            ["consumer", "1 byte"] CloseError::NeverCame { unread: 1 };
         Broken: ["consumer"] CloseError::Broken(broken());
     });
 }
@@ -162,6 +161,7 @@ fn how_much() {
             ["1 byte "] ReserveError::Full { wanted: 1, room: 0 };
         TimedOut: ["timed out", "8192", "96", "consumer"]
             ReserveError::TimedOut { wanted, room };
+        Cancelled: ["caller"] ReserveError::Cancelled;
         Broken: ["consumer"] ReserveError::Broken(broken());
     });
     every!(PeekError {
@@ -170,30 +170,34 @@ fn how_much() {
         Empty: ["8192", "3", "producer"] PeekError::Empty { wanted, available };
         TimedOut: ["timed out", "8192", "3", "producer"]
             PeekError::TimedOut { wanted, available };
+        Cancelled: ["caller"] PeekError::Cancelled;
         Ended: ["ended", "8192", "3"] PeekError::Ended { wanted, available };
         Broken: ["consumer"] PeekError::Broken(broken());
     });
-    every!(Stop {
-        TimedOut: ["timed out"] Stop::TimedOut;
-        Ended: ["ended"] Stop::Ended;
-        Broken: ["consumer"] Stop::Broken(broken());
+    every!(WaitError {
+        TimedOut: ["timed out"] WaitError::TimedOut;
+        Ended: ["ended"] WaitError::Ended;
+        Cancelled: ["caller"] WaitError::Cancelled;
+        Broken: ["consumer"] WaitError::Broken(broken());
     });
-    for (stop, why) in [
-        (Stop::TimedOut, "timed out"),
-        (Stop::Ended, "ended"),
-        (Stop::Broken(broken()), "consumer"),
+    for (cause, why) in [
+        (WaitError::TimedOut, "timed out"),
+        (WaitError::Ended, "ended"),
+        (WaitError::Cancelled, "caller"),
+        (WaitError::Broken(broken()), "consumer"),
     ] {
         let (moved, wanted) = (7, 8192);
-        let partial = Partial {
+        let partial = PartialError {
             moved,
             wanted,
-            stop,
+            cause,
         };
         check(&partial, &[why, "7 of 8192 bytes"]);
     }
     every!(NextStreamError {
         NotEnded: ["not ended", "3 bytes"] NextStreamError::NotEnded { available };
         TimedOut: ["timed out", "next stream"] NextStreamError::TimedOut;
+        Cancelled: ["caller"] NextStreamError::Cancelled;
         Broken: ["consumer"] NextStreamError::Broken(broken());
     });
 }
@@ -306,12 +310,12 @@ fn opening() {
         CannotPersist: ["shm_rmid_forced", "--persist"] OpenError::CannotPersist;
         Spawn: ["/bin/x", "No such file"]
             OpenError::Spawn { program: OsString::from("/bin/x"), source: source() };
-        NoSegment: ["child", "Options::anonymous"] OpenError::NoSegment;
+        NoSegment: ["child", "Options::create_anonymous"] OpenError::NoSegment;
         Memory: ["magic"] OpenError::Memory(MemoryError::NotARing(Incompatible::NoMagic));
-        NotAChild: ["SHMPIPE_RING"] OpenError::NotAChild;
-        Malformed: ["SHMPIPE_RING", r"a\nb"] OpenError::Malformed { value: "a\nb".into() };
-        OtherRole: ["consumer's", "producer's"]
-            OpenError::OtherRole { given: role, asked: Role::Producer };
+        NotHandedOver: ["SHMPIPE_RING"] OpenError::NotHandedOver;
+        BadHandover: ["SHMPIPE_RING", r"a\nb"] OpenError::BadHandover { value: "a\nb".into() };
+        WrongRole: ["consumer's", "producer's"]
+            OpenError::WrongRole { given: role, asked: Role::Producer };
         Cancelled: ["caller"] OpenError::Cancelled;
         Corrupted: ["(5 against 3)"] OpenError::Corrupted(corruption());
         System: [AT, "shmat(shmid=7", "memory"] OpenError::System(system).located(&at());
@@ -420,6 +424,7 @@ fn system_v() {
         MinusOne: ["-1", "project id"] KeyError::MinusOne;
     });
     check(&InvalidSegmentId, &["2147483647"]);
+    check(&InvalidRole, &["producer", "consumer"]);
 }
 
 /// For [`check`]: a kind shows in an error only.
@@ -439,17 +444,18 @@ impl Display for KernelLimit {
 
 /// The types whose messages are checked here: a new one is to be added, with a
 /// test of its variants.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 16] = [
     "Broken",
     "CloseError",
     "Corruption",
+    "InvalidRole",
     "InvalidSegmentId",
     "KeyError",
     "MemoryError",
     "OpenError",
     "NextStreamError",
-    "Partial",
-    "Stop",
+    "PartialError",
+    "WaitError",
     "PeekError",
     "RemoveError",
     "ReserveError",
@@ -497,10 +503,10 @@ fn a_broken_stream_is_found_in_what_wraps_it() {
         role: Role::Producer,
         pid: 12,
     };
-    let partial = Partial {
+    let partial = PartialError {
         moved: 7,
         wanted: 8,
-        stop: Stop::Broken(broken.clone()),
+        cause: WaitError::Broken(broken.clone()),
     };
     let wraps: [io::Error; 8] = [
         broken.clone().into(),

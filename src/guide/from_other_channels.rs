@@ -9,24 +9,25 @@
 //! | `mkfifo(path)` | any file: `path` only names the ring, and the ring is made by whoever comes first |
 //! | `open(path, O_WRONLY)`, which waits for a reader | [`Producer::open`](crate::Producer::open), which waits for a consumer |
 //! | `open(path, O_RDONLY)`, which waits for a writer | [`Consumer::open`](crate::Consumer::open), which waits for a producer |
-//! | `O_NONBLOCK` in `open` | [`Options::no_wait`](crate::Options::no_wait) |
+//! | `O_NONBLOCK` in `open` | [`Options::wait_for_peer(false)`](crate::Options::wait_for_peer) |
 //! | `write` | [`Write::write`](std::io::Write::write); a short write only when the stream breaks, or the time is over, in between |
 //! | `read` | [`Read::read`](std::io::Read::read), at least one byte |
 //! | `writev`, `readv` | [`Write::write_vectored`](std::io::Write::write_vectored), [`Read::read_vectored`](std::io::Read::read_vectored) |
 //! | `fdopen`, `getline` | [`BufReader`](std::io::BufReader) and `lines()` |
 //! | `O_NONBLOCK`, `EAGAIN` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read): `Full` and `Empty`, as an [`io::Error`](std::io::Error) `WouldBlock` |
 //! | `poll` before the call, for a time limit | [`set_timeout`](crate::Consumer::set_timeout), or a call that takes a [deadline](crate::Consumer::read_exact_deadline) |
+//! | `poll` of one pipe | [`wait_readable`](crate::Consumer::wait_readable), [`wait_writable`](crate::Producer::wait_writable), for any number of bytes |
 //! | `poll`, `select`, `epoll` | no descriptor to poll; with the feature `async`, a task that sleeps: `asynchronous::AsyncConsumer::readable` |
 //! | `FIONREAD` | [`Consumer::available`](crate::Consumer::available) |
 //! | `F_SETPIPE_SZ`, 64 KiB by default | [`Options::capacity`](crate::Options::capacity), 4 MiB by default; fixed once the ring is made |
-//! | a write of at most `PIPE_BUF` bytes is whole or not there | a [grant](crate::WriteGrant) of any length up to the capacity is |
+//! | a write of at most `PIPE_BUF` bytes is whole or not there | a [grant](crate::WriteGrant) of any length up to the capacity is, and so is [`try_write_all`](crate::Producer::try_write_all) |
 //! | the last writer closes: `read` gives 0 | [`Producer::close`](crate::Producer::close) or a drop: `read` gives 0 |
 //! | a writer is killed: `read` gives 0 | the bytes, then [`Broken::Died`](crate::Broken): never 0 |
 //! | the reader has gone: `SIGPIPE`, `EPIPE` | [`Broken::ConsumerClosed`](crate::Broken), a `BrokenPipe`; no signal |
 //! | `splice`, `sendfile` | [`fill_from`](crate::Producer::fill_from), [`drain_to`](crate::Consumer::drain_to); with a deadline, [`fill_from_deadline`](crate::Producer::fill_from_deadline), [`drain_to_deadline`](crate::Consumer::drain_to_deadline) |
 //! | a child's `Stdio` | [`Ring::spawn_consumer`](crate::Ring::spawn_consumer), [`Ring::spawn_producer`](crate::Ring::spawn_producer) |
 //! | `lsof`, `/proc/PID/fd` | [`Snapshot`](crate::Snapshot), or `shmpipe ls` |
-//! | a mapping that you made and share yourself, such as a memfd | [`Options::init_in`](crate::Options::init_in), [`Options::attach_in`](crate::Options::attach_in) |
+//! | a mapping that you made and share yourself, such as a memfd | [`Options::create_in`](crate::Options::create_in), [`Options::attach_in`](crate::Options::attach_in) |
 //! | several writers, several readers | one of each |
 //! | who may open a FIFO: its mode | whose segment it is and its mode, 0600 by default: [`Options::mode`](crate::Options::mode), [`Options::owner`](crate::Options::owner) |
 //! | what a FIFO holds goes with its last process | the same, but for [`Options::persistent`](crate::Options::persistent) |
@@ -36,7 +37,7 @@
 //! | [`std::sync::mpsc`] | here |
 //! |---|---|
 //! | values of any type | bytes; a record is whole or not there in a [grant](crate::WriteGrant) |
-//! | `sync_channel(n)` | [`Options::capacity`](crate::Options::capacity) in bytes, [`Options::anonymous`](crate::Options::anonymous), [`Ring::split`](crate::Ring::split) |
+//! | `sync_channel(n)` | [`Options::capacity`](crate::Options::capacity) in bytes, [`Options::create_anonymous`](crate::Options::create_anonymous), [`Ring::split`](crate::Ring::split) |
 //! | `channel()`, without a bound | none: a producer waits while the ring is full |
 //! | `Sender::clone` | none: one producer |
 //! | `send` | [`Write::write_all`](std::io::Write::write_all) |
@@ -53,16 +54,16 @@
 //!
 //! | `rtrb` | here |
 //! |---|---|
-//! | `RingBuffer::new(n)` | [`Options::capacity`](crate::Options::capacity), rounded up to a power of two of at least a page; [`Options::anonymous`](crate::Options::anonymous), [`Ring::split`](crate::Ring::split) |
+//! | `RingBuffer::new(n)` | [`Options::capacity`](crate::Options::capacity), rounded up to a power of two of at least a page; [`Options::create_anonymous`](crate::Options::create_anonymous), [`Ring::split`](crate::Ring::split) |
 //! | `Producer::slots` | [`Producer::room`](crate::Producer::room) |
 //! | `Consumer::slots` | [`Consumer::available`](crate::Consumer::available) |
 //! | `is_abandoned` | [`is_closed`](crate::Producer::is_closed); a process that died is found by [`check_peer`](crate::Producer::check_peer) |
 //! | `push_partial_slice`, `pop_partial_slice` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read) |
-//! | `write_chunk_uninit(n)` | [`reserve`](crate::Producer::reserve), [`reserve_up_to`](crate::Producer::reserve_up_to); the room is always initialised |
-//! | `read_chunk(n)` | [`peek`](crate::Consumer::peek), [`peek_up_to`](crate::Consumer::peek_up_to) |
+//! | `write_chunk_uninit(n)` | [`try_reserve`](crate::Producer::try_reserve), [`try_reserve_up_to`](crate::Producer::try_reserve_up_to); the room is always initialised |
+//! | `read_chunk(n)` | [`try_peek`](crate::Consumer::try_peek), [`try_peek_up_to`](crate::Consumer::try_peek_up_to) |
 //! | `commit(k)` of a write chunk | [`commit`](crate::WriteGrant::commit) |
 //! | `commit(k)` of a read chunk | [`consume`](crate::ReadGrant::consume) |
-//! | `as_slices`: two, around the end | [`as_slice`](crate::ReadGrant::as_slice): one; only in [memory of the caller's](crate::Options::init_in) does the end divide, as [`Wraps`](crate::PeekError); `unsafe`, for the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies and is safe |
+//! | `as_slices`: two, around the end | [`as_slice`](crate::ReadGrant::as_slice): one; only in [memory of the caller's](crate::Options::create_in) does the end divide, as [`Wraps`](crate::PeekError); `unsafe`, for the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies and is safe |
 //! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
 //! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
 //! | waiting is up to you | [`WaitPolicy`](crate::WaitPolicy) |
@@ -90,17 +91,17 @@
 //! let (mut producer, mut consumer) = shmpipe::pair()?;
 //!
 //! let record = b"whole or not there";
-//! let mut grant = producer.reserve(4 + record.len())?;
-//! grant.write_at(0, &(record.len() as u32).to_le_bytes());
-//! grant.write_at(4, record);
+//! let mut grant = producer.try_reserve(4 + record.len())?;
+//! grant.write_at(&(record.len() as u32).to_le_bytes(), 0);
+//! grant.write_at(record, 4);
 //! grant.commit_all();
 //!
 //! let mut len = [0; 4];
-//! consumer.peek(4)?.read_at(0, &mut len);
+//! consumer.try_peek(4)?.read_at(&mut len, 0);
 //! let len = u32::from_le_bytes(len) as usize;
-//! let grant = consumer.peek(4 + len)?;
+//! let grant = consumer.try_peek(4 + len)?;
 //! let mut bytes = vec![0; len];
-//! grant.read_at(4, &mut bytes);
+//! grant.read_at(&mut bytes, 4);
 //! grant.consume_all();
 //! assert_eq!(bytes, record);
 //! # Ok::<(), std::io::Error>(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::error::{Broken, Corruption, Place, Span, Stop};
+use crate::error::{Broken, Corruption, Place, Span, WaitError};
 use crate::handle::config::HandleConfig;
 use crate::peer::{self, Claim, Occupant, PeerWatch, Verdict};
 use crate::role::Role;
@@ -42,6 +42,8 @@ pub(crate) struct Endpoint {
     needs_peer: bool,
     /// Whether a drop breaks off, in place of finishing.
     aborts_on_drop: bool,
+    /// Whether the handle has left in order.
+    has_closed: bool,
     timeout: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
     effort: Effort,
@@ -129,14 +131,16 @@ pub(crate) enum Need {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
     TimedOut,
+    Cancelled,
     Broken(Broken),
 }
 
-impl From<Blocked> for Stop {
-    fn from(blocked: Blocked) -> Stop {
+impl From<Blocked> for WaitError {
+    fn from(blocked: Blocked) -> WaitError {
         match blocked {
-            Blocked::TimedOut => Stop::TimedOut,
-            Blocked::Broken(broken) => Stop::Broken(broken),
+            Blocked::TimedOut => WaitError::TimedOut,
+            Blocked::Cancelled => WaitError::Cancelled,
+            Blocked::Broken(broken) => WaitError::Broken(broken),
         }
     }
 }
@@ -175,6 +179,7 @@ impl Endpoint {
             handed_over: Cell::new(handed_over),
             needs_peer,
             aborts_on_drop: config.abort_on_drop,
+            has_closed: false,
             timeout: config.timeout,
             cancel: config.cancel.clone(),
             effort,
@@ -280,6 +285,7 @@ impl Endpoint {
     pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
         match blocked {
             Blocked::TimedOut => self.timed_out(self.timeout),
+            Blocked::Cancelled => WaitError::Cancelled.into(),
             Blocked::Broken(broken) => broken.into(),
         }
     }
@@ -297,6 +303,12 @@ impl Endpoint {
             return Ok(());
         }
         Err(self.reason())
+    }
+
+    /// Whether this handle was closed, by this process and in order: closing it once
+    /// more has nothing left to do.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.has_closed && self.epoch.is_current()
     }
 
     /// Why the handle cannot be used.
@@ -457,7 +469,7 @@ impl Endpoint {
     fn latch_blocked(&mut self, blocked: Blocked) -> Blocked {
         match blocked {
             Blocked::Broken(broken) => Blocked::Broken(self.latch(broken)),
-            Blocked::TimedOut => blocked,
+            Blocked::TimedOut | Blocked::Cancelled => blocked,
         }
     }
 
@@ -471,7 +483,7 @@ impl Endpoint {
     /// Between two sleeps: is there still a reason to wait?
     fn slice(&self, watch: &mut PeerWatch) -> Result<(), Blocked> {
         if deadline::is_set(self.cancel.as_ref()) {
-            return Err(Broken::Cancelled.into());
+            return Err(Blocked::Cancelled);
         }
         match self.peer(watch) {
             Err(Broken::Died { .. } | Broken::NeverCame { .. }) if !self.needs_peer => Ok(()),
@@ -630,6 +642,7 @@ impl Endpoint {
             return Left::InOrder;
         }
         self.give_up(Broken::Closed);
+        self.has_closed = departure == Departure::Finished;
         let kind = self.region.geometry().kind;
         let left = peer::leave(&self.region, kind, &self.claim, departure, last_act);
         let Some((before, _)) = left else {

@@ -33,7 +33,7 @@ use crate::sys::sysv::{Key, SegmentId};
 /// ```
 /// use std::io::{Read, Write};
 ///
-/// let ring = shmpipe::Options::new().anonymous()?;
+/// let ring = shmpipe::Options::new().create_anonymous()?;
 /// // SAFETY: this process has one thread.
 /// match unsafe { libc::fork() } {
 ///     0 => {
@@ -52,6 +52,7 @@ use crate::sys::sysv::{Key, SegmentId};
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[must_use = "a ring without a role moves nothing"]
 pub struct Ring {
     region: MappedRegion,
     open: OpenConfig,
@@ -76,13 +77,15 @@ impl Ring {
 
     /// The segment that the ring lies in. Another process can attach it by
     /// this number for as long as somebody has it attached. `None` of a ring in
-    /// [memory of the caller's](crate::Options::init_in).
+    /// [memory of the caller's](crate::Options::create_in).
+    ///
+    /// Asking says that the id was given away: see [`Producer::id`].
     ///
     /// # Examples
     ///
     /// ```
     /// let options = shmpipe::Options::new();
-    /// let ring = options.anonymous()?;
+    /// let ring = options.create_anonymous()?;
     /// let id = ring.id().expect("it is in a segment"); // send this to another process, which does
     /// let mut consumer = options.attach(id)?.into_consumer()?;
     /// ring.into_producer()?.try_write(b"abc").unwrap();
@@ -95,11 +98,26 @@ impl Ring {
         self.region.id()
     }
 
+    /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but
+    /// that nobody is expected to come by it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
+    /// println!("a ring in segment {}", ring.id_for_log().unwrap());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id_for_log(&self) -> Option<SegmentId> {
+        self.region.id()
+    }
+
     /// The key that leads to the ring now, as the kernel says: one system call.
     ///
     /// `None` of an anonymous ring, of a named one once both ends are open, of
     /// one that was removed, and of one in [memory of the
-    /// caller's](crate::Options::init_in). `Some` may be out of date at once.
+    /// caller's](crate::Options::create_in). `Some` may be out of date at once.
     ///
     /// # Examples
     ///
@@ -107,12 +125,12 @@ impl Ring {
     /// let path = std::env::temp_dir().join(format!("shmpipe-doc-key-{}", std::process::id()));
     /// std::fs::write(&path, "")?;
     /// let mut options = shmpipe::Options::new();
-    /// let producer = options.no_wait(true).producer(&path)?;
+    /// let producer = options.wait_for_peer(false).open_producer(&path)?;
     /// let key = producer.key().expect("nobody has joined it");
-    /// let consumer = options.consumer_by_key(key)?;
+    /// let consumer = options.open_consumer_by_key(key)?;
     /// assert_eq!((producer.key(), consumer.key()), (None, None)); // both ends are open
     ///
-    /// assert_eq!(options.anonymous()?.key(), None);
+    /// assert_eq!(options.create_anonymous()?.key(), None);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -127,7 +145,7 @@ impl Ring {
     /// # Examples
     ///
     /// ```
-    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
     /// let nonce = ring.nonce();
     /// let (producer, consumer) = ring.split()?;
     /// assert_eq!((producer.nonce(), consumer.nonce()), (nonce, nonce));
@@ -143,7 +161,7 @@ impl Ring {
     /// # Examples
     ///
     /// ```
-    /// let ring = shmpipe::Options::new().capacity(1_000_000).anonymous()?;
+    /// let ring = shmpipe::Options::new().capacity(1_000_000).create_anonymous()?;
     /// assert_eq!(ring.capacity(), 1 << 20);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -161,7 +179,7 @@ impl Ring {
     /// # Examples
     ///
     /// ```
-    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
     /// let mut producer = ring.into_producer()?; // the consumer may come by fork
     /// producer.try_write(b"abc").unwrap();
     /// # Ok::<(), std::io::Error>(())
@@ -182,7 +200,7 @@ impl Ring {
     /// ```
     /// use shmpipe::TryReadError;
     ///
-    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
     /// let mut consumer = ring.into_consumer()?; // the producer may come by fork
     /// assert_eq!(consumer.try_read(&mut [0]), Err(TryReadError::Empty));
     /// # Ok::<(), std::io::Error>(())
@@ -203,7 +221,7 @@ impl Ring {
     /// ```
     /// use std::io::Read;
     ///
-    /// let (producer, mut consumer) = shmpipe::Options::new().anonymous()?.split()?;
+    /// let (producer, mut consumer) = shmpipe::Options::new().create_anonymous()?.split()?;
     /// let writer = std::thread::spawn(move || {
     ///     let mut producer = producer;
     ///     producer.try_write(b"from another thread")

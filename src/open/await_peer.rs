@@ -70,14 +70,19 @@ pub(super) fn await_peer(
             Err(Stop::Unfindable) => Err(OpenError::FileGone {
                 at: Place::default(),
             }),
-            Ok(_) => Err(deadline.timed_out(match claim.role {
-                Role::Producer => "no consumer opened the other end",
-                Role::Consumer => "no producer opened the other end",
-            })),
+            Ok(_) => Err(deadline.timed_out(nobody_came(claim.role))),
         };
     }
     // Whoever sees the end of this wait removes the key: the one that made it
     // so may have died before it could.
     region.unlink()?;
     Ok((life() == Some(Life::Paired)).then_some((region, claim)))
+}
+
+/// What the holder of `role` waited for in vain.
+pub(crate) fn nobody_came(role: Role) -> &'static str {
+    match role {
+        Role::Producer => "no consumer opened the other end",
+        Role::Consumer => "no producer opened the other end",
+    }
 }

@@ -14,7 +14,7 @@ use crate::wait::deadline::Deadline;
 /// # Examples
 ///
 /// ```
-/// let ring = shmpipe::Options::new().anonymous()?;
+/// let ring = shmpipe::Options::new().create_anonymous()?;
 /// assert_eq!(ring.capacity(), shmpipe::DEFAULT_CAPACITY);
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -31,8 +31,8 @@ pub(crate) struct OpenConfig {
     /// Users who are trusted beside the own one.
     pub(crate) owners: Vec<u32>,
     pub(crate) persistent: bool,
-    /// Whether opening waits for nobody.
-    pub(crate) unwaited: bool,
+    /// Whether opening waits for the other side; unless said, by life cycle.
+    pub(crate) wait_for_peer: Option<bool>,
     pub(crate) prefault: bool,
     pub(crate) resume: bool,
     pub(crate) timeout: Option<Duration>,
@@ -46,12 +46,17 @@ impl OpenConfig {
             mode: Mode::OWNER_ONLY,
             owners: Vec::new(),
             persistent: false,
-            unwaited: false,
+            wait_for_peer: None,
             prefault: false,
             resume: false,
             timeout: None,
             cancel: None,
         }
+    }
+
+    /// Whether opening by path or key waits for the other side.
+    pub(crate) fn waits_for_peer(&self) -> bool {
+        self.wait_for_peer.unwrap_or(!self.persistent)
     }
 
     /// The limit of a call that opens and starts now.

@@ -26,7 +26,7 @@ use crate::error::{OpenError, Place};
 use crate::escape::explained;
 use crate::sys::fork::held::Held;
 use crate::sys::process;
-use crate::sys::sysv::{FileIdentity, Key, Project};
+use crate::sys::sysv::{FileIdentity, Key, Mode, Project};
 use crate::wait::deadline::Deadline;
 
 /// An open file that names a ring.
@@ -88,6 +88,19 @@ impl KeyFile {
             key: identity.key()?,
             writing: AtomicBool::new(false),
         })
+    }
+
+    /// Makes the file, empty, where there is none.
+    pub(crate) fn create_if_missing(path: &Path, mode: Mode) -> Result<(), OpenError> {
+        let mut how = File::options();
+        let made = how.write(true).create_new(true).mode(mode.bits().into());
+        match made.open(path) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(OpenError::Path {
+                path: path.to_owned(),
+                source: explained(path, source),
+            }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -53,7 +53,11 @@ pub(super) fn create_named(
         EXPLICIT_CAPACITY
     } else {
         0
-    } | if config.unwaited { UNWAITED } else { 0 };
+    } | if config.wait_for_peer == Some(false) {
+        UNWAITED
+    } else {
+        0
+    };
     let file = name.file().map(KeyFile::identity);
     let geometry = Geometry::new(config.ring_bytes()?, kind, nonce(), file, flags);
     let id = sysv::create(Some(name.key()), geometry.ring_end(), config.mode)?;

@@ -33,7 +33,9 @@ use crate::error::OpenError;
 use crate::peer::Claim;
 use crate::role::Role;
 use crate::segment::region::mapped::MappedRegion;
+use crate::wait::deadline::Deadline;
 
+pub(crate) use self::await_peer::nobody_came;
 pub(crate) use self::claim::claim;
 pub(crate) use self::find::attach;
 pub(crate) use self::make::{create_anonymous, nonce, publish};
@@ -44,19 +46,23 @@ pub(crate) use self::retire::{retire, retire_by_force};
 pub(crate) type Joined = (MappedRegion, Claim);
 
 /// Makes or finds the ring that `name` leads to, and claims `role` in it.
-/// Waits for the peer where the options say so. One limit holds for all of it,
+/// Waits for the peer of a named ring where the options say so. One limit holds for all of it,
 /// in which the time for having pages be there does not count.
-pub(crate) fn open(name: &Name, role: Role, config: &OpenConfig) -> Result<Joined, OpenError> {
+pub(crate) fn open(
+    name: &Name,
+    role: Role,
+    config: &OpenConfig,
+    deadline: &mut Deadline,
+) -> Result<Joined, OpenError> {
     if config.persistent && forced_removal() {
         return Err(OpenError::CannotPersist);
     }
-    let mut deadline = config.deadline();
     loop {
-        let joined = join(name, role, config, &mut deadline)?;
-        if config.persistent || config.unwaited {
+        let joined = join(name, role, config, deadline)?;
+        if config.persistent || !config.waits_for_peer() {
             return Ok(joined);
         }
-        match await_peer(name, joined, config, &deadline)? {
+        match await_peer(name, joined, config, deadline)? {
             Some(joined) => return Ok(joined),
             None => continue, // the ring was given up for another one
         }

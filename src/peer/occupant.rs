@@ -13,7 +13,7 @@ use crate::sys::process::Liveness;
 /// ```
 /// use shmpipe::{Occupant, Options};
 ///
-/// let ring = Options::new().anonymous()?;
+/// let ring = Options::new().create_anonymous()?;
 /// let producer = ring.into_producer()?;
 /// assert_eq!(producer.peer(), Occupant::Nobody);
 /// # Ok::<(), std::io::Error>(())
@@ -30,6 +30,19 @@ pub enum Occupant {
     Dead(u32),
     /// Whoever had it has left.
     Left,
+}
+
+impl std::fmt::Display for Occupant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Occupant::Nobody => f.write_str("nobody"),
+            Occupant::Process(0) => f.write_str("a process"), // not known which
+            Occupant::Process(pid) => write!(f, "process {pid}"),
+            Occupant::Dead(0) => f.write_str("a process (dead)"),
+            Occupant::Dead(pid) => write!(f, "process {pid} (dead)"),
+            Occupant::Left => f.write_str("left"),
+        }
+    }
 }
 
 /// Who has `role`, by the life-cycle word `state`.

@@ -13,6 +13,7 @@
 
 pub(crate) mod affinity;
 pub(crate) mod environment;
+pub(crate) mod errno;
 pub(crate) mod fork;
 #[cfg(not(loom))]
 pub(crate) mod futex;

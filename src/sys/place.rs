@@ -19,7 +19,7 @@ use crate::sys::sysv::{Key, Project, SegmentId};
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-place-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
 /// let mut options = Options::new();
-/// let opened = options.timeout(std::time::Duration::from_millis(10)).consumer(&path);
+/// let opened = options.timeout(Some(std::time::Duration::from_millis(10))).open_consumer(&path);
 /// let Err(OpenError::TimedOut { at, .. }) = opened else { panic!() };
 /// assert_eq!((at.path(), at.project(), at.role()), (Some(&*path), Some(1), Some(Role::Consumer)));
 /// # std::fs::remove_file(&path)?;

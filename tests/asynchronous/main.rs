@@ -22,7 +22,7 @@ use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 
 /// A ring of so many bytes, and a limit that turns a hang into an error.
 fn ring(capacity: usize) -> Ring {
-    options().capacity(capacity).anonymous().unwrap()
+    options().capacity(capacity).create_anonymous().unwrap()
 }
 
 /// Both ends of one, in this process.

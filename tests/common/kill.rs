@@ -163,7 +163,7 @@ impl Habits {
 
 pub(crate) fn options(capacity: usize) -> Options {
     let mut options = Options::new();
-    options.capacity(capacity).timeout(HANG);
+    options.capacity(capacity).timeout(Some(HANG));
     options
 }
 
@@ -212,8 +212,8 @@ pub(crate) enum Opened {
 
 pub(crate) fn open(options: &Options, path: &Path, role: Role) -> Result<Opened, OpenError> {
     Ok(match role {
-        Role::Producer => Opened::Producer(options.producer(path)?),
-        Role::Consumer => Opened::Consumer(options.consumer(path)?),
+        Role::Producer => Opened::Producer(options.open_producer(path)?),
+        Role::Consumer => Opened::Consumer(options.open_consumer(path)?),
     })
 }
 

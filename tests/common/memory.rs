@@ -72,7 +72,7 @@ impl Mapping {
     pub(crate) fn init_at(&self, offset: usize, options: &Options) -> Result<Ring, OpenError> {
         // SAFETY: the tests keep the mapping longer than what is made in it,
         // and make one ring at a time.
-        unsafe { options.init_in(self.at(offset), self.len - offset) }
+        unsafe { options.create_in(self.at(offset), self.len - offset) }
     }
 
     pub(crate) fn init(&self, options: &Options) -> Result<Ring, OpenError> {

@@ -94,7 +94,7 @@ impl AsRef<std::ffi::OsStr> for TempPath {
 impl Drop for TempPath {
     fn drop(&mut self) {
         // Most tests leave no ring behind, and some removed the file.
-        let _ = shmpipe::remove_path(&self.0, 1, true);
+        let _ = shmpipe::Options::new().force_remove(&self.0);
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -112,13 +112,13 @@ pub(crate) fn asked_for(name: &str) -> Option<u64> {
 /// Defaults, but for a limit that turns a hang into an error.
 pub(crate) fn options() -> Options {
     let mut options = Options::new();
-    options.timeout(PATIENCE);
+    options.timeout(Some(PATIENCE));
     options
 }
 
 /// Both ends of an anonymous ring of so many bytes.
 pub(crate) fn split(capacity: usize) -> (Producer, Consumer) {
-    let ring = options().capacity(capacity).anonymous().unwrap();
+    let ring = options().capacity(capacity).create_anonymous().unwrap();
     ring.split().unwrap()
 }
 
@@ -132,8 +132,8 @@ pub(crate) fn broken(error: &io::Error) -> Broken {
 /// Opens each end of `path` in turn.
 pub(crate) fn open_each(options: &Options, path: &Path) -> [Result<(), OpenError>; 2] {
     [
-        options.producer(path).map(drop),
-        options.consumer(path).map(drop),
+        options.open_producer(path).map(drop),
+        options.open_consumer(path).map(drop),
     ]
 }
 

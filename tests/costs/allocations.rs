@@ -51,9 +51,9 @@ fn pair(policy: WaitPolicy) -> (Producer, Consumer) {
     let mut options = Options::new();
     options
         .capacity(4096)
-        .timeout(Duration::from_secs(60))
+        .timeout(Some(Duration::from_secs(60)))
         .wait_policy(policy);
-    options.anonymous().unwrap().split().unwrap()
+    options.create_anonymous().unwrap().split().unwrap()
 }
 
 #[test]
@@ -68,23 +68,23 @@ fn calls_that_do_not_wait_allocate_nothing() {
         let mut bytes = [7; 512];
         for _ in 0..1000 {
             assert_eq!(producer.try_write(&bytes), Ok(512));
-            producer.reserve(300).unwrap().commit_all();
-            producer.reserve_up_to(9).unwrap().commit(3);
+            producer.try_reserve(300).unwrap().commit_all();
+            producer.try_reserve_up_to(9).unwrap().commit(3);
             producer.write_all(&bytes[..7]).unwrap();
             producer.flush().unwrap();
             let deadline = Instant::now() + Duration::from_secs(1);
             producer.write_all_deadline(b"x", deadline).unwrap();
-            assert!(producer.room(1).unwrap() > 0);
+            assert!(producer.room().unwrap() > 0);
             assert_eq!(consumer.available(), Ok(823));
             assert_eq!(consumer.try_read(&mut bytes), Ok(512));
-            consumer.peek(300).unwrap().consume_all();
-            consumer.peek_up_to(3).unwrap().consume(3);
+            consumer.try_peek(300).unwrap().consume_all();
+            consumer.try_peek_up_to(3).unwrap().consume(3);
             consumer.read_exact(&mut bytes[..7]).unwrap();
             consumer
                 .read_exact_deadline(&mut bytes[..1], deadline)
                 .unwrap();
             assert!(consumer.try_read(&mut bytes).is_err()); // empty
-            assert!(consumer.peek(1).is_err());
+            assert!(consumer.try_peek(1).is_err());
         }
     });
     assert_eq!(count, 0);

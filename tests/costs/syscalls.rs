@@ -5,7 +5,7 @@
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Consumer, Options, Producer, Snapshot, TryReadError, TryWriteError, WaitPolicy};
+use shmpipe::{Consumer, Options, Producer, TryReadError, TryWriteError, WaitPolicy};
 
 use crate::common::{End, Fork, TempPath, alone, exit_now, filter, options, page};
 
@@ -50,7 +50,7 @@ fn pair() -> (Producer, Consumer) {
     let mut options = Options::new();
     options
         .capacity(page())
-        .anonymous()
+        .create_anonymous()
         .unwrap()
         .split()
         .unwrap()
@@ -66,28 +66,30 @@ fn calls_that_do_not_block_make_no_system_call() {
                 let mut bytes = [0; 512];
                 for _ in 0..10_000 {
                     assert_eq!(producer.try_write(&bytes), Ok(512));
-                    producer.reserve(300).unwrap().commit_all();
-                    producer.reserve_up_to(9).unwrap().commit(3);
+                    producer.try_reserve(300).unwrap().commit_all();
+                    producer.try_reserve_up_to(9).unwrap().commit(3);
                     assert_eq!(producer.write(&bytes[..7]).unwrap(), 7);
                     let parts = [IoSlice::new(b"parts"), IoSlice::new(b"!")];
                     assert_eq!(producer.write_vectored(&parts).unwrap(), 6);
                     producer.flush().unwrap();
                     assert_eq!(consumer.available(), Ok(828));
                     assert_eq!(consumer.try_read(&mut bytes), Ok(512));
-                    consumer.peek(300).unwrap().consume_all();
-                    consumer.peek_up_to(3).unwrap().consume(3);
+                    consumer.try_peek(300).unwrap().consume_all();
+                    consumer.try_peek_up_to(3).unwrap().consume(3);
                     assert_eq!(consumer.read(&mut bytes[..7]).unwrap(), 7);
                     let mut parts = [IoSliceMut::new(&mut bytes[..6])];
                     assert_eq!(consumer.read_vectored(&mut parts).unwrap(), 6);
                     assert_eq!(consumer.try_read(&mut bytes), Err(TryReadError::Empty));
-                    assert!(consumer.peek(1).is_err() && consumer.peek_up_to(1).is_err());
+                    assert!(consumer.try_peek(1).is_err() && consumer.try_peek_up_to(1).is_err());
                 }
                 let capacity = producer.capacity();
                 assert_eq!(producer.try_write(&all), Ok(capacity));
                 for _ in 0..10_000 {
                     assert_eq!(producer.try_write(b"x"), Err(TryWriteError::Full));
-                    assert!(producer.reserve(1).is_err() && producer.reserve_up_to(1).is_err());
-                    assert_eq!(producer.room(1), Ok(0));
+                    assert!(
+                        producer.try_reserve(1).is_err() && producer.try_reserve_up_to(1).is_err()
+                    );
+                    assert_eq!(producer.room(), Ok(0));
                     assert!(!producer.is_closed() && !consumer.is_closed());
                 }
             });
@@ -118,10 +120,15 @@ fn a_sleeper_is_woken_with_a_system_call() {
             .capacity(page())
             .wait_policy(WaitPolicy::Park)
             .persistent(true);
-        let mut consumer = options.consumer(&path).unwrap();
+        let mut consumer = options.open_consumer(&path).unwrap();
         let mut writing = Fork::new(|| {
-            let mut producer = options.producer(&path).unwrap();
-            crate::common::until(|| Snapshot::at(&path, 1).unwrap().consumer_sleeps);
+            let mut producer = options.open_producer(&path).unwrap();
+            crate::common::until(|| {
+                shmpipe::Options::new()
+                    .snapshot(&path)
+                    .unwrap()
+                    .consumer_sleeps
+            });
             if !forbid_system_calls() {
                 exit_now(NO_FILTERS);
             }

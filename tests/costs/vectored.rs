@@ -75,8 +75,8 @@ fn watched_page() -> &'static mut [u8] {
 fn ring(path: &TempPath, offset: usize) -> (Producer, Consumer, sysv::Attachment) {
     let mut options = options();
     options.capacity(page()).persistent(true);
-    let producer = options.producer(path).unwrap();
-    let consumer = options.consumer(path).unwrap();
+    let producer = options.open_producer(path).unwrap();
+    let consumer = options.open_consumer(path).unwrap();
     let looked = sysv::attach_read_only(path.segment().unwrap()).unwrap();
     let word = looked.as_ptr().wrapping_add(offset).cast();
     WORD.store(word, Ordering::Relaxed);

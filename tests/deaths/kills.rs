@@ -66,7 +66,7 @@ fn kill_at_random(pattern: &Pattern, killer: &mut Killer, round: u64) {
     let delay = Duration::from_micros(random.u64(..reach));
     let capacity = any(&mut random, &[4096, 65_536]);
 
-    let mut ring = Some(options(capacity).anonymous().unwrap());
+    let mut ring = Some(options(capacity).create_anonymous().unwrap());
     let mut victim = fork_victim(&mut ring, role, |end| end.play(pattern, theirs));
     killer.order(&victim, libc::SIGKILL, delay);
     let mut survivor = take(ring.take().unwrap(), role.peer());
@@ -87,7 +87,7 @@ fn both_sides_killed_leave_nothing() {
         let rounds = kills() / 20;
         for round in 0..rounds {
             let mut random = Rng::with_seed(round << 8 | 1);
-            let mut ring = Some(options(4096).anonymous().unwrap());
+            let mut ring = Some(options(4096).create_anonymous().unwrap());
             let id = ring.as_ref().unwrap().id().unwrap();
             let mut victims = [Role::Producer, Role::Consumer].map(|role| {
                 let habits = Habits::any(&mut random);
@@ -229,7 +229,7 @@ fn kills_while_streaming_lose_nothing() {
             if is_for_the_other(point, role) {
                 return false;
             }
-            let mut ring = Some(options(4096).anonymous().unwrap());
+            let mut ring = Some(options(4096).create_anonymous().unwrap());
             // Whoever pauses wakes the other, who has to sleep.
             let sleeps = matches!(point, Point::SleepSet | Point::SleepNow | Point::Slept);
             let pausing = |pauses| Habits {
@@ -262,7 +262,7 @@ fn kills_while_closing_lose_nothing() {
         let isolated = own_namespace();
         let pattern = Pattern::new();
         at_every_point(When::Closing, |point, role, number| {
-            let mut ring = Some(options(65_536).anonymous().unwrap());
+            let mut ring = Some(options(65_536).create_anonymous().unwrap());
             let closing = Habits {
                 close_after: 1 + number % 7,
                 ..Habits::STREAMING
@@ -354,7 +354,7 @@ fn kills_while_opening_second_are_survived() {
         at_every_point(When::OpeningSecond, |point, role, number| {
             let path = TempPath::new();
             let mut options = options(65_536);
-            options.timeout(Duration::from_millis(100));
+            options.timeout(Some(Duration::from_millis(100)));
             // The victim finds this process waiting, or the other way round.
             let mut victim = Fork::new(|| {
                 while !path.leads_to_a_segment() {
@@ -426,7 +426,7 @@ fn an_anonymous_ring_killed_at_birth_is_stale() {
         at_every_point(When::Anonymous, |point, _, _| {
             let mut victim = Fork::new(|| {
                 kill_at(point, 0);
-                options(4096).anonymous().unwrap();
+                let _ring = options(4096).create_anonymous().unwrap();
             });
             assert_eq!(victim.wait(), End::Signal(libc::SIGKILL), "{point:?}");
             stale += shmpipe::remove_stale().unwrap().len();
@@ -452,7 +452,7 @@ fn a_blocked_survivor_learns_of_a_death_in_milliseconds() {
             let mut took: Vec<u64> = (0..200)
                 .map(|round| {
                     let role = role_of(round);
-                    let mut ring = Some(options(4096).anonymous().unwrap());
+                    let mut ring = Some(options(4096).create_anonymous().unwrap());
                     let mut victim = fork_victim(&mut ring, role, |_end| {
                         loop {
                             // SAFETY: no arguments.
@@ -543,7 +543,7 @@ fn a_restarted_side_goes_on_at_the_exact_position() {
                     survivor.published()
                 );
                 drop(survivor);
-                shmpipe::remove_path(&path, 1, true).unwrap();
+                shmpipe::Options::new().force_remove(&path).unwrap();
             }
             println!("of these, {deaths} after a kill");
             assert_no_segments(isolated);

@@ -11,7 +11,7 @@ use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, sysv};
 
 fn options() -> Options {
     let mut options = Options::new();
-    options.capacity(4096).timeout(PATIENCE);
+    options.capacity(4096).timeout(Some(PATIENCE));
     options
 }
 
@@ -47,7 +47,7 @@ fn no_living_peer_is_taken_for_dead() {
         ];
         let _busy = busy_loops();
         for (what, part) in conditions {
-            let mut ring = Some(options().anonymous().unwrap());
+            let mut ring = Some(options().create_anonymous().unwrap());
             let mut child = Fork::new(|| part(ring.take().unwrap().into_producer().unwrap()));
             let mut consumer = ring.take().unwrap().into_consumer().unwrap();
             consumer.read_exact(&mut [0]).unwrap(); // the child is ready
@@ -158,7 +158,7 @@ const ROUNDS: usize = 1000;
 fn one_id_has_one_producer_and_one_consumer() {
     alone("liveness::one_id_has_one_producer_and_one_consumer", || {
         for _ in 0..ROUNDS {
-            let ring = options().anonymous().unwrap();
+            let ring = options().create_anonymous().unwrap();
             let id = ring.id().unwrap();
             let winners = race(|number| {
                 let role = role_of(number);
@@ -206,12 +206,12 @@ fn each_ring_of_one_path_has_one_producer_and_one_consumer() {
                     let token = number + 1;
                     let ring = match role {
                         Role::Producer => {
-                            let mut producer = open(|| options().producer(&path));
+                            let mut producer = open(|| options().open_producer(&path));
                             producer.write_all(&token.to_ne_bytes()).unwrap();
                             token
                         }
                         Role::Consumer => {
-                            let mut consumer = open(|| options().consumer(&path));
+                            let mut consumer = open(|| options().open_consumer(&path));
                             let mut bytes = Vec::new();
                             consumer.read_to_end(&mut bytes).unwrap();
                             u64::from_ne_bytes(bytes.try_into().unwrap())
@@ -243,8 +243,8 @@ fn one_racer_follows_a_dead_holder() {
             let path = TempPath::new();
             let role = role_of(round);
             let claim = || match role {
-                Role::Producer => persistent.producer(&path).map(std::mem::forget),
-                Role::Consumer => persistent.consumer(&path).map(std::mem::forget),
+                Role::Producer => persistent.open_producer(&path).map(std::mem::forget),
+                Role::Consumer => persistent.open_consumer(&path).map(std::mem::forget),
             };
             let mut holder = Fork::new(|| {
                 claim().unwrap();
@@ -289,12 +289,13 @@ fn a_hundred_thousand_rings_leave_nothing() {
         let mut last = None;
         let mut cycle = |number: usize| {
             if number.is_multiple_of(5) {
-                let mut producer = options().no_wait(true).producer(&path).unwrap();
-                let mut consumer = options().consumer(&path).unwrap();
+                let mut producer = options().wait_for_peer(false).open_producer(&path).unwrap();
+                let mut consumer = options().open_consumer(&path).unwrap();
                 stream(&mut producer, &mut consumer);
                 last = Some(consumer.id().unwrap());
             } else {
-                let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+                let (mut producer, mut consumer) =
+                    options().create_anonymous().unwrap().split().unwrap();
                 stream(&mut producer, &mut consumer);
                 last = Some(consumer.id().unwrap());
             }
@@ -341,7 +342,7 @@ fn a_peer_in_another_pid_namespace_streams_and_its_death_is_noticed() {
             // The first child is process 1 of the new namespace.
             let child = Fork::new(|| {
                 assert_eq!(std::process::id(), 1);
-                let mut producer = options().producer(&path).unwrap();
+                let mut producer = options().open_producer(&path).unwrap();
                 producer.write_all(&[7; 100_000]).unwrap();
                 // The reader lives, though its number means nothing here.
                 let start = Instant::now();
@@ -350,7 +351,7 @@ fn a_peer_in_another_pid_namespace_streams_and_its_death_is_noticed() {
                 }
                 idle(producer);
             });
-            let mut consumer = options().consumer(&path).unwrap();
+            let mut consumer = options().open_consumer(&path).unwrap();
             let mut bytes = vec![0; 100_000];
             consumer.read_exact(&mut bytes).unwrap();
             assert_eq!(bytes, [7; 100_000]);
@@ -379,7 +380,7 @@ fn another_ipc_namespace_is_named_as_the_cause() {
         || {
             let path = TempPath::new();
             let waiting = Fork::new(|| {
-                let _ = options().producer(&path);
+                let _ = options().open_producer(&path);
             });
             while !path.leads_to_a_segment() {
                 std::thread::yield_now();
@@ -390,7 +391,7 @@ fn another_ipc_namespace_is_named_as_the_cause() {
                     return;
                 }
                 let start = Instant::now();
-                let error = options().consumer(&path).unwrap_err();
+                let error = options().open_consumer(&path).unwrap_err();
                 assert!(matches!(error, OpenError::OtherNamespace { .. }), "{error}");
                 assert!(error.to_string().contains("IPC namespace"));
                 assert!(
@@ -416,22 +417,23 @@ fn forced_removal_changes_nothing_but_persistence() {
             }
             let path = TempPath::new();
             let mut child = Fork::new(|| {
-                let mut producer = options().producer(&path).unwrap();
+                let mut producer = options().open_producer(&path).unwrap();
                 producer.write_all(&[7; 100_000]).unwrap();
             });
             let mut bytes = Vec::new();
             options()
-                .consumer(&path)
+                .open_consumer(&path)
                 .unwrap()
                 .read_to_end(&mut bytes)
                 .unwrap();
             assert_eq!(bytes, [7; 100_000]);
             assert_eq!(child.wait(), End::Exit(0));
 
-            let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+            let (mut producer, mut consumer) =
+                options().create_anonymous().unwrap().split().unwrap();
             stream(&mut producer, &mut consumer);
 
-            let error = options().persistent(true).producer(&path).unwrap_err();
+            let error = options().persistent(true).open_producer(&path).unwrap_err();
             assert!(matches!(error, OpenError::CannotPersist), "{error}");
         },
     );
@@ -445,10 +447,10 @@ fn removal_in_mid_stream_loses_nothing() {
             let mut options = options();
             options.persistent(persistent);
             let mut child = Fork::new(|| {
-                let mut producer = options.producer(&path).unwrap();
+                let mut producer = options.open_producer(&path).unwrap();
                 producer.write_all(&[7; 1_000_000]).unwrap();
             });
-            let mut consumer = options.consumer(&path).unwrap();
+            let mut consumer = options.open_consumer(&path).unwrap();
             consumer.read_exact(&mut [0; 1000]).unwrap();
             let id = consumer.id().unwrap().to_string();
             assert!(

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::common::offsets::{CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
 use crate::common::{End, Fork, PATIENCE, TempPath, alone};
+use shmpipe::error::Rule;
 use shmpipe::sysv::{self, Attachment};
-use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Rule};
+use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role};
 
 fn options() -> Options {
     let mut options = Options::new();
-    options.capacity(4096).timeout(PATIENCE);
+    options.capacity(4096).timeout(Some(PATIENCE));
     options
 }
 
@@ -29,12 +30,12 @@ fn a_persistent_ring_survives_both() {
         let mut options = options();
         options.persistent(true);
         let mut reader = Fork::new(|| {
-            let mut consumer = options.consumer(&path).unwrap();
+            let mut consumer = options.open_consumer(&path).unwrap();
             consumer.read_exact(&mut [0; 100]).unwrap();
             std::thread::sleep(PATIENCE);
         });
         let mut writer = Fork::new(|| {
-            let mut producer = options.producer(&path).unwrap();
+            let mut producer = options.open_producer(&path).unwrap();
             producer.write_all(&[7; 100]).unwrap();
             producer.write_all(b"unread").unwrap();
             std::thread::sleep(PATIENCE);
@@ -50,7 +51,7 @@ fn a_persistent_ring_survives_both() {
             child.kill();
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
         }
-        let mut consumer = options.consumer(&path).unwrap();
+        let mut consumer = options.open_consumer(&path).unwrap();
         let mut bytes = [0; 6];
         consumer.read_exact(&mut bytes).unwrap();
         assert_eq!((&bytes, consumer.position()), (b"unread", 106));
@@ -59,7 +60,7 @@ fn a_persistent_ring_survives_both() {
 
 #[test]
 fn a_child_that_was_given_the_id_is_waited_for() {
-    let ring = options().anonymous().unwrap();
+    let ring = options().create_anonymous().unwrap();
     let _given_out = ring.id().unwrap();
     let mut consumer = ring.into_consumer().unwrap();
     consumer.set_timeout(Some(Duration::from_millis(100)));
@@ -71,7 +72,7 @@ fn a_child_that_was_given_the_id_is_waited_for() {
 #[test]
 fn exec_with_a_live_handle_is_a_death() {
     alone("rows::exec_with_a_live_handle_is_a_death", || {
-        let mut ring = Some(options().anonymous().unwrap());
+        let mut ring = Some(options().create_anonymous().unwrap());
         let child = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
             producer.write_all(b"before").unwrap();
@@ -109,7 +110,7 @@ fn ipcrm_while_waiting_makes_a_new_ring() {
         let path = TempPath::new();
         let mut child = Fork::new(|| {
             options()
-                .producer(&path)
+                .open_producer(&path)
                 .unwrap()
                 .write_all(b"found")
                 .unwrap();
@@ -119,7 +120,7 @@ fn ipcrm_while_waiting_makes_a_new_ring() {
         sysv::remove(first).unwrap();
         assert_ne!(segment_of(&path), first);
         let mut text = String::new();
-        let mut consumer = options().consumer(&path).unwrap();
+        let mut consumer = options().open_consumer(&path).unwrap();
         consumer.read_to_string(&mut text).unwrap();
         assert_eq!(text, "found");
         assert_eq!(child.wait(), End::Exit(0));
@@ -131,7 +132,7 @@ fn a_deleted_file_ends_waiting() {
     alone("rows::a_deleted_file_ends_waiting", || {
         let path = TempPath::new();
         let mut child = Fork::new(|| {
-            let error = options().producer(&path).unwrap_err();
+            let error = options().open_producer(&path).unwrap_err();
             assert!(matches!(error, OpenError::FileGone { .. }), "{error}");
         });
         let id = segment_of(&path);
@@ -189,7 +190,7 @@ fn a_lie_is_corruption() {
         ),
     ];
     for (number, (lie, rule)) in to_the_reader.into_iter().enumerate() {
-        let (_producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let (_producer, mut consumer) = options().create_anonymous().unwrap().split().unwrap();
         consumer.set_timeout(Some(Duration::from_millis(50)));
         let liar = Liar::of(consumer.id().unwrap());
         lie(&liar);
@@ -234,7 +235,7 @@ fn a_lie_is_corruption() {
         ),
     ];
     for (number, (lie, rule)) in to_the_writer.into_iter().enumerate() {
-        let (mut producer, _consumer) = options().anonymous().unwrap().split().unwrap();
+        let (mut producer, _consumer) = options().create_anonymous().unwrap().split().unwrap();
         lie(&Liar::of(producer.id().unwrap()));
         for _ in 0..2 {
             // More than there is room for by the head known.
@@ -250,7 +251,7 @@ fn a_lie_is_corruption() {
 #[test]
 fn a_flood_of_wakes_is_slept_through() {
     alone("rows::a_flood_of_wakes_is_slept_through", || {
-        let (_producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let (_producer, mut consumer) = options().create_anonymous().unwrap().split().unwrap();
         let id = consumer.id().unwrap();
         let _flood = Fork::new(|| {
             let liar = Liar::of(id);
@@ -284,7 +285,7 @@ fn processor_time() -> Duration {
 #[test]
 fn a_blocked_side_uses_next_to_nothing() {
     alone("rows::a_blocked_side_uses_next_to_nothing", || {
-        let mut ring = Some(options().anonymous().unwrap());
+        let mut ring = Some(options().create_anonymous().unwrap());
         let _idle = Fork::new(|| {
             let _producer: Producer = ring.take().unwrap().into_producer().unwrap();
             std::thread::sleep(PATIENCE);
@@ -323,29 +324,29 @@ fn two_files_with_one_key_never_meet() {
         };
         assert_eq!(first.key(), second.key());
         let mut child = Fork::new(|| {
-            let mut producer = options().producer(&first).unwrap();
+            let mut producer = options().open_producer(&first).unwrap();
             producer.write_all(b"for the first").unwrap();
         });
         let id = segment_of(&first);
-        let error = options().consumer(&second).unwrap_err();
+        let error = options().open_consumer(&second).unwrap_err();
         assert!(
             matches!(error, OpenError::KeyCollision { id: found, .. } if found == id),
             "{error}"
         );
         assert!(error.to_string().contains("another project id"));
         assert!(matches!(
-            shmpipe::remove_path(&second, 1, true),
+            shmpipe::Options::new().force_remove(&second),
             Err(shmpipe::RemoveError::Open(OpenError::KeyCollision { .. }))
         ));
         // As the error says.
         let mut other = Fork::new(|| {
-            let mut producer = options().project(2).producer(&second).unwrap();
+            let mut producer = options().project(2).open_producer(&second).unwrap();
             producer.write_all(b"for the second").unwrap();
         });
         let mut text = String::new();
-        let mut consumer = options().project(2).consumer(&second).unwrap();
+        let mut consumer = options().project(2).open_consumer(&second).unwrap();
         consumer.read_to_string(&mut text).unwrap();
-        let mut consumer = options().consumer(&first).unwrap();
+        let mut consumer = options().open_consumer(&first).unwrap();
         consumer.read_to_string(&mut text).unwrap();
         assert_eq!(text, "for the secondfor the first");
         assert_eq!((child.wait(), other.wait()), (End::Exit(0), End::Exit(0)));

@@ -221,7 +221,7 @@ fn a_log_arrives_whole_though_both_ends_are_killed() {
     assert!(std::fs::read(spool.join("0.whole")).unwrap() == bytes);
     assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 1);
     std::fs::remove_dir_all(&spool).unwrap();
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_relay_tells_streams_and_their_ends_apart() {
     let mut options = shmpipe::Options::new();
     options.persistent(true).capacity(1 << 16); // as the relay
     for (text, is_whole) in [("one", true), ("", true), ("tw", false), ("three", true)] {
-        let mut producer = options.producer(&path).unwrap();
+        let mut producer = options.open_producer(&path).unwrap();
         producer.write_all(text.as_bytes()).unwrap();
         match is_whole {
             true => producer.close().unwrap(),
@@ -245,7 +245,7 @@ fn a_relay_tells_streams_and_their_ends_apart() {
         assert_eq!(std::fs::read_to_string(spool.join(name)).unwrap(), text);
     }
     std::fs::remove_dir_all(&spool).unwrap();
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
 }
 
 /// Sends `len` bytes from file to file, the sender first or last.

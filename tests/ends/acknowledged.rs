@@ -112,7 +112,7 @@ fn the_next_stream_acknowledges_whatever_comes_then() {
     let act = |_: &Persistent, mut consumer: Consumer| {
         read_bytes(&mut consumer);
         assert_eq!(
-            consumer.peek(1).unwrap_err(),
+            consumer.try_peek(1).unwrap_err(),
             PeekError::Ended {
                 wanted: 1,
                 available: 0
@@ -140,8 +140,8 @@ fn looking_at_an_end_does_not_acknowledge_it() {
             read_bytes(consumer);
             let (wanted, available) = (1, 0);
             let ended = PeekError::Ended { wanted, available };
-            assert_eq!(consumer.peek(1).unwrap_err(), ended);
-            assert_eq!(consumer.peek_up_to(1).unwrap_err(), ended);
+            assert_eq!(consumer.try_peek(1).unwrap_err(), ended);
+            assert_eq!(consumer.try_peek_up_to(1).unwrap_err(), ended);
             assert_eq!(consumer.peek_deadline(1, later()).unwrap_err(), ended);
         }),
         ("available", |consumer| {
@@ -192,7 +192,10 @@ fn a_drop_under_abort_on_drop_acknowledges_nothing_and_a_close_does() {
     let act = |ring: &Persistent, consumer: Consumer| {
         drop(consumer);
         let mut options = ring.options.clone();
-        let mut consumer = options.abort_on_drop(true).consumer(&ring.path).unwrap();
+        let mut consumer = options
+            .abort_on_drop(true)
+            .open_consumer(&ring.path)
+            .unwrap();
         take(&mut consumer);
     };
     after("abort_on_drop", act, false);
@@ -292,7 +295,7 @@ fn what_was_broken_off_is_told_before_it_is_acknowledged() {
                     assert!(!consumer.is_at_end());
                     if looks {
                         let told = PeekError::Broken(broken.clone());
-                        assert_eq!(consumer.peek(1).unwrap_err(), told);
+                        assert_eq!(consumer.try_peek(1).unwrap_err(), told);
                         assert!(consumer.is_at_end());
                     } else {
                         let told = Err(NextStreamError::Broken(broken.clone()));

@@ -18,7 +18,7 @@ fn fails(mut producer: Producer) -> io::Result<()> {
 /// What a consumer is told after `act`, on a ring with one stream and on one
 /// that persists.
 fn told_after(options: &mut Options, act: impl Fn(Producer)) -> Told {
-    let (producer, mut consumer) = options.anonymous().unwrap().split().unwrap();
+    let (producer, mut consumer) = options.create_anonymous().unwrap().split().unwrap();
     act(producer);
     let (bytes, how) = take(&mut consumer);
     assert_eq!(bytes, b"one half");
@@ -98,7 +98,7 @@ fn a_panic_in_another_thread_breaks_off_if_that_was_said() {
 fn what_was_held_back_is_not_in_a_stream_that_was_broken_off() {
     let mut options = options();
     options.batch(100);
-    let (mut producer, mut consumer) = options.anonymous().unwrap().split().unwrap();
+    let (mut producer, mut consumer) = options.create_anonymous().unwrap().split().unwrap();
     producer.write_all(b"held back").unwrap();
     producer.abort();
     let error = consumer.read(&mut [0]).unwrap_err();

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IoSliceMut, Read, Seek, Write};
 use std::time::Instant;
 
 use shmpipe::{
-    Broken, Consumer, Partial, PeekError, ReadGrant, Ring, Stop, TryReadError, WaitPolicy,
+    Broken, Consumer, PartialError, PeekError, ReadGrant, Ring, TryReadError, WaitError, WaitPolicy,
 };
 
 use crate::common::offsets::{SIGNALS, WANTS, read};
@@ -20,12 +20,14 @@ type Taken = io::Result<Vec<u8>>;
 type Call = fn(&mut Consumer, usize) -> Taken;
 
 /// What a call has taken that says how much it moved before it stopped.
-fn moved(mut bytes: Vec<u8>, result: Result<usize, Partial>) -> Taken {
+fn moved(mut bytes: Vec<u8>, result: Result<usize, PartialError>) -> Taken {
     let moved = match result {
         Ok(moved) => moved,
-        Err(Partial { moved: 0, stop, .. }) => match stop {
-            Stop::Ended => 0,
-            Stop::Broken(broken) => return Err(broken.into()),
+        Err(PartialError {
+            moved: 0, cause, ..
+        }) => match cause {
+            WaitError::Ended => 0,
+            WaitError::Broken(broken) => return Err(broken.into()),
             other => panic!("{other}"),
         },
         Err(partial) => partial.moved,
@@ -39,7 +41,7 @@ fn granted(grant: Result<ReadGrant<'_>, PeekError>) -> Taken {
     match grant {
         Ok(grant) => {
             let mut bytes = vec![0; grant.len()];
-            grant.read_at(0, &mut bytes);
+            grant.read_at(&mut bytes, 0);
             grant.consume_all();
             Ok(bytes)
         }
@@ -119,9 +121,9 @@ const CALLS: &[(&str, Call)] = &[
         let read = consumer.read_exact_deadline(&mut bytes, later());
         moved(bytes, read.map(|()| len))
     }),
-    ("peek", |consumer, len| granted(consumer.peek(len))),
+    ("peek", |consumer, len| granted(consumer.try_peek(len))),
     ("peek_up_to", |consumer, len| {
-        granted(consumer.peek_up_to(len))
+        granted(consumer.try_peek_up_to(len))
     }),
     ("peek_deadline", |consumer, len| {
         granted(consumer.peek_deadline(len, later()))
@@ -268,10 +270,10 @@ fn a_window_opens_up_to_the_end_and_no_farther() {
     ring.finish(&vec![1; 1000]);
     ring.finish(&vec![2; 1000]);
     assert_eq!(consumer.available(), Ok(1000));
-    assert_eq!(consumer.peek_up_to(page()).unwrap().len(), 1000);
+    assert_eq!(consumer.try_peek_up_to(page()).unwrap().len(), 1000);
     let (wanted, available) = (1001, 1000);
     let ended = PeekError::Ended { wanted, available };
-    assert_eq!(consumer.peek(1001).unwrap_err(), ended);
+    assert_eq!(consumer.try_peek(1001).unwrap_err(), ended);
     // Bytes that were known before the end was.
     let ring = Persistent::new();
     let mut producer = ring.producer();

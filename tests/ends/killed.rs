@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 
 use shmpipe::steps::{Point, kill_at, stop_at};
-use shmpipe::{Broken, NextStreamError, Occupant, Role, Stop};
+use shmpipe::{Broken, NextStreamError, Occupant, Role, WaitError};
 
 use crate::common::{End, Fork, PATIENCE, alone, exit_now, unshare, until};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, later, soon, take};
@@ -232,7 +232,7 @@ fn a_producer_that_leaves_does_not_pass_for_the_next_one() {
                 let next = consumer.next_stream_deadline(soon());
                 assert_eq!(next, Err(NextStreamError::TimedOut), "{point:?}");
                 let next = consumer.wait_for_peer_deadline(soon());
-                assert_eq!(next, Err(Stop::TimedOut), "{point:?}");
+                assert_eq!(next, Err(WaitError::TimedOut), "{point:?}");
                 leaver.signal(libc::SIGCONT);
                 assert_eq!(leaver.wait(), End::Exit(0));
                 ring.finish(b"two");
@@ -286,10 +286,10 @@ fn a_half_done_claim_from_elsewhere_is_in_nobodys_way() {
                 for point in points {
                     let ring = Persistent::new();
                     let mut options = ring.options.clone();
-                    options.timeout(PATIENCE);
+                    options.timeout(Some(PATIENCE));
                     let open = |role| match role {
-                        Role::Producer => options.producer(&ring.path).map(drop),
-                        Role::Consumer => options.consumer(&ring.path).map(drop),
+                        Role::Producer => options.open_producer(&ring.path).map(drop),
+                        Role::Consumer => options.open_consumer(&ring.path).map(drop),
                     };
                     let mut producer = (role == Role::Consumer).then(|| ring.producer());
                     let mut consumer = (role == Role::Producer).then(|| ring.consumer());

@@ -49,17 +49,17 @@ impl Persistent {
     }
 
     fn producer(&self) -> Producer {
-        self.options.producer(&self.path).unwrap()
+        self.options.open_producer(&self.path).unwrap()
     }
 
     /// One that goes on with a stream.
     fn resumer(&self) -> Producer {
         let mut options = self.options.clone();
-        options.resume(true).producer(&self.path).unwrap()
+        options.resume(true).open_producer(&self.path).unwrap()
     }
 
     fn consumer(&self) -> Consumer {
-        self.options.consumer(&self.path).unwrap()
+        self.options.open_consumer(&self.path).unwrap()
     }
 
     fn finish(&self, bytes: &[u8]) {

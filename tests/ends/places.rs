@@ -45,10 +45,10 @@ fn is_refused(opened: Result<shmpipe::Producer, OpenError>) {
 fn more_streams_than_there_are_places_for_are_refused_within_the_limit() {
     let mut ring = with_ends(FULL);
     for limit in [Duration::ZERO, Duration::from_millis(30)] {
-        ring.options.timeout(limit);
+        ring.options.timeout(Some(limit));
         let start = Instant::now();
-        is_refused(ring.options.producer(&ring.path));
-        is_refused(ring.options.clone().resume(true).producer(&ring.path));
+        is_refused(ring.options.open_producer(&ring.path));
+        is_refused(ring.options.clone().resume(true).open_producer(&ring.path));
         let took = start.elapsed();
         assert!(took >= 2 * limit && took < PATIENCE, "{took:?}");
     }
@@ -56,14 +56,14 @@ fn more_streams_than_there_are_places_for_are_refused_within_the_limit() {
     let mut consumer = ring.consumer();
     take_one(&mut consumer);
     drop(ring.producer());
-    is_refused(ring.options.producer(&ring.path));
+    is_refused(ring.options.open_producer(&ring.path));
 }
 
 #[test]
 fn a_role_that_was_refused_is_free() {
     let mut ring = with_ends(FULL);
-    ring.options.timeout(Duration::ZERO);
-    is_refused(ring.options.producer(&ring.path));
+    ring.options.timeout(Some(Duration::ZERO));
+    is_refused(ring.options.open_producer(&ring.path));
     let mut consumer = ring.consumer();
     assert_eq!(consumer.peer(), shmpipe::Occupant::Nobody);
     for _ in 0..FULL {
@@ -83,8 +83,8 @@ fn a_role_of_the_dead_that_was_refused_is_still_theirs() {
             let pid = ring.die(b"torso");
             // Its end takes a place, if it is left; and then another one comes.
             ring.finish(b"");
-            ring.options.timeout(Duration::ZERO);
-            let error = ring.options.producer(&ring.path).unwrap_err();
+            ring.options.timeout(Some(Duration::ZERO));
+            let error = ring.options.open_producer(&ring.path).unwrap_err();
             assert!(
                 matches!(error, OpenError::TooManyEnds { unread: PLACES, .. }),
                 "{error}"
@@ -102,8 +102,8 @@ fn a_role_of_the_dead_that_was_refused_is_still_theirs() {
             let pid = ring.die(b"torso");
             ring.die(b"");
             // Broken off, at once; and no place is left for the next one's.
-            ring.options.timeout(Duration::ZERO);
-            is_refused(ring.options.producer(&ring.path));
+            ring.options.timeout(Some(Duration::ZERO));
+            is_refused(ring.options.open_producer(&ring.path));
             let mut consumer = ring.consumer();
             take_one(&mut consumer);
             ring.finish(b"");
@@ -139,7 +139,7 @@ fn an_opener_that_waits_for_a_place_can_be_cancelled() {
     let flag = Arc::new(AtomicBool::new(false));
     ring.options.cancel_on(Arc::clone(&flag));
     thread::scope(|scope| {
-        let opening = scope.spawn(|| ring.options.producer(&ring.path));
+        let opening = scope.spawn(|| ring.options.open_producer(&ring.path));
         thread::sleep(Duration::from_millis(30));
         assert!(!opening.is_finished(), "there is no place");
         flag.store(true, Ordering::Relaxed);
@@ -160,11 +160,11 @@ fn memory_of_the_callers_has_as_many_places() {
     for _ in 0..FULL {
         drop(producer(&options).unwrap());
     }
-    options.timeout(Duration::from_millis(20));
+    options.timeout(Some(Duration::from_millis(20)));
     is_refused(producer(&options));
     let refused = memory.attach(&options).and_then(|ring| ring.split());
     is_refused(refused.map(|(producer, _)| producer));
-    options.timeout(PATIENCE);
+    options.timeout(Some(PATIENCE));
     let mut consumer = memory.attach(&options).unwrap().into_consumer().unwrap();
     thread::scope(|scope| {
         let opening = scope.spawn(|| producer(&options).map(drop));
@@ -196,15 +196,15 @@ fn an_opener_does_not_wait_in_a_ring_that_is_removed() {
     let ring = with_ends(FULL);
     let opener = || {
         let mut options = options();
-        options.persistent(true).timeout(PATIENCE);
+        options.persistent(true).timeout(Some(PATIENCE));
         options
-            .producer(&ring.path)
+            .open_producer(&ring.path)
             .map(|producer| producer.position())
     };
     thread::scope(|scope| {
         let opening = scope.spawn(opener);
         thread::sleep(Duration::from_millis(100)); // it waits
-        shmpipe::remove_path(&ring.path, 1, true).unwrap();
+        shmpipe::Options::new().force_remove(&ring.path).unwrap();
         assert_eq!(opening.join().unwrap().unwrap(), 0, "a new ring");
     });
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::Duration;
 
-use shmpipe::{Broken, NextStreamError, Occupant, Role, Snapshot};
+use shmpipe::{Broken, NextStreamError, Occupant, Role};
 
 use crate::common::{End, Fork, PATIENCE, alone, exit_now, page, until};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, broken, later, soon, take};
@@ -292,7 +292,7 @@ fn the_dead_are_named_after_their_death_was_told() {
             let producers_pid = ring.die(b"torso");
             assert_eq!(take(&mut consumer).1, Told::Died(producers_pid));
             assert_eq!(consumer.peer(), Occupant::Dead(producers_pid));
-            let looked = Snapshot::at(&ring.path, 1).unwrap();
+            let looked = shmpipe::Options::new().snapshot(&ring.path).unwrap();
             assert_eq!(looked.producer, Occupant::Dead(producers_pid));
             drop(consumer);
 
@@ -304,7 +304,7 @@ fn the_dead_are_named_after_their_death_was_told() {
             assert_eq!(child.wait(), End::Exit(0));
             assert!(producer.check_peer().is_err());
             assert_eq!(producer.peer(), Occupant::Dead(child.pid()));
-            let looked = Snapshot::at(&ring.path, 1).unwrap();
+            let looked = shmpipe::Options::new().snapshot(&ring.path).unwrap();
             assert_eq!(looked.consumer, Occupant::Dead(child.pid()));
         },
     );

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, NextStreamError, Role, Stop, WaitPolicy};
+use shmpipe::{Broken, Consumer, NextStreamError, Role, WaitError, WaitPolicy};
 
 use crate::common::{End, Fork, PATIENCE, TempPath, alone, exit_now, options, until};
 use crate::{Persistent, Told, later, soon, take};
@@ -88,7 +88,7 @@ fn waiting_for_the_next_stream_can_be_cancelled() {
             flag.store(true, Ordering::Relaxed);
         });
         let next = consumer.next_stream_deadline(later());
-        assert_eq!(next, Err(NextStreamError::Broken(Broken::Cancelled)));
+        assert_eq!(next, Err(NextStreamError::Cancelled));
     });
 }
 
@@ -96,7 +96,10 @@ fn waiting_for_the_next_stream_can_be_cancelled() {
 fn a_peer_is_waited_for_whoever_comes_first() {
     let ring = Persistent::new();
     let mut producer = ring.producer();
-    assert_eq!(producer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+    assert_eq!(
+        producer.wait_for_peer_deadline(soon()),
+        Err(WaitError::TimedOut)
+    );
     thread::scope(|scope| {
         let coming = scope.spawn(|| {
             thread::sleep(Duration::from_millis(30));
@@ -111,14 +114,20 @@ fn a_peer_is_waited_for_whoever_comes_first() {
         drop(consumer);
     });
     // It has left: the next one is waited for.
-    assert_eq!(producer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+    assert_eq!(
+        producer.wait_for_peer_deadline(soon()),
+        Err(WaitError::TimedOut)
+    );
     producer.set_timeout(Some(Duration::from_millis(30)));
-    assert_eq!(producer.wait_for_peer(), Err(Stop::TimedOut));
+    assert_eq!(producer.wait_for_peer(), Err(WaitError::TimedOut));
     drop(producer);
 
     let ring = Persistent::new();
     let mut consumer = ring.consumer();
-    assert_eq!(consumer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+    assert_eq!(
+        consumer.wait_for_peer_deadline(soon()),
+        Err(WaitError::TimedOut)
+    );
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(30));
@@ -130,7 +139,7 @@ fn a_peer_is_waited_for_whoever_comes_first() {
     consumer.wait_for_peer_deadline(Instant::now()).unwrap();
     consumer.next_stream().unwrap();
     consumer.set_timeout(Some(Duration::from_millis(30)));
-    assert_eq!(consumer.wait_for_peer(), Err(Stop::TimedOut));
+    assert_eq!(consumer.wait_for_peer(), Err(WaitError::TimedOut));
 }
 
 #[test]
@@ -156,7 +165,10 @@ fn whoever_follows_the_dead_is_waited_for() {
             let mut consumer = ring.consumer();
             let pid = ring.die(b"torso");
             assert_eq!(take(&mut consumer), (b"torso".to_vec(), Told::Died(pid)));
-            assert_eq!(consumer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+            assert_eq!(
+                consumer.wait_for_peer_deadline(soon()),
+                Err(WaitError::TimedOut)
+            );
             let mut child = Fork::new(|| {
                 thread::sleep(Duration::from_millis(30));
                 let mut producer = if resumes {
@@ -183,7 +195,10 @@ fn whoever_follows_the_dead_is_waited_for() {
             exit_now(0);
         });
         assert_eq!(child.wait(), End::Exit(0));
-        assert_eq!(producer.wait_for_peer_deadline(soon()), Err(Stop::TimedOut));
+        assert_eq!(
+            producer.wait_for_peer_deadline(soon()),
+            Err(WaitError::TimedOut)
+        );
         let mut child = Fork::new(|| {
             thread::sleep(Duration::from_millis(30));
             let _consumer = ring.consumer();
@@ -199,31 +214,31 @@ fn a_peer_of_a_ring_with_one_stream_is_waited_for() {
     for role in [Role::Producer, Role::Consumer] {
         let path = TempPath::new();
         let mut options = options();
-        options.no_wait(true);
+        options.wait_for_peer(false);
         let (mut producer, mut consumer) = (None, None);
         match role {
-            Role::Producer => producer = Some(options.producer(&path).unwrap()),
-            Role::Consumer => consumer = Some(options.consumer(&path).unwrap()),
+            Role::Producer => producer = Some(options.open_producer(&path).unwrap()),
+            Role::Consumer => consumer = Some(options.open_consumer(&path).unwrap()),
         }
         let mut wait = |deadline| match (&mut producer, &mut consumer) {
             (Some(end), _) => end.wait_for_peer_deadline(deadline),
             (_, Some(end)) => end.wait_for_peer_deadline(deadline),
             _ => unreachable!(),
         };
-        assert_eq!(wait(soon()), Err(Stop::TimedOut));
+        assert_eq!(wait(soon()), Err(WaitError::TimedOut));
         thread::scope(|scope| {
             scope.spawn(|| {
                 thread::sleep(Duration::from_millis(30));
                 match role.peer() {
-                    Role::Producer => drop(options.producer(&path).unwrap()),
-                    Role::Consumer => drop(options.consumer(&path).unwrap()),
+                    Role::Producer => drop(options.open_producer(&path).unwrap()),
+                    Role::Consumer => drop(options.open_consumer(&path).unwrap()),
                 }
             });
             wait(later()).unwrap();
         });
         // Nobody follows: to have come is enough. Or to have left, an error.
         let again = wait(Instant::now());
-        assert!(!matches!(again, Err(Stop::TimedOut)), "{again:?}");
+        assert!(!matches!(again, Err(WaitError::TimedOut)), "{again:?}");
     }
 }
 
@@ -264,7 +279,7 @@ fn an_end_that_comes_between_two_waits_is_told() {
 fn what_a_dead_producer_has_written_counts_before_its_death() {
     let test = "waiting::what_a_dead_producer_has_written_counts_before_its_death";
     alone(test, || {
-        let mut ring = Some(options().anonymous().unwrap());
+        let mut ring = Some(options().create_anonymous().unwrap());
         let mut child = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
             producer.write_all(b"abc").unwrap();
@@ -277,6 +292,9 @@ fn what_a_dead_producer_has_written_counts_before_its_death() {
         consumer.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"abc");
         let died = consumer.wait_for_peer_deadline(later()).unwrap_err();
-        assert!(matches!(died, Stop::Broken(Broken::Died { .. })), "{died}");
+        assert!(
+            matches!(died, WaitError::Broken(Broken::Died { .. })),
+            "{died}"
+        );
     });
 }

@@ -73,7 +73,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "look-and-remove",
         prepare: |path| keep(path, LONG, &mut 0).unwrap(),
         target: look_and_remove,
-        after: |path, _, all| match shmpipe::remove_path(path, 1, true) {
+        after: |path, _, all| match shmpipe::Options::new().force_remove(path) {
             Ok(()) if all => Err("the ring was not removed".to_owned()),
             _ => Ok(()),
         },
@@ -105,7 +105,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn produce(path: &Path, limit: Duration, moved: &mut u64) -> Done {
-    let mut producer = options(limit).producer(path).map_err(shown)?;
+    let mut producer = options(limit).open_producer(path).map_err(shown)?;
     for piece in bytes().chunks(1500) {
         if let Err(error) = producer.write_all(piece) {
             producer.abort(); // what was written is not all
@@ -117,7 +117,7 @@ fn produce(path: &Path, limit: Duration, moved: &mut u64) -> Done {
 }
 
 fn consume(path: &Path, limit: Duration, moved: &mut u64) -> Done {
-    let mut consumer = options(limit).consumer(path).map_err(shown)?;
+    let mut consumer = options(limit).open_consumer(path).map_err(shown)?;
     read_on(&mut consumer, moved, STREAM)?;
     consumer.close().map_err(shown)
 }
@@ -143,7 +143,10 @@ fn read_on(from: &mut impl Read, moved: &mut u64, all: usize) -> Done {
 /// Leaves a ring that nobody joined, by a process that has ended.
 fn orphan(path: &Path) {
     let mut opener = Fork::new(|| {
-        let opened = options(LONG).no_wait(true).producer(path).unwrap();
+        let opened = options(LONG)
+            .wait_for_peer(false)
+            .open_producer(path)
+            .unwrap();
         assert!(opened.id().is_some());
         exit_now(0); // without a drop
     });
@@ -152,7 +155,7 @@ fn orphan(path: &Path) {
 
 fn keep(path: &Path, limit: Duration, moved: &mut u64) -> Done {
     let options = options(limit).persistent(true).clone();
-    let mut producer = options.producer(path).map_err(shown)?;
+    let mut producer = options.open_producer(path).map_err(shown)?;
     for piece in stream(SEED, 0, KEPT).chunks(1000) {
         if let Err(error) = producer.write_all(piece) {
             producer.abort();
@@ -165,7 +168,7 @@ fn keep(path: &Path, limit: Duration, moved: &mut u64) -> Done {
 
 fn fetch(path: &Path, limit: Duration, moved: &mut u64) -> Done {
     let options = options(limit).persistent(true).clone();
-    let mut consumer = options.consumer(path).map_err(shown)?;
+    let mut consumer = options.open_consumer(path).map_err(shown)?;
     read_on(&mut consumer, moved, KEPT)?;
     consumer.close().map_err(shown)
 }
@@ -174,7 +177,11 @@ fn fetch(path: &Path, limit: Duration, moved: &mut u64) -> Done {
 /// `end`; more only if the target does not know how much it has written.
 fn kept_from(path: &Path, first: u64, end: u64, all: bool) -> Done {
     let mut options = options(Duration::ZERO);
-    let mut consumer = match options.timeout(LONG).persistent(true).consumer(path) {
+    let mut consumer = match options
+        .timeout(Some(LONG))
+        .persistent(true)
+        .open_consumer(path)
+    {
         Ok(consumer) => consumer,
         Err(error) => return Err(format!("afterwards: {error}")),
     };
@@ -197,7 +204,7 @@ fn kept_from(path: &Path, first: u64, end: u64, all: bool) -> Done {
 
 fn split(_: &Path, limit: Duration, moved: &mut u64) -> Done {
     let mut options = options(limit);
-    let ring = options.prefault(true).anonymous().map_err(shown)?;
+    let ring = options.prefault(true).create_anonymous().map_err(shown)?;
     let (mut producer, mut consumer) = ring.split().map_err(shown)?;
     let mut piece = [0; 3000];
     for all in bytes().chunks(3000) {
@@ -213,7 +220,7 @@ fn split(_: &Path, limit: Duration, moved: &mut u64) -> Done {
     // Nobody comes: the wait ends by its limit, and asks the kernel meanwhile.
     let soon = Instant::now() + Duration::from_millis(30);
     match consumer.read_deadline(&mut piece, soon) {
-        Err(partial) if matches!(partial.stop, shmpipe::Stop::TimedOut) => {}
+        Err(partial) if matches!(partial.cause, shmpipe::WaitError::TimedOut) => {}
         other => return Err(format!("{other:?}")),
     }
     drop(producer);
@@ -223,7 +230,7 @@ fn split(_: &Path, limit: Duration, moved: &mut u64) -> Done {
 
 /// Producer and consumer are both targets.
 fn fork(_: &Path, limit: Duration, moved: &mut u64) -> Done {
-    let mut ring = Some(options(limit).anonymous().map_err(shown)?);
+    let mut ring = Some(options(limit).create_anonymous().map_err(shown)?);
     let mut child = Fork::new(|| {
         let ring = ring.take().unwrap();
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -252,7 +259,7 @@ fn fork(_: &Path, limit: Duration, moved: &mut u64) -> Done {
 }
 
 fn descriptors(_: &Path, limit: Duration, moved: &mut u64) -> Done {
-    let ring = options(limit).anonymous().map_err(shown)?;
+    let ring = options(limit).create_anonymous().map_err(shown)?;
     through_descriptors(ring, moved)
 }
 
@@ -263,7 +270,7 @@ fn own_memory(_: &Path, limit: Duration, moved: &mut u64) -> Done {
     // SAFETY: the layout is not empty. Never freed: the process ends soon.
     let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or("no memory")?;
     // SAFETY: the memory is ours, initialised, and given to nobody else.
-    let ring = unsafe { options(limit).init_in(memory, layout.size()) };
+    let ring = unsafe { options(limit).create_in(memory, layout.size()) };
     through_descriptors(ring.map_err(shown)?, moved)
 }
 
@@ -297,8 +304,8 @@ fn through_descriptors(ring: shmpipe::Ring, moved: &mut u64) -> Done {
 
 fn look_and_remove(path: &Path, _: Duration, _: &mut u64) -> Done {
     let all = Snapshot::all().map_err(shown)?;
-    let one = Snapshot::at(path, 1).map_err(shown)?;
+    let one = shmpipe::Options::new().snapshot(path).map_err(shown)?;
     assert!(all.len() <= 1);
     assert_eq!(one.written, KEPT as u64);
-    shmpipe::remove_path(path, 1, false).map_err(shown)
+    shmpipe::Options::new().remove(path).map_err(shown)
 }

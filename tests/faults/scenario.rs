@@ -55,7 +55,7 @@ pub(crate) fn options(limit: Duration) -> Options {
     let mut options = Options::new();
     options
         .capacity(2 * page()) // more than a page, to tell it from others
-        .timeout(limit)
+        .timeout(Some(limit))
         .wait_policy(WaitPolicy::Park);
     options
 }

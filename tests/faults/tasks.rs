@@ -10,7 +10,7 @@ use shmpipe::asynchronous::AsyncProducer;
 use crate::scenario::{Done, bytes, options, shown};
 
 pub(crate) fn produce(path: &Path, limit: Duration, moved: &mut u64) -> Done {
-    let producer = options(limit).producer(path).map_err(shown)?;
+    let producer = options(limit).open_producer(path).map_err(shown)?;
     let mut producer = AsyncProducer::new(producer);
     block_on(async {
         for piece in bytes().chunks(1500) {

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use shmpipe::{Options, Rule};
+use shmpipe::Options;
+use shmpipe::error::Rule;
 
 use crate::attacker::Attack;
 use crate::common::maps::attachments;
@@ -50,10 +51,10 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
         round += 1;
         let attack = ATTACKS[round % ATTACKS.len()];
         let mut options = Options::new();
-        options.persistent(true).capacity(4096).timeout(LIMIT);
+        options.persistent(true).capacity(4096).timeout(Some(LIMIT));
         options.resume(random.u64(..3) == 0);
         options.require_consumer(random.bool());
-        drop(options.producer(&path).unwrap());
+        drop(options.open_producer(&path).unwrap());
         let id = path.segment().unwrap();
         let number = Attack::ALL.iter().position(|&other| other == attack);
         let pause = any(&mut random, &[0, 0, 20, 300]);
@@ -64,14 +65,14 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
         let sides = std::thread::scope(|scope| {
             let writing = scope.spawn(move || {
                 in_turn("a producer", stop, seeds[0], |stop, random, outcomes| {
-                    let producer = timed("opening", LIMIT, || options.producer(path))?;
+                    let producer = timed("opening", LIMIT, || options.open_producer(path))?;
                     victim::write(producer, stop, random, outcomes);
                     Ok(())
                 })
             });
             let reading = scope.spawn(move || {
                 in_turn("a consumer", stop, seeds[1], |stop, random, outcomes| {
-                    let consumer = timed("opening", LIMIT, || options.consumer(path))?;
+                    let consumer = timed("opening", LIMIT, || options.open_consumer(path))?;
                     victim::read(consumer, stop, random, outcomes);
                     Ok(())
                 })

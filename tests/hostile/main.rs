@@ -32,7 +32,8 @@ use common::{End, Fork, TempPath, alone, asked_for, check, stream};
 use fastrand::Rng;
 use memory::Canaries;
 use outcomes::{Outcomes, timed};
-use shmpipe::{Options, Rule, sysv};
+use shmpipe::error::Rule;
+use shmpipe::{Options, sysv};
 
 /// How long a stream is attacked. Other attacks take a part of it.
 fn duration() -> Duration {
@@ -85,14 +86,14 @@ fn be_attacked(until: Instant, attacker: &mut Attacker) -> Outcomes {
             Some(path) => {
                 options.persistent(true);
                 (
-                    options.producer(path).unwrap(),
-                    options.consumer(path).unwrap(),
+                    options.open_producer(path).unwrap(),
+                    options.open_consumer(path).unwrap(),
                 )
             }
-            None => options.anonymous().unwrap().split().unwrap(),
+            None => options.create_anonymous().unwrap().split().unwrap(),
         };
         let id = producer.id().unwrap();
-        let inside = producer.reserve_up_to(1).unwrap().as_mut_ptr();
+        let inside = producer.try_reserve_up_to(1).unwrap().as_mut_ptr();
         let canaries = Canaries::around(inside, round as u8 | 1);
         outcomes.add("rounds");
         *outcomes
@@ -185,7 +186,7 @@ fn a_stopped_peer_holds_nobody_up() {
         let until = Instant::now() + duration() / 10;
         let mut random = Rng::with_seed(2);
         let (mut moved, mut late) = (0_u64, 0_u64);
-        let mut ring = Some(Options::new().capacity(4096).anonymous().unwrap());
+        let mut ring = Some(Options::new().capacity(4096).create_anonymous().unwrap());
         let peer = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
             loop {

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use shmpipe::{Options, Rule};
+use shmpipe::Options;
+use shmpipe::error::Rule;
 
 use crate::attacker::{HEADER, OWNERS, POSITIONS, Prey, SIGNALS, STATE};
 use crate::bodies::calls::Call;
@@ -98,8 +99,8 @@ fn apply(prey: &Prey, act: &Act) {
 
 fn run(before: &[Act], acts: &[Act], seen: &mut Outcomes) {
     let mut options = Options::new();
-    options.capacity(4096).timeout(LIMIT / 10);
-    let ring = options.anonymous().unwrap();
+    options.capacity(4096).timeout(Some(LIMIT / 10));
+    let ring = options.create_anonymous().unwrap();
     let id = ring.id().unwrap();
     let prey = Prey::new(id).unwrap();
     before.iter().for_each(|store| apply(&prey, store));

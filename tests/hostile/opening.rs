@@ -46,9 +46,9 @@ fn open(path: &Path, role: Role, options: &Options, random: &mut Rng, seen: &mut
     let until = Instant::now() + Duration::from_millis(5);
     let mut calls = Outcomes::default();
     let opened = match role {
-        Role::Producer => timed("opening", LIMIT, || options.producer(path))
+        Role::Producer => timed("opening", LIMIT, || options.open_producer(path))
             .map(|producer| victim::write(producer, until, random, &mut calls)),
-        Role::Consumer => timed("opening", LIMIT, || options.consumer(path))
+        Role::Consumer => timed("opening", LIMIT, || options.open_consumer(path))
             .map(|consumer| victim::read(consumer, until, random, &mut calls)),
     };
     judge(seen, "open by path", opened);
@@ -70,14 +70,16 @@ fn open_all(path: &Path, until: Instant, seed: u64) -> Outcomes {
     let key = sysv::Key::from_path(path, sysv::Project::default()).unwrap();
     while Instant::now() < until {
         let mut options = Options::new();
-        options.timeout(LIMIT).persistent(random.u64(..3) == 0);
-        options.no_wait(random.bool());
+        options
+            .timeout(Some(LIMIT))
+            .persistent(random.u64(..3) == 0);
+        options.wait_for_peer(random.bool());
         options.capacity(any(&mut random, &[4096, 8192]));
         let role = any(&mut random, &[Role::Producer, Role::Consumer]);
         match random.u64(..12) {
             0..=6 => open(path, role, &options, &mut random, &mut seen),
             7 => {
-                let looked = timed("looking", LIMIT, || Snapshot::at(path, 1));
+                let looked = timed("looking", LIMIT, || Options::new().snapshot(path));
                 judge(&mut seen, "look by path", looked.map(drop));
             }
             8 => {
@@ -91,7 +93,10 @@ fn open_all(path: &Path, until: Instant, seed: u64) -> Outcomes {
             }
             _ => {
                 let force = random.bool();
-                let removed = timed("removing", LIMIT, || shmpipe::remove_path(path, 1, force));
+                let removed = timed("removing", LIMIT, || match force {
+                    true => Options::new().force_remove(path),
+                    false => Options::new().remove(path),
+                });
                 match removed {
                     Ok(()) => seen.add("remove: removed"),
                     Err(shmpipe::RemoveError::InUse { .. }) => seen.add("remove: in use"),

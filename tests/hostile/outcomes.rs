@@ -6,7 +6,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Corruption, Partial, Stop};
+use shmpipe::error::Corruption;
+use shmpipe::{Broken, PartialError, WaitError};
 
 /// How much later than its limit a call may return on a machine that is busy
 /// with other things. A wait that is not bounded takes longer than this: the
@@ -79,9 +80,9 @@ fn broken(error: &io::Error) -> Option<Broken> {
         if let Some(broken) = error.downcast_ref::<Broken>() {
             return Some(broken.clone());
         }
-        if let Some(Partial { stop, .. }) = error.downcast_ref::<Partial>() {
-            return match stop {
-                Stop::Broken(broken) => Some(broken.clone()),
+        if let Some(PartialError { cause, .. }) = error.downcast_ref::<PartialError>() {
+            return match cause {
+                WaitError::Broken(broken) => Some(broken.clone()),
                 _ => None,
             };
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use shmpipe::{Partial, Stop};
+use shmpipe::{PartialError, WaitError};
 
 use crate::common::{PATIENCE, byte_at, check};
 use crate::{CAPACITY, POLICIES, in_millis, passed, split};
@@ -61,9 +61,9 @@ fn beside_a_dribbler(mut dribble: impl FnMut() + Send, call: impl FnOnce()) {
 
 /// Not all, and something.
 #[track_caller]
-fn assert_partly(result: Result<(), Partial>, len: usize) {
+fn assert_partly(result: Result<(), PartialError>, len: usize) {
     let partial = result.unwrap_err();
-    assert_eq!(partial.stop, Stop::TimedOut);
+    assert_eq!(partial.cause, WaitError::TimedOut);
     assert!((1..len).contains(&partial.moved), "{partial}");
 }
 
@@ -105,7 +105,7 @@ fn a_write_with_a_deadline_writes_what_there_is_room_for() {
         assert_eq!(producer.write_deadline(&all, in_millis(10)), Ok(CAPACITY));
         assert_eq!(producer.write_deadline(&[], passed()), Ok(0));
         let partial = producer.write_deadline(&all, in_millis(10)).unwrap_err();
-        assert_eq!((partial.moved, partial.stop), (0, Stop::TimedOut));
+        assert_eq!((partial.moved, partial.cause), (0, WaitError::TimedOut));
         thread::scope(|scope| {
             scope.spawn(|| {
                 thread::sleep(Duration::from_millis(20));
@@ -129,7 +129,7 @@ fn a_deadline_that_has_passed_leaves_one_look() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    if producer.room(CAPACITY) == Ok(CAPACITY) {
+                    if producer.room() == Ok(CAPACITY) {
                         producer.try_write(b"x").unwrap();
                     }
                 }

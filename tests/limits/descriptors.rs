@@ -61,7 +61,7 @@ fn drain_until_full(file: &(impl AsRawFd + std::os::fd::AsFd), line: &[u8]) -> u
     let mut drained = 0;
     let mut written = 0_usize;
     loop {
-        let room = producer.room(crate::CAPACITY).unwrap();
+        let room = producer.room().unwrap();
         let bytes: Vec<u8> = (written..written + room)
             .map(|at| line[at % line.len()])
             .collect();
@@ -191,7 +191,7 @@ fn with_a_rival(mut rival: impl FnMut() + Send, mut call: impl FnMut()) {
 }
 
 fn drain_briefly(producer: &mut Producer, consumer: &mut Consumer, file: &impl std::os::fd::AsFd) {
-    let room = producer.room(crate::CAPACITY).unwrap();
+    let room = producer.room().unwrap();
     producer.write_all(&stream(1, 0, room)).unwrap();
     let deadline = std::time::Instant::now() + Duration::from_micros(500);
     match consumer.drain_to_deadline(file, usize::MAX, deadline) {
@@ -293,7 +293,7 @@ fn an_eventfd_that_is_full_ends_at_the_deadline() {
             // One more fits, by poll(2), and two do not.
             let drained = consumer.drain_to_deadline(&counter, 8, in_millis(50));
             assert_eq!(drained.unwrap_err().kind(), ErrorKind::TimedOut);
-            consumer.peek(8).unwrap().consume_all();
+            consumer.try_peek(8).unwrap().consume_all();
             let drained = consumer.drain_to_deadline(&counter, 8, in_millis(50));
             assert_eq!(drained.unwrap(), 8);
             let mut count = [0; 8];

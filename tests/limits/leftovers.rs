@@ -33,8 +33,8 @@ fn leave(path: &TempPath, point: Point) -> SegmentId {
 
 fn opens_within(limit: Duration, path: &TempPath) {
     let mut options = crate::small();
-    options.timeout(limit).no_wait(true);
-    let consumer = options.consumer(path).unwrap();
+    options.timeout(Some(limit)).wait_for_peer(false);
+    let consumer = options.open_consumer(path).unwrap();
     assert_eq!(consumer.capacity(), crate::CAPACITY);
 }
 
@@ -53,9 +53,9 @@ fn a_segment_that_nobody_touched_is_reclaimed_within_the_limit() {
                 }
                 let path = TempPath::new();
                 let id = leave(&path, point);
-                shmpipe::remove(id, false).unwrap();
+                shmpipe::remove(id).unwrap();
                 leave(&path, point);
-                shmpipe::remove_path(&path, 1, false).unwrap();
+                shmpipe::Options::new().remove(&path).unwrap();
                 if isolated {
                     let id = leave(&path, point);
                     assert_eq!(shmpipe::remove_stale().unwrap(), [id]);
@@ -89,7 +89,7 @@ fn pages_that_nobody_touched_are_not_read_behind_one_that_was() {
                 let path = TempPath::new();
                 let id = leave(&path, Point::Created);
                 poke(id, offset, &[7]);
-                let removed = shmpipe::remove(id, true).unwrap_err();
+                let removed = shmpipe::force_remove(id).unwrap_err();
                 assert!(matches!(removed, RemoveError::Open(_)), "{removed}");
                 assert!(path.leads_to_a_segment());
                 sysv::remove(id).unwrap();
@@ -114,8 +114,8 @@ fn what_cannot_be_read_in_time_is_in_use() {
         drop(attached);
         for limit in [Duration::ZERO, Duration::from_millis(1)] {
             let mut options = crate::small();
-            options.timeout(limit);
-            let opened = options.consumer(&path).unwrap_err();
+            options.timeout(Some(limit));
+            let opened = options.open_consumer(&path).unwrap_err();
             assert_eq!(
                 std::io::Error::from(opened).kind(),
                 std::io::ErrorKind::TimedOut

@@ -36,7 +36,7 @@ fn small() -> Options {
 fn split(policy: WaitPolicy) -> (Producer, Consumer) {
     let mut options = small();
     options.wait_policy(policy);
-    options.anonymous().unwrap().split().unwrap()
+    options.create_anonymous().unwrap().split().unwrap()
 }
 
 fn in_millis(millis: u64) -> Instant {

@@ -17,7 +17,7 @@ const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
 
 fn limited() -> Options {
     let mut options = crate::small();
-    options.timeout(LIMIT);
+    options.timeout(Some(LIMIT));
     options
 }
 
@@ -257,7 +257,7 @@ fn calls_against_a_peer_that_stopped_while_claiming_streaming_or_closing() {
             for point in CLAIMING.into_iter().chain(STREAMING).chain(CLOSING) {
                 let mut stopped = 0;
                 for role in ROLES {
-                    let mut ring = Some(crate::small().anonymous().unwrap());
+                    let mut ring = Some(crate::small().create_anonymous().unwrap());
                     let mut peer = Fork::new(|| {
                         stop_at(point);
                         let opened = take(ring.take().unwrap(), role);
@@ -297,19 +297,21 @@ fn time_openings(worst: &Worst, point: Point, path: &TempPath, isolated: bool) {
         }
         let key = path.key();
         let _ = worst.time("an open by key", point, LIMIT, || match role {
-            Role::Producer => limited().producer_by_key(key).map(drop),
-            Role::Consumer => limited().consumer_by_key(key).map(drop),
+            Role::Producer => limited().open_producer_by_key(key).map(drop),
+            Role::Consumer => limited().open_consumer_by_key(key).map(drop),
         });
     }
     let none = Duration::ZERO;
-    let _ = worst.time("a snapshot by path", point, none, || Snapshot::at(path, 1));
+    let _ = worst.time("a snapshot by path", point, none, || {
+        shmpipe::Options::new().snapshot(path)
+    });
     let _ = worst.time("all snapshots", point, none, Snapshot::all);
     if let Some(id) = path.segment() {
         let ring = worst.time("an attach", point, LIMIT, || limited().attach(id));
         if let Ok(ring) = ring {
             let _ = worst.time("a role", point, LIMIT, || ring.split().map(drop));
         }
-        let _ = worst.time("a removal", point, none, || shmpipe::remove(id, false));
+        let _ = worst.time("a removal", point, none, || shmpipe::remove(id));
     }
     if isolated {
         let _ = worst.time("a clearing", point, none, shmpipe::remove_stale);
@@ -342,7 +344,7 @@ fn opening_against_a_peer_that_stopped_while_opening() {
                             }
                         }
                         drop(open(&options, &path, Role::Producer));
-                        let _ = options.consumer(&path);
+                        let _ = options.open_consumer(&path);
                     });
                     // Now the one is first, and now the other.
                     let stopped = until_stopped(&mut peer, || {
@@ -354,7 +356,7 @@ fn opening_against_a_peer_that_stopped_while_opening() {
                     assert!(stopped || persistent, "nobody stopped at {point:?}");
                     time_openings(&worst, point, &path, isolated);
                     drop(peer);
-                    let _ = shmpipe::remove_path(&path, 1, true);
+                    let _ = shmpipe::Options::new().force_remove(&path);
                 }
             }
             worst.report("opening");
@@ -387,13 +389,13 @@ fn opening_against_a_peer_that_stopped_elsewhere() {
                 let mut peer = Fork::new(|| {
                     stop_at(point);
                     match point {
-                        Point::Unkeyed => drop(crate::small().anonymous()),
+                        Point::Unkeyed => drop(crate::small().create_anonymous()),
                         Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
-                            drop(persistent.producer(&path));
+                            drop(persistent.open_producer(&path));
                         }
                         Point::Acknowledged => {
-                            drop(persistent.producer(&path));
-                            let mut consumer = persistent.consumer(&path).unwrap();
+                            drop(persistent.open_producer(&path));
+                            let mut consumer = persistent.open_consumer(&path).unwrap();
                             assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
                         }
                         _ => drop(open(&crate::small(), &path, Role::Producer)),
@@ -401,21 +403,21 @@ fn opening_against_a_peer_that_stopped_elsewhere() {
                 });
                 assert!(until_stopped(&mut peer, || {}), "{point:?}");
                 let mut options = persistent.clone();
-                options.timeout(LIMIT);
+                options.timeout(Some(LIMIT));
                 match point {
                     Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
-                        let consumer = options.consumer(&path).unwrap();
+                        let consumer = options.open_consumer(&path).unwrap();
                         time_consumer(&worst, point, consumer);
                     }
                     Point::Acknowledged => {
-                        let producer = options.producer(&path).unwrap();
+                        let producer = options.open_producer(&path).unwrap();
                         time_producer(&worst, point, producer);
                     }
                     _ => {}
                 }
                 time_openings(&worst, point, &path, isolated);
                 drop(peer);
-                let _ = shmpipe::remove_path(&path, 1, true);
+                let _ = shmpipe::Options::new().force_remove(&path);
             }
             worst.report("elsewhere");
             if isolated {
@@ -441,12 +443,12 @@ fn a_removal_by_path_does_not_wait_for_ever_for_the_lock() {
             let worst = Worst::new();
             let limit = Duration::from_secs(5);
             let removed = worst.time("a removal by path", Point::Created, limit, || {
-                shmpipe::remove_path(&path, 1, true)
+                shmpipe::Options::new().force_remove(&path)
             });
             assert!(removed.is_err());
             worst.report("removal");
             drop(peer);
-            shmpipe::remove_path(&path, 1, true).unwrap();
+            shmpipe::Options::new().force_remove(&path).unwrap();
         },
     );
 }

@@ -48,7 +48,7 @@ fn prefaulting(limit: u64) -> Options {
 
 fn limited(limit: u64) -> Options {
     let mut options = crate::small();
-    options.timeout(Duration::from_millis(limit));
+    options.timeout(Some(Duration::from_millis(limit)));
     options
 }
 
@@ -107,12 +107,12 @@ fn a_maker_without_memory_breaks_off_what_was_joined_meanwhile() {
             let mut creator = Fork::new(|| {
                 NAP.store(300, Ordering::Relaxed);
                 ERRNO.store(libc::ENOMEM, Ordering::Relaxed);
-                let error = prefaulting(60_000).producer(&path).unwrap_err();
+                let error = prefaulting(60_000).open_producer(&path).unwrap_err();
                 assert_eq!(io::Error::from(error).kind(), ErrorKind::OutOfMemory);
                 tell.write_all(b"!").unwrap();
             });
             until(|| path.leads_to_a_segment());
-            let mut consumer = crate::small().consumer(&path).unwrap();
+            let mut consumer = crate::small().open_consumer(&path).unwrap();
             let error = consumer.read(&mut [0]).unwrap_err();
             let broken = error.get_ref().unwrap().downcast_ref::<Broken>();
             assert_eq!(broken, Some(&Broken::ProducerAborted), "{error}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use shmpipe::steps::{Point, kill_at};
 use shmpipe::{
-    Occupant, OpenError, Options, PeekError, ReserveError, Role, Snapshot, Stop, TryReadError,
+    Occupant, OpenError, Options, PeekError, ReserveError, Role, Snapshot, TryReadError, WaitError,
 };
 
 use crate::common::kill::{Opened, open};
@@ -16,14 +16,14 @@ use crate::{CAPACITY, POLICIES, passed, split};
 
 fn impatient() -> Options {
     let mut options = crate::small();
-    options.timeout(Duration::ZERO);
+    options.timeout(Some(Duration::ZERO));
     options
 }
 
 fn by_key(options: &Options, path: &TempPath, role: Role) -> Result<Opened, OpenError> {
     Ok(match role {
-        Role::Producer => Opened::Producer(options.producer_by_key(path.key())?),
-        Role::Consumer => Opened::Consumer(options.consumer_by_key(path.key())?),
+        Role::Producer => Opened::Producer(options.open_producer_by_key(path.key())?),
+        Role::Consumer => Opened::Consumer(options.open_consumer_by_key(path.key())?),
     })
 }
 
@@ -75,8 +75,8 @@ fn what_is_left_behind_is_in_nobodys_way() {
             });
             assert_eq!(maker.wait(), End::Signal(libc::SIGKILL));
             let mut options = impatient();
-            let producer = options.no_wait(true).producer(&path).unwrap();
-            drop(impatient().consumer(&path).unwrap());
+            let producer = options.wait_for_peer(false).open_producer(&path).unwrap();
+            drop(impatient().open_consumer(&path).unwrap());
             drop(producer);
         }
     });
@@ -93,15 +93,15 @@ fn untimely<T: std::fmt::Debug>(opened: Result<T, OpenError>) -> String {
 #[test]
 fn an_open_that_times_out_says_what_it_waited_for() {
     let path = TempPath::new();
-    let text = untimely(impatient().producer(&path));
+    let text = untimely(impatient().open_producer(&path));
     assert!(text.contains("no consumer opened the other end"), "{text}");
-    let text = untimely(impatient().consumer_by_key(path.key()));
+    let text = untimely(impatient().open_consumer_by_key(path.key()));
     assert!(text.contains("no producer opened the other end"), "{text}");
     assert!(!path.leads_to_a_segment());
 
     let lock = File::open(&path).unwrap();
     lock.lock().unwrap();
-    let text = untimely(impatient().producer(&path));
+    let text = untimely(impatient().open_producer(&path));
     assert!(text.contains("lock"), "{text}");
     drop(lock);
 
@@ -111,7 +111,7 @@ fn an_open_that_times_out_says_what_it_waited_for() {
         shmpipe::sysv::Mode::OWNER_ONLY,
     )
     .unwrap();
-    let text = untimely(impatient().producer(&path));
+    let text = untimely(impatient().open_producer(&path));
     assert!(text.contains("being made"), "{text}");
     let text = untimely(impatient().attach(path.segment().unwrap()));
     assert!(text.contains("being made"), "{text}");
@@ -121,7 +121,7 @@ fn an_open_that_times_out_says_what_it_waited_for() {
 #[test]
 fn a_ring_that_is_there_is_attached_and_both_roles_are_taken_without_time() {
     let mut options = impatient();
-    let ring = options.anonymous().unwrap();
+    let ring = options.create_anonymous().unwrap();
     let other = options.attach(ring.id().unwrap()).unwrap();
     let mut producer = ring.into_producer().unwrap();
     let mut consumer = other.into_consumer().unwrap();
@@ -129,8 +129,8 @@ fn a_ring_that_is_there_is_attached_and_both_roles_are_taken_without_time() {
     consumer.read_exact(&mut [0; 3]).unwrap();
     let path = TempPath::new();
     options.persistent(true);
-    drop(options.producer(&path).unwrap());
-    drop(options.consumer(&path).unwrap());
+    drop(options.open_producer(&path).unwrap());
+    drop(options.open_consumer(&path).unwrap());
 }
 
 #[test]
@@ -169,11 +169,14 @@ fn what_can_move_moves_without_time() {
         let partial = consumer
             .read_exact_deadline(&mut bytes, passed())
             .unwrap_err();
-        assert_eq!((partial.moved, partial.stop), (6, Stop::TimedOut));
+        assert_eq!((partial.moved, partial.cause), (6, WaitError::TimedOut));
         let partial = producer
             .write_all_deadline(&[7; CAPACITY + 1], passed())
             .unwrap_err();
-        assert_eq!((partial.moved, partial.stop), (CAPACITY, Stop::TimedOut));
+        assert_eq!(
+            (partial.moved, partial.cause),
+            (CAPACITY, WaitError::TimedOut)
+        );
         assert_eq!(
             producer.write(b"x").unwrap_err().kind(),
             ErrorKind::TimedOut
@@ -222,13 +225,13 @@ fn the_end_is_found_without_time_by_every_policy() {
                 }
             );
             let partial = ends().read_exact_deadline(&mut [0], passed()).unwrap_err();
-            assert_eq!(partial.stop, Stop::Ended);
+            assert_eq!(partial.cause, WaitError::Ended);
 
             let (mut producer, consumer) = split(policy);
             producer.write_all(&[7; CAPACITY]).unwrap();
             drop(consumer);
             let partial = producer.write_deadline(b"x", passed()).unwrap_err();
-            assert!(matches!(partial.stop, Stop::Broken(_)), "{partial}");
+            assert!(matches!(partial.cause, WaitError::Broken(_)), "{partial}");
         }
     }
 }

@@ -89,7 +89,7 @@ fn assert_is_awake(bytes: &[u8], offset: usize) {
 
 #[test]
 fn golden_bytes_of_an_anonymous_ring() {
-    let ring = options().capacity(capacity()).anonymous().unwrap();
+    let ring = options().capacity(capacity()).create_anonymous().unwrap();
     let bytes = bytes_of(ring.id().unwrap());
     assert_eq!(bytes.len(), ring_offset() + capacity());
     assert_identity(&bytes, 1, (0, 0, 0, 0), 0);
@@ -101,8 +101,8 @@ fn golden_bytes_of_an_anonymous_ring() {
 fn golden_bytes_of_a_named_ring_one_side_holds() {
     let path = TempPath::new();
     let mut options = options();
-    options.capacity(capacity()).no_wait(true);
-    let producer = options.producer(&path).unwrap();
+    options.capacity(capacity()).wait_for_peer(false);
+    let producer = options.open_producer(&path).unwrap();
     let bytes = bytes_of(producer.id().unwrap());
     let file = fs::metadata(&path).unwrap();
     // Flags: the capacity was asked for, and nobody was waited for.
@@ -133,9 +133,9 @@ fn golden_bytes_of_a_persistent_ring_nobody_holds() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).project(7).capacity(capacity());
-    let id = options.consumer(&path).unwrap().id().unwrap();
+    let id = options.open_consumer(&path).unwrap().id().unwrap();
     let bytes = bytes_of(id);
-    shmpipe::remove_path(&path, 7, false).unwrap();
+    shmpipe::Options::new().project(7).remove(&path).unwrap();
     let file = fs::metadata(&path).unwrap();
     assert_identity(&bytes, 3, (file.dev(), file.ino(), 7, birth(&file)), 1);
     assert_eq!(u64_at(&bytes, 128), 1 | 1 << 32, "open, consumer came once");
@@ -158,21 +158,21 @@ fn golden_bytes_of_marks() {
         let path = TempPath::new();
         let mut options = options();
         options.persistent(true).capacity(capacity());
-        let mut producer = options.producer(&path).unwrap();
+        let mut producer = options.open_producer(&path).unwrap();
         let id = producer.id().unwrap();
         producer.write_all(b"one").unwrap();
         producer.close().unwrap();
-        let mut producer = options.producer(&path).unwrap();
+        let mut producer = options.open_producer(&path).unwrap();
         producer.write_all(b"of two").unwrap();
         producer.abort();
         let mut child = Fork::new(|| {
-            let mut producer = options.producer(&path).unwrap();
+            let mut producer = options.open_producer(&path).unwrap();
             producer.write_all(b"three").unwrap();
             exit_now(1);
         });
         assert_eq!(child.wait(), End::Exit(1));
-        drop(options.producer(&path).unwrap());
-        let mut consumer = options.consumer(&path).unwrap();
+        drop(options.open_producer(&path).unwrap());
+        let mut consumer = options.open_consumer(&path).unwrap();
         assert_eq!(consumer.read(&mut [0; 100]).unwrap(), 3);
         assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
         consumer.close().unwrap();
@@ -205,7 +205,10 @@ fn a_path_too_long_is_recorded_up_to_the_end_of_the_header() {
     let path = TempPath::new_in(&long);
     let written = path.as_os_str().as_bytes().to_owned();
     assert!(written.len() > 1024);
-    let opened = options().capacity(capacity()).no_wait(true).producer(&path);
+    let opened = options()
+        .capacity(capacity())
+        .wait_for_peer(false)
+        .open_producer(&path);
     let bytes = opened.map(|producer| bytes_of(producer.id().unwrap()));
     drop(path);
     fs::remove_dir(&folder).unwrap();
@@ -221,7 +224,7 @@ fn what_is_not_listed_is_ignored_when_read() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).capacity(capacity());
-    let id = options.consumer(&path).unwrap().id().unwrap();
+    let id = options.open_consumer(&path).unwrap().id().unwrap();
     // Behind the birth, the records, the signals; lines that are all zero; behind
     // the path; the compatible features.
     let unlisted = [
@@ -237,8 +240,8 @@ fn what_is_not_listed_is_ignored_when_read() {
         crate::common::poke(id, offset, &vec![0xa5; len]);
     }
     crate::common::poke(id, 3072, &[0xff; 1024]); // never believed
-    let mut producer = options.producer(&path).unwrap();
-    let mut consumer = options.consumer(&path).unwrap();
+    let mut producer = options.open_producer(&path).unwrap();
+    let mut consumer = options.open_consumer(&path).unwrap();
     producer.write_all(b"as ever").unwrap();
     producer.close().unwrap();
     let mut text = String::new();
@@ -252,7 +255,7 @@ fn an_unknown_feature_that_is_required_is_refused_by_name() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).capacity(capacity());
-    let id = options.consumer(&path).unwrap().id().unwrap();
+    let id = options.open_consumer(&path).unwrap().id().unwrap();
     for unknown in [1_u32, 1 << 31, u32::MAX] {
         crate::common::poke(id, REQUIRED, &unknown.to_ne_bytes());
         for opened in crate::common::open_each(&options, &path) {
@@ -263,7 +266,7 @@ fn an_unknown_feature_that_is_required_is_refused_by_name() {
         }
     }
     crate::common::poke(id, REQUIRED, &[0; 4]);
-    assert!(options.producer(&path).is_ok());
+    assert!(options.open_producer(&path).is_ok());
 }
 
 #[test]
@@ -271,7 +274,7 @@ fn a_ring_of_version_1_is_refused_by_its_version() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).capacity(capacity());
-    let id = options.consumer(&path).unwrap().id().unwrap();
+    let id = options.open_consumer(&path).unwrap().id().unwrap();
     crate::common::poke(id, 8, &1_u32.to_ne_bytes());
     for opened in crate::common::open_each(&options, &path) {
         let said = opened.unwrap_err().to_string();
@@ -283,7 +286,7 @@ fn a_ring_of_version_1_is_refused_by_its_version() {
 #[test]
 fn every_ring_has_a_nonce_of_its_own() {
     let nonce = || {
-        let ring = options().capacity(capacity()).anonymous().unwrap();
+        let ring = options().capacity(capacity()).create_anonymous().unwrap();
         u64_at(&bytes_of(ring.id().unwrap()), 40)
     };
     assert_ne!(nonce(), nonce());
@@ -291,7 +294,7 @@ fn every_ring_has_a_nonce_of_its_own() {
 
 #[test]
 fn tail_is_at_256_and_head_at_512() {
-    let ring = options().capacity(capacity()).anonymous().unwrap();
+    let ring = options().capacity(capacity()).create_anonymous().unwrap();
     let (mut producer, mut consumer) = ring.split().unwrap();
     let id: SegmentId = producer.id().unwrap();
     let positions = || {
@@ -316,7 +319,7 @@ fn tail_is_at_256_and_head_at_512() {
 #[test]
 fn the_closed_words_tell_who_left_and_how() {
     let closed = |leave: fn(shmpipe::Producer, shmpipe::Consumer)| {
-        let ring = options().capacity(capacity()).anonymous().unwrap();
+        let ring = options().capacity(capacity()).create_anonymous().unwrap();
         let id = ring.id().unwrap();
         let kept = sysv::attach_read_only(id).unwrap();
         let (producer, consumer) = ring.split().unwrap();
@@ -332,7 +335,7 @@ fn the_closed_words_tell_who_left_and_how() {
 
 #[test]
 fn the_bytes_lie_at_their_position_modulo_the_capacity() {
-    let ring = options().capacity(capacity()).anonymous().unwrap();
+    let ring = options().capacity(capacity()).create_anonymous().unwrap();
     let (mut producer, mut consumer) = ring.split().unwrap();
     let (len, at) = (200, capacity() - 96);
     producer.try_write(&vec![0; at]).unwrap();
@@ -355,7 +358,7 @@ fn the_bytes_lie_at_their_position_modulo_the_capacity() {
 fn a_handle_maps_the_ring_twice_in_a_row() {
     alone("layout::a_handle_maps_the_ring_twice_in_a_row", || {
         let capacity = 4 * capacity();
-        let ring = options().capacity(capacity).anonymous().unwrap();
+        let ring = options().capacity(capacity).create_anonymous().unwrap();
         let id = ring.id().unwrap();
         let stat = sysv::stat(id).unwrap();
         assert_eq!(stat.size, ring_offset() + capacity);

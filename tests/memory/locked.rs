@@ -44,8 +44,8 @@ fn more_than_may_be_locked_is_out_of_memory() {
         let mut options = Options::new();
         options.capacity(4 << 20);
         for error in [
-            options.anonymous().map(drop).unwrap_err(),
-            options.producer(&path).map(drop).unwrap_err(),
+            options.create_anonymous().map(drop).unwrap_err(),
+            options.open_producer(&path).map(drop).unwrap_err(),
         ] {
             assert!(matches!(error, OpenError::System(_)), "{error:?}");
             assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);

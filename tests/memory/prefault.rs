@@ -60,7 +60,8 @@ fn refuse_to_populate(errno: i32) -> bool {
 #[test]
 fn a_prefaulted_ring_is_all_there() {
     alone("prefault::a_prefaulted_ring_is_all_there", || {
-        let (mut producer, mut consumer) = prefaulted().anonymous().unwrap().split().unwrap();
+        let (mut producer, mut consumer) =
+            prefaulted().create_anonymous().unwrap().split().unwrap();
         assert!(resident() >= MAPPED, "{}", resident());
         let mut bytes = vec![7; CAPACITY];
         let before = page_faults();
@@ -77,17 +78,20 @@ fn each_side_has_the_pages_that_it_asked_for() {
         "prefault::each_side_has_the_pages_that_it_asked_for",
         || {
             let path = TempPath::new();
-            let producer = prefaulted().no_wait(true).producer(&path).unwrap();
+            let producer = prefaulted()
+                .wait_for_peer(false)
+                .open_producer(&path)
+                .unwrap();
             assert!(resident() >= MAPPED, "{}", resident());
             let mut other = Fork::new(|| {
                 let before = resident();
-                let _consumer = options().consumer(&path).unwrap();
+                let _consumer = options().open_consumer(&path).unwrap();
                 assert!(resident() - before < CAPACITY / 8);
             });
             assert_eq!(other.wait(), End::Exit(0));
             drop(producer);
 
-            let ring = prefaulted().anonymous().unwrap();
+            let ring = prefaulted().create_anonymous().unwrap();
             assert!(resident() < CAPACITY / 8, "no role is taken yet");
             let mut ring = Some(ring);
             let mut child = Fork::new(|| {
@@ -104,7 +108,7 @@ fn a_large_ring_is_not_touched_unasked() {
     alone("prefault::a_large_ring_is_not_touched_unasked", || {
         let (_producer, _consumer) = options()
             .capacity(1 << 30)
-            .anonymous()
+            .create_anonymous()
             .unwrap()
             .split()
             .unwrap();
@@ -120,7 +124,7 @@ fn a_kernel_that_cannot_populate_has_pages_touched() {
             if !refuse_to_populate(libc::EINVAL) {
                 return eprintln!("skipped: no system-call filters");
             }
-            let (_producer, _consumer) = prefaulted().anonymous().unwrap().split().unwrap();
+            let (_producer, _consumer) = prefaulted().create_anonymous().unwrap().split().unwrap();
             assert!(resident() >= MAPPED, "{}", resident());
         },
     );
@@ -141,11 +145,20 @@ fn too_little_memory_is_an_error_and_leaves_nothing() {
                 assert_eq!(system.kind(), SysvErrorKind::OutOfMemory);
                 assert!(system.call().contains("MADV_POPULATE_WRITE"), "{error}");
             };
-            no_memory(prefaulted().anonymous().unwrap().split().unwrap_err());
+            no_memory(
+                prefaulted()
+                    .create_anonymous()
+                    .unwrap()
+                    .split()
+                    .unwrap_err(),
+            );
             let path = TempPath::new();
             for persistent in [false, true] {
                 let mut options = prefaulted();
-                let opened = options.persistent(persistent).no_wait(true).producer(&path);
+                let opened = options
+                    .persistent(persistent)
+                    .wait_for_peer(false)
+                    .open_producer(&path);
                 no_memory(opened.unwrap_err());
                 assert!(!path.leads_to_a_segment());
             }
@@ -155,12 +168,12 @@ fn too_little_memory_is_an_error_and_leaves_nothing() {
             let mut other = options();
             let _consumer = other
                 .capacity(CAPACITY)
-                .no_wait(true)
-                .consumer(&path)
+                .wait_for_peer(false)
+                .open_consumer(&path)
                 .unwrap();
-            no_memory(prefaulted().producer(&path).unwrap_err());
+            no_memory(prefaulted().open_producer(&path).unwrap_err());
             assert!(path.leads_to_a_segment());
-            let error = std::io::Error::from(prefaulted().producer(&path).unwrap_err());
+            let error = std::io::Error::from(prefaulted().open_producer(&path).unwrap_err());
             assert_eq!(error.kind(), ErrorKind::OutOfMemory);
         },
     );

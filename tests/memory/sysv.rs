@@ -121,7 +121,7 @@ fn key_equals_ftok() {
 fn missing_path_is_named() {
     let path = Path::new("/nonexistent/ring");
     let error = Key::from_path(path, Project::default()).unwrap_err();
-    assert!(matches!(&error, KeyError::Path { path: named, source }
+    assert!(matches!(&error, KeyError::Path { path: named, source, .. }
         if named == path && source.kind() == io::ErrorKind::NotFound));
     assert!(error.to_string().contains("/nonexistent/ring"));
 }
@@ -130,7 +130,7 @@ fn missing_path_is_named() {
 fn project_is_1_to_255() {
     for value in [0, 256, 257, u32::MAX] {
         let error = Project::new(value).unwrap_err();
-        assert!(matches!(error, KeyError::Project { value: named } if named == value));
+        assert!(matches!(error, KeyError::Project { value: named, .. } if named == value));
     }
     assert_eq!(Project::new(255).unwrap().get(), 255);
     assert_eq!(Project::default().get(), 1);

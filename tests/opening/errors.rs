@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
+use shmpipe::error::{Corruption, Rule};
 use shmpipe::sysv::{self, Key, KeyError, Mode, Project, SegmentId};
 use shmpipe::{
-    Broken, CloseError, Corruption, OpenError, Options, Partial, PeekError, RemoveError,
-    ReserveError, Role, Rule, Stop, TryReadError, TryWriteError,
+    Broken, CloseError, NextStreamError, OpenError, Options, PartialError, PeekError, RemoveError,
+    ReserveError, Role, TryReadError, TryWriteError, WaitError,
 };
 
 use crate::common::{TempPath, options};
@@ -82,17 +83,21 @@ fn what_a_stream_reports() {
         },
         ErrorKind::UnexpectedEof,
     );
-    becomes(CloseError::NobodyCame { unread: 1 }, ErrorKind::BrokenPipe);
-    for (stop, kind) in [
-        (Stop::TimedOut, ErrorKind::TimedOut),
-        (Stop::Ended, ErrorKind::UnexpectedEof),
-        (Stop::Broken(Broken::ConsumerClosed), ErrorKind::BrokenPipe),
+    becomes(CloseError::NeverCame { unread: 1 }, ErrorKind::BrokenPipe);
+    for (cause, kind) in [
+        (WaitError::TimedOut, ErrorKind::TimedOut),
+        (WaitError::Ended, ErrorKind::UnexpectedEof),
+        (WaitError::Cancelled, ErrorKind::Other),
+        (
+            WaitError::Broken(Broken::ConsumerClosed),
+            ErrorKind::BrokenPipe,
+        ),
     ] {
         becomes(
-            Partial {
+            PartialError {
                 moved: 7,
                 wanted: 9,
-                stop,
+                cause,
             },
             kind,
         );
@@ -130,18 +135,18 @@ fn what_wraps_an_error_has_its_kind() {
 #[test]
 fn what_opening_reports() {
     let path = TempPath::new();
-    let opened = |options: &mut Options| options.producer(&path).map(drop).unwrap_err();
+    let opened = |options: &mut Options| options.open_producer(&path).map(drop).unwrap_err();
     becomes(opened(Options::new().capacity(0)), ErrorKind::InvalidInput);
     becomes(opened(Options::new().mode(0o1600)), ErrorKind::InvalidInput);
     becomes(opened(Options::new().project(0)), ErrorKind::InvalidInput);
-    let nowhere = options().producer("/nowhere/at/all").unwrap_err();
+    let nowhere = options().open_producer("/nowhere/at/all").unwrap_err();
     becomes(nowhere, ErrorKind::NotFound);
-    let directory = options().producer(std::env::temp_dir()).unwrap_err();
+    let directory = options().open_producer(std::env::temp_dir()).unwrap_err();
     becomes(directory, ErrorKind::IsADirectory);
-    let _there = options().persistent(true).consumer(&path).unwrap();
-    let taken = options().persistent(true).consumer(&path).unwrap_err();
+    let _there = options().persistent(true).open_consumer(&path).unwrap();
+    let taken = options().persistent(true).open_consumer(&path).unwrap_err();
     becomes(taken, ErrorKind::ResourceBusy);
-    let in_use = shmpipe::remove_path(&path, 1, false).unwrap_err();
+    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
     becomes(in_use, ErrorKind::ResourceBusy);
 }
 
@@ -165,7 +170,7 @@ fn what_system_v_reports() {
 #[test]
 fn what_a_lie_is_reported_as() {
     let path = TempPath::new();
-    let mut consumer = options().persistent(true).consumer(&path).unwrap();
+    let mut consumer = options().persistent(true).open_consumer(&path).unwrap();
     let segment = path.segment().unwrap();
     crate::common::poke(
         segment,
@@ -179,4 +184,94 @@ fn what_a_lie_is_reported_as() {
     becomes(Broken::Corrupted(what), ErrorKind::InvalidData);
     let bare: Corruption = what;
     assert_eq!(io::Error::from(bare).kind(), ErrorKind::InvalidData);
+}
+
+/// For C and the like: where the standard library knows a number, it means the same.
+#[test]
+fn each_error_has_the_number_of_its_kind() {
+    #[track_caller]
+    fn numbered((kind, errno): (ErrorKind, i32), expected: i32) {
+        assert_eq!(errno, expected);
+        let known = io::Error::from_raw_os_error(errno).kind();
+        let unknown = format!("{known:?}") == "Uncategorized";
+        assert!(unknown || known == kind, "{errno}: {known:?}, not {kind:?}");
+    }
+    macro_rules! numbers {
+        ($($error:expr => $errno:ident;)+) => {
+            $({ let error = $error; numbered((error.kind(), error.errno()), libc::$errno) })+
+        };
+    }
+    let role = Role::Producer;
+    let (wanted, available, room, capacity) = (2, 1, 1, 1);
+    numbers!(
+        Broken::Closed => ENOTCONN;
+        Broken::Inherited => ENOTCONN;
+        Broken::ConsumerClosed => EPIPE;
+        Broken::Died { role, pid: 1 } => EPIPE;
+        Broken::NeverCame { role } => EPIPE;
+        Broken::ProducerAborted => ECONNABORTED;
+        TryWriteError::Full => EAGAIN;
+        TryReadError::Empty => EAGAIN;
+        TryReadError::Broken(Broken::Closed) => ENOTCONN;
+        ReserveError::Full { wanted, room } => EAGAIN;
+        ReserveError::TimedOut { wanted, room } => ETIMEDOUT;
+        ReserveError::TooLong { wanted, capacity } => EINVAL;
+        ReserveError::Cancelled => ECANCELED;
+        PeekError::Empty { wanted, available } => EAGAIN;
+        PeekError::Ended { wanted, available } => ENODATA;
+        PeekError::Cancelled => ECANCELED;
+        WaitError::TimedOut => ETIMEDOUT;
+        WaitError::Ended => ENODATA;
+        WaitError::Cancelled => ECANCELED;
+        WaitError::Broken(Broken::ConsumerClosed) => EPIPE;
+        PartialError { moved: 7, wanted: 9, cause: WaitError::Cancelled } => ECANCELED;
+        PartialError { moved: 7, wanted: 9, cause: WaitError::TimedOut } => ETIMEDOUT;
+        CloseError::NeverCame { unread: 1 } => EPIPE;
+        NextStreamError::NotEnded { available } => EINVAL;
+        NextStreamError::TimedOut => ETIMEDOUT;
+        NextStreamError::Cancelled => ECANCELED;
+        OpenError::Cancelled => ECANCELED;
+        OpenError::CannotPersist => EOPNOTSUPP;
+        OpenError::NotHandedOver => EINVAL;
+        RemoveError::Open(OpenError::Cancelled) => ECANCELED;
+        SegmentId::from_raw(-1).unwrap_err() => EINVAL;
+        Key::from_raw(0).unwrap_err() => EINVAL;
+        options().open_producer("/nowhere/at/all").unwrap_err() => ENOENT;
+        options().open_producer("/proc/self/mem/x").unwrap_err() => ENOTDIR;
+        options().open_producer(std::env::temp_dir()).unwrap_err() => EISDIR;
+    );
+    let gone = sysv::create(None, 8192, Mode::OWNER_ONLY).unwrap();
+    sysv::remove(gone).unwrap();
+    let error = sysv::stat(gone).unwrap_err();
+    assert_eq!(Some(error.errno()), error.raw_os_error());
+    assert_eq!(OpenError::System(error.clone()).errno(), error.errno());
+}
+
+/// That a call was cancelled is found in whatever it becomes.
+#[test]
+fn a_cancelled_call_is_found_in_what_wraps_it() {
+    let cause = WaitError::Cancelled;
+    let (moved, wanted) = (7, 9);
+    let partial = PartialError {
+        moved,
+        wanted,
+        cause,
+    };
+    let wraps: [io::Error; 6] = [
+        WaitError::Cancelled.into(),
+        ReserveError::Cancelled.into(),
+        PeekError::Cancelled.into(),
+        NextStreamError::Cancelled.into(),
+        partial.clone().into(),
+        io::Error::other(io::Error::from(partial)),
+    ];
+    for error in &wraps {
+        assert_eq!(
+            WaitError::find(error),
+            Some(&WaitError::Cancelled),
+            "{error:?}"
+        );
+        assert_eq!(Broken::find(error), None, "{error:?}");
+    }
+    assert_eq!(WaitError::find(&Broken::Closed.into()), None);
 }

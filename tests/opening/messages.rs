@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shmpipe::sysv::{self, Mode};
-use shmpipe::{Broken, Consumer, OpenError, Options, RemoveError, Snapshot};
+use shmpipe::{Broken, Consumer, OpenError, Options, RemoveError};
 
 use crate::common::{TempPath, is_root, options};
 
@@ -31,7 +31,9 @@ fn says(error: impl Display, names: &[&str]) {
 
 fn short() -> Options {
     let mut options = Options::new();
-    options.capacity(4096).timeout(Duration::from_millis(20));
+    options
+        .capacity(4096)
+        .timeout(Some(Duration::from_millis(20)));
     options
 }
 
@@ -58,15 +60,15 @@ fn as_user<T: Send>(user: libc::uid_t, work: impl FnOnce() -> T + Send) -> T {
 fn nobody_came() {
     let path = TempPath::new();
     let name = path.display().to_string();
-    let alone = short().consumer(&path).unwrap_err();
+    let alone = short().open_consumer(&path).unwrap_err();
     says(
         &alone,
         &[&name, "consumer", "no producer", "timed out after "],
     );
-    let alone = short().project(7).producer(&path).unwrap_err();
+    let alone = short().project(7).open_producer(&path).unwrap_err();
     says(&alone, &[&name, "project id 7", "producer", "no consumer"]);
     let key = path.key();
-    let alone = short().producer_by_key(key).unwrap_err();
+    let alone = short().open_producer_by_key(key).unwrap_err();
     says(&alone, &[&key.to_string(), "producer", "no consumer"]);
 }
 
@@ -75,7 +77,7 @@ fn a_lock_that_is_not_had() {
     let path = TempPath::new();
     let file = std::fs::File::open(&path).unwrap();
     file.lock().unwrap();
-    let locked = short().consumer(&path).unwrap_err();
+    let locked = short().open_consumer(&path).unwrap_err();
     let name = path.display().to_string();
     says(
         &locked,
@@ -85,7 +87,7 @@ fn a_lock_that_is_not_had() {
 
 #[test]
 fn a_file_that_is_not_there() {
-    let missing = short().consumer("/nowhere/at\nall").unwrap_err();
+    let missing = short().open_consumer("/nowhere/at\nall").unwrap_err();
     says(
         &missing,
         &[
@@ -94,7 +96,9 @@ fn a_file_that_is_not_there() {
             "must be there",
         ],
     );
-    let looked = Snapshot::at("/nowhere/at\nall", 1).unwrap_err();
+    let looked = shmpipe::Options::new()
+        .snapshot("/nowhere/at\nall")
+        .unwrap_err();
     says(&looked, &[r#""/nowhere/at\nall""#, "only names the ring"]);
 }
 
@@ -103,7 +107,7 @@ fn a_file_that_goes_while_the_peer_is_waited_for() {
     let path = TempPath::new();
     let name = path.display().to_string();
     thread::scope(|scope| {
-        let opening = scope.spawn(|| options().consumer(&path).unwrap_err());
+        let opening = scope.spawn(|| options().open_consumer(&path).unwrap_err());
         while !path.leads_to_a_segment() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -122,8 +126,8 @@ fn a_file_that_goes_while_the_peer_is_waited_for() {
 fn a_role_that_is_taken() {
     let path = TempPath::new();
     let mut persistent = options();
-    let _there = persistent.persistent(true).consumer(&path).unwrap();
-    let taken = persistent.consumer(&path).unwrap_err();
+    let _there = persistent.persistent(true).open_consumer(&path).unwrap();
+    let taken = persistent.open_consumer(&path).unwrap_err();
     let name = path.display().to_string();
     says(
         &taken,
@@ -143,15 +147,15 @@ fn another_ring_than_was_asked_for() {
     let name = path.display().to_string();
     let _there = options()
         .capacity(4096)
-        .no_wait(true)
-        .consumer(&path)
+        .wait_for_peer(false)
+        .open_consumer(&path)
         .unwrap();
-    let longer = options().capacity(8192).producer(&path).unwrap_err();
+    let longer = options().capacity(8192).open_producer(&path).unwrap_err();
     says(
         &longer,
         &[&name, "4096", "8192", "Options::capacity", "--capacity"],
     );
-    let persistent = options().persistent(true).producer(&path).unwrap_err();
+    let persistent = options().persistent(true).open_producer(&path).unwrap_err();
     says(&persistent, &[&name, "Options::persistent", "--persist"]);
 }
 
@@ -159,8 +163,12 @@ fn another_ring_than_was_asked_for() {
 fn a_segment_that_is_not_trusted() {
     let path = TempPath::new();
     let name = path.display().to_string();
-    let _there = options().mode(0o666).no_wait(true).consumer(&path).unwrap();
-    let open = options().producer(&path).unwrap_err();
+    let _there = options()
+        .mode(0o666)
+        .wait_for_peer(false)
+        .open_consumer(&path)
+        .unwrap();
+    let open = options().open_producer(&path).unwrap_err();
     says(
         &open,
         &[
@@ -172,7 +180,9 @@ fn a_segment_that_is_not_trusted() {
         ],
     );
 
-    let user = Snapshot::at(&path, 1).map(|ring| sysv::stat(ring.id).unwrap().uid);
+    let user = shmpipe::Options::new()
+        .snapshot(&path)
+        .map(|ring| sysv::stat(ring.id).unwrap().uid);
     if !is_root() {
         println!("skipped: only root can give a segment away");
         return;
@@ -180,7 +190,7 @@ fn a_segment_that_is_not_trusted() {
     let id = path.segment().unwrap();
     let mode = Mode::new(0o600).unwrap();
     sysv::set(id, 12_345, 12_345, mode).unwrap();
-    let strange = options().producer(&path).unwrap_err();
+    let strange = options().open_producer(&path).unwrap_err();
     let trusted = format!("of user {}", user.unwrap());
     says(
         &strange,
@@ -203,15 +213,15 @@ fn a_segment_that_the_kernel_says_nothing_of() {
         return;
     }
     let path = TempPath::new();
-    let _there = options().no_wait(true).consumer(&path).unwrap();
+    let _there = options().wait_for_peer(false).open_consumer(&path).unwrap();
     let id = path.segment().unwrap();
     let segment = format!("segment {id}");
     let refused = as_user(54_321, || {
         assert!(sysv::stat(id).is_err(), "it may not be asked after");
         [
-            options().producer(&path).unwrap_err().to_string(),
+            options().open_producer(&path).unwrap_err().to_string(),
             options().attach(id).unwrap_err().to_string(),
-            shmpipe::remove(id, true).unwrap_err().to_string(),
+            shmpipe::force_remove(id).unwrap_err().to_string(),
         ]
     });
     let name = path.display().to_string();
@@ -226,7 +236,7 @@ fn a_segment_that_the_kernel_says_nothing_of() {
 fn a_key_of_two_files() {
     let path = TempPath::new();
     let id = sysv::create(Some(path.key()), 100, Mode::OWNER_ONLY).unwrap();
-    let opened = options().producer(&path).unwrap_err();
+    let opened = options().open_producer(&path).unwrap_err();
     sysv::remove(id).unwrap();
     let name = path.display().to_string();
     says(
@@ -249,16 +259,16 @@ fn a_ring_that_is_in_use() {
     let name = path.display().to_string();
     let mut persistent = options();
     persistent.persistent(true);
-    let consumer = persistent.consumer(&path).unwrap();
+    let consumer = persistent.open_consumer(&path).unwrap();
     let id = path.segment().unwrap();
     let segment = format!("segment {id} is in use by ");
     let reader = format!("the consumer ({})", pid());
-    let in_use = shmpipe::remove_path(&path, 1, false).unwrap_err();
+    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
     says(&in_use, &[&name, &segment, &reader, "--force"]);
-    let in_use = shmpipe::remove(id, false).unwrap_err();
+    let in_use = shmpipe::remove(id).unwrap_err();
     says(&in_use, &[&segment, &reader, "--force"]);
-    let producer = persistent.producer(&path).unwrap();
-    let in_use = shmpipe::remove_path(&path, 1, false).unwrap_err();
+    let producer = persistent.open_producer(&path).unwrap();
+    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
     says(
         &in_use,
         &[&segment, &format!("the producer ({})", pid()), &reader],
@@ -266,13 +276,13 @@ fn a_ring_that_is_in_use() {
     drop((consumer, producer));
 
     let held = options().attach(id).unwrap(); // a ring without a role
-    let in_use = shmpipe::remove_path(&path, 1, false).unwrap_err();
+    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
     assert!(matches!(in_use, RemoveError::InUse { .. }), "{in_use:?}");
     says(&in_use, &[&segment, "attached 2 times", "--force"]);
     drop(held);
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
 
-    let none = shmpipe::remove_path(&path, 1, false).unwrap_err();
+    let none = shmpipe::Options::new().remove(&path).unwrap_err();
     says(&none, &[&name, "no ring"]);
 }
 
@@ -283,7 +293,7 @@ fn a_ring_that_is_being_made() {
     let len = 4096 + sysv::page_size().max(4096);
     let id = sysv::create(Some(path.key()), len, Mode::OWNER_ONLY).unwrap();
     let attached = sysv::attach(id).unwrap();
-    let made = shmpipe::remove_path(&path, 1, true);
+    let made = shmpipe::Options::new().force_remove(&path);
     drop(attached);
     sysv::remove(id).unwrap();
     let name = path.display().to_string();
@@ -297,7 +307,7 @@ fn a_ring_that_is_being_made() {
 
 #[test]
 fn a_call_whose_time_is_over() {
-    let (mut producer, mut consumer) = short().anonymous().unwrap().split().unwrap();
+    let (mut producer, mut consumer) = short().create_anonymous().unwrap().split().unwrap();
     let segment = format!("segment {}", producer.id().unwrap());
     let reading = [
         &segment,
@@ -347,8 +357,8 @@ fn a_call_whose_time_is_over() {
 fn a_limit_too_short_to_show() {
     let path = TempPath::new();
     let alone = options()
-        .timeout(Duration::ZERO)
-        .consumer(&path)
+        .timeout(Some(Duration::ZERO))
+        .open_consumer(&path)
         .unwrap_err();
     assert!(matches!(alone, OpenError::TimedOut { .. }), "{alone:?}");
     let name = path.display().to_string();
@@ -405,14 +415,14 @@ fn a_panic_is_the_callers() {
     let (mut producer, mut consumer) = shmpipe::pair().unwrap();
     producer.write_all(b"abc").unwrap();
     let peek = |consumer: &mut Consumer, work: fn(shmpipe::ReadGrant<'_>)| {
-        work(consumer.peek(3).unwrap());
+        work(consumer.try_peek(3).unwrap());
     };
     panics_here("write_at", || {
-        producer.reserve(3).unwrap().write_at(1, b"abc")
+        producer.try_reserve(3).unwrap().write_at(b"abc", 1)
     });
-    panics_here("commit", || producer.reserve(3).unwrap().commit(4));
+    panics_here("commit", || producer.try_reserve(3).unwrap().commit(4));
     panics_here("read_at", || {
-        peek(&mut consumer, |grant| grant.read_at(1, &mut [0; 3]))
+        peek(&mut consumer, |grant| grant.read_at(&mut [0; 3], 1))
     });
     panics_here("consume", || peek(&mut consumer, |grant| grant.consume(4)));
 }

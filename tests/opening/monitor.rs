@@ -21,15 +21,15 @@ fn persistent() -> Options {
 #[test]
 fn a_look_leaves_every_byte_and_every_count_as_it_was() {
     let path = TempPath::new();
-    let mut producer = persistent().producer(&path).unwrap();
-    let mut consumer = persistent().consumer(&path).unwrap();
+    let mut producer = persistent().open_producer(&path).unwrap();
+    let mut consumer = persistent().open_consumer(&path).unwrap();
     producer.write_all(&[7; 1000]).unwrap();
     consumer.read_exact(&mut [0; 10]).unwrap();
     let id = producer.id().unwrap();
     let (bytes, attached) = (bytes_of(id), sysv::stat(id).unwrap().attached);
     for _ in 0..1000 {
         let by_id = Snapshot::of(id).unwrap();
-        let by_path = Snapshot::at(&path, 1).unwrap();
+        let by_path = shmpipe::Options::new().snapshot(&path).unwrap();
         assert_eq!(by_id, by_path);
         assert_eq!((by_id.fill, by_id.written), (990, 1000));
         assert_eq!(by_id.attached, attached);
@@ -42,8 +42,8 @@ fn a_look_leaves_every_byte_and_every_count_as_it_was() {
 fn figures_agree_while_bytes_stream() {
     const LOOKS: usize = 10_000;
     let path = TempPath::new();
-    let mut producer = persistent().producer(&path).unwrap();
-    let mut consumer = persistent().consumer(&path).unwrap();
+    let mut producer = persistent().open_producer(&path).unwrap();
+    let mut consumer = persistent().open_consumer(&path).unwrap();
     let id = producer.id().unwrap();
     let enough = AtomicBool::new(false);
     /// Ends the stream also when a look fails.
@@ -69,12 +69,12 @@ fn figures_agree_while_bytes_stream() {
         for look in 0..LOOKS {
             let ring = match look % 2 {
                 0 => Snapshot::of(id).unwrap(),
-                _ => Snapshot::at(&path, 1).unwrap(),
+                _ => shmpipe::Options::new().snapshot(&path).unwrap(),
             };
             assert!(ring.fill <= ring.capacity, "{ring:?}");
             assert!(ring.fill <= ring.written, "{ring:?}");
             assert!(ring.written >= before.written, "{before:?} {ring:?}");
-            assert_eq!(ring.created, before.created);
+            assert_eq!(ring.changed, before.changed);
             before = ring;
         }
         assert!(before.written > 0);
@@ -86,13 +86,13 @@ fn figures_agree_while_bytes_stream() {
 #[test]
 fn figures_are_right_where_positions_wrap() {
     let path = TempPath::new();
-    drop(persistent().consumer(&path).unwrap());
+    drop(persistent().open_consumer(&path).unwrap());
     let id = path.segment().unwrap();
     // Ten bytes before the end of all positions.
     let start = u64::MAX - 9;
     set_start(id, start);
-    let mut producer = persistent().producer(&path).unwrap();
-    let mut consumer = persistent().consumer(&path).unwrap();
+    let mut producer = persistent().open_producer(&path).unwrap();
+    let mut consumer = persistent().open_consumer(&path).unwrap();
     let figures = || {
         let ring = Snapshot::of(id).unwrap();
         (ring.fill, ring.written)
@@ -111,7 +111,7 @@ fn figures_are_right_where_positions_wrap() {
 #[test]
 fn figures_that_cannot_be_are_clamped() {
     let path = TempPath::new();
-    drop(persistent().producer(&path).unwrap());
+    drop(persistent().open_producer(&path).unwrap());
     let id = path.segment().unwrap();
     let fill = |tail: u64, head: u64| {
         crate::common::poke(id, TAIL, &tail.to_ne_bytes());
@@ -130,8 +130,8 @@ fn figures_that_cannot_be_are_clamped() {
 #[test]
 fn a_look_tells_who_sleeps() {
     let path = TempPath::new();
-    let mut producer = persistent().producer(&path).unwrap();
-    let mut consumer = persistent().consumer(&path).unwrap();
+    let mut producer = persistent().open_producer(&path).unwrap();
+    let mut consumer = persistent().open_consumer(&path).unwrap();
     producer.set_wait_policy(WaitPolicy::Park);
     consumer.set_wait_policy(WaitPolicy::Park);
     let id = producer.id().unwrap();
@@ -162,27 +162,27 @@ fn a_look_tells_when_the_ring_was_made() {
     let before = SystemTime::now() - second; // whole seconds, of a coarser clock
     let (producer, _consumer) = shmpipe::pair().unwrap();
     let ring = Snapshot::of(producer.id().unwrap()).unwrap();
-    assert!(ring.created >= before, "{ring:?}");
-    assert!(ring.created <= SystemTime::now(), "{ring:?}");
+    assert!(ring.changed >= before, "{ring:?}");
+    assert!(ring.changed <= SystemTime::now(), "{ring:?}");
 }
 
 #[test]
 fn a_path_leads_to_its_ring_for_as_long_as_it_can_be_opened() {
     let path = TempPath::new();
-    let none = |project| match Snapshot::at(&path, project) {
-        Err(OpenError::NoRing { path: named }) => assert_eq!(named, *path),
+    let none = |project| match shmpipe::Options::new().project(project).snapshot(&path) {
+        Err(OpenError::NoRing { path: named, .. }) => assert_eq!(named, *path),
         other => panic!("{other:?}"),
     };
     none(1);
-    let consumer = options().no_wait(true).consumer(&path).unwrap();
-    let ring = Snapshot::at(&path, 1).unwrap();
+    let consumer = options().wait_for_peer(false).open_consumer(&path).unwrap();
+    let ring = shmpipe::Options::new().snapshot(&path).unwrap();
     assert_eq!(ring, Snapshot::of(consumer.id().unwrap()).unwrap());
     assert_eq!(ring.life_cycle, LifeCycle::Named);
     assert_eq!(ring.consumer, Occupant::Process(std::process::id()));
     none(2);
-    let producer = options().producer(&path).unwrap();
+    let producer = options().open_producer(&path).unwrap();
     none(1); // both ends are open
-    assert_eq!(Snapshot::of(producer.id().unwrap()).unwrap().key, 0);
+    assert_eq!(Snapshot::of(producer.id().unwrap()).unwrap().key, None);
 }
 
 #[test]
@@ -190,7 +190,10 @@ fn what_is_no_ring_is_said_to_be_none() {
     let path = TempPath::new();
     let foreign = Segment::new(Some(path.key()), 2 * page(), 0o600);
     crate::common::poke(foreign.id, 0, b"another program's");
-    let looks = [Snapshot::of(foreign.id), Snapshot::at(&path, 1)];
+    let looks = [
+        Snapshot::of(foreign.id),
+        shmpipe::Options::new().snapshot(&path),
+    ];
     for looked in looks {
         match looked {
             Err(OpenError::NotARing { id, .. }) => assert_eq!(id, foreign.id),
@@ -198,20 +201,23 @@ fn what_is_no_ring_is_said_to_be_none() {
         }
     }
     assert!(matches!(
-        Snapshot::at(std::env::temp_dir(), 1),
+        shmpipe::Options::new().snapshot(std::env::temp_dir()),
         Err(OpenError::Directory { .. })
     ));
     assert!(matches!(
-        Snapshot::at("/nowhere/at/all", 1),
+        shmpipe::Options::new().snapshot("/nowhere/at/all"),
         Err(OpenError::Path { .. })
     ));
-    assert!(matches!(Snapshot::at(&path, 0), Err(OpenError::Key(_))));
+    assert!(matches!(
+        shmpipe::Options::new().project(0).snapshot(&path),
+        Err(OpenError::Key(_))
+    ));
 }
 
 #[test]
 fn the_ring_of_another_file_is_not_shown_as_this_ones() {
     let path = TempPath::new();
-    let producer = persistent().producer(&path).unwrap();
+    let producer = persistent().open_producer(&path).unwrap();
     // The inode number in the identity line, which is what a key forgets.
     let inode = std::fs::metadata(&path).unwrap().ino();
     crate::common::poke(
@@ -219,7 +225,7 @@ fn the_ring_of_another_file_is_not_shown_as_this_ones() {
         56,
         &(inode + (1 << 16)).to_ne_bytes(),
     );
-    match Snapshot::at(&path, 1) {
+    match shmpipe::Options::new().snapshot(&path) {
         Err(OpenError::KeyCollision { owner, asked, .. }) => {
             assert_eq!((owner.1, asked.1), (inode + (1 << 16), inode));
         }
@@ -232,20 +238,20 @@ fn the_ring_of_another_file_is_not_shown_as_this_ones() {
 #[test]
 fn a_removed_ring_is_removed() {
     let path = TempPath::new();
-    let producer = persistent().producer(&path).unwrap();
+    let producer = persistent().open_producer(&path).unwrap();
     let id = producer.id().unwrap();
     drop(producer);
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
     assert_eq!(sysv::stat(id).unwrap_err().kind(), SysvErrorKind::Removed);
     match Snapshot::of(id) {
         Err(OpenError::Removed { id: named, .. }) => assert_eq!(named, id),
         other => panic!("{other:?}"),
     }
     assert!(matches!(
-        Snapshot::at(&path, 1),
+        shmpipe::Options::new().snapshot(&path),
         Err(OpenError::NoRing { .. })
     ));
-    let error = shmpipe::remove_path(&path, 1, false).unwrap_err();
+    let error = shmpipe::Options::new().remove(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("no ring at {}", path.display()));
     assert!(matches!(error, RemoveError::Open(OpenError::NoRing { .. })));
 }

@@ -15,14 +15,15 @@ use crate::common::{
     Fork, TempPath, alone, check, is_root, move_to_own_ipc_namespace, open_each, options, page,
     poke, stream, unique, until,
 };
+use shmpipe::error::Rule;
 use shmpipe::sysv::{self, KernelLimit, Key, KeyError, SegmentId, SysvErrorKind};
-use shmpipe::{Consumer, Occupant, OpenError, Options, Producer, Role, Rule, Snapshot};
+use shmpipe::{Consumer, Occupant, OpenError, Options, Producer, Role, Snapshot};
 
 /// Opens both ends of `path`, each waiting for the other.
 fn open_both(options: &Options, path: &Path) -> (Producer, Consumer) {
     thread::scope(|scope| {
-        let producer = scope.spawn(|| options.producer(path));
-        let consumer = options.consumer(path).unwrap();
+        let producer = scope.spawn(|| options.open_producer(path));
+        let consumer = options.open_consumer(path).unwrap();
         (producer.join().unwrap().unwrap(), consumer)
     })
 }
@@ -42,7 +43,7 @@ fn a_path_that_is_missing_is_named() {
     for opened in open_each(&options(), path) {
         let error = opened.unwrap_err();
         assert!(error.to_string().contains("/nonexistent/ring"), "{error}");
-        assert!(matches!(&error, OpenError::Path { path: named, source }
+        assert!(matches!(&error, OpenError::Path { path: named, source, .. }
             if named == path && source.kind() == ErrorKind::NotFound));
         assert_eq!(io::Error::from(error).kind(), ErrorKind::NotFound);
     }
@@ -52,7 +53,7 @@ fn a_path_that_is_missing_is_named() {
 fn a_directory_is_refused() {
     let path = std::env::temp_dir();
     for opened in open_each(&options(), &path) {
-        assert!(matches!(opened, Err(OpenError::Directory { path: named }) if named == path));
+        assert!(matches!(opened, Err(OpenError::Directory { path: named, .. }) if named == path));
     }
 }
 
@@ -67,7 +68,7 @@ fn a_file_that_cannot_be_read_is_refused() {
         }
         for opened in open_each(&options(), &path) {
             assert!(
-                matches!(opened, Err(OpenError::Path { path: named, source })
+                matches!(opened, Err(OpenError::Path { path: named, source, .. })
                 if *named == *path && source.kind() == ErrorKind::PermissionDenied)
             );
         }
@@ -83,7 +84,7 @@ fn impossible_options_are_refused_before_anything_is_touched() {
     for project in [0, 256, u32::MAX] {
         for opened in open_each(options().project(project), &path) {
             assert!(
-                matches!(opened, Err(OpenError::Key(KeyError::Project { value }))
+                matches!(opened, Err(OpenError::Key(KeyError::Project { value, .. }))
                 if value == project)
             );
         }
@@ -91,17 +92,17 @@ fn impossible_options_are_refused_before_anything_is_touched() {
     for capacity in [0, isize::MAX as usize + 1, usize::MAX] {
         let mut options = options();
         options.capacity(capacity);
-        let anonymous = options.anonymous().map(drop);
+        let anonymous = options.create_anonymous().map(drop);
         for opened in open_each(&options, &path).into_iter().chain([anonymous]) {
-            assert!(matches!(opened, Err(OpenError::Capacity { asked }) if asked == capacity));
+            assert!(matches!(opened, Err(OpenError::Capacity { asked, .. }) if asked == capacity));
         }
     }
     for mode in [0, 0o400, 0o1777, 0o10600] {
         let mut options = options();
         options.mode(mode);
-        let anonymous = options.anonymous().map(drop);
+        let anonymous = options.create_anonymous().map(drop);
         for opened in open_each(&options, &path).into_iter().chain([anonymous]) {
-            assert!(matches!(opened, Err(OpenError::Mode { asked }) if asked == mode));
+            assert!(matches!(opened, Err(OpenError::Mode { asked, .. }) if asked == mode));
         }
     }
     assert!(!path.leads_to_a_segment());
@@ -111,10 +112,10 @@ fn impossible_options_are_refused_before_anything_is_touched() {
 fn options_are_checked_before_the_kernel_is_asked() {
     let path = Path::new("/nonexistent/ring");
     for opened in open_each(options().capacity(0), path) {
-        assert!(matches!(opened, Err(OpenError::Capacity { asked: 0 })));
+        assert!(matches!(opened, Err(OpenError::Capacity { asked: 0, .. })));
     }
     for opened in open_each(options().mode(0), path) {
-        assert!(matches!(opened, Err(OpenError::Mode { asked: 0 })));
+        assert!(matches!(opened, Err(OpenError::Mode { asked: 0, .. })));
     }
 }
 
@@ -129,7 +130,7 @@ fn what_the_kernel_does_not_allow_is_refused_with_its_limit() {
         let path = TempPath::new();
         let mut options = options();
         options.capacity(1 << 20);
-        let anonymous = options.anonymous().map(drop);
+        let anonymous = options.create_anonymous().map(drop);
         for opened in open_each(&options, &path).into_iter().chain([anonymous]) {
             let error = opened.unwrap_err();
             assert!(error.to_string().contains(limit), "{error}");
@@ -178,7 +179,7 @@ fn a_process_that_waits_in_another_ipc_namespace_is_named_as_the_cause() {
             there.write_all(&[u8::from(moved)]).unwrap();
             loop {
                 // Fails while the parent is seen to wait.
-                let _ = options().producer(&path);
+                let _ = options().open_producer(&path);
             }
         });
         drop(there.take());
@@ -191,11 +192,11 @@ fn a_process_that_waits_in_another_ipc_namespace_is_named_as_the_cause() {
         until(|| {
             thread::sleep(Duration::from_millis(50));
             let opened = options()
-                .timeout(Duration::from_secs(1))
-                .consumer(&path)
+                .timeout(Some(Duration::from_secs(1)))
+                .open_consumer(&path)
                 .map(drop);
             match opened {
-                Err(OpenError::OtherNamespace { path: named }) => named == *path,
+                Err(OpenError::OtherNamespace { path: named, .. }) => named == *path,
                 Err(OpenError::TimedOut { .. }) => false,
                 other => panic!("{other:?}"),
             }
@@ -210,8 +211,8 @@ fn a_process_that_waits_in_another_ipc_namespace_is_named_as_the_cause() {
 fn a_key_that_leads_to_a_ring_of_no_file_is_a_collision() {
     let path = TempPath::new();
     let mut options = options();
-    options.capacity(4096).no_wait(true);
-    let mut theirs = options.producer_by_key(path.key()).unwrap();
+    options.capacity(4096).wait_for_peer(false);
+    let mut theirs = options.open_producer_by_key(path.key()).unwrap();
     theirs.write_all(b"theirs").unwrap();
     let file = fs::metadata(&path).unwrap();
     for opened in open_each(&options, &path) {
@@ -221,12 +222,12 @@ fn a_key_that_leads_to_a_ring_of_no_file_is_a_collision() {
         );
     }
     // By its key it goes on.
-    let mut consumer = options.consumer_by_key(path.key()).unwrap();
+    let mut consumer = options.open_consumer_by_key(path.key()).unwrap();
     assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 6);
     theirs.close().unwrap();
     assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 0);
     // Another project id leads elsewhere.
-    drop(options.project(2).producer(&path).unwrap());
+    drop(options.project(2).open_producer(&path).unwrap());
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn a_ring_whose_creator_was_killed_while_it_waited_is_reclaimed() {
     alone(test, || {
         move_to_own_ipc_namespace();
         let path = TempPath::new();
-        let mut creator = Fork::new(|| drop(options().producer(&path)));
+        let mut creator = Fork::new(|| drop(options().open_producer(&path)));
         until(|| {
             Snapshot::all().unwrap().iter().any(|ring| {
                 ring.producer == Occupant::Process(creator.pid()) && Some(ring.id) == path.segment()
@@ -260,7 +261,7 @@ fn positions_that_cannot_be_are_refused() {
     let path = TempPath::new();
     let mut options = options();
     options.persistent(true).capacity(page());
-    let id = options.producer(&path).unwrap().id().unwrap();
+    let id = options.open_producer(&path).unwrap().id().unwrap();
     poke(id, TAIL, &(page() as u64 + 1).to_ne_bytes());
     let [producer, consumer] = open_each(&options, &path);
     for (opened, wanted) in [
@@ -270,12 +271,12 @@ fn positions_that_cannot_be_are_refused() {
         assert!(matches!(opened, Err(OpenError::Corrupted(corruption))
             if corruption.rule() == wanted));
     }
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
 }
 
 #[test]
 fn an_id_that_names_no_segment_is_removed() {
-    let ring = options().anonymous().unwrap();
+    let ring = options().create_anonymous().unwrap();
     let id = ring.id().unwrap();
     drop(ring);
     assert!(matches!(options().attach(id), Err(OpenError::Removed { id: gone, .. }) if gone == id));
@@ -288,7 +289,7 @@ fn an_id_that_names_no_segment_is_removed() {
 /// While one end of `path`, opened with `options`, waits for the other.
 fn while_one_waits(options: &Options, path: &TempPath, then: impl FnOnce() -> Consumer) {
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| options.producer(path));
+        let waiting = scope.spawn(|| options.open_producer(path));
         until(|| path.leads_to_a_segment());
         let mut consumer = then();
         let mut producer = waiting.join().unwrap().unwrap();
@@ -307,18 +308,18 @@ fn while_one_waits(options: &Options, path: &TempPath, then: impl FnOnce() -> Co
 fn a_capacity_asked_for_wins_over_one_that_nobody_asked_for() {
     let path = TempPath::new();
     while_one_waits(&options(), &path, || {
-        let consumer = options().capacity(RING).consumer(&path).unwrap();
+        let consumer = options().capacity(RING).open_consumer(&path).unwrap();
         assert_eq!(consumer.capacity(), RING);
         consumer
     });
     while_one_waits(options().capacity(RING), &path, || {
-        let consumer = options().consumer(&path).unwrap();
+        let consumer = options().open_consumer(&path).unwrap();
         assert_eq!(consumer.capacity(), RING);
         consumer
     });
     // What is rounded to the same is the same.
     while_one_waits(options().capacity(RING - 1), &path, || {
-        options().capacity(RING).consumer(&path).unwrap()
+        options().capacity(RING).open_consumer(&path).unwrap()
     });
 }
 
@@ -334,18 +335,18 @@ fn two_capacities_asked_for_that_differ_are_an_error() {
                 if asked == wanted && found == there)
             );
         }
-        options().consumer(&path).unwrap()
+        options().open_consumer(&path).unwrap()
     });
 }
 
 #[test]
 fn a_ring_that_may_hold_bytes_does_not_give_way() {
     let path = TempPath::new();
-    let mut producer = options().no_wait(true).producer(&path).unwrap();
+    let mut producer = options().wait_for_peer(false).open_producer(&path).unwrap();
     producer.write_all(b"kept").unwrap();
-    let opened = options().capacity(RING).consumer(&path);
+    let opened = options().capacity(RING).open_consumer(&path);
     assert!(matches!(opened, Err(OpenError::CapacityMismatch { .. })));
-    let mut consumer = options().consumer(&path).unwrap();
+    let mut consumer = options().open_consumer(&path).unwrap();
     assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 4);
 }
 
@@ -362,9 +363,9 @@ fn life_cycles_that_differ_are_an_error() {
                 })
             ));
         }
-        options().consumer(&path).unwrap()
+        options().open_consumer(&path).unwrap()
     });
-    drop(options().persistent(true).producer(&path).unwrap());
+    drop(options().persistent(true).open_producer(&path).unwrap());
     for opened in open_each(&options(), &path) {
         assert!(matches!(
             opened,
@@ -383,19 +384,19 @@ fn a_role_that_somebody_waits_in_is_taken() {
         // The role follows the ring by a moment.
         let id = path.segment().unwrap();
         until(|| Snapshot::of(id).is_ok_and(|ring| ring.producer != Occupant::Nobody));
-        let opened = options().producer(&path);
+        let opened = options().open_producer(&path);
         assert!(
             matches!(opened, Err(OpenError::RoleTaken { role: Role::Producer, pid, .. })
             if pid == std::process::id())
         );
-        options().consumer(&path).unwrap()
+        options().open_consumer(&path).unwrap()
     });
 }
 
 #[test]
 fn an_open_that_gives_up_leaves_no_segment() {
     let path = TempPath::new();
-    for opened in open_each(options().timeout(Duration::from_millis(30)), &path) {
+    for opened in open_each(options().timeout(Some(Duration::from_millis(30))), &path) {
         let error = opened.unwrap_err();
         assert!(matches!(error, OpenError::TimedOut { .. }), "{error}");
         assert_eq!(io::Error::from(error).kind(), ErrorKind::TimedOut);
@@ -409,11 +410,17 @@ fn an_open_that_gives_up_leaves_no_segment() {
             until(|| path.leads_to_a_segment());
             flag.store(true, Ordering::Relaxed);
         });
-        assert!(matches!(options.producer(&path), Err(OpenError::Cancelled)));
+        assert!(matches!(
+            options.open_producer(&path),
+            Err(OpenError::Cancelled)
+        ));
     });
     assert!(!path.leads_to_a_segment());
     // Set before: nothing is begun.
-    assert!(matches!(options.consumer(&path), Err(OpenError::Cancelled)));
+    assert!(matches!(
+        options.open_consumer(&path),
+        Err(OpenError::Cancelled)
+    ));
     assert!(!path.leads_to_a_segment());
 }
 
@@ -424,7 +431,7 @@ fn who_waits_in_a_ring_that_is_removed_makes_another() {
         let first = path.segment().unwrap();
         sysv::remove(first).unwrap();
         until(|| path.segment().is_some_and(|second| second != first));
-        options().consumer(&path).unwrap()
+        options().open_consumer(&path).unwrap()
     });
 }
 
@@ -434,7 +441,7 @@ fn who_waits_at_a_path_that_goes_away_is_told() {
     let kept = fs::File::open(&path).unwrap(); // so that the key stays known
     let key = path.key();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| options().producer(&path));
+        let waiting = scope.spawn(|| options().open_producer(&path));
         until(|| path.leads_to_a_segment());
         fs::remove_file(&path).unwrap();
         let opened = waiting.join().unwrap();
@@ -477,8 +484,8 @@ fn a_paired_path_is_free_for_a_second_pair() {
 fn both_ends_are_found_by_a_raw_key() {
     let key = Key::from_raw(unique() as i32 | 1 << 30).unwrap();
     thread::scope(|scope| {
-        let producer = scope.spawn(|| options().producer_by_key(key));
-        let mut consumer = options().consumer_by_key(key).unwrap();
+        let producer = scope.spawn(|| options().open_producer_by_key(key));
+        let mut consumer = options().open_consumer_by_key(key).unwrap();
         producer.join().unwrap().unwrap().write_all(b"x").unwrap();
         assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 1);
         assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 0);
@@ -496,20 +503,46 @@ fn the_mode_is_what_was_asked_for_whatever_the_umask() {
                 // SAFETY: an integer; this process runs one test.
                 unsafe { libc::umask(umask) };
                 let mut shared = options();
-                shared.no_wait(true).mode(mode);
-                let producer = shared.producer(&path).unwrap();
+                shared.wait_for_peer(false).mode(mode);
+                let producer = shared.open_producer(&path).unwrap();
                 let stat = sysv::stat(producer.id().unwrap()).unwrap();
                 assert_eq!(u32::from(stat.mode.bits()), mode);
                 // Who asks for less trusts it not.
-                let opened = options().consumer(&path);
+                let opened = options().open_consumer(&path);
                 assert_eq!(
                     mode == 0o600,
                     !matches!(opened, Err(OpenError::Untrusted { mode: found, .. }) if found == Some(mode))
                 );
                 if mode != 0o600 {
-                    drop(shared.consumer(&path).unwrap());
+                    drop(shared.open_consumer(&path).unwrap());
                 }
             }
         },
     );
+}
+
+#[test]
+fn the_file_is_made_where_that_is_asked_for() {
+    let path = TempPath::new();
+    fs::remove_file(&path).unwrap();
+    let mut options = options();
+    options.wait_for_peer(false);
+    let missing = options.open_producer(&path).unwrap_err();
+    assert!(matches!(missing, OpenError::Path { .. }), "{missing}");
+    assert!(!path.exists());
+    options.create_file(true);
+    drop(options.open_producer(&path).unwrap());
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // One that is there is left as it is, and so is what opening refuses.
+    fs::write(&path, "contents").unwrap();
+    drop(options.open_consumer(&path).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), b"contents");
+    fs::remove_file(&path).unwrap();
+    let refused = options.clone().capacity(0).open_producer(&path);
+    assert!(matches!(refused, Err(OpenError::Capacity { .. })));
+    assert!(!path.exists());
+    let nowhere = options.open_producer("/nowhere/at/all").unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::NotFound);
+    fs::write(&path, "").unwrap(); // as it was found
 }

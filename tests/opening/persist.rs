@@ -22,11 +22,11 @@ fn persistent() -> Options {
 }
 
 fn writer(path: &TempPath) -> Producer {
-    persistent().producer(path).unwrap()
+    persistent().open_producer(path).unwrap()
 }
 
 fn reader(path: &TempPath) -> Consumer {
-    persistent().consumer(path).unwrap()
+    persistent().open_consumer(path).unwrap()
 }
 
 /// One writer's stay.
@@ -146,7 +146,7 @@ fn a_reader_goes_on_where_the_last_one_stopped() {
 fn a_writer_that_stays_outlasts_its_readers() {
     let path = TempPath::new();
     let mut producer = (persistent().require_consumer(true))
-        .producer(&path)
+        .open_producer(&path)
         .unwrap();
     for position in (0..1000).step_by(100) {
         let mut consumer = reader(&path);
@@ -229,9 +229,9 @@ fn a_full_ring_without_a_reader_times_out_and_keeps_what_it_took() {
 fn a_capacity_asked_for_must_be_that_of_the_ring() {
     let path = TempPath::new();
     drop(writer(&path));
-    let opened = persistent().capacity(2 * page()).consumer(&path);
+    let opened = persistent().capacity(2 * page()).open_consumer(&path);
     assert!(matches!(opened, Err(OpenError::CapacityMismatch { .. })));
-    let consumer = options().persistent(true).consumer(&path).unwrap();
+    let consumer = options().persistent(true).open_consumer(&path).unwrap();
     assert_eq!(consumer.capacity(), page());
 }
 
@@ -254,8 +254,8 @@ fn a_role_is_never_taken_from_a_living_process() {
                     .is_some_and(|ring| (ring.producer, ring.consumer) == (held, held))
             });
             for opened in [
-                persistent().producer(&path).map(drop),
-                persistent().consumer(&path).map(drop),
+                persistent().open_producer(&path).map(drop),
+                persistent().open_consumer(&path).map(drop),
             ] {
                 assert!(
                     matches!(opened, Err(OpenError::RoleTaken { pid, .. }) if pid == child.pid()),
@@ -288,7 +288,7 @@ fn a_killed_writer_is_followed_at_its_position() {
             let mut position = 0;
             for _ in 0..10 {
                 let mut child = Fork::new(|| {
-                    let mut producer = persistent().resume(true).producer(&path).unwrap();
+                    let mut producer = persistent().resume(true).open_producer(&path).unwrap();
                     assert_eq!(producer.position(), position);
                     assert_eq!(producer.stream_position(), position);
                     producer.write_all(&stream(5, position, 333)).unwrap();
@@ -308,7 +308,7 @@ fn a_killed_writer_is_followed_at_its_position() {
                 if pid == child.pid())
                 );
             }
-            let mut producer = persistent().resume(true).producer(&path).unwrap();
+            let mut producer = persistent().resume(true).open_producer(&path).unwrap();
             assert_eq!(producer.position(), position);
             producer.write_all(b"end").unwrap();
             producer.close().unwrap();
@@ -349,7 +349,7 @@ fn a_writer_that_waits_is_told_of_a_killed_reader_and_served_by_the_next() {
     alone(test, || {
         let path = TempPath::new();
         let mut producer = (persistent().require_consumer(true))
-            .producer(&path)
+            .open_producer(&path)
             .unwrap();
         let mut child = Fork::new(|| {
             let _consumer = reader(&path);
@@ -380,10 +380,10 @@ fn a_persistent_ring_is_removed_by_its_path() {
     let path = TempPath::new();
     write(&path, b"gone with it");
     let id = path.segment().unwrap();
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
     assert!(!path.leads_to_a_segment());
     assert!(sysv::stat(id).is_err());
-    let again = shmpipe::remove_path(&path, 1, false);
+    let again = shmpipe::Options::new().remove(&path);
     assert!(matches!(
         again,
         Err(RemoveError::Open(OpenError::NoRing { .. }))
@@ -396,13 +396,10 @@ fn a_ring_in_use_is_removed_by_force_only_and_goes_on() {
     let path = TempPath::new();
     let (mut producer, mut consumer) = (writer(&path), reader(&path));
     let id = producer.id().unwrap();
-    for refused in [
-        shmpipe::remove_path(&path, 1, false),
-        shmpipe::remove(id, false),
-    ] {
+    for refused in [shmpipe::Options::new().remove(&path), shmpipe::remove(id)] {
         assert!(matches!(refused, Err(RemoveError::InUse { id: named, .. }) if named == id));
     }
-    shmpipe::remove_path(&path, 1, true).unwrap();
+    shmpipe::Options::new().force_remove(&path).unwrap();
     assert!(!path.leads_to_a_segment());
     producer.write_all(b"still").unwrap();
     producer.close().unwrap();
@@ -413,11 +410,23 @@ fn a_ring_in_use_is_removed_by_force_only_and_goes_on() {
 
 #[test]
 fn removing_by_a_path_that_is_missing_names_it() {
-    let missing = shmpipe::remove_path("/nonexistent/ring", 1, true).unwrap_err();
+    let missing = shmpipe::Options::new()
+        .force_remove("/nonexistent/ring")
+        .unwrap_err();
     assert!(missing.to_string().contains("/nonexistent/ring"));
     let path = TempPath::new();
-    assert!(shmpipe::remove_path(&path, 0, true).is_err());
-    assert!(shmpipe::remove_path(&path, 256, true).is_err());
+    assert!(
+        shmpipe::Options::new()
+            .project(0)
+            .force_remove(&path)
+            .is_err()
+    );
+    assert!(
+        shmpipe::Options::new()
+            .project(256)
+            .force_remove(&path)
+            .is_err()
+    );
 }
 
 fn is_there(id: SegmentId) -> bool {
@@ -433,7 +442,7 @@ fn only_what_the_dead_left_behind_is_stale() {
         assert_eq!(shmpipe::remove_stale().unwrap(), []);
         // Left behind: a ring that nobody joined, and two half-made ones.
         let [path, other_path, kept, used, foreign_path] = [(); 5].map(|()| TempPath::new());
-        let mut child = Fork::new(|| drop(options().producer(&path)));
+        let mut child = Fork::new(|| drop(options().open_producer(&path)));
         let held = Occupant::Process(child.pid());
         kill_when(&mut child, &path, |ring| ring.producer == held);
         let orphan = path.segment().unwrap();
@@ -448,8 +457,8 @@ fn only_what_the_dead_left_behind_is_stale() {
         let keyless = keyless.unwrap().id;
         // Not: a persistent ring, one in use, another program's.
         write(&kept, b"kept");
-        let _in_use = options().no_wait(true).producer(&used).unwrap();
-        let refused = shmpipe::remove_path(&used, 1, false);
+        let _in_use = options().wait_for_peer(false).open_producer(&used).unwrap();
+        let refused = shmpipe::Options::new().remove(&used);
         assert!(matches!(refused, Err(RemoveError::InUse { .. })));
         let pair = shmpipe::pair().unwrap();
         let foreign = Segment::by_the_dead(foreign_path.key(), 5000, 0o600);
@@ -478,7 +487,7 @@ fn a_snapshot_tells_what_the_ring_is() {
     producer.write_all(&[0; 100]).unwrap();
     let id = producer.id().unwrap();
     let ring = Snapshot::of(id).unwrap();
-    assert_eq!((ring.id, ring.key), (id, path.key().raw()));
+    assert_eq!((ring.id, ring.key), (id, Some(path.key())));
     assert_eq!(ring.size, 2 * page());
     assert_eq!(ring.attached, 2, "before the look");
     assert_eq!(ring.capacity, page() as u64);
@@ -498,10 +507,13 @@ fn a_snapshot_tells_what_the_ring_is() {
     let (mut producer, consumer) = shmpipe::pair().unwrap();
     producer.close().unwrap();
     let ring = Snapshot::of(consumer.id().unwrap()).unwrap();
-    assert_eq!((ring.key, ring.life_cycle), (0, LifeCycle::Anonymous));
+    assert_eq!((ring.key, ring.life_cycle), (None, LifeCycle::Anonymous));
     assert_eq!((ring.producer, ring.consumer), (Occupant::Left, me));
 
-    let named = options().no_wait(true).consumer(TempPath::new()).unwrap();
+    let named = options()
+        .wait_for_peer(false)
+        .open_consumer(TempPath::new())
+        .unwrap();
     let ring = Snapshot::of(named.id().unwrap()).unwrap();
     assert_eq!(ring.life_cycle, LifeCycle::Named);
 }
@@ -529,9 +541,9 @@ fn what_has_no_shape_of_a_ring_is_not_even_attached() {
                 let foreign = Segment::new(Some(path.key()), size, 0o600);
                 Snapshot::all().unwrap();
                 shmpipe::remove_stale().unwrap();
-                assert!(persistent().producer(&path).is_err());
-                assert!(shmpipe::remove_path(&path, 1, true).is_err());
-                assert!(shmpipe::remove(foreign.id, true).is_err());
+                assert!(persistent().open_producer(&path).is_err());
+                assert!(shmpipe::Options::new().force_remove(&path).is_err());
+                assert!(shmpipe::force_remove(foreign.id).is_err());
                 let stat = sysv::stat(foreign.id).unwrap();
                 assert_eq!((stat.attach_time, stat.last_pid), (0, 0), "{size} bytes");
             }

@@ -11,8 +11,9 @@ use crate::common::{
     Segment, TempPath, alone, bytes_of, is_root, move_to_own_ipc_namespace, open_each, options,
     page, poke, stream, unique,
 };
+use shmpipe::error::Incompatible;
 use shmpipe::sysv::{self, Key};
-use shmpipe::{Incompatible, OpenError, Options, RemoveError};
+use shmpipe::{OpenError, Options, RemoveError};
 
 const RING: usize = 8192;
 
@@ -227,7 +228,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_was() {
                 let planted = plant(kind, path.key());
                 let before = bytes_of(planted.id);
                 let mut quick = Options::new();
-                quick.timeout(Duration::from_secs(2));
+                quick.timeout(Some(Duration::from_secs(2)));
                 let persistent = quick.clone().persistent(true).clone();
                 let large = quick.clone().capacity(1 << 20).clone();
                 let results =
@@ -245,9 +246,9 @@ fn what_is_not_ours_is_refused_and_left_as_it_was() {
                         wrong.push(format!("{}: attached by id", kind.name));
                     }
                     for removed in [
-                        shmpipe::remove_path(&path, 1, true),
-                        shmpipe::remove(planted.id, false),
-                        shmpipe::remove(planted.id, true),
+                        shmpipe::Options::new().force_remove(&path),
+                        shmpipe::remove(planted.id),
+                        shmpipe::force_remove(planted.id),
                     ] {
                         match removed {
                             Err(RemoveError::Open(error)) if (kind.expected)(&error) => {}
@@ -275,7 +276,7 @@ fn a_newborn_is_waited_for_and_never_touched() {
         let path = TempPath::new();
         let size = page() + RING;
         let newborn = Segment::new(Some(path.key()), size, 0o600);
-        for opened in open_each(options().timeout(Duration::from_millis(50)), &path) {
+        for opened in open_each(options().timeout(Some(Duration::from_millis(50))), &path) {
             assert!(
                 matches!(opened, Err(OpenError::TimedOut { .. })),
                 "{opened:?}"
@@ -290,9 +291,15 @@ fn a_newborn_is_waited_for_and_never_touched() {
             );
         }
         for force in [false, true] {
-            let removed = shmpipe::remove_path(&path, 1, force);
+            let removed = match force {
+                true => shmpipe::Options::new().force_remove(&path),
+                false => shmpipe::Options::new().remove(&path),
+            };
             assert!(matches!(removed, Err(RemoveError::InUse { .. })));
-            let removed = shmpipe::remove(newborn.id, force);
+            let removed = match force {
+                true => shmpipe::force_remove(newborn.id),
+                false => shmpipe::remove(newborn.id),
+            };
             assert!(matches!(removed, Err(RemoveError::InUse { .. })));
         }
         assert!(!shmpipe::remove_stale().unwrap().contains(&newborn.id));
@@ -316,12 +323,12 @@ fn what_a_dead_creator_left_half_made_is_reclaimed() {
                     poke(left.id, 0, &header(file.dev(), file.ino(), 1)[..bytes]);
                 }
                 // A raw key has no lock that would make it safe.
-                let by_key = options().producer_by_key(path.key()).map(drop);
+                let by_key = options().open_producer_by_key(path.key()).map(drop);
                 assert!(matches!(by_key, Err(OpenError::NotARing { .. })));
                 assert!(left.is_there());
                 thread::scope(|scope| {
-                    let producer = scope.spawn(|| options().producer(&path).map(drop));
-                    options().consumer(&path).unwrap();
+                    let producer = scope.spawn(|| options().open_producer(&path).map(drop));
+                    options().open_consumer(&path).unwrap();
                     producer.join().unwrap().unwrap();
                 });
                 assert!(!left.is_there());
@@ -355,8 +362,8 @@ fn a_ring_of_an_earlier_version_is_shown_and_can_be_removed() {
         )
     };
     for refused in [
-        options().producer(&path).map(drop),
-        options().persistent(true).consumer(&path).map(drop),
+        options().open_producer(&path).map(drop),
+        options().persistent(true).open_consumer(&path).map(drop),
         options().attach(old.id).map(drop),
     ] {
         assert!(is_named(&refused.unwrap_err()));
@@ -366,10 +373,10 @@ fn a_ring_of_an_earlier_version_is_shown_and_can_be_removed() {
 
     // Who has it attached may be using it.
     let held = sysv::attach_read_only(old.id).unwrap();
-    let refused = shmpipe::remove(old.id, false);
+    let refused = shmpipe::remove(old.id);
     assert!(matches!(refused, Err(RemoveError::InUse { .. })));
     drop(held);
-    shmpipe::remove_path(&path, 1, false).unwrap();
+    shmpipe::Options::new().remove(&path).unwrap();
     assert!(!old.is_there());
 }
 
@@ -381,7 +388,7 @@ fn a_ring_of_an_earlier_file_with_the_same_inode_is_not_the_files() {
     let path = TempPath::new();
     let mut persistent = options();
     persistent.persistent(true);
-    let producer = persistent.producer(&path).unwrap();
+    let producer = persistent.open_producer(&path).unwrap();
     let id = producer.id().unwrap();
     drop(producer);
     let born = u64::from_ne_bytes(bytes_of(id)[BIRTH..BIRTH + 8].try_into().unwrap());
@@ -393,9 +400,12 @@ fn a_ring_of_an_earlier_file_with_the_same_inode_is_not_the_files() {
         let file = fs::metadata(&path).unwrap();
         let numbers = (file.dev(), file.ino());
         for refused in [
-            persistent.consumer(&path).map(drop).unwrap_err(),
-            shmpipe::Snapshot::at(&path, 1).map(drop).unwrap_err(),
-            match shmpipe::remove_path(&path, 1, true).unwrap_err() {
+            persistent.open_consumer(&path).map(drop).unwrap_err(),
+            shmpipe::Options::new()
+                .snapshot(&path)
+                .map(drop)
+                .unwrap_err(),
+            match shmpipe::Options::new().force_remove(&path).unwrap_err() {
                 RemoveError::Open(error) => error,
                 other => panic!("{other}"),
             },
@@ -418,7 +428,7 @@ fn a_ring_of_an_earlier_file_with_the_same_inode_is_not_the_files() {
         assert_eq!(bytes_of(id), before);
         // Where either side does not know, the numbers have to do.
         poke(id, BIRTH, &[0; 8]);
-        drop(persistent.consumer(&path).unwrap());
+        drop(persistent.open_consumer(&path).unwrap());
     }
-    shmpipe::remove(id, false).unwrap();
+    shmpipe::remove(id).unwrap();
 }

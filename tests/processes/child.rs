@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Exec, PATIENCE, check, options, page, part, stream};
 use shmpipe::sysv::{self, SegmentId};
-use shmpipe::{Broken, CloseError, Consumer, OpenError, Options, Producer, Ring, Role, Stop};
+use shmpipe::{Broken, CloseError, Consumer, OpenError, Options, Producer, Ring, Role, WaitError};
 
 const SEED: u64 = 0x5eed;
 const LEN: usize = 1_000_003;
@@ -22,7 +22,7 @@ const VARIABLE: &str = "SHMPIPE_RING";
 
 /// The smallest ring.
 fn small() -> Ring {
-    options().capacity(page()).anonymous().unwrap()
+    options().capacity(page()).create_anonymous().unwrap()
 }
 
 /// A child that lives and knows nothing of its role.
@@ -139,7 +139,7 @@ fn a_child_that_lives_and_never_comes_is_waited_for_no_longer_than_said() {
     let (mut producer, _child) = spawn_consumer(small(), &mut sleeper());
     producer.write_all(b"lost").unwrap();
     let closed = producer.close_deadline(start + limit);
-    assert_eq!(closed, Err(CloseError::NobodyCame { unread: 4 }));
+    assert_eq!(closed, Err(CloseError::NeverCame { unread: 4 }));
     assert!(start.elapsed() >= limit);
     drop(producer); // is closed
 
@@ -195,7 +195,7 @@ fn a_consumer_that_exits_without_its_role_is_noticed() {
 fn bytes_for_a_consumer_that_never_comes_are_counted() {
     let (mut producer, _child) = spawn_consumer(small(), &mut Command::new("true"));
     producer.write_all(&[7; 100]).unwrap();
-    let unread = CloseError::NobodyCame { unread: 100 };
+    let unread = CloseError::NeverCame { unread: 100 };
     assert_eq!(producer.close(), Err(unread));
 
     let (mut producer, _child) = spawn_consumer(small(), &mut Command::new("true"));
@@ -265,27 +265,30 @@ fn limits_of_the_parent_hold_while_no_child_comes() {
     let mut options = Options::new();
     options
         .capacity(page())
-        .timeout(Duration::from_millis(100))
+        .timeout(Some(Duration::from_millis(100)))
         .cancel_on(Arc::clone(&flag));
     let start = Instant::now();
 
-    let (mut consumer, _child) = spawn_producer(options.anonymous().unwrap(), &mut sleeper());
+    let (mut consumer, _child) =
+        spawn_producer(options.create_anonymous().unwrap(), &mut sleeper());
     let error = consumer.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
 
-    let (mut producer, _child) = spawn_consumer(options.anonymous().unwrap(), &mut sleeper());
+    let (mut producer, _child) =
+        spawn_consumer(options.create_anonymous().unwrap(), &mut sleeper());
     producer.write_all(&vec![7; page()]).unwrap();
     let error = producer.write(&[7]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     let unread = page() as u64;
-    assert_eq!(producer.close(), Err(CloseError::NobodyCame { unread }));
+    assert_eq!(producer.close(), Err(CloseError::NeverCame { unread }));
 
-    options.timeout(PATIENCE);
-    let (mut producer, _child) = spawn_consumer(options.anonymous().unwrap(), &mut sleeper());
+    options.timeout(Some(PATIENCE));
+    let (mut producer, _child) =
+        spawn_consumer(options.create_anonymous().unwrap(), &mut sleeper());
     flag.store(true, Ordering::Relaxed);
     let later = Instant::now() + PATIENCE;
     let partial = producer.write_all_deadline(&vec![7; page() + 1], later);
-    assert_eq!(partial.unwrap_err().stop, Stop::Broken(Broken::Cancelled));
+    assert_eq!(partial.unwrap_err().cause, WaitError::Cancelled);
     drop(producer); // does not wait either
     assert!(start.elapsed() < PATIENCE);
 }
@@ -330,7 +333,7 @@ fn the_other_role_is_refused() {
         let error = Producer::from_parent().unwrap_err();
         let (given, asked) = (Role::Consumer, Role::Producer);
         assert!(
-            matches!(error, OpenError::OtherRole { given: one, asked: other }
+            matches!(error, OpenError::WrongRole { given: one, asked: other, .. }
                 if (one, other) == (given, asked)),
             "{error:?}"
         );
@@ -358,8 +361,10 @@ fn a_process_that_was_given_nothing_says_so() {
         ];
         for error in errors {
             match (&error, value) {
-                (OpenError::NotAChild, None) => {}
-                (OpenError::Malformed { value: found }, Some(value)) => assert_eq!(found, value),
+                (OpenError::NotHandedOver, None) => {}
+                (OpenError::BadHandover { value: found, .. }, Some(value)) => {
+                    assert_eq!(found, value)
+                }
                 _ => panic!("{error:?}"),
             }
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

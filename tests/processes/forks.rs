@@ -56,7 +56,7 @@ fn own_memory() -> (NonNull<u8>, usize) {
 fn ring_in((memory, len): (NonNull<u8>, usize)) -> Ring {
     // SAFETY: mapped and zero for as long as the process lives; each caller has
     // its own, or its own copy.
-    unsafe { Options::new().capacity(CAPACITY).init_in(memory, len) }.unwrap()
+    unsafe { Options::new().capacity(CAPACITY).create_in(memory, len) }.unwrap()
 }
 
 /// Streams some laps of a ring, from one end to the other.
@@ -81,17 +81,17 @@ fn small() -> Options {
 /// Both ends of the ring of `path` and `project`, opened by this process.
 fn both_by_path(path: &Path, project: u32) -> Result<(Producer, Consumer), OpenError> {
     let mut options = small();
-    options.project(project).no_wait(true);
-    let producer = options.producer(path)?;
-    Ok((producer, options.consumer(path)?))
+    options.project(project).wait_for_peer(false);
+    let producer = options.open_producer(path)?;
+    Ok((producer, options.open_consumer(path)?))
 }
 
 /// What the parent has told a process that nobody has told anything.
 fn nothing_is_inherited() {
     let taken = Consumer::from_parent();
-    assert!(matches!(taken, Err(OpenError::NotAChild)), "{taken:?}");
+    assert!(matches!(taken, Err(OpenError::NotHandedOver)), "{taken:?}");
     let taken = Producer::from_parent();
-    assert!(matches!(taken, Err(OpenError::NotAChild)), "{taken:?}");
+    assert!(matches!(taken, Err(OpenError::NotHandedOver)), "{taken:?}");
 }
 
 #[cfg(feature = "async")]
@@ -190,7 +190,7 @@ fn beside_busy_threads(path: &Path) {
         let _stops = Stops(&stop);
         scope.spawn(|| {
             busy(0, &mut || {
-                stream(small().anonymous().unwrap().split().unwrap())
+                stream(small().create_anonymous().unwrap().split().unwrap())
             })
         });
         scope.spawn(|| busy(1, &mut || stream(both_by_path(path, 1).unwrap())));
@@ -209,7 +209,7 @@ fn beside_busy_threads(path: &Path) {
         scope.spawn(|| {
             busy(4, &mut || {
                 #[cfg(feature = "async")]
-                asynchronous::stream(small().anonymous().unwrap());
+                asynchronous::stream(small().create_anonymous().unwrap());
             });
         });
         for number in 0..CHILDREN_OF_ONE {
@@ -239,7 +239,7 @@ impl Drop for Stops<'_> {
 /// Uses all of the crate that a child may use first.
 fn child_of_the_busy(path: &Path, number: u64) {
     nothing_is_inherited();
-    stream(small().anonymous().unwrap().split().unwrap());
+    stream(small().create_anonymous().unwrap().split().unwrap());
     if number.is_multiple_of(4) {
         // Of its own project id, but behind the lock of the same file.
         stream(both_by_path(path, 2).unwrap());
@@ -248,7 +248,7 @@ fn child_of_the_busy(path: &Path, number: u64) {
     }
     #[cfg(feature = "async")]
     if number % 4 == 1 {
-        asynchronous::stream(small().anonymous().unwrap());
+        asynchronous::stream(small().create_anonymous().unwrap());
     }
 }
 
@@ -272,7 +272,7 @@ fn a_child_keeps_no_file_of_an_open_in_progress() {
                 let mut waiting = small();
                 waiting.cancel_on(Arc::clone(&cancel));
                 let path: &Path = &path;
-                scope.spawn(move || waiting.producer(path));
+                scope.spawn(move || waiting.open_producer(path));
                 crate::common::until(|| path_leads_to_a_ring(path));
                 assert!(is_open());
                 let mut child = Fork::new(|| assert!(!is_open()));
@@ -298,8 +298,8 @@ struct Inherited {
 impl Inherited {
     fn new() -> Inherited {
         Inherited {
-            ring: small().anonymous().unwrap(),
-            ends: small().anonymous().unwrap().split().unwrap(),
+            ring: small().create_anonymous().unwrap(),
+            ends: small().create_anonymous().unwrap().split().unwrap(),
         }
     }
 

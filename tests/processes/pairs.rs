@@ -45,7 +45,7 @@ fn receive(consumer: &mut Consumer, seed: u64, len: usize, block: usize) {
 }
 
 fn anonymous(capacity: usize) -> Ring {
-    options().capacity(capacity).anonymous().unwrap()
+    options().capacity(capacity).create_anonymous().unwrap()
 }
 
 /// A child that is exec'ed and shares nothing with this process but the path.
@@ -61,8 +61,8 @@ fn play(part: &str) {
     let mut options = options();
     options.capacity(16 << 10);
     match role {
-        "producer" => send(&mut options.producer(path).unwrap(), SEED, LEN, 7_777),
-        "consumer" => receive(&mut options.consumer(path).unwrap(), SEED, LEN, 5_003),
+        "producer" => send(&mut options.open_producer(path).unwrap(), SEED, LEN, 7_777),
+        "consumer" => receive(&mut options.open_consumer(path).unwrap(), SEED, LEN, 5_003),
         _ => panic!("no role is called {role}"),
     }
 }
@@ -250,11 +250,11 @@ fn rings_of_4_kib_and_of_64_mib_carry_more_than_they_hold() {
         for (capacity, len) in [(4096, 1_000_003), (64 << 20, (70 << 20) + 3)] {
             let path = TempPath::new();
             let mut child = Fork::new(|| {
-                let mut producer = options().capacity(capacity).producer(&path).unwrap();
+                let mut producer = options().capacity(capacity).open_producer(&path).unwrap();
                 assert_eq!(producer.capacity(), capacity);
                 send(&mut producer, SEED, len, 100_003);
             });
-            let mut consumer = options().consumer(&path).unwrap();
+            let mut consumer = options().open_consumer(&path).unwrap();
             assert_eq!(consumer.capacity(), capacity);
             receive(&mut consumer, SEED, len, 77_777);
             assert_eq!(child.wait(), End::Exit(0));

@@ -17,18 +17,18 @@ fn an_end_that_was_not_delivered_is_not_acknowledged() {
     let mut options = options(4096);
     options.persistent(true);
     let write = |bytes| {
-        let mut producer = options.producer(&path).unwrap();
+        let mut producer = options.open_producer(&path).unwrap();
         producer.write_all(bytes).unwrap();
         producer.close().unwrap();
     };
     write(b"one");
-    let mut consumer = options.consumer(&path).unwrap();
+    let mut consumer = options.open_consumer(&path).unwrap();
     let mut bytes = Vec::new();
     consumer.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"one");
     write(b"two");
     drop(consumer);
-    let mut consumer = options.consumer(&path).unwrap();
+    let mut consumer = options.open_consumer(&path).unwrap();
     bytes.clear();
     consumer.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"two");
@@ -41,7 +41,7 @@ fn close_does_not_deny_a_consumer_that_came() {
     const ROUNDS: u64 = 3000;
     let path = TempPath::new();
     let mut options = options(4096);
-    options.no_wait(true);
+    options.wait_for_peer(false);
     let started = AtomicU64::new(0);
     let (joining, rings) = mpsc::channel::<Ring>();
     let (tell, told) = mpsc::channel();
@@ -64,7 +64,7 @@ fn close_does_not_deny_a_consumer_that_came() {
         let joining = joining; // goes when this thread panics
         let mut came = 0;
         for round in 1..=ROUNDS {
-            let mut producer = options.producer(&path).unwrap();
+            let mut producer = options.open_producer(&path).unwrap();
             producer.write_all(b"here").unwrap();
             let ring = options.attach(producer.id().unwrap()).unwrap();
             joining.send(ring).unwrap();
@@ -80,7 +80,7 @@ fn close_does_not_deny_a_consumer_that_came() {
                     closed.unwrap();
                     came += 1;
                 }
-                None => assert!(matches!(closed, Err(CloseError::NobodyCame { unread: 4 }))),
+                None => assert!(matches!(closed, Err(CloseError::NeverCame { unread: 4 }))),
             }
         }
         println!("came in time in {came} of {ROUNDS} rounds");

@@ -92,7 +92,7 @@ fn a_path_that_leads_to_huge_pages_is_refused() {
                 };
                 assert_eq!(error.kind(), SysvErrorKind::HugePages);
             }
-            assert!(shmpipe::remove_path(&path, 1, true).is_err());
+            assert!(shmpipe::Options::new().force_remove(&path).is_err());
             assert_eq!(path.segment(), Some(segment.id));
             assert!(bytes_of(segment.id).iter().all(|&byte| byte == 0));
         },
@@ -105,7 +105,7 @@ fn a_path_that_leads_to_huge_pages_is_refused() {
 fn threads_that_attach_at_once_are_not_refused() {
     const THREADS: usize = 12;
     const LOOKS: usize = 1500;
-    let (producer, consumer) = options(page()).anonymous().unwrap().split().unwrap();
+    let (producer, consumer) = options(page()).create_anonymous().unwrap().split().unwrap();
     let id = producer.id().unwrap();
     std::thread::scope(|scope| {
         for at in 0..THREADS {

@@ -102,16 +102,16 @@ fn a_ring_in_use_is_never_stale() {
 /// Makes a ring, writes to it, and expects to find it again after a `pause`.
 fn make_and_use(path: Option<&TempPath>, key: Key, pause: Duration) {
     let mut options = options(4096);
-    options.no_wait(true);
+    options.wait_for_peer(false);
     let mut producer = match path {
-        Some(path) => options.producer(path).unwrap(),
-        None => options.producer_by_key(key).unwrap(),
+        Some(path) => options.open_producer(path).unwrap(),
+        None => options.open_producer_by_key(key).unwrap(),
     };
     producer.write_all(b"here").unwrap();
     std::thread::sleep(pause);
     let mut consumer = match path {
-        Some(path) => options.consumer(path).unwrap(),
-        None => options.consumer_by_key(key).unwrap(),
+        Some(path) => options.open_consumer(path).unwrap(),
+        None => options.open_consumer_by_key(key).unwrap(),
     };
     assert_eq!(producer.id().unwrap(), consumer.id().unwrap());
     producer.close().unwrap();
@@ -126,7 +126,10 @@ fn make_and_use(path: Option<&TempPath>, key: Key, pause: Duration) {
 fn a_segment_being_made_is_not_removed_even_by_force() {
     let newborn = Segment::new(None, 2 * page(), 0o600);
     for force in [false, true] {
-        let removed = shmpipe::remove(newborn.id, force);
+        let removed = match force {
+            true => shmpipe::force_remove(newborn.id),
+            false => shmpipe::remove(newborn.id),
+        };
         assert!(
             matches!(removed, Err(RemoveError::InUse { id, .. }) if id == newborn.id),
             "{removed:?}"
@@ -140,14 +143,14 @@ fn a_segment_being_made_is_not_removed_even_by_force() {
 fn a_running_pair_is_in_use() {
     let path = TempPath::new();
     let mut options = options(4096);
-    options.no_wait(true);
+    options.wait_for_peer(false);
     let named = (
-        options.producer(&path).unwrap(),
-        options.consumer(&path).unwrap(),
+        options.open_producer(&path).unwrap(),
+        options.open_consumer(&path).unwrap(),
     );
-    let anonymous = options.anonymous().unwrap().split().unwrap();
+    let anonymous = options.create_anonymous().unwrap().split().unwrap();
     for (mut producer, mut consumer) in [named, anonymous] {
-        let removed = shmpipe::remove(producer.id().unwrap(), false);
+        let removed = shmpipe::remove(producer.id().unwrap());
         assert!(
             matches!(removed, Err(RemoveError::InUse { id, .. }) if id == producer.id().unwrap()),
             "{removed:?}"

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use shmpipe::error::Rule;
 use shmpipe::sysv;
-use shmpipe::{Broken, OpenError, PeekError, ReserveError, Rule};
+use shmpipe::{Broken, OpenError, PeekError, ReserveError};
 
 use crate::broken;
 use crate::common::kill::{HANG, options};
@@ -18,7 +19,7 @@ use crate::common::{Fork, Segment, TempPath, alone, bytes_of, page, poke};
 #[test]
 fn a_role_lost_from_the_life_cycle_word_is_told_by_two_numbers() {
     for nonsense in [0_u64, 1, 2, u64::MAX, 0x0002_0001_1102] {
-        let (_producer, mut consumer) = options(4096).anonymous().unwrap().split().unwrap();
+        let (_producer, mut consumer) = options(4096).create_anonymous().unwrap().split().unwrap();
         poke(consumer.id().unwrap(), STATE, &nonsense.to_ne_bytes());
         consumer.set_timeout(Some(Duration::from_millis(50)));
         let error = consumer.read(&mut [0]).unwrap_err();
@@ -42,7 +43,7 @@ fn removing_by_force_ends_while_the_word_keeps_changing() {
             let path = TempPath::new();
             let mut options = options(4096);
             options.persistent(true);
-            let producer = options.producer(&path).unwrap();
+            let producer = options.open_producer(&path).unwrap();
             let id = producer.id().unwrap();
             let attached = sysv::attach(id).unwrap();
             let _attacker = Fork::new(|| {
@@ -56,9 +57,9 @@ fn removing_by_force_ends_while_the_word_keeps_changing() {
             });
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(50) {
-                assert!(shmpipe::remove(id, false).is_err(), "somebody has it");
+                assert!(shmpipe::remove(id).is_err(), "somebody has it");
             }
-            shmpipe::remove(id, true).unwrap();
+            shmpipe::force_remove(id).unwrap();
             assert!(start.elapsed() < HANG, "that is a hang");
             assert!(!path.leads_to_a_segment());
         },
@@ -71,11 +72,11 @@ fn removing_by_force_ends_while_the_word_keeps_changing() {
 fn attaching_what_is_half_made_keeps_to_its_limit() {
     let half_made = Segment::new(None, 2 * page(), 0o600);
     let mut options = options(4096);
-    let error = (options.timeout(Duration::from_millis(20)))
+    let error = (options.timeout(Some(Duration::from_millis(20))))
         .attach(half_made.id)
         .unwrap_err();
     assert!(matches!(error, OpenError::TimedOut { .. }), "{error}");
-    options.timeout(HANG);
+    options.timeout(Some(HANG));
     let error = (options.cancel_on(Arc::new(AtomicBool::new(true))))
         .attach(half_made.id)
         .unwrap_err();
@@ -88,8 +89,8 @@ fn attaching_what_is_half_made_keeps_to_its_limit() {
 fn a_claim_that_is_never_completed_is_waited_for_no_longer_than_said() {
     const CLAIMS: u32 = 50;
     let mut options = options(4096);
-    options.timeout(Duration::ZERO);
-    let producer = options.anonymous().unwrap().into_producer().unwrap();
+    options.timeout(Some(Duration::ZERO));
+    let producer = options.create_anonymous().unwrap().into_producer().unwrap();
     let id = producer.id().unwrap();
     // Ours, and so of a process that lives; its record is not there.
     let owner = &bytes_of(id)[OWNERS[0]..][..8];
@@ -106,7 +107,7 @@ fn a_claim_that_is_never_completed_is_waited_for_no_longer_than_said() {
 /// handle that was of no use any more.
 #[test]
 fn a_grant_too_long_is_refused_for_the_corruption_first() {
-    let ring = options(4096).anonymous().unwrap();
+    let ring = options(4096).create_anonymous().unwrap();
     let id = ring.id().unwrap();
     let (mut producer, mut consumer) = ring.split().unwrap();
     producer.try_write(&[1]).unwrap(); // so that room is looked for
@@ -120,12 +121,12 @@ fn a_grant_too_long_is_refused_for_the_corruption_first() {
         rule(consumer.available().unwrap_err()),
         Rule::TailOutOfRange
     );
-    assert_eq!(rule(producer.room(4096).unwrap_err()), Rule::HeadOutOfRange);
-    match consumer.peek(page() + 1) {
+    assert_eq!(rule(producer.room().unwrap_err()), Rule::HeadOutOfRange);
+    match consumer.try_peek(page() + 1) {
         Err(PeekError::Broken(broken)) => assert_eq!(rule(broken), Rule::TailOutOfRange),
         other => panic!("{other:?}"),
     }
-    match producer.reserve(page() + 1) {
+    match producer.try_reserve(page() + 1) {
         Err(ReserveError::Broken(broken)) => assert_eq!(rule(broken), Rule::HeadOutOfRange),
         other => panic!("{other:?}"),
     }
@@ -135,7 +136,7 @@ fn a_grant_too_long_is_refused_for_the_corruption_first() {
 /// another had followed, gave up as one that does not wait.
 #[test]
 fn a_producer_that_follows_at_once_does_not_end_a_wait() {
-    let (_producer, mut consumer) = options(4096).anonymous().unwrap().split().unwrap();
+    let (_producer, mut consumer) = options(4096).create_anonymous().unwrap().split().unwrap();
     let attached = sysv::attach(consumer.id().unwrap()).unwrap();
     // SAFETY: aligned, and inside the attachment, which outlives the threads.
     let closed = unsafe { AtomicU64::from_ptr(attached.as_ptr().wrapping_add(CLOSED[0]).cast()) };

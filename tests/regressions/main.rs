@@ -59,7 +59,7 @@ fn bytes_published_just_before_death_are_read() {
     alone("bytes_published_just_before_death_are_read", || {
         in_shards(|shard| {
             for round in 0..400 / SHARDS {
-                let mut ring = Some(options(4096).anonymous().unwrap());
+                let mut ring = Some(options(4096).create_anonymous().unwrap());
                 let mut child = Fork::new(|| {
                     let mut producer = ring.take().unwrap().into_producer().unwrap();
                     // Near the end of a slice of the reader's sleep.
@@ -85,7 +85,7 @@ fn bytes_published_just_before_death_are_read() {
 #[test]
 fn asking_after_a_dead_producer_keeps_its_bytes() {
     alone("asking_after_a_dead_producer_keeps_its_bytes", || {
-        let mut ring = Some(options(4096).anonymous().unwrap());
+        let mut ring = Some(options(4096).create_anonymous().unwrap());
         let mut child = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
             producer.write_all(b"last words").unwrap();

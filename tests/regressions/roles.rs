@@ -29,19 +29,19 @@ fn a_holder_dead_in_another_pid_namespace_is_followed() {
             options.persistent(true).resume(true);
             // The first child is process 1 of the new namespace.
             let mut child = Fork::new(|| {
-                let mut producer = options.producer(&path).unwrap();
-                let _consumer = options.consumer(&path).unwrap();
+                let mut producer = options.open_producer(&path).unwrap();
+                let _consumer = options.open_consumer(&path).unwrap();
                 producer.write_all(b"one").unwrap();
                 exit_now(1);
             });
             assert_eq!(child.wait(), End::Exit(1));
-            let mut producer = options.producer(&path).unwrap();
+            let mut producer = options.open_producer(&path).unwrap();
             assert_eq!(producer.position(), 3);
             producer.write_all(b"two").unwrap();
             producer.close().unwrap();
             drop(producer);
             let mut bytes = Vec::new();
-            let mut consumer = options.consumer(&path).unwrap();
+            let mut consumer = options.open_consumer(&path).unwrap();
             consumer.read_to_end(&mut bytes).unwrap();
             assert_eq!(bytes, b"onetwo");
         },
@@ -95,13 +95,13 @@ fn an_id_means_nothing_in_another_ipc_namespace() {
         || {
             let path = TempPath::new();
             let mut options = options(4096);
-            options.no_wait(true);
+            options.wait_for_peer(false);
             for is_paired in [true, false] {
                 if !move_to_own_ipc_namespace() {
                     return skipped("an IPC namespace");
                 }
-                let mut producer = options.producer(&path).unwrap();
-                let mut consumer = is_paired.then(|| options.consumer(&path).unwrap());
+                let mut producer = options.open_producer(&path).unwrap();
+                let mut consumer = is_paired.then(|| options.open_consumer(&path).unwrap());
                 let id = producer.id().unwrap();
                 assert!(move_to_own_ipc_namespace());
                 let Some(stranger) = Segment::with_id(id, page(), 0o600) else {
@@ -128,7 +128,7 @@ fn a_role_that_is_another_holders_is_not_left() {
         (Role::Producer, OWNERS[0], CLOSED[0]),
         (Role::Consumer, OWNERS[1], CLOSED[1]),
     ] {
-        let (producer, consumer) = options(4096).anonymous().unwrap().split().unwrap();
+        let (producer, consumer) = options(4096).create_anonymous().unwrap().split().unwrap();
         let id = producer.id().unwrap();
         poke(id, owner, &(7_u64 << 42 | 1).to_ne_bytes());
         let other = match role {
@@ -153,11 +153,11 @@ fn a_consumer_that_has_left_changes_nothing_of_its_successors() {
     const WANTS_ECHO: usize = SIGNALS[1] + WANTS;
     let path = TempPath::new();
     let mut options = options(4096);
-    options.persistent(true).no_wait(true);
-    let mut producer = options.producer(&path).unwrap();
+    options.persistent(true).wait_for_peer(false);
+    let mut producer = options.open_producer(&path).unwrap();
     let id = producer.id().unwrap();
     let wants_echo = || bytes_of(id)[WANTS_ECHO];
-    let mut first = options.consumer(&path).unwrap();
+    let mut first = options.open_consumer(&path).unwrap();
     // Short messages, one at a time.
     for _ in 0..8 {
         producer.write_all(b"short").unwrap();
@@ -167,13 +167,13 @@ fn a_consumer_that_has_left_changes_nothing_of_its_successors() {
         return skipped("a second processor");
     }
     first.close().unwrap();
-    let second = options.consumer(&path).unwrap();
+    let second = options.open_consumer(&path).unwrap();
     assert_eq!(wants_echo(), 0);
     poke(id, WANTS_ECHO, &1_u32.to_ne_bytes()); // as the second would
     first.set_wait_policy(WaitPolicy::Park);
     assert_eq!(wants_echo(), 1);
     drop((producer, second));
-    shmpipe::remove(id, true).unwrap();
+    shmpipe::force_remove(id).unwrap();
 }
 
 /// A side that waits tells within this time, or never, that its peer is dead.
@@ -182,13 +182,13 @@ const SOON: Duration = Duration::from_secs(10);
 /// Options for a persistent ring, and both ends of it in one mapping.
 fn split(path: &TempPath) -> (shmpipe::Producer, shmpipe::Consumer) {
     let options = persistent();
-    let id = options.producer(path).unwrap().id().unwrap();
+    let id = options.open_producer(path).unwrap().id().unwrap();
     options.attach(id).unwrap().split().unwrap()
 }
 
 fn persistent() -> Options {
     let mut options = options(4096);
-    options.persistent(true).timeout(SOON);
+    options.persistent(true).timeout(Some(SOON));
     options
 }
 
@@ -208,7 +208,7 @@ fn half_of_a_split_notices_the_death_of_a_stranger() {
             producer.close().unwrap();
             drop(producer);
             let mut stranger = Fork::new(|| {
-                let mut producer = persistent().producer(&path).unwrap();
+                let mut producer = persistent().open_producer(&path).unwrap();
                 producer.write_all(b"x").unwrap();
                 exit_now(1);
             });
@@ -243,7 +243,7 @@ fn a_stranger_notices_the_death_of_half_of_a_split() {
                 std::thread::sleep(crate::common::PATIENCE);
             });
             let is_left = || {
-                let ring = shmpipe::Snapshot::at(&path, 1);
+                let ring = shmpipe::Options::new().snapshot(&path);
                 ring.is_ok_and(|ring| {
                     ring.producer == shmpipe::Occupant::Nobody
                         && matches!(ring.consumer, shmpipe::Occupant::Process(_))
@@ -251,7 +251,7 @@ fn a_stranger_notices_the_death_of_half_of_a_split() {
             };
             until(is_left);
             let mut options = persistent();
-            let mut producer = options.require_consumer(true).producer(&path).unwrap();
+            let mut producer = options.require_consumer(true).open_producer(&path).unwrap();
             producer.check_peer().unwrap();
             child.kill();
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
@@ -293,12 +293,12 @@ fn owner_word(pid: u32, start_end: u64) -> u64 {
 /// somebody else is attached.
 fn claim_over(path: &TempPath, word: u64) -> Result<(), OpenError> {
     const PRODUCER: usize = 136; // see tests/memory/layout.rs
-    let consumer = persistent().consumer(path).unwrap();
+    let consumer = persistent().open_consumer(path).unwrap();
     let id = consumer.id().unwrap();
     poke(id, PRODUCER, &word.to_ne_bytes());
-    let opened = persistent().producer(path).map(drop);
+    let opened = persistent().open_producer(path).map(drop);
     drop(consumer);
-    shmpipe::remove(id, true).unwrap();
+    shmpipe::force_remove(id).unwrap();
     opened
 }
 

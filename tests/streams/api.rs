@@ -14,13 +14,13 @@ use crate::common::{End, Fork, PATIENCE, TempPath, alone, check, options, stream
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{
     Broken, CloseError, Consumer, OpenError, Options, Producer, Ring, Role, TryReadError,
-    TryWriteError,
+    TryWriteError, WaitError,
 };
 
 const CAPACITY: usize = 4096;
 
 fn anonymous() -> Ring {
-    options().capacity(CAPACITY).anonymous().unwrap()
+    options().capacity(CAPACITY).create_anonymous().unwrap()
 }
 
 fn split() -> (Producer, Consumer) {
@@ -93,7 +93,7 @@ fn a_span_over_the_end_of_the_ring_is_one_read() {
 
 #[test]
 fn a_large_try_write_fills_a_large_ring_at_once() {
-    let ring = options().capacity(1 << 20).anonymous().unwrap();
+    let ring = options().capacity(1 << 20).create_anonymous().unwrap();
     let (mut producer, mut consumer) = ring.split().unwrap();
     let bytes = stream(3, 0, (1 << 20) + 1);
     assert_eq!(producer.try_write(&bytes), Ok(1 << 20));
@@ -105,12 +105,18 @@ fn a_large_try_write_fills_a_large_ring_at_once() {
 #[test]
 fn capacities_are_rounded_up_to_a_power_of_two_of_at_least_a_page() {
     let page = sysv::page_size().max(4096);
-    let capacity = |asked| options().capacity(asked).anonymous().unwrap().capacity();
+    let capacity = |asked| {
+        options()
+            .capacity(asked)
+            .create_anonymous()
+            .unwrap()
+            .capacity()
+    };
     assert_eq!(capacity(1), page);
     assert_eq!(capacity(page), page);
     assert_eq!(capacity(page + 1), 2 * page);
     assert_eq!(capacity(3 * page), 4 * page);
-    let default = options().anonymous().unwrap();
+    let default = options().create_anonymous().unwrap();
     assert_eq!(default.capacity(), shmpipe::DEFAULT_CAPACITY);
     assert_eq!(shmpipe::DEFAULT_CAPACITY, 4 << 20);
 }
@@ -256,7 +262,7 @@ fn a_large_write_ends_when_the_reader_leaves_and_says_how_much() {
     for capacity in [CAPACITY, 16 << 20] {
         let bytes = stream(4, 0, 16 << 20);
         for _ in 0..5 {
-            let ring = options().capacity(capacity).anonymous().unwrap();
+            let ring = options().capacity(capacity).create_anonymous().unwrap();
             let (mut producer, mut consumer) = ring.split().unwrap();
             let reading = thread::spawn(move || {
                 let mut bytes = vec![0; 10_000];
@@ -302,7 +308,7 @@ fn a_closed_handle_says_so() {
     assert_eq!(producer.try_write(b"x"), Err(closed().into()));
     assert_eq!(producer.try_write(b""), Err(closed().into()));
     assert_eq!(producer.check_peer(), Err(closed()));
-    assert_eq!(producer.close(), Err(CloseError::Broken(closed())));
+    assert_eq!(producer.close(), Ok(()));
     for result in [
         producer.write(b"x").map(drop),
         producer.write(b"").map(drop),
@@ -313,7 +319,7 @@ fn a_closed_handle_says_so() {
     consumer.close().unwrap();
     assert_eq!(consumer.try_read(&mut [0]), Err(closed().into()));
     assert_eq!(consumer.check_peer(), Err(closed()));
-    assert_eq!(consumer.close(), Err(CloseError::Broken(closed())));
+    assert_eq!(consumer.close(), Ok(()));
     let result = consumer.read(&mut [0]);
     assert_eq!(broken(result, ErrorKind::NotConnected), closed());
 }
@@ -356,24 +362,29 @@ fn a_write_times_out_says_how_much_and_loses_nothing() {
     check(5, 1000, &rest);
 }
 
+#[track_caller]
+fn assert_cancelled(error: &io::Error) {
+    assert_eq!(WaitError::find(error), Some(&WaitError::Cancelled));
+    assert_eq!(Broken::find(error), None, "it is not final");
+    assert_eq!(error.kind(), ErrorKind::Other); // an `Interrupted` would be tried again
+}
+
 #[test]
 fn a_cancel_flag_ends_waiting_but_not_the_stream() {
     let flag = Arc::new(AtomicBool::new(false));
     let mut options = options();
     options.capacity(CAPACITY).cancel_on(flag.clone());
-    let (mut producer, mut consumer) = options.anonymous().unwrap().split().unwrap();
+    let (mut producer, mut consumer) = options.create_anonymous().unwrap().split().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(30));
             flag.store(true, Ordering::Relaxed);
         });
-        let result = consumer.read(&mut [0]);
-        assert_eq!(broken(result, ErrorKind::Other), Broken::Cancelled);
+        assert_cancelled(&consumer.read(&mut [0]).unwrap_err());
     });
     // What does not wait goes on.
     assert_eq!(producer.write(&[1; CAPACITY + 1]).unwrap(), CAPACITY);
-    let result = producer.write(&[1]);
-    assert_eq!(broken(result, ErrorKind::Other), Broken::Cancelled);
+    assert_cancelled(&producer.write(&[1]).unwrap_err());
     assert_eq!(consumer.read(&mut [0; CAPACITY]).unwrap(), CAPACITY);
     flag.store(false, Ordering::Relaxed);
     producer.write_all(b"x").unwrap();
@@ -409,7 +420,7 @@ fn handles_can_be_sent_to_other_threads() {
     fn assert_send<T: Send + 'static>(value: T) -> T {
         value
     }
-    assert_send(anonymous());
+    let _ring = assert_send(anonymous());
     let (producer, consumer) = split();
     let (mut producer, mut consumer) = (assert_send(producer), assert_send(consumer));
     for turn in 0..3 {
@@ -583,8 +594,8 @@ fn commands_run_while_handles_live() {
         let path = TempPath::new();
         let (mut producer, mut consumer) = split();
         let mut waiting = Options::new();
-        waiting.no_wait(true).capacity(CAPACITY);
-        let named = waiting.producer(&path).unwrap();
+        waiting.wait_for_peer(false).capacity(CAPACITY);
+        let named = waiting.open_producer(&path).unwrap();
         let ids = [producer.id().unwrap(), named.id().unwrap()];
         let run = |command: &mut Command| assert!(command.status().unwrap().success());
         run(&mut Command::new("true"));
@@ -613,18 +624,51 @@ fn commands_run_while_handles_live() {
 fn a_producer_that_did_not_wait_reports_what_nobody_will_read() {
     let path = TempPath::new();
     let mut options = options();
-    options.no_wait(true);
-    let mut producer = options.producer(&path).unwrap();
+    options.wait_for_peer(false);
+    let mut producer = options.open_producer(&path).unwrap();
     producer.write_all(b"12345").unwrap();
-    assert_eq!(producer.close(), Err(CloseError::NobodyCame { unread: 5 }));
+    assert_eq!(producer.close(), Err(CloseError::NeverCame { unread: 5 }));
     assert!(!path.leads_to_a_segment());
     // Nothing written, nothing lost; and with a reader all is well.
-    options.producer(&path).unwrap().close().unwrap();
-    let mut producer = options.producer(&path).unwrap();
+    options.open_producer(&path).unwrap().close().unwrap();
+    let mut producer = options.open_producer(&path).unwrap();
     producer.write_all(b"12345").unwrap();
-    let mut consumer = options.consumer(&path).unwrap();
+    let mut consumer = options.open_consumer(&path).unwrap();
     producer.close().unwrap();
     assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 5);
     assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 0);
     assert!(!path.leads_to_a_segment());
+}
+
+// ---- Names and texts ----
+
+#[test]
+fn roles_are_read_and_occupants_and_life_cycles_are_shown() {
+    for role in [Role::Producer, Role::Consumer] {
+        assert_eq!(role.to_string().parse(), Ok(role));
+    }
+    for wrong in ["", "Producer", "producer ", "both"] {
+        assert_eq!(wrong.parse::<Role>(), Err(shmpipe::error::InvalidRole));
+    }
+    let (producer, consumer) = split();
+    let pid = std::process::id();
+    assert_eq!(producer.peer().to_string(), format!("process {pid}"));
+    let ring = shmpipe::Snapshot::of(producer.id().unwrap()).unwrap();
+    assert_eq!(ring.life_cycle.to_string(), "anonymous");
+    drop(consumer);
+    assert_eq!(producer.peer().to_string(), "left");
+}
+
+/// An id for logs expects nobody: where the only one who could come has gone, that
+/// is still noticed.
+#[test]
+fn an_id_for_logs_hands_nothing_over() {
+    let ring = options().create_anonymous().unwrap();
+    let id = ring.id_for_log();
+    let mut consumer = ring.into_consumer().unwrap();
+    assert_eq!(consumer.id_for_log(), id);
+    consumer.set_timeout(Some(PATIENCE));
+    let error = consumer.read(&mut [0]).unwrap_err();
+    let role = Role::Producer;
+    assert_eq!(Broken::find(&error), Some(&Broken::NeverCame { role }));
 }

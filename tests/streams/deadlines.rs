@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::{End, Fork, PATIENCE, alone, check, options, stream};
 use shmpipe::{
-    Broken, Consumer, Options, Partial, PeekError, Producer, ReserveError, Role, Stop,
-    TryReadError, TryWriteError, WaitPolicy,
+    Broken, Consumer, Options, PartialError, PeekError, Producer, ReserveError, Role, TryReadError,
+    TryWriteError, WaitError, WaitPolicy,
 };
 
 const CAPACITY: usize = 4096;
@@ -32,7 +32,7 @@ fn small() -> Options {
 }
 
 fn split() -> (Producer, Consumer) {
-    small().anonymous().unwrap().split().unwrap()
+    small().create_anonymous().unwrap().split().unwrap()
 }
 
 fn soon() -> Instant {
@@ -53,9 +53,13 @@ fn farthest() -> Instant {
 }
 
 #[track_caller]
-fn assert_stops<T: std::fmt::Debug>(result: Result<T, Partial>, moved: usize, stop: Stop) {
+fn assert_stops<T: std::fmt::Debug>(
+    result: Result<T, PartialError>,
+    moved: usize,
+    cause: WaitError,
+) {
     let partial = result.unwrap_err();
-    assert_eq!((partial.moved, partial.stop), (moved, stop));
+    assert_eq!((partial.moved, partial.cause), (moved, cause));
 }
 
 // ---- Time is over ----
@@ -67,12 +71,12 @@ fn every_call_with_a_deadline_says_how_far_it_came() {
     assert_stops(
         consumer.read_deadline(&mut bytes, soon()),
         0,
-        Stop::TimedOut,
+        WaitError::TimedOut,
     );
     assert_stops(
         consumer.read_exact_deadline(&mut bytes, soon()),
         0,
-        Stop::TimedOut,
+        WaitError::TimedOut,
     );
     let error = consumer.peek_deadline(1, soon()).unwrap_err();
     assert_eq!(
@@ -85,14 +89,18 @@ fn every_call_with_a_deadline_says_how_far_it_came() {
 
     let sent = stream(1, 0, CAPACITY + 904);
     let result = producer.write_all_deadline(&sent, soon());
-    assert_stops(result, CAPACITY, Stop::TimedOut);
-    assert_stops(producer.write_all_deadline(b"x", soon()), 0, Stop::TimedOut);
+    assert_stops(result, CAPACITY, WaitError::TimedOut);
+    assert_stops(
+        producer.write_all_deadline(b"x", soon()),
+        0,
+        WaitError::TimedOut,
+    );
     let error = producer.reserve_deadline(1, soon()).unwrap_err();
     assert_eq!(error, ReserveError::TimedOut { wanted: 1, room: 0 });
 
     // What was moved is moved, and the rest follows it.
     let result = consumer.read_exact_deadline(&mut bytes[..CAPACITY + 1], soon());
-    assert_stops(result, CAPACITY, Stop::TimedOut);
+    assert_stops(result, CAPACITY, WaitError::TimedOut);
     producer
         .write_all_deadline(&sent[CAPACITY..], soon())
         .unwrap();
@@ -117,8 +125,8 @@ fn nothing_is_lost_over_many_timeouts() {
                 let end = len.min(written + 5000);
                 written = match producer.write_all_deadline(&bytes[written..end], a_moment()) {
                     Ok(()) => end,
-                    Err(Partial { moved, stop, .. }) => {
-                        assert_eq!(stop, Stop::TimedOut);
+                    Err(PartialError { moved, cause, .. }) => {
+                        assert_eq!(cause, WaitError::TimedOut);
                         written + moved
                     }
                 };
@@ -131,8 +139,8 @@ fn nothing_is_lost_over_many_timeouts() {
             let end = len.min(read + 700);
             read = match consumer.read_exact_deadline(&mut bytes[read..end], a_moment()) {
                 Ok(()) => end,
-                Err(Partial { moved, stop, .. }) => {
-                    assert_eq!(stop, Stop::TimedOut, "after {read} bytes and {moved}");
+                Err(PartialError { moved, cause, .. }) => {
+                    assert_eq!(cause, WaitError::TimedOut, "after {read} bytes and {moved}");
                     read + moved
                 }
             };
@@ -140,7 +148,7 @@ fn nothing_is_lost_over_many_timeouts() {
         }
         check(2, 0, &bytes);
         let error = consumer.read_exact_deadline(&mut [0], Instant::now() + PATIENCE);
-        assert_stops(error, 0, Stop::Ended);
+        assert_stops(error, 0, WaitError::Ended);
     });
 }
 
@@ -154,23 +162,23 @@ fn a_deadline_that_has_passed_moves_what_can_move_at_once() {
     assert_stops(
         consumer.read_exact_deadline(&mut bytes, passed),
         2,
-        Stop::TimedOut,
+        WaitError::TimedOut,
     );
     assert_eq!(&bytes[..2], b"ef");
     assert_stops(
         consumer.read_deadline(&mut bytes, passed),
         0,
-        Stop::TimedOut,
+        WaitError::TimedOut,
     );
     let result = producer.write_all_deadline(&[7; CAPACITY + 1], passed);
-    assert_stops(result, CAPACITY, Stop::TimedOut);
+    assert_stops(result, CAPACITY, WaitError::TimedOut);
     producer.close().unwrap();
     consumer.read_exact(&mut [0; CAPACITY]).unwrap();
     assert_eq!(consumer.read_deadline(&mut bytes, passed), Ok(0)); // the end
     assert_stops(
         consumer.read_exact_deadline(&mut bytes, passed),
         0,
-        Stop::Ended,
+        WaitError::Ended,
     );
 }
 
@@ -222,30 +230,38 @@ fn the_limit_of_a_handle_is_each_calls_own() {
         let error = producer.write_vectored(&[IoSlice::new(b"x")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         // A deadline counts in place of the limit.
-        assert_stops(producer.write_all_deadline(b"x", soon()), 0, Stop::TimedOut);
+        assert_stops(
+            producer.write_all_deadline(b"x", soon()),
+            0,
+            WaitError::TimedOut,
+        );
         consumer.read_exact(&mut [0; CAPACITY]).unwrap();
     }
 }
 
 #[test]
 fn errors_of_deadlines_have_fitting_kinds_and_numbers() {
-    let partial = |stop| Partial {
+    let partial = |cause| PartialError {
         moved: 17,
         wanted: 20,
-        stop,
+        cause,
     };
-    let kind = |stop| {
-        let partial = partial(stop);
+    let kind = |cause| {
+        let partial = partial(cause);
         let text = partial.to_string();
         assert!(text.contains("17 of 20 bytes"), "{text}");
         std::io::Error::from(partial).kind()
     };
-    assert_eq!(kind(Stop::TimedOut), ErrorKind::TimedOut);
-    assert_eq!(kind(Stop::Ended), ErrorKind::UnexpectedEof);
-    let broken = Stop::Broken(Broken::ProducerAborted);
+    assert_eq!(kind(WaitError::TimedOut), ErrorKind::TimedOut);
+    assert_eq!(kind(WaitError::Ended), ErrorKind::UnexpectedEof);
+    let broken = WaitError::Broken(Broken::ProducerAborted);
     assert_eq!(kind(broken), ErrorKind::ConnectionAborted);
-    let error = std::io::Error::from(partial(Stop::TimedOut));
-    let inside = error.get_ref().unwrap().downcast_ref::<Partial>().unwrap();
+    let error = std::io::Error::from(partial(WaitError::TimedOut));
+    let inside = error
+        .get_ref()
+        .unwrap()
+        .downcast_ref::<PartialError>()
+        .unwrap();
     assert_eq!(inside.moved, 17);
 }
 
@@ -256,7 +272,7 @@ fn calls_with_deadlines_on_a_closed_handle_say_so_whatever_there_is_to_move() {
     let (mut producer, mut consumer) = split();
     producer.close().unwrap();
     consumer.close().unwrap();
-    let closed = || Stop::Broken(Broken::Closed);
+    let closed = || WaitError::Broken(Broken::Closed);
     for len in [0, 1] {
         let mut bytes = vec![0; len];
         assert_stops(producer.write_all_deadline(&bytes, soon()), 0, closed());
@@ -283,7 +299,7 @@ fn a_peer_that_leaves_during_the_wait_ends_it() {
             });
             let result = producer.write_all_deadline(&[7; CAPACITY + 6], far);
             let partial = result.unwrap_err();
-            assert_eq!(partial.stop, Stop::Broken(Broken::ConsumerClosed));
+            assert_eq!(partial.cause, WaitError::Broken(Broken::ConsumerClosed));
             // The five are written or not, as the two come to it.
             assert!((CAPACITY..=CAPACITY + 5).contains(&partial.moved));
         });
@@ -301,11 +317,11 @@ fn a_peer_that_leaves_during_the_wait_ends_it() {
                         false => producer.close().unwrap(),
                     }
                 });
-                let stop = match aborted {
-                    true => Stop::Broken(Broken::ProducerAborted),
-                    false => Stop::Ended,
+                let cause = match aborted {
+                    true => WaitError::Broken(Broken::ProducerAborted),
+                    false => WaitError::Ended,
                 };
-                assert_stops(consumer.read_exact_deadline(&mut bytes, far), 3, stop);
+                assert_stops(consumer.read_exact_deadline(&mut bytes, far), 3, cause);
             });
             assert_eq!(&bytes[..3], b"abc");
         }
@@ -318,10 +334,10 @@ fn a_cancel_flag_ends_every_wait_and_nothing_else() {
         let flag = Arc::new(AtomicBool::new(true));
         let mut options = small();
         options.cancel_on(flag.clone()).wait_policy(policy);
-        let (mut producer, mut consumer) = options.anonymous().unwrap().split().unwrap();
+        let (mut producer, mut consumer) = options.create_anonymous().unwrap().split().unwrap();
         assert_eq!(consumer.wait_policy(), policy);
         let far = Instant::now() + PATIENCE;
-        let cancelled = || Stop::Broken(Broken::Cancelled);
+        let cancelled = || WaitError::Cancelled;
         let mut bytes = [0; 9];
         assert_stops(consumer.read_deadline(&mut bytes, far), 0, cancelled());
         producer.write_all_deadline(b"abc", far).unwrap(); // does not wait
@@ -331,11 +347,11 @@ fn a_cancel_flag_ends_every_wait_and_nothing_else() {
             cancelled(),
         );
         let error = consumer.peek_deadline(1, far).unwrap_err();
-        assert_eq!(error, Broken::Cancelled.into());
+        assert_eq!(error, PeekError::Cancelled);
         let result = producer.write_all_deadline(&[7; CAPACITY + 9], far);
         assert_stops(result, CAPACITY, cancelled());
         let error = producer.reserve_deadline(1, far).unwrap_err();
-        assert_eq!(error, Broken::Cancelled.into());
+        assert_eq!(error, ReserveError::Cancelled);
         // The stream goes on.
         flag.store(false, Ordering::Relaxed);
         consumer.read_exact(&mut [0; CAPACITY]).unwrap();
@@ -354,7 +370,7 @@ fn every_policy_streams_between_two_processes() {
             for policy in POLICIES {
                 let mut options = small();
                 options.wait_policy(policy);
-                let ring = options.anonymous().unwrap();
+                let ring = options.create_anonymous().unwrap();
                 let other = options.attach(ring.id().unwrap()).unwrap();
                 let len = 300_000;
                 let mut child = Fork::new(move || {
@@ -384,7 +400,10 @@ fn every_policy_answers_between_two_processes() {
             for policy in POLICIES {
                 let mut options = small();
                 options.wait_policy(policy);
-                let (there, back) = (options.anonymous().unwrap(), options.anonymous().unwrap());
+                let (there, back) = (
+                    options.create_anonymous().unwrap(),
+                    options.create_anonymous().unwrap(),
+                );
                 let other_there = options.attach(there.id().unwrap()).unwrap();
                 let other_back = options.attach(back.id().unwrap()).unwrap();
                 let mut child = Fork::new(move || {
@@ -417,7 +436,7 @@ fn every_policy_notices_a_death() {
         for policy in POLICIES {
             let mut options = small();
             options.wait_policy(policy);
-            let ring = options.anonymous().unwrap();
+            let ring = options.create_anonymous().unwrap();
             let other = options.attach(ring.id().unwrap()).unwrap();
             let mut child = Fork::new(move || {
                 let mut producer = other.into_producer().unwrap();
@@ -430,16 +449,16 @@ fn every_policy_notices_a_death() {
             let mut bytes = [0; 5];
             let partial = consumer.read_exact_deadline(&mut bytes, far).unwrap_err();
             let died = |role| {
-                Stop::Broken(Broken::Died {
+                WaitError::Broken(Broken::Died {
                     role,
                     pid: child.pid(),
                 })
             };
-            assert_eq!(partial.stop, died(Role::Producer), "{policy:?}");
+            assert_eq!(partial.cause, died(Role::Producer), "{policy:?}");
             assert_eq!((partial.moved, &bytes[..4]), (4, &b"last"[..]));
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
 
-            let ring = options.anonymous().unwrap();
+            let ring = options.create_anonymous().unwrap();
             let other = options.attach(ring.id().unwrap()).unwrap();
             let mut child = Fork::new(move || {
                 let mut consumer = other.into_consumer().unwrap();
@@ -453,7 +472,7 @@ fn every_policy_notices_a_death() {
             let partial = result.unwrap_err();
             let role = Role::Consumer;
             let pid = child.pid();
-            assert_eq!(partial.stop, Stop::Broken(Broken::Died { role, pid }));
+            assert_eq!(partial.cause, WaitError::Broken(Broken::Died { role, pid }));
             assert_eq!(partial.moved, CAPACITY + 4, "{policy:?}");
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
         }
@@ -466,7 +485,7 @@ fn a_call_that_does_not_block_makes_no_system_call() {
     let mut bytes = [0; 512];
     for _ in 0..1000 {
         producer.try_write(&bytes).unwrap();
-        producer.reserve(300).unwrap().commit_all();
+        producer.try_reserve(300).unwrap().commit_all();
         producer.write_all(&bytes[..7]).unwrap();
         assert_eq!(
             producer.write_vectored(&[IoSlice::new(b"parts")]).unwrap(),
@@ -475,14 +494,14 @@ fn a_call_that_does_not_block_makes_no_system_call() {
         producer.flush().unwrap();
         assert_eq!(consumer.available(), Ok(824));
         consumer.try_read(&mut bytes).unwrap();
-        consumer.peek(300).unwrap().consume_all();
+        consumer.try_peek(300).unwrap().consume_all();
         consumer.read_exact(&mut bytes[..12]).unwrap();
         assert_eq!(consumer.try_read(&mut bytes), Err(TryReadError::Empty));
-        assert!(consumer.peek(1).is_err() && consumer.peek_up_to(1).is_err());
+        assert!(consumer.try_peek(1).is_err() && consumer.try_peek_up_to(1).is_err());
     }
     producer.try_write(&[7; CAPACITY]).unwrap();
     assert_eq!(producer.try_write(b"x"), Err(TryWriteError::Full));
-    assert!(producer.reserve(1).is_err() && producer.reserve_up_to(1).is_err());
-    assert_eq!(producer.room(1), Ok(0));
+    assert!(producer.try_reserve(1).is_err() && producer.try_reserve_up_to(1).is_err());
+    assert_eq!(producer.room(), Ok(0));
     assert_eq!((producer.stats(), consumer.stats()), Default::default());
 }

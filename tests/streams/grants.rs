@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use crate::common::offsets::{CLOSED, HEAD, TAIL, set_start};
 use crate::common::{End, Fork, TempPath, alone, check, options, page, poke, stream};
+use shmpipe::error::Rule;
 use shmpipe::{
-    Broken, Consumer, PeekError, Producer, ReserveError, Role, Rule, TryReadError, TryWriteError,
+    Broken, Consumer, PeekError, Producer, ReserveError, Role, TryReadError, TryWriteError,
 };
 
 /// Bytes of the rings here, on pages of 4 KiB.
 const CAPACITY: usize = 4096;
 
 fn split() -> (Producer, Consumer) {
-    let ring = options().capacity(CAPACITY).anonymous().unwrap();
+    let ring = options().capacity(CAPACITY).create_anonymous().unwrap();
     assert_eq!(ring.capacity(), CAPACITY.max(page()));
     ring.split().unwrap()
 }
@@ -25,8 +26,8 @@ fn split() -> (Producer, Consumer) {
 /// A ring whose producer and consumer stand at `position`.
 fn split_at(position: usize) -> (Producer, Consumer) {
     let (mut producer, mut consumer) = split();
-    producer.reserve(position).unwrap().commit_all();
-    consumer.peek(position).unwrap().consume_all();
+    producer.try_reserve(position).unwrap().commit_all();
+    consumer.try_peek(position).unwrap().consume_all();
     (producer, consumer)
 }
 
@@ -45,10 +46,10 @@ fn panic_of(call: impl FnOnce()) -> Option<String> {
 #[test]
 fn a_record_is_visible_when_it_is_committed_and_not_before() {
     let (mut producer, mut consumer) = split();
-    let mut grant = producer.reserve(100).unwrap();
+    let mut grant = producer.try_reserve(100).unwrap();
     assert_eq!(grant.len(), 100);
-    grant.write_at(50, &stream(1, 50, 50));
-    grant.write_at(0, &stream(1, 0, 50));
+    grant.write_at(&stream(1, 50, 50), 50);
+    grant.write_at(&stream(1, 0, 50), 0);
     assert_eq!(consumer.available(), Ok(0));
     assert_eq!(consumer.try_read(&mut [0]), Err(TryReadError::Empty));
     grant.commit(70);
@@ -62,12 +63,12 @@ fn a_record_is_visible_when_it_is_committed_and_not_before() {
 #[test]
 fn a_write_grant_that_is_dropped_was_never_there() {
     let (mut producer, mut consumer) = split();
-    let mut grant = producer.reserve(10).unwrap();
-    grant.write_at(0, b"never read");
+    let mut grant = producer.try_reserve(10).unwrap();
+    grant.write_at(b"never read", 0);
     drop(grant);
-    producer.reserve(10).unwrap().commit(0);
+    producer.try_reserve(10).unwrap().commit(0);
     assert_eq!(producer.position(), 0);
-    assert_eq!(producer.room(CAPACITY), Ok(CAPACITY));
+    assert_eq!(producer.room(), Ok(CAPACITY));
     assert_eq!(consumer.available(), Ok(0));
     producer.write_all(b"read").unwrap();
     let mut bytes = [0; 10];
@@ -79,25 +80,25 @@ fn a_write_grant_that_is_dropped_was_never_there() {
 fn a_read_grant_that_is_dropped_has_consumed_nothing() {
     let (mut producer, mut consumer) = split();
     producer.write_all(b"abc").unwrap();
-    drop(consumer.peek(3).unwrap());
-    consumer.peek(3).unwrap().consume(0);
+    drop(consumer.try_peek(3).unwrap());
+    consumer.try_peek(3).unwrap().consume(0);
     assert_eq!((consumer.position(), consumer.available()), (0, Ok(3)));
-    consumer.peek(2).unwrap().consume_all();
+    consumer.try_peek(2).unwrap().consume_all();
     assert_eq!(consumer.position(), 2);
     let mut byte = [0];
-    consumer.peek(1).unwrap().read_at(0, &mut byte);
+    consumer.try_peek(1).unwrap().read_at(&mut byte, 0);
     assert_eq!(&byte, b"c");
 }
 
 #[test]
 fn room_is_given_back_when_it_is_consumed_and_not_before() {
     let (mut producer, mut consumer) = split();
-    producer.reserve(CAPACITY).unwrap().commit_all();
-    let grant = consumer.peek(CAPACITY).unwrap();
+    producer.try_reserve(CAPACITY).unwrap().commit_all();
+    let grant = consumer.try_peek(CAPACITY).unwrap();
     assert_eq!(producer.try_write(b"x"), Err(TryWriteError::Full));
     grant.consume(5);
-    assert_eq!(producer.room(CAPACITY), Ok(5));
-    assert_eq!(producer.reserve_up_to(10).unwrap().len(), 5);
+    assert_eq!(producer.room(), Ok(5));
+    assert_eq!(producer.try_reserve_up_to(10).unwrap().len(), 5);
 }
 
 #[test]
@@ -111,24 +112,24 @@ fn one_span_of_any_length_from_any_offset() {
         let position = producer.position();
         // Lengths around the ends of the range and across all of it.
         let len = [1, capacity, capacity - 1, turn.max(1)][turn % 4];
-        let mut grant = producer.reserve(len).unwrap();
+        let mut grant = producer.try_reserve(len).unwrap();
         let start = grant.as_mut_ptr();
-        grant.write_at(0, &stream(2, position, len));
+        grant.write_at(&stream(2, position, len), 0);
         grant.commit_all();
 
-        let grant = consumer.peek(len).unwrap();
+        let grant = consumer.try_peek(len).unwrap();
         assert!(!start.is_null() && !grant.as_ptr().is_null());
-        grant.read_at(0, &mut seen[..len]);
+        grant.read_at(&mut seen[..len], 0);
         check(2, position, &seen[..len]);
         // The same bytes from the middle on.
-        grant.read_at(len / 2, &mut seen[..len - len / 2]);
+        grant.read_at(&mut seen[..len - len / 2], len / 2);
         check(2, position + len as u64 / 2, &seen[..len - len / 2]);
         grant.consume_all();
 
         // To the next offset.
         let odd = (capacity + step - len) % capacity;
-        producer.reserve(odd).unwrap().commit_all();
-        consumer.peek(odd).unwrap().consume_all();
+        producer.try_reserve(odd).unwrap().commit_all();
+        consumer.try_peek(odd).unwrap().consume_all();
     }
 }
 
@@ -137,7 +138,7 @@ fn slices_and_pointers_show_the_same_bytes_as_the_copies() {
     for position in (1..CAPACITY).step_by(409) {
         let (mut producer, mut consumer) = split_at(position);
         let bytes = stream(3, 0, CAPACITY);
-        let mut grant = producer.reserve(CAPACITY).unwrap();
+        let mut grant = producer.try_reserve(CAPACITY).unwrap();
         // SAFETY: the peer is this thread, which touches nothing meanwhile.
         let room = unsafe { grant.as_mut_slice() };
         assert_eq!(room.len(), CAPACITY);
@@ -148,7 +149,7 @@ fn slices_and_pointers_show_the_same_bytes_as_the_copies() {
         unsafe { last.write(7) };
         grant.commit_all();
 
-        let grant = consumer.peek(CAPACITY).unwrap();
+        let grant = consumer.try_peek(CAPACITY).unwrap();
         // SAFETY: the peer is this thread, which touches nothing meanwhile.
         let seen = unsafe { grant.as_slice() };
         assert_eq!(seen[..CAPACITY - 1], bytes[..CAPACITY - 1]);
@@ -164,28 +165,28 @@ fn grants_of_no_bytes_change_nothing() {
     let (mut producer, mut consumer) = split();
     for full in [false, true] {
         if full {
-            producer.reserve(CAPACITY).unwrap().commit_all();
+            producer.try_reserve(CAPACITY).unwrap().commit_all();
         }
         let before = producer.position();
-        let mut grant = producer.reserve(0).unwrap();
-        grant.write_at(0, b"");
+        let mut grant = producer.try_reserve(0).unwrap();
+        grant.write_at(b"", 0);
         // SAFETY: no bytes.
         assert!(unsafe { grant.as_mut_slice() }.is_empty());
         grant.commit(0);
-        producer.reserve_up_to(0).unwrap().commit_all();
+        producer.try_reserve_up_to(0).unwrap().commit_all();
         producer.reserve_deadline(0, soon()).unwrap().commit_all();
-        let grant = consumer.peek(0).unwrap();
-        grant.read_at(0, &mut []);
+        let grant = consumer.try_peek(0).unwrap();
+        grant.read_at(&mut [], 0);
         // SAFETY: no bytes.
         assert!(unsafe { grant.as_slice() }.is_empty());
         grant.consume(0);
-        consumer.peek_up_to(0).unwrap().consume_all();
+        consumer.try_peek_up_to(0).unwrap().consume_all();
         consumer.peek_deadline(0, soon()).unwrap().consume_all();
         assert_eq!((producer.position(), consumer.position()), (before, 0));
     }
     producer.close().unwrap();
-    consumer.peek_up_to(CAPACITY).unwrap().consume_all();
-    consumer.peek(0).unwrap().consume_all(); // no bytes are there even at the end
+    consumer.try_peek_up_to(CAPACITY).unwrap().consume_all();
+    consumer.try_peek(0).unwrap().consume_all(); // no bytes are there even at the end
     assert_eq!(producer.stats().sleeps + consumer.stats().sleeps, 0);
 }
 
@@ -195,9 +196,9 @@ fn grants_of_no_bytes_change_nothing() {
 fn beyond_the_end_of_a_grant_is_a_panic_that_changes_nothing() {
     let (mut producer, mut consumer) = split_at(4000);
     producer.write_all(b"abcdef").unwrap();
-    let room = producer.room(CAPACITY).unwrap();
+    let room = producer.room().unwrap();
 
-    let message = panic_of(|| producer.reserve(10).unwrap().commit(11)).unwrap();
+    let message = panic_of(|| producer.try_reserve(10).unwrap().commit(11)).unwrap();
     assert_eq!(message, "bytes 0 to 11 of a grant of 10 bytes");
     let places: [(usize, &[u8]); 4] = [
         (11, b""),
@@ -206,17 +207,17 @@ fn beyond_the_end_of_a_grant_is_a_panic_that_changes_nothing() {
         (usize::MAX, b"wraps around"),
     ];
     for (offset, bytes) in places {
-        let mut grant = producer.reserve(10).unwrap();
-        let message = panic_of(|| grant.write_at(offset, bytes)).unwrap();
+        let mut grant = producer.try_reserve(10).unwrap();
+        let message = panic_of(|| grant.write_at(bytes, offset)).unwrap();
         assert!(message.ends_with("of a grant of 10 bytes"), "{message}");
     }
-    assert_eq!(producer.room(CAPACITY), Ok(room));
+    assert_eq!(producer.room(), Ok(room));
 
-    let message = panic_of(|| consumer.peek(3).unwrap().consume(4)).unwrap();
+    let message = panic_of(|| consumer.try_peek(3).unwrap().consume(4)).unwrap();
     assert_eq!(message, "bytes 0 to 4 of a grant of 3 bytes");
     for (offset, len) in [(4, 0), (3, 1), (1, 3), (usize::MAX, 2)] {
-        let grant = consumer.peek(3).unwrap();
-        let message = panic_of(|| grant.read_at(offset, &mut vec![0; len])).unwrap();
+        let grant = consumer.try_peek(3).unwrap();
+        let message = panic_of(|| grant.read_at(&mut vec![0; len], offset)).unwrap();
         assert!(message.ends_with("of a grant of 3 bytes"), "{message}");
     }
     assert_eq!((producer.position(), consumer.position()), (4006, 4000));
@@ -235,18 +236,18 @@ fn more_than_the_capacity_is_never_granted() {
             wanted: len,
             capacity,
         };
-        assert_eq!(producer.reserve(len).unwrap_err(), too_long);
+        assert_eq!(producer.try_reserve(len).unwrap_err(), too_long);
         let error = producer.reserve_deadline(len, soon()).unwrap_err();
         assert_eq!(error, too_long);
         let too_long = PeekError::TooLong {
             wanted: len,
             capacity,
         };
-        assert_eq!(consumer.peek(len).unwrap_err(), too_long);
+        assert_eq!(consumer.try_peek(len).unwrap_err(), too_long);
         assert_eq!(consumer.peek_deadline(len, soon()).unwrap_err(), too_long);
-        assert_eq!(producer.reserve_up_to(len).unwrap().len(), capacity);
+        assert_eq!(producer.try_reserve_up_to(len).unwrap().len(), capacity);
         assert_eq!(
-            consumer.peek_up_to(len).unwrap_err(),
+            consumer.try_peek_up_to(len).unwrap_err(),
             PeekError::Empty {
                 wanted: 1,
                 available: 0
@@ -261,10 +262,10 @@ fn more_than_the_capacity_is_never_granted() {
 #[test]
 fn refusals_say_how_much_there_is() {
     let (mut producer, mut consumer) = split_at(3000);
-    producer.reserve(4000).unwrap().commit_all();
+    producer.try_reserve(4000).unwrap().commit_all();
     let room = CAPACITY - 4000;
     assert_eq!(
-        producer.reserve(room + 1).unwrap_err(),
+        producer.try_reserve(room + 1).unwrap_err(),
         ReserveError::Full {
             wanted: room + 1,
             room
@@ -273,32 +274,32 @@ fn refusals_say_how_much_there_is() {
     let error = producer.reserve_deadline(room + 1, soon()).unwrap_err();
     let wanted = room + 1;
     assert_eq!(error, ReserveError::TimedOut { wanted, room });
-    assert_eq!(producer.reserve_up_to(CAPACITY).unwrap().len(), room);
-    producer.reserve(room).unwrap().commit_all();
+    assert_eq!(producer.try_reserve_up_to(CAPACITY).unwrap().len(), room);
+    producer.try_reserve(room).unwrap().commit_all();
     assert_eq!(
-        producer.reserve_up_to(1).unwrap_err(),
+        producer.try_reserve_up_to(1).unwrap_err(),
         ReserveError::Full { wanted: 1, room: 0 }
     );
 
-    consumer.peek(4093).unwrap().consume_all();
+    consumer.try_peek(4093).unwrap().consume_all();
     let (wanted, available) = (4, 3);
     assert_eq!(
-        consumer.peek(4).unwrap_err(),
+        consumer.try_peek(4).unwrap_err(),
         PeekError::Empty { wanted, available }
     );
     let error = consumer.peek_deadline(4, soon()).unwrap_err();
     assert_eq!(error, PeekError::TimedOut { wanted, available });
     producer.close().unwrap();
     let ended = PeekError::Ended { wanted, available };
-    assert_eq!(consumer.peek(4).unwrap_err(), ended);
+    assert_eq!(consumer.try_peek(4).unwrap_err(), ended);
     assert_eq!(consumer.peek_deadline(4, soon()).unwrap_err(), ended);
-    assert_eq!(consumer.peek_up_to(4).unwrap().len(), 3);
-    consumer.peek(3).unwrap().consume_all();
+    assert_eq!(consumer.try_peek_up_to(4).unwrap().len(), 3);
+    consumer.try_peek(3).unwrap().consume_all();
     let ended = PeekError::Ended {
         wanted: 1,
         available: 0,
     };
-    assert_eq!(consumer.peek_up_to(1).unwrap_err(), ended);
+    assert_eq!(consumer.try_peek_up_to(1).unwrap_err(), ended);
 }
 
 #[test]
@@ -412,7 +413,7 @@ fn a_grant_that_waits_gets_what_comes_in_pieces() {
             for turn in 0..50 {
                 let position = turn * 3000;
                 let mut grant = producer.reserve_deadline(3000, far).unwrap();
-                grant.write_at(0, &stream(4, position, 3000));
+                grant.write_at(&stream(4, position, 3000), 0);
                 grant.commit(1);
                 producer.write_all(&stream(4, position + 1, 2999)).unwrap();
             }
@@ -420,7 +421,7 @@ fn a_grant_that_waits_gets_what_comes_in_pieces() {
         for turn in 0..50 {
             let grant = consumer.peek_deadline(3000, far).unwrap();
             let mut bytes = [0; 3000];
-            grant.read_at(0, &mut bytes);
+            grant.read_at(&mut bytes, 0);
             check(4, turn * 3000, &bytes);
             grant.consume(1500);
             consumer.read_exact(&mut bytes[..1500]).unwrap();
@@ -444,15 +445,15 @@ fn a_grant_publishes_what_a_batch_held_back() {
     producer.set_batch(1000);
     producer.write_all(b"held").unwrap();
     assert_eq!(consumer.available(), Ok(0));
-    let mut grant = producer.reserve(4).unwrap();
-    grant.write_at(0, b"back");
+    let mut grant = producer.try_reserve(4).unwrap();
+    grant.write_at(b"back", 0);
     // The room of the grant does not count, whatever else is published.
     assert_eq!(consumer.available(), Ok(4));
     grant.commit_all();
     // A commit is a publication, batch or not.
     assert_eq!(consumer.available(), Ok(8));
     producer.write_all(b"more").unwrap();
-    drop(producer.reserve(4).unwrap());
+    drop(producer.try_reserve(4).unwrap());
     assert_eq!(consumer.available(), Ok(12));
     producer.write_all(b"last").unwrap();
     drop(producer);
@@ -469,26 +470,26 @@ fn grants_of_a_closed_handle_say_so() {
     producer.close().unwrap();
     consumer.close().unwrap();
     let closed = ReserveError::Broken(Broken::Closed);
-    assert_eq!(producer.reserve(1).unwrap_err(), closed);
-    assert_eq!(producer.reserve(0).unwrap_err(), closed);
-    assert_eq!(producer.reserve_up_to(1).unwrap_err(), closed);
+    assert_eq!(producer.try_reserve(1).unwrap_err(), closed);
+    assert_eq!(producer.try_reserve(0).unwrap_err(), closed);
+    assert_eq!(producer.try_reserve_up_to(1).unwrap_err(), closed);
     assert_eq!(producer.reserve_deadline(1, soon()).unwrap_err(), closed);
     let closed = PeekError::Broken(Broken::Closed);
-    assert_eq!(consumer.peek(1).unwrap_err(), closed);
-    assert_eq!(consumer.peek(0).unwrap_err(), closed);
-    assert_eq!(consumer.peek_up_to(1).unwrap_err(), closed);
+    assert_eq!(consumer.try_peek(1).unwrap_err(), closed);
+    assert_eq!(consumer.try_peek(0).unwrap_err(), closed);
+    assert_eq!(consumer.try_peek_up_to(1).unwrap_err(), closed);
     assert_eq!(consumer.peek_deadline(1, soon()).unwrap_err(), closed);
 }
 
 #[test]
 fn a_producer_gets_no_room_when_the_consumer_has_left() {
     let (mut producer, mut consumer) = split();
-    let grant = producer.reserve(10).unwrap();
+    let grant = producer.try_reserve(10).unwrap();
     consumer.close().unwrap();
     grant.commit_all(); // what was granted can be committed, for nobody
     let left = ReserveError::Broken(Broken::ConsumerClosed);
-    assert_eq!(producer.reserve(1).unwrap_err(), left);
-    assert_eq!(producer.reserve_up_to(1).unwrap_err(), left);
+    assert_eq!(producer.try_reserve(1).unwrap_err(), left);
+    assert_eq!(producer.try_reserve_up_to(1).unwrap_err(), left);
     assert_eq!(producer.reserve_deadline(1, soon()).unwrap_err(), left);
 }
 
@@ -496,15 +497,15 @@ fn a_producer_gets_no_room_when_the_consumer_has_left() {
 fn what_a_producer_left_can_be_peeked_at() {
     let (mut producer, mut consumer) = split();
     producer.write_all(b"abc").unwrap();
-    let mut grant = producer.reserve(3).unwrap();
-    grant.write_at(0, b"not");
+    let mut grant = producer.try_reserve(3).unwrap();
+    grant.write_at(b"not", 0);
     drop(grant);
     producer.abort();
     let aborted = PeekError::Broken(Broken::ProducerAborted);
-    assert_eq!(consumer.peek(4).unwrap_err(), aborted);
-    assert_eq!(consumer.peek_up_to(9).unwrap().len(), 3);
+    assert_eq!(consumer.try_peek(4).unwrap_err(), aborted);
+    assert_eq!(consumer.try_peek_up_to(9).unwrap().len(), 3);
     consumer.peek_deadline(3, soon()).unwrap().consume_all();
-    assert_eq!(consumer.peek_up_to(1).unwrap_err(), aborted);
+    assert_eq!(consumer.try_peek_up_to(1).unwrap_err(), aborted);
     assert_eq!(consumer.peek_deadline(1, soon()).unwrap_err(), aborted);
 }
 
@@ -512,7 +513,7 @@ fn what_a_producer_left_can_be_peeked_at() {
 fn grants_that_wait_learn_that_the_peer_has_left() {
     let far = Instant::now() + crate::common::PATIENCE;
     let (mut producer, consumer) = split();
-    producer.reserve(CAPACITY).unwrap().commit_all();
+    producer.try_reserve(CAPACITY).unwrap().commit_all();
     thread::scope(|scope| {
         scope.spawn(move || {
             thread::sleep(Duration::from_millis(20));
@@ -546,13 +547,13 @@ fn a_record_of_a_killed_producer_is_whole_or_not_there() {
         "grants::a_record_of_a_killed_producer_is_whole_or_not_there",
         || {
             for committed in [false, true] {
-                let ring = options().capacity(CAPACITY).anonymous().unwrap();
+                let ring = options().capacity(CAPACITY).create_anonymous().unwrap();
                 let other = options().attach(ring.id().unwrap()).unwrap();
                 let mut producing = Fork::new(move || {
                     let mut producer = other.into_producer().unwrap();
                     producer.write_all(b"before").unwrap();
-                    let mut grant = producer.reserve(1000).unwrap();
-                    grant.write_at(0, &stream(5, 0, 1000));
+                    let mut grant = producer.try_reserve(1000).unwrap();
+                    grant.write_at(&stream(5, 0, 1000), 0);
                     if committed {
                         grant.commit_all();
                     }
@@ -570,7 +571,7 @@ fn a_record_of_a_killed_producer_is_whole_or_not_there() {
                 check(5, 0, &bytes[6..]);
                 assert_eq!(bytes.len(), if committed { 1006 } else { 6 });
                 let died = PeekError::Broken(Broken::Died { role, pid });
-                assert_eq!(consumer.peek(1).unwrap_err(), died);
+                assert_eq!(consumer.try_peek(1).unwrap_err(), died);
             }
         },
     );
@@ -581,13 +582,13 @@ fn a_grant_that_a_fork_copied_is_inert() {
     alone("grants::a_grant_that_a_fork_copied_is_inert", || {
         let (mut producer, mut consumer) = split();
         producer.write_all(b"abc").unwrap();
-        let mut writing = producer.reserve(4).unwrap();
-        let reading = consumer.peek(3).unwrap();
-        writing.write_at(0, b"mine");
+        let mut writing = producer.try_reserve(4).unwrap();
+        let reading = consumer.try_peek(3).unwrap();
+        writing.write_at(b"mine", 0);
         let (mut writing, reading) = (Some(writing), Some(reading));
         let mut child = Fork::new(|| {
             let mut grant = writing.take().unwrap();
-            grant.write_at(0, b"HERS");
+            grant.write_at(b"HERS", 0);
             grant.commit_all();
             reading.unwrap().consume_all();
         });
@@ -605,16 +606,16 @@ fn a_grant_that_a_fork_copied_is_inert() {
 fn positions_that_cannot_be_break_grants_for_good() {
     let (mut producer, mut consumer) = split();
     poke(producer.id().unwrap(), HEAD, &(u64::MAX / 2).to_ne_bytes()); // head
-    producer.reserve(CAPACITY).unwrap().commit_all(); // known to be free
+    producer.try_reserve(CAPACITY).unwrap().commit_all(); // known to be free
     for _ in 0..2 {
-        let ReserveError::Broken(Broken::Corrupted(found)) = producer.reserve(1).unwrap_err()
+        let ReserveError::Broken(Broken::Corrupted(found)) = producer.try_reserve(1).unwrap_err()
         else {
             panic!("not corrupted");
         };
         assert_eq!(found.rule(), Rule::HeadOutOfRange);
         assert_eq!(found.found(), u64::MAX / 2);
         let broken = Broken::Corrupted(found);
-        let error = producer.reserve_up_to(1).unwrap_err();
+        let error = producer.try_reserve_up_to(1).unwrap_err();
         assert_eq!(error, broken.clone().into());
         let error = producer.reserve_deadline(1, soon()).unwrap_err();
         assert_eq!(error, broken.clone().into());
@@ -629,12 +630,12 @@ fn positions_that_cannot_be_break_grants_for_good() {
         &(CAPACITY as u64 + 1).to_ne_bytes(),
     ); // tail
     for _ in 0..2 {
-        let PeekError::Broken(Broken::Corrupted(found)) = consumer.peek(1).unwrap_err() else {
+        let PeekError::Broken(Broken::Corrupted(found)) = consumer.try_peek(1).unwrap_err() else {
             panic!("not corrupted");
         };
         assert_eq!(found.rule(), Rule::TailOutOfRange);
         let broken = Broken::Corrupted(found);
-        let error = consumer.peek_up_to(1).unwrap_err();
+        let error = consumer.try_peek_up_to(1).unwrap_err();
         assert_eq!(error, broken.clone().into());
         let error = consumer.peek_deadline(1, soon()).unwrap_err();
         assert_eq!(error, broken.clone().into());
@@ -648,7 +649,7 @@ fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
     let (mut producer, mut consumer) = split();
     poke(producer.id().unwrap(), CLOSED[1], &0x1ff_u64.to_ne_bytes()); // of the consumer
     for _ in 0..2 {
-        match producer.reserve(1).unwrap_err() {
+        match producer.try_reserve(1).unwrap_err() {
             ReserveError::Broken(Broken::Corrupted(found)) => {
                 assert_eq!(found.rule(), Rule::ClosedWord);
             }
@@ -658,7 +659,7 @@ fn a_closed_word_that_cannot_be_breaks_grants_for_good() {
     }
     poke(consumer.id().unwrap(), CLOSED[0], &3_u64.to_ne_bytes()); // of the producer
     for _ in 0..2 {
-        match consumer.peek(1).unwrap_err() {
+        match consumer.try_peek(1).unwrap_err() {
             PeekError::Broken(Broken::Corrupted(found)) => {
                 assert_eq!(found.rule(), Rule::ClosedWord);
             }
@@ -674,21 +675,21 @@ fn grants_work_wherever_the_positions_stand() {
         let path = TempPath::new();
         let mut options = options();
         options.persistent(true).capacity(CAPACITY);
-        drop(options.consumer(&path).unwrap());
+        drop(options.open_consumer(&path).unwrap());
         set_start(path.segment().unwrap(), start);
-        let mut producer = options.producer(&path).unwrap();
-        let mut consumer = options.consumer(&path).unwrap();
+        let mut producer = options.open_producer(&path).unwrap();
+        let mut consumer = options.open_consumer(&path).unwrap();
         assert_eq!((producer.position(), consumer.position()), (start, start));
         for turn in 0..5 {
             let position = turn * CAPACITY as u64;
-            let mut grant = producer.reserve(CAPACITY).unwrap();
-            grant.write_at(0, &stream(6, position, CAPACITY));
+            let mut grant = producer.try_reserve(CAPACITY).unwrap();
+            grant.write_at(&stream(6, position, CAPACITY), 0);
             grant.commit_all();
             let full = ReserveError::Full { wanted: 1, room: 0 };
-            assert_eq!(producer.reserve(1).unwrap_err(), full);
+            assert_eq!(producer.try_reserve(1).unwrap_err(), full);
             let mut bytes = vec![0; CAPACITY];
-            let grant = consumer.peek(CAPACITY).unwrap();
-            grant.read_at(0, &mut bytes);
+            let grant = consumer.try_peek(CAPACITY).unwrap();
+            grant.read_at(&mut bytes, 0);
             grant.consume_all();
             check(6, position, &bytes);
         }

@@ -12,3 +12,4 @@ mod grants;
 mod model;
 mod pipes;
 mod transfer;
+mod waits;

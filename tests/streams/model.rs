@@ -23,7 +23,7 @@ impl Segment {
         let path = TempPath::new();
         let mut options = options();
         options.persistent(true).capacity(4096);
-        drop(options.consumer(&path).unwrap());
+        drop(options.open_consumer(&path).unwrap());
         set_start(path.segment().unwrap(), start);
         Segment { path, options }
     }
@@ -31,11 +31,11 @@ impl Segment {
 
 impl Place for Segment {
     fn producer(&self) -> Producer {
-        self.options.producer(&self.path).unwrap()
+        self.options.open_producer(&self.path).unwrap()
     }
 
     fn consumer(&self) -> Consumer {
-        self.options.consumer(&self.path).unwrap()
+        self.options.open_consumer(&self.path).unwrap()
     }
 
     const ENDS: bool = false;

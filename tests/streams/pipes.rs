@@ -119,20 +119,20 @@ fn partial_slices_in_turns() {
 #[test]
 fn a_chunk_may_be_used_in_part() {
     let (mut producer, mut consumer) = split();
-    let mut chunk = producer.reserve(3).unwrap();
-    chunk.write_at(0, &[10, 11]);
+    let mut chunk = producer.try_reserve(3).unwrap();
+    chunk.write_at(&[10, 11], 0);
     chunk.commit(2);
     assert_eq!(consumer.available(), Ok(2));
-    consumer.peek(2).unwrap().consume(1);
+    consumer.try_peek(2).unwrap().consume(1);
     assert_eq!(consumer.available(), Ok(1));
-    let mut chunk = producer.reserve_up_to(usize::MAX).unwrap();
+    let mut chunk = producer.try_reserve_up_to(usize::MAX).unwrap();
     assert_eq!(chunk.len(), CAPACITY - 1);
-    chunk.write_at(0, &[20, 21]);
+    chunk.write_at(&[20, 21], 0);
     chunk.commit(2);
-    let chunk = consumer.peek_up_to(usize::MAX).unwrap();
+    let chunk = consumer.try_peek_up_to(usize::MAX).unwrap();
     let mut bytes = [0; 3];
     assert_eq!(chunk.len(), 3);
-    chunk.read_at(0, &mut bytes);
+    chunk.read_at(&mut bytes, 0);
     chunk.consume_all();
     assert_eq!(bytes, [11, 20, 21]);
 }
@@ -140,15 +140,15 @@ fn a_chunk_may_be_used_in_part() {
 #[test]
 fn chunks_of_nothing_and_of_too_much() {
     let (mut producer, mut consumer) = split_with_room(0);
-    assert_eq!(producer.reserve(0).unwrap().len(), 0);
+    assert_eq!(producer.try_reserve(0).unwrap().len(), 0);
     assert_eq!(
-        producer.reserve(1).unwrap_err(),
+        producer.try_reserve(1).unwrap_err(),
         ReserveError::Full { wanted: 1, room: 0 }
     );
     consumer.read_exact(&mut [0; CAPACITY]).unwrap();
-    assert_eq!(consumer.peek(0).unwrap().len(), 0);
+    assert_eq!(consumer.try_peek(0).unwrap().len(), 0);
     assert_eq!(
-        consumer.peek(1).unwrap_err(),
+        consumer.try_peek(1).unwrap_err(),
         PeekError::Empty {
             wanted: 1,
             available: 0
@@ -159,14 +159,14 @@ fn chunks_of_nothing_and_of_too_much() {
 #[test]
 fn a_chunk_of_one_byte() {
     let (mut producer, mut consumer) = split_with_room(1);
-    let mut chunk = producer.reserve(1).unwrap();
+    let mut chunk = producer.try_reserve(1).unwrap();
     // SAFETY: the peer is this thread, which touches nothing meanwhile.
     let room = unsafe { chunk.as_mut_slice() };
     room[0] = 2;
     room[0] *= 2;
     chunk.commit_all();
     consumer.read_exact(&mut [0; CAPACITY - 1]).unwrap();
-    let chunk = consumer.peek(1).unwrap();
+    let chunk = consumer.try_peek(1).unwrap();
     // SAFETY: as above.
     assert_eq!(unsafe { chunk.as_slice() }, [4]);
     chunk.consume_all();
@@ -176,12 +176,12 @@ fn a_chunk_of_one_byte() {
 #[test]
 fn a_chunk_that_is_dropped_is_not_written() {
     let (mut producer, mut consumer) = split();
-    let mut chunk = producer.reserve(3).unwrap();
-    chunk.write_at(0, b"abc");
+    let mut chunk = producer.try_reserve(3).unwrap();
+    chunk.write_at(b"abc", 0);
     chunk.commit(1);
-    consumer.peek(1).unwrap().consume_all();
-    let mut chunk = producer.reserve(3).unwrap();
-    chunk.write_at(0, b"def");
+    consumer.try_peek(1).unwrap().consume_all();
+    let mut chunk = producer.try_reserve(3).unwrap();
+    chunk.write_at(b"def", 0);
     drop(chunk);
     drop(producer);
     assert_eq!(consumer.try_read(&mut [0; 9]), Ok(0));
@@ -190,16 +190,16 @@ fn a_chunk_that_is_dropped_is_not_written() {
 #[test]
 fn chunks_and_their_errors_can_be_shown() {
     let (mut producer, mut consumer) = split();
-    let shown = format!("{:?}", producer.reserve(5).unwrap());
+    let shown = format!("{:?}", producer.try_reserve(5).unwrap());
     assert!(shown.starts_with("WriteGrant { len: 5"), "{shown}");
     producer.write_all(b"abc").unwrap();
-    let shown = format!("{:?}", consumer.peek(2).unwrap());
+    let shown = format!("{:?}", consumer.try_peek(2).unwrap());
     assert!(shown.starts_with("ReadGrant { len: 2"), "{shown}");
-    let error = consumer.peek(100).unwrap_err();
+    let error = consumer.try_peek(100).unwrap_err();
     assert_eq!(format!("{error:?}"), "Empty { wanted: 100, available: 3 }");
     let short = "100 bytes to read were wanted, and 3 are there: the producer has written no more";
     assert_eq!(error.to_string(), short);
-    let error = producer.reserve(CAPACITY).unwrap_err();
+    let error = producer.try_reserve(CAPACITY).unwrap_err();
     let short = "room for 4096 bytes was wanted, and there is room for 4093: \
                  the consumer has released no more";
     assert_eq!(error.to_string(), short);
@@ -225,7 +225,7 @@ fn a_pipe_is_read_to_its_end_after_the_writer_has_gone() {
 #[test]
 fn a_pipe_between_parent_and_child() {
     alone("pipes::a_pipe_between_parent_and_child", || {
-        let ring = options().capacity(CAPACITY).anonymous().unwrap();
+        let ring = options().capacity(CAPACITY).create_anonymous().unwrap();
         let other = options().attach(ring.id().unwrap()).unwrap();
         let mut child = Fork::new(move || {
             let mut producer = other.into_producer().unwrap();
@@ -556,7 +556,11 @@ fn what_a_batch_holds_back_goes_with_an_abort() {
 #[test]
 fn a_batch_is_an_option_too() {
     let mut options = options();
-    let ring = options.capacity(CAPACITY).batch(10).anonymous().unwrap();
+    let ring = options
+        .capacity(CAPACITY)
+        .batch(10)
+        .create_anonymous()
+        .unwrap();
     let (mut producer, mut consumer) = ring.split().unwrap();
     assert_eq!(producer.batch(), 10);
     producer.write_all(b"123456789").unwrap();

@@ -149,7 +149,7 @@ fn devices_without_an_end_move_as_much_as_the_ring_takes() {
     let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
     for _ in 0..5 {
         assert_eq!(producer.fill_from(&zero, usize::MAX).unwrap(), CAPACITY);
-        assert_eq!(producer.room(CAPACITY), Ok(0));
+        assert_eq!(producer.room(), Ok(0));
         let mut bytes = [9; 96];
         consumer.read_exact(&mut bytes).unwrap();
         assert_eq!(bytes, [0; 96]);
@@ -272,7 +272,7 @@ fn a_file_that_takes_nothing_does_not_look_like_the_end() {
             assert_eq!(consumer.available(), Ok(3));
             assert_eq!(consumer.drain_to(&output, 0).unwrap(), 0);
             producer.close().unwrap();
-            consumer.peek(3).unwrap().consume_all();
+            consumer.try_peek(3).unwrap().consume_all();
             assert_eq!(consumer.drain_to(&output, 3).unwrap(), 0); // the end
         },
     );
@@ -423,7 +423,7 @@ fn a_deadline_ends_the_wait_for_the_ring_and_for_the_file() {
                 break;
             }
         }
-        let room = producer.room(CAPACITY).unwrap();
+        let room = producer.room().unwrap();
         producer.write_all(&stream(9, sent as u64, room)).unwrap();
         sent += room;
     }
@@ -550,7 +550,7 @@ fn a_large_file_goes_from_process_to_process() {
         || {
             let len = 100_000_000;
             let (input, output) = (file_of(10, len), nameless());
-            let ring = options().capacity(256 << 10).anonymous().unwrap();
+            let ring = options().capacity(256 << 10).create_anonymous().unwrap();
             let other = options().attach(ring.id().unwrap()).unwrap();
             let mut child = Fork::new(move || {
                 let mut producer = other.into_producer().unwrap();

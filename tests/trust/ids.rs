@@ -78,25 +78,25 @@ fn a_segment_that_has_taken_over_an_id_is_not_looked_into() {
         type Call = fn(&Options, &TempPath, SegmentId) -> Option<OpenError>;
         let calls: [(&str, Call); 5] = [
             ("a producer", |options, path, _| {
-                options.producer(path).err()
+                options.open_producer(path).err()
             }),
             ("a consumer by key", |options, path, _| {
-                options.consumer_by_key(path.key()).err()
+                options.open_consumer_by_key(path.key()).err()
             }),
             ("by id", |options, _, id| options.attach(id).err()),
             ("removal by path", |_, path, _| {
-                refusal(shmpipe::remove_path(path, 1, true))
+                refusal(shmpipe::Options::new().force_remove(path))
             }),
             ("removal by id", |_, _, id| {
-                refusal(shmpipe::remove(id, true))
+                refusal(shmpipe::force_remove(id))
             }),
         ];
         for (name, call) in calls {
             let path = TempPath::new();
             let mut options = Options::new();
             options.capacity(RING).persistent(true);
-            options.timeout(Duration::from_secs(5));
-            let id = options.producer(&path).unwrap().id().unwrap();
+            options.timeout(Some(Duration::from_secs(5)));
+            let id = options.open_producer(&path).unwrap().id().unwrap();
             let key = path.key();
             let error = stalled(
                 move || replace(id, Some(key), page() + RING),
@@ -150,22 +150,22 @@ fn a_ring_of_another_key_that_has_taken_over_an_id_is_not_joined() {
         let key = |number: i32| Key::from_raw(0x5e5e_0100 + number).unwrap();
         let mut options = Options::new();
         options.capacity(RING).persistent(true);
-        let id = options.producer_by_key(key(1)).unwrap().id().unwrap();
+        let id = options.open_producer_by_key(key(1)).unwrap().id().unwrap();
         let others = options.clone();
         let replace = move || {
             sysv::remove(id).unwrap();
             fs::write(NEXT_ID, id.to_string()).unwrap();
-            let mut other = others.producer_by_key(key(2)).unwrap();
+            let mut other = others.open_producer_by_key(key(2)).unwrap();
             assert_eq!(other.id(), Some(id));
             other.try_write(b"for another").unwrap();
         };
-        let mut consumer = stalled(replace, || options.consumer_by_key(key(1)).unwrap());
+        let mut consumer = stalled(replace, || options.open_consumer_by_key(key(1)).unwrap());
         assert_eq!(consumer.key(), Some(key(1)));
         assert_eq!(consumer.available().unwrap(), 0);
         let others = sysv::open(key(2)).unwrap();
         assert_eq!(others, id);
         for id in [consumer.id().unwrap(), others] {
-            shmpipe::remove(id, true).unwrap();
+            shmpipe::force_remove(id).unwrap();
         }
     });
 }
@@ -181,13 +181,13 @@ fn a_segment_that_has_taken_over_a_new_ones_id_is_not_removed() {
         }
         for size in [page() + RING, page(), 4 * (page() + RING)] {
             let mut options = Options::new();
-            options.capacity(RING).no_wait(true);
+            options.capacity(RING).wait_for_peer(false);
             let id = SegmentId::from_raw(70_000 + (unique() % 1000) as i32).unwrap();
             let made = stalled(
                 move || replace(id, None, size),
                 || {
                     fs::write(NEXT_ID, id.to_string()).unwrap();
-                    options.anonymous().map(drop)
+                    options.create_anonymous().map(drop)
                 },
             );
             assert!(made.is_err(), "{size}");
@@ -199,7 +199,7 @@ fn a_segment_that_has_taken_over_a_new_ones_id_is_not_removed() {
                 move || replace(id, None, size),
                 || {
                     fs::write(NEXT_ID, id.to_string()).unwrap();
-                    options.producer(&path)
+                    options.open_producer(&path)
                 },
             );
             // It starts over, unless the stranger's is too long for the place.

@@ -44,7 +44,7 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        let _ = shmpipe::remove_path(self.ring(), 1, true);
+        let _ = shmpipe::Options::new().force_remove(self.ring());
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -63,7 +63,7 @@ fn has_cells(test: &str) -> bool {
 
 fn named() -> Options {
     let mut options = options();
-    options.capacity(RING).no_wait(true);
+    options.capacity(RING).wait_for_peer(false);
     options
 }
 
@@ -72,9 +72,9 @@ fn named() -> Options {
 fn producer_in(cell: &Cell, entered_before: bool) -> Producer {
     if entered_before {
         cell.enter();
-        return named().producer("/ring").unwrap();
+        return named().open_producer("/ring").unwrap();
     }
-    let producer = named().producer(cell.ring()).unwrap();
+    let producer = named().open_producer(cell.ring()).unwrap();
     cell.enter();
     producer
 }
@@ -148,7 +148,7 @@ fn a_strangers_segment_of_the_same_id_is_left_without_proc() {
                     assert!(stranger.is_there(), "{size} {mode:o} {entered_before}");
                 });
                 assert_eq!(child.wait(), End::Exit(0));
-                let _ = shmpipe::remove_path(cell.ring(), 1, true);
+                let _ = shmpipe::Options::new().force_remove(cell.ring());
             }
         }
     });

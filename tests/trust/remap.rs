@@ -72,8 +72,8 @@ fn a_ring_that_cannot_be_attached_leaves_nothing() {
         let path = crate::common::TempPath::new();
         let before = mapped();
         let options = crate::common::options();
-        options.anonymous().unwrap_err();
-        options.producer(&path).unwrap_err();
+        options.create_anonymous().unwrap_err();
+        options.open_producer(&path).unwrap_err();
         assert_eq!(attachments(), []);
         assert!(mapped().saturating_sub(before) < 1 << 20);
         assert!(!path.leads_to_a_segment());

@@ -77,13 +77,13 @@ fn two_users_share_a_named_ring() {
                     let options = trusting(&[other]);
                     match role {
                         Role::Producer => {
-                            let mut producer = options.producer(&path).unwrap();
+                            let mut producer = options.open_producer(&path).unwrap();
                             producer.write_all(&[7; 10_000]).unwrap();
                             producer.close().unwrap();
                         }
                         Role::Consumer => {
                             let mut bytes = Vec::new();
-                            let mut consumer = options.consumer(&path).unwrap();
+                            let mut consumer = options.open_consumer(&path).unwrap();
                             consumer.read_to_end(&mut bytes).unwrap();
                             assert_eq!(bytes, [7; 10_000]);
                         }
@@ -113,13 +113,13 @@ fn two_users_share_a_persistent_ring() {
         let path = shared_path();
         let write = |other| {
             let mut options = trusting(&[other]);
-            let mut producer = options.persistent(true).producer(&path).unwrap();
+            let mut producer = options.persistent(true).open_producer(&path).unwrap();
             producer.write_all(b"abc").unwrap();
             producer.close().unwrap();
         };
         let read = |other| {
             let mut options = trusting(&[other]);
-            let mut consumer = options.persistent(true).consumer(&path).unwrap();
+            let mut consumer = options.persistent(true).open_consumer(&path).unwrap();
             let mut bytes = Vec::new();
             consumer.read_to_end(&mut bytes).unwrap();
             assert_eq!(bytes, b"abc");
@@ -133,7 +133,7 @@ fn two_users_share_a_persistent_ring() {
         }
         // It is the creator's to remove.
         done(act(BOB, || {
-            let removed = shmpipe::remove_path(&path, 1, false);
+            let removed = shmpipe::Options::new().remove(&path);
             assert!(
                 matches!(
                     removed,
@@ -146,7 +146,7 @@ fn two_users_share_a_persistent_ring() {
             );
         }));
         done(act(ALICE, || {
-            shmpipe::remove_path(&path, 1, false).unwrap();
+            shmpipe::Options::new().remove(&path).unwrap();
         }));
         assert!(!path.leads_to_a_segment());
     });
@@ -163,11 +163,11 @@ fn those_named_are_trusted_and_nobody_else() {
         }
         let path = shared_path();
         done(act(CAROL, || {
-            drop(trusting(&[]).persistent(true).producer(&path).unwrap());
+            drop(trusting(&[]).persistent(true).open_producer(&path).unwrap());
         }));
         let open = |others: &[u32]| {
             let mut options = trusting(others);
-            options.persistent(true).consumer(&path).map(drop)
+            options.persistent(true).open_consumer(&path).map(drop)
         };
         for others in [&[][..], &[ALICE], &[BOB, GROUP]] {
             done(act(ALICE, || {
@@ -197,7 +197,7 @@ fn a_user_trusts_itself_whomever_it_names() {
     let mut options = options();
     options.persistent(true).owner(BOB).owner(CAROL);
     for _ in 0..2 {
-        drop(options.producer(&path).unwrap());
-        drop(options.consumer(&path).unwrap());
+        drop(options.open_producer(&path).unwrap());
+        drop(options.open_consumer(&path).unwrap());
     }
 }

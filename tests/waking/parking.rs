@@ -156,7 +156,7 @@ fn one_byte_to_and_fro_loses_no_wake() {
     alone("parking::one_byte_to_and_fro_loses_no_wake", || {
         set_slice(SLICE);
         let (tally, quota) = (Tally::new(), parks() / 2);
-        let mut rings = [0, 1].map(|_| Some(options().anonymous().unwrap()));
+        let mut rings = [0, 1].map(|_| Some(options().create_anonymous().unwrap()));
         let mut take = |number: usize| rings[number].take().unwrap();
         let lead = Fork::new(|| {
             let mut out = take(0).into_producer().unwrap();
@@ -213,7 +213,7 @@ fn a_promise_loses_no_wake() {
     alone("parking::a_promise_loses_no_wake", || {
         set_slice(SLICE);
         let (tally, quota) = (Tally::new(), parks() / 10);
-        let mut rings = [0, 1].map(|_| Some(options().anonymous().unwrap()));
+        let mut rings = [0, 1].map(|_| Some(options().create_anonymous().unwrap()));
         let mut take = |number: usize| rings[number].take().unwrap();
         let all = allowed_cpus();
         let lead = Fork::new(|| {
@@ -265,7 +265,7 @@ fn full_and_empty_lose_no_wake() {
     alone("parking::full_and_empty_lose_no_wake", || {
         set_slice(SLICE);
         let (tally, quota) = (Tally::new(), parks() / 2);
-        let mut ring = Some(options().anonymous().unwrap());
+        let mut ring = Some(options().create_anonymous().unwrap());
         let pattern = Pattern::new();
         let writer = Fork::new(|| {
             let mut producer: Producer = ring.take().unwrap().into_producer().unwrap();
@@ -367,7 +367,7 @@ fn closing_loses_no_wake() {
     alone("parking::closing_loses_no_wake", || {
         set_slice(SLICE);
         let (tally, rounds) = (Tally::new(), parks() / 100);
-        let mut rings = [0, 1].map(|_| Some(options().anonymous().unwrap()));
+        let mut rings = [0, 1].map(|_| Some(options().create_anonymous().unwrap()));
         let mut take = |number: usize| rings[number].take().unwrap();
         let plan = |round: u64| {
             let role = [Role::Producer, Role::Consumer][(round & 1) as usize];
@@ -380,7 +380,7 @@ fn closing_loses_no_wake() {
             let mut slept = 0;
             for round in 0..rounds {
                 places.at(round << 4);
-                let ring = options().anonymous().unwrap();
+                let ring = options().create_anonymous().unwrap();
                 out.write_all(&ring.id().unwrap().raw().to_ne_bytes())
                     .unwrap();
                 let (role, closes, how) = plan(round);
@@ -436,7 +436,7 @@ fn a_sleeping_writer_is_woken_for_a_quarter() {
     alone("parking::a_sleeping_writer_is_woken_for_a_quarter", || {
         set_slice(SLICE);
         const QUARTER: usize = CAPACITY / 4;
-        let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let (mut producer, mut consumer) = options().create_anonymous().unwrap().split().unwrap();
         let id = producer.id().unwrap();
         producer.write_all(&[1; CAPACITY]).unwrap();
 
@@ -460,7 +460,7 @@ fn a_sleeping_writer_is_woken_for_a_quarter() {
         writer.join().unwrap().unwrap();
 
         // A reader that waits for more wakes it for less.
-        let (mut producer, mut consumer) = options().anonymous().unwrap().split().unwrap();
+        let (mut producer, mut consumer) = options().create_anonymous().unwrap().split().unwrap();
         let id = producer.id().unwrap();
         producer.write_all(&[5; CAPACITY]).unwrap();
         let writer = asleep(id, move || producer.write_all(&[6]).map(|()| producer));

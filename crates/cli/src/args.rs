@@ -90,11 +90,11 @@ pub(crate) struct RecvArgs {
 #[derive(Args, Debug)]
 pub(crate) struct StreamArgs {
     /// The file that names the ring, made if missing; its contents do not matter
-    #[arg(required_unless_present = "inherited", value_parser = path())]
+    #[arg(required_unless_present = "from_parent", value_parser = path())]
     path: Option<PathBuf>,
     /// Use the ring that the parent process has handed to this one, not one of a PATH
     #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist"])]
-    inherited: bool,
+    from_parent: bool,
     /// Bytes of the ring, rounded up to a power of two (64KiB, 4MiB, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
@@ -122,7 +122,7 @@ impl StreamArgs {
             options.capacity(capacity);
         }
         if let Some(timeout) = self.timeout {
-            options.timeout(timeout);
+            options.timeout(Some(timeout));
         }
         options
     }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 impl Demo {
     fn through_ring(&mut self) -> Result<Run, Failure> {
         let mut options = shmpipe::Options::new();
-        let ring = options.capacity(self.capacity).anonymous()?;
+        let ring = options.capacity(self.capacity).create_anonymous()?;
         self.capacity = ring.capacity();
         let (line, childs_line) = line()?;
         match fork().map_err(|error| Failure::io("fork", &error))? {

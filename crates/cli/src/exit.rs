@@ -4,7 +4,8 @@
 use std::fmt;
 use std::io;
 
-use shmpipe::{Broken, CloseError, Incompatible, NextStreamError, OpenError, RemoveError};
+use shmpipe::error::Incompatible;
+use shmpipe::{Broken, CloseError, NextStreamError, OpenError, RemoveError, WaitError};
 
 /// The table of exit codes, as `--help` shows it.
 pub(crate) const TABLE: &str = "\
@@ -75,6 +76,9 @@ impl Failure {
     pub(crate) fn stream(error: io::Error) -> Failure {
         match Broken::find(&error) {
             Some(broken) => Failure::broken(broken),
+            None if WaitError::find(&error) == Some(&WaitError::Cancelled) => {
+                Failure::interrupted()
+            }
             None if error.kind() == io::ErrorKind::TimedOut => Failure::new(Code::TimedOut, error),
             None => Failure::other(error),
         }
@@ -82,7 +86,6 @@ impl Failure {
 
     fn broken(broken: &Broken) -> Failure {
         let code = match broken {
-            Broken::Cancelled => return Failure::interrupted(),
             Broken::Died { .. } | Broken::NeverCame { .. } => Code::PeerDied,
             Broken::Corrupted(_) => Code::Corrupt,
             Broken::ConsumerClosed => Code::ReceiverLeft,
@@ -156,9 +159,9 @@ impl From<OpenError> for Failure {
             OpenError::Cancelled => return Failure::interrupted(),
             OpenError::TimedOut { .. } => Code::TimedOut,
             OpenError::Capacity { .. }
-            | OpenError::NotAChild
-            | OpenError::Malformed { .. }
-            | OpenError::OtherRole { .. } => Code::Usage,
+            | OpenError::NotHandedOver
+            | OpenError::BadHandover { .. }
+            | OpenError::WrongRole { .. } => Code::Usage,
             OpenError::Corrupted(_)
             | OpenError::NotARing {
                 reason: Incompatible::Size { .. },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shmpipe::{LifeCycle, Occupant, Snapshot};
+use shmpipe::{Occupant, Snapshot};
 
 use crate::exit::Failure;
 use crate::text::print;
@@ -30,22 +30,14 @@ pub(crate) fn run() -> Result<(), Failure> {
 fn row(ring: &Snapshot) -> [String; COLUMNS] {
     [
         ring.id.to_string(),
-        match ring.key {
-            0 => "-".to_owned(),
-            key => format!("{key:#010x}"),
-        },
+        ring.key.map_or("-".to_owned(), |key| key.to_string()),
         ring.size.to_string(),
         ring.attached.to_string(),
         ring.capacity.to_string(),
         ring.fill.to_string(),
         ring.written.to_string(),
-        age(ring.created.elapsed().unwrap_or_default()),
-        match ring.life_cycle {
-            LifeCycle::Anonymous => "anonymous".to_owned(),
-            LifeCycle::Named => "named".to_owned(),
-            LifeCycle::Persistent => "persistent".to_owned(),
-            _ => "?".to_owned(),
-        },
+        age(ring.changed.elapsed().unwrap_or_default()),
+        ring.life_cycle.to_string(),
         match (ring.producer_sleeps, ring.consumer_sleeps) {
             (false, false) => "-".to_owned(),
             (true, false) => "producer".to_owned(),

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use shmpipe::{Broken, Consumer, Occupant, PeekError, Stop};
+use shmpipe::{Broken, Consumer, Occupant, PeekError, WaitError};
 
 use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
-use crate::send::make_if_missing;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream};
 
@@ -25,10 +24,7 @@ fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
         .cancel_on(Arc::clone(&signals.flag))
         .abort_on_drop(true);
     let mut consumer = match args.stream.path() {
-        Some(path) => {
-            make_if_missing(path)?;
-            options.consumer(path)?
-        }
+        Some(path) => options.create_file(true).open_consumer(path)?,
         None => options.consumer_from_parent()?,
     };
     loop {
@@ -54,11 +50,11 @@ fn await_stream(
         signals.check()?;
         match consumer.wait_for_peer_deadline(Instant::now() + LOOK) {
             Ok(()) => return Ok(()),
-            Err(Stop::TimedOut) if stdout.is_broken() => return Err(Failure::stdout_closed()),
-            Err(Stop::TimedOut) if limit.is_some_and(|limit| start.elapsed() >= limit) => {
+            Err(WaitError::TimedOut) if stdout.is_broken() => return Err(Failure::stdout_closed()),
+            Err(WaitError::TimedOut) if limit.is_some_and(|limit| start.elapsed() >= limit) => {
                 return Err(Failure::new(Code::TimedOut, "timed out: no sender came"));
             }
-            Err(Stop::TimedOut) => {}
+            Err(WaitError::TimedOut) => {}
             Err(stop) => return Err(Failure::stream(stop.into())),
         }
     }
@@ -114,8 +110,8 @@ fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failur
         let wait = limit.map_or(LOOK, |limit| {
             LOOK.min(limit.saturating_sub(start.elapsed()))
         });
-        match consumer.peek_deadline(1, Instant::now() + wait) {
-            Ok(_) => return Ok(Found::Bytes),
+        match consumer.wait_readable_deadline(1, Instant::now() + wait) {
+            Ok(()) => return Ok(Found::Bytes),
             Err(PeekError::Ended { .. }) => return Ok(Found::End),
             Err(PeekError::TimedOut { .. }) if stdout.is_broken() => {
                 return Err(Failure::stdout_closed());

@@ -1,5 +1,6 @@
 //! `shmpipe rm`: removes rings, and nothing but rings.
 
+use shmpipe::Options;
 use shmpipe::escape::shown;
 
 use crate::args::{RmArgs, RmTarget};
@@ -10,11 +11,19 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
         RmTarget {
             path: Some(path), ..
         } => {
-            shmpipe::remove_path(path, args.project, args.force)?;
+            let mut options = Options::new();
+            options.project(args.project);
+            match args.force {
+                true => options.force_remove(path)?,
+                false => options.remove(path)?,
+            }
             say(format_args!("removed the ring of {}", shown(path)))
         }
         RmTarget { id: Some(id), .. } => {
-            shmpipe::remove(*id, args.force)?;
+            match args.force {
+                true => shmpipe::force_remove(*id)?,
+                false => shmpipe::remove(*id)?,
+            }
             say(format_args!("removed segment {id}"))
         }
         _ => {

@@ -1,14 +1,10 @@
 //! `shmpipe send`: stdin into a ring.
 
-use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use shmpipe::escape::shown;
 use shmpipe::{Producer, ReserveError};
 
 use crate::args::SendArgs;
@@ -35,10 +31,7 @@ fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
         .resume(args.resume)
         .abort_on_drop(true);
     let mut producer = match args.stream.path() {
-        Some(path) => {
-            make_if_missing(path)?;
-            options.producer(path)?
-        }
+        Some(path) => options.create_file(true).open_producer(path)?,
         None => options.producer_from_parent()?,
     };
     let done = stdin
@@ -134,28 +127,9 @@ fn move_packet(stdin: &Stream, producer: &mut Producer, buffer: &mut Vec<u8>) ->
 
 /// Waits a moment for room for `most` bytes; for how many there is some.
 fn room(producer: &mut Producer, most: usize) -> Result<usize, Failure> {
-    let room = producer.room(most)?;
-    if room >= most {
-        return Ok(room);
-    }
-    match producer.reserve_deadline(most, Instant::now() + GLANCE) {
-        Ok(_) => Ok(most),
+    match producer.wait_writable_deadline(most, Instant::now() + GLANCE) {
+        Ok(()) => Ok(most),
         Err(ReserveError::TimedOut { room, .. }) => Ok(room),
         Err(error) => Err(Failure::stream(error.into())),
-    }
-}
-
-/// Makes the file that names a ring, unless it is there.
-pub(crate) fn make_if_missing(path: &Path) -> Result<(), Failure> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match made {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Failure::io(shown(path), &error))
-        }
-        _ => Ok(()),
     }
 }

@@ -4,17 +4,18 @@
 use std::time::Instant;
 
 use super::{Consumer, EndTold, why_broken};
-use crate::error::{Broken, CloseError, NextStreamError, Stop};
+use crate::error::{Broken, CloseError, NextStreamError, WaitError};
 use crate::ring::Readiness;
 use crate::segment::closed::Departure;
 
 impl Consumer {
-    /// Closes the ring: the producer's writes fail from here on.
+    /// Closes the ring: the producer's writes fail from here on. Nothing happens
+    /// to a handle that was closed before.
     ///
     /// # Errors
     ///
-    /// [`CloseError::Broken`] when the handle was closed before, or inherited
-    /// by fork.
+    /// [`CloseError::Broken`] when the handle was [aborted](Self::abort) before,
+    /// found the ring corrupt, or was inherited by fork.
     ///
     /// # Examples
     ///
@@ -25,9 +26,13 @@ impl Consumer {
     /// consumer.close()?;
     /// let closed = Err(TryWriteError::Broken(Broken::ConsumerClosed));
     /// assert_eq!(producer.try_write(b"x"), closed);
+    /// consumer.close()?; // has nothing left to do
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close(&mut self) -> Result<(), CloseError> {
+        if self.end.has_closed() {
+            return Ok(());
+        }
         self.end.usable()?;
         self.leave();
         Ok(())
@@ -47,13 +52,13 @@ impl Consumer {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-abort-c-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
-    /// options.persistent(true).producer(&path)?.write_all(b"abc")?;
+    /// options.persistent(true).open_producer(&path)?.write_all(b"abc")?;
     /// for _ in 0..2 {
-    ///     let mut consumer = options.consumer(&path)?;
+    ///     let mut consumer = options.open_consumer(&path)?;
     ///     consumer.read_to_end(&mut Vec::new())?; // to the end, the second time too
     ///     consumer.abort(); // what was read could not be stored
     /// }
-    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # shmpipe::Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -123,7 +128,8 @@ impl Consumer {
     /// # Errors
     ///
     /// As [`next_stream`](Self::next_stream). [`NextStreamError::TimedOut`] at
-    /// `deadline`: the end was acknowledged, and the call can be made again.
+    /// `deadline`, or [`NextStreamError::Cancelled`]: the end was acknowledged, and
+    /// the call can be made again.
     ///
     /// # Examples
     ///
@@ -135,15 +141,15 @@ impl Consumer {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-next-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
-    /// options.persistent(true).producer(&path)?.write_all(b"abc")?;
-    /// let mut consumer = options.consumer(&path)?;
+    /// options.persistent(true).open_producer(&path)?.write_all(b"abc")?;
+    /// let mut consumer = options.open_consumer(&path)?;
     /// consumer.read_to_end(&mut Vec::new())?;
     /// let soon = || Instant::now() + Duration::from_millis(20);
     /// assert_eq!(consumer.next_stream_deadline(soon()), Err(NextStreamError::TimedOut));
-    /// options.producer(&path)?.write_all(b"def")?;
+    /// options.open_producer(&path)?.write_all(b"def")?;
     /// assert_eq!(consumer.next_stream_deadline(soon()), Ok(true));
     /// # drop(consumer);
-    /// # shmpipe::remove_path(&path, 1, false)?;
+    /// # shmpipe::Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -164,8 +170,9 @@ impl Consumer {
         }
         let waited = match self.wait_for_peer_until(Some(deadline)) {
             Ok(()) => Ok(true),
-            Err(Stop::TimedOut | Stop::Ended) => Err(NextStreamError::TimedOut),
-            Err(Stop::Broken(broken)) => Err(broken.into()),
+            Err(WaitError::TimedOut | WaitError::Ended) => Err(NextStreamError::TimedOut),
+            Err(WaitError::Cancelled) => Err(NextStreamError::Cancelled),
+            Err(WaitError::Broken(broken)) => Err(broken.into()),
         };
         self.awaits_next = waited.is_err();
         waited
@@ -226,7 +233,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Stop::TimedOut`]; [`Stop::Broken`] with what makes the handle unusable,
+    /// [`WaitError::TimedOut`]; [`WaitError::Cancelled`]; [`WaitError::Broken`] with what makes the handle unusable,
     /// or if nobody can come any more.
     ///
     /// # Examples
@@ -236,15 +243,15 @@ impl Consumer {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-wait-p-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let mut consumer = Options::new().no_wait(true).consumer(&path)?;
+    /// let mut consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
     /// # let other = path.clone();
-    /// # let coming = std::thread::spawn(move || Options::new().producer(other).map(drop));
+    /// # let coming = std::thread::spawn(move || Options::new().open_producer(other).map(drop));
     /// consumer.wait_for_peer()?;
     /// # coming.join().unwrap()?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn wait_for_peer(&mut self) -> Result<(), Stop> {
+    pub fn wait_for_peer(&mut self) -> Result<(), WaitError> {
         self.wait_for_peer_until(self.deadline())
     }
 
@@ -263,12 +270,15 @@ impl Consumer {
     /// consumer.wait_for_peer_deadline(Instant::now())?; // it is there
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn wait_for_peer_deadline(&mut self, deadline: Instant) -> Result<(), Stop> {
+    pub fn wait_for_peer_deadline(&mut self, deadline: Instant) -> Result<(), WaitError> {
         self.wait_for_peer_until(Some(deadline))
     }
 
-    fn wait_for_peer_until(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
-        self.end.usable().map_err(Stop::Broken)?;
+    pub(crate) fn wait_for_peer_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<(), WaitError> {
+        self.end.usable().map_err(WaitError::Broken)?;
         let reader = &mut self.reader;
         let ready = || Ok(reader.readiness(1)? != Readiness::Empty);
         Ok(self.end.await_peer(deadline, ready)?)

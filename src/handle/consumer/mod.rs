@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use crate::error::{Broken, Bytes, OpenError, Partial, PeekError, Stop, TryReadError};
+use crate::error::{Broken, Bytes, OpenError, PartialError, PeekError, TryReadError, WaitError};
 use crate::handle::config::HandleConfig;
 use crate::handle::endpoint::{Blocked, Endpoint, Short};
 use crate::peer::Claim;
@@ -42,7 +42,7 @@ use crate::wait::pace::Pacer;
 ///
 /// It is no [`io::BufRead`]: that would lend out the ring's memory as a slice,
 /// which the peer may be writing. [`std::io::BufReader`] around it is one, with
-/// `lines()` and the like, for a copy more; [`peek`](Self::peek) looks at
+/// `lines()` and the like, for a copy more; [`try_peek`](Self::try_peek) looks at
 /// bytes in place. A stream that broke off gives its error again at each call,
 /// so end at the first one: by `?`, `collect::<Result<..>>` or `map_while`.
 ///
@@ -167,6 +167,57 @@ impl Consumer {
         let len = bytes.len();
         let short = self.read_known(bytes, INLINE);
         self.end_with(short, Ok(len), |this| this.try_read_at_length(bytes))
+    }
+
+    /// Fills all of `bytes`, if as many are there, or takes nothing. Never waits.
+    ///
+    /// No bytes to fill is `Ok(())`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeekError::Empty`] and [`PeekError::Ended`] say how many there are:
+    /// nothing was taken, and what `bytes` held is still there.
+    /// [`PeekError::TooLong`] when the ring is not as long as that.
+    /// [`PeekError::Broken`] when fewer are left and no more will come, the stream
+    /// not being whole. A producer that died is not noticed here: see
+    /// [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::PeekError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let mut bytes = [0; 4];
+    /// let (wanted, available) = (4, 3);
+    /// let error = consumer.try_read_exact(&mut bytes).unwrap_err();
+    /// assert_eq!(error, PeekError::Empty { wanted, available });
+    /// producer.try_write(b"d").unwrap();
+    /// consumer.try_read_exact(&mut bytes)?;
+    /// assert_eq!(&bytes, b"abcd");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_read_exact(&mut self, bytes: &mut [u8]) -> Result<(), PeekError> {
+        let short = self.read_known(bytes, INLINE);
+        self.end_with(short, Ok(()), |this| this.try_read_exact_at_length(bytes))
+    }
+
+    #[inline(never)]
+    fn try_read_exact_at_length(&mut self, bytes: &mut [u8]) -> Result<(), PeekError> {
+        if let Err(error) = self.bytes_for(bytes.len()) {
+            // As of a reading call: whoever leaves in order acknowledges the end.
+            let is_end = matches!(error, PeekError::Ended { .. } | PeekError::Broken(_));
+            if is_end && self.reader.at_the_end().is_some() {
+                self.end_told = EndTold::Read;
+            }
+            return Err(error);
+        }
+        self.reader.region().copy_out(self.reader.head(), bytes, 0);
+        self.consume(bytes.len());
+        self.end.went_on(bytes.len() as u64);
+        Ok(())
     }
 
     #[inline(never)]
@@ -427,29 +478,34 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Partial`] says why nothing was read.
+    /// [`PartialError`] says why nothing was read.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::io::Write;
     /// use std::time::{Duration, Instant};
-    /// use shmpipe::Stop;
+    /// use shmpipe::WaitError;
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.write_all(b"abc")?;
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// let mut bytes = [0; 5];
     /// assert_eq!(consumer.read_deadline(&mut bytes, soon), Ok(3));
-    /// assert_eq!(consumer.read_deadline(&mut bytes, soon).unwrap_err().stop, Stop::TimedOut);
+    /// assert_eq!(consumer.read_deadline(&mut bytes, soon).unwrap_err().cause, WaitError::TimedOut);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn read_deadline(&mut self, bytes: &mut [u8], deadline: Instant) -> Result<usize, Partial> {
+    #[doc(alias = "recv_timeout")]
+    pub fn read_deadline(
+        &mut self,
+        bytes: &mut [u8],
+        deadline: Instant,
+    ) -> Result<usize, PartialError> {
         let read = self.read_until(bytes, Some(deadline));
-        read.map_err(|blocked| Partial {
+        read.map_err(|blocked| PartialError {
             moved: 0,
             wanted: bytes.len(),
-            stop: blocked.into(),
+            cause: blocked.into(),
         })
     }
 
@@ -459,7 +515,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`Partial`] says how many bytes were read, and why no more; the first
+    /// [`PartialError`] says how many bytes were read, and why no more; the first
     /// of `bytes` hold them.
     ///
     /// # Examples
@@ -467,14 +523,14 @@ impl Consumer {
     /// ```
     /// use std::io::Write;
     /// use std::time::{Duration, Instant};
-    /// use shmpipe::Stop;
+    /// use shmpipe::WaitError;
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.write_all(b"abc")?;
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// let mut bytes = [0; 5];
     /// let partial = consumer.read_exact_deadline(&mut bytes, soon).unwrap_err();
-    /// assert_eq!((partial.moved, partial.stop), (3, Stop::TimedOut));
+    /// assert_eq!((partial.moved, partial.cause), (3, WaitError::TimedOut));
     /// assert_eq!(&bytes[..3], b"abc");
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -482,20 +538,20 @@ impl Consumer {
         &mut self,
         bytes: &mut [u8],
         deadline: Instant,
-    ) -> Result<(), Partial> {
+    ) -> Result<(), PartialError> {
         if let Err(broken) = self.end.usable() {
-            let stop = Stop::Broken(broken);
+            let cause = WaitError::Broken(broken);
             let wanted = bytes.len();
-            return Err(Partial {
+            return Err(PartialError {
                 moved: 0,
                 wanted,
-                stop,
+                cause,
             });
         }
         let mut moved = 0;
         while moved < bytes.len() {
-            let stop = match self.read_until(&mut bytes[moved..], Some(deadline)) {
-                Ok(0) => Stop::Ended,
+            let cause = match self.read_until(&mut bytes[moved..], Some(deadline)) {
+                Ok(0) => WaitError::Ended,
                 Ok(len) => {
                     moved += len;
                     if moved == bytes.len() || !is_past(Some(deadline)) {
@@ -506,10 +562,10 @@ impl Consumer {
                 Err(blocked) => blocked.into(),
             };
             let wanted = bytes.len();
-            return Err(Partial {
+            return Err(PartialError {
                 moved,
                 wanted,
-                stop,
+                cause,
             });
         }
         Ok(())
@@ -529,14 +585,14 @@ impl Consumer {
 
     /// What ends a call after its deadline, all that it found being read: what
     /// has come since is left there, or a peer that dribbles would prolong it.
-    fn why_no_more(&mut self) -> Stop {
+    fn why_no_more(&mut self) -> WaitError {
         match self.readiness(1) {
-            Ok(Readiness::Ready | Readiness::Empty) => Stop::TimedOut,
+            Ok(Readiness::Ready | Readiness::Empty) => WaitError::TimedOut,
             Ok(Readiness::Ended(ending)) => {
                 self.end_told = EndTold::Read;
-                why_broken(ending).map_or(Stop::Ended, Stop::Broken)
+                why_broken(ending).map_or(WaitError::Ended, WaitError::Broken)
             }
-            Err(broken) => Stop::Broken(broken),
+            Err(broken) => WaitError::Broken(broken),
         }
     }
 
@@ -610,6 +666,7 @@ impl Consumer {
     /// assert_eq!(consumer.available()?, 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "slots")]
     pub fn available(&mut self) -> Result<usize, Broken> {
         self.end.usable()?;
         self.known(self.capacity())

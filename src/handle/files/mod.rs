@@ -50,6 +50,7 @@ impl Producer {
     /// assert_eq!(text, std::fs::read_to_string("/proc/version")?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "splice")]
     pub fn fill_from(&mut self, file: impl AsFd, most: usize) -> io::Result<usize> {
         self.await_room(most, self.deadline())?;
         self.fill_once(file.as_fd(), most)
@@ -167,6 +168,7 @@ impl Consumer {
     /// assert_eq!(text, "through a ring and a pipe");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "splice")]
     pub fn drain_to(&mut self, file: impl AsFd, most: usize) -> io::Result<usize> {
         match self.await_bytes(most, self.deadline())? {
             true => self.drain_once(file.as_fd(), most),

@@ -36,9 +36,9 @@ use crate::segment::region::Region;
 /// use std::io::Read;
 ///
 /// let (mut producer, mut consumer) = shmpipe::pair()?;
-/// let mut grant = producer.reserve(100)?;
-/// grant.write_at(0, b"a record of ");
-/// grant.write_at(12, b"two parts");
+/// let mut grant = producer.try_reserve(100)?;
+/// grant.write_at(b"a record of ", 0);
+/// grant.write_at(b"two parts", 12);
 /// grant.commit(21);
 ///
 /// let mut record = [0; 21];
@@ -59,7 +59,7 @@ impl WriteGrant<'_> {
     ///
     /// ```
     /// let (mut producer, _consumer) = shmpipe::pair()?;
-    /// assert_eq!(producer.reserve(100)?.len(), 100);
+    /// assert_eq!(producer.try_reserve(100)?.len(), 100);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
@@ -77,7 +77,7 @@ impl WriteGrant<'_> {
     ///
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// let mut grant = producer.reserve(3)?;
+    /// let mut grant = producer.try_reserve(3)?;
     /// let place = grant.as_mut_ptr();
     /// for (offset, &byte) in b"abc".iter().enumerate() {
     ///     // SAFETY: inside the grant, and volatile, whoever the peer is.
@@ -94,7 +94,8 @@ impl WriteGrant<'_> {
         writer.region().at(writer.tail(), self.len).as_ptr()
     }
 
-    /// Copies `bytes` to `offset` in the grant.
+    /// Copies `bytes` to `offset` in the grant; the arguments are those of
+    /// [`FileExt`](std::os::unix::fs::FileExt).
     ///
     /// # Panics
     ///
@@ -104,9 +105,9 @@ impl WriteGrant<'_> {
     ///
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// let mut grant = producer.reserve(6)?;
-    /// grant.write_at(3, b"def"); // in any order
-    /// grant.write_at(0, b"abc");
+    /// let mut grant = producer.try_reserve(6)?;
+    /// grant.write_at(b"def", 3); // in any order
+    /// grant.write_at(b"abc", 0);
     /// grant.commit_all();
     /// let mut bytes = [0; 6];
     /// assert_eq!(consumer.try_read(&mut bytes), Ok(6));
@@ -114,7 +115,7 @@ impl WriteGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
-    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
+    pub fn write_at(&mut self, bytes: &[u8], offset: usize) {
         check_range(offset, bytes.len(), self.len);
         if !self.producer.is_usable() {
             return;
@@ -137,7 +138,7 @@ impl WriteGrant<'_> {
     ///
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// let mut grant = producer.reserve(3)?;
+    /// let mut grant = producer.try_reserve(3)?;
     /// // SAFETY: the peer is this thread, which does not touch the room, and
     /// // nothing forks.
     /// unsafe { grant.as_mut_slice() }.copy_from_slice(b"abc");
@@ -166,8 +167,8 @@ impl WriteGrant<'_> {
     ///
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// let mut grant = producer.reserve(100)?;
-    /// grant.write_at(0, b"abc");
+    /// let mut grant = producer.try_reserve(100)?;
+    /// grant.write_at(b"abc", 0);
     /// grant.commit(3);
     /// assert_eq!(consumer.available()?, 3);
     /// # Ok::<(), std::io::Error>(())
@@ -186,8 +187,8 @@ impl WriteGrant<'_> {
     ///
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
-    /// let mut grant = producer.reserve(3)?;
-    /// grant.write_at(0, b"abc");
+    /// let mut grant = producer.try_reserve(3)?;
+    /// grant.write_at(b"abc", 0);
     /// grant.commit_all();
     /// assert_eq!(consumer.available()?, 3);
     /// # Ok::<(), std::io::Error>(())
@@ -214,11 +215,11 @@ impl WriteGrant<'_> {
 /// producer.write_all(b"\x03abcdef")?;
 ///
 /// let mut len = [0];
-/// consumer.peek(1)?.read_at(0, &mut len); // not consumed
+/// consumer.try_peek(1)?.read_at(&mut len, 0); // not consumed
 /// let record_end = 1 + usize::from(len[0]);
-/// let grant = consumer.peek(record_end)?;
+/// let grant = consumer.try_peek(record_end)?;
 /// let mut record = vec![0; record_end - 1];
-/// grant.read_at(1, &mut record);
+/// grant.read_at(&mut record, 1);
 /// grant.consume_all();
 /// assert_eq!(record, b"abc");
 /// assert_eq!(consumer.available()?, 3);
@@ -238,7 +239,7 @@ impl ReadGrant<'_> {
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
-    /// assert_eq!(consumer.peek_up_to(100)?.len(), 3);
+    /// assert_eq!(consumer.try_peek_up_to(100)?.len(), 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
@@ -256,7 +257,7 @@ impl ReadGrant<'_> {
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
-    /// let grant = consumer.peek(3)?;
+    /// let grant = consumer.try_peek(3)?;
     /// // SAFETY: inside the grant, and volatile, whoever the peer is.
     /// let last = unsafe { grant.as_ptr().add(2).read_volatile() };
     /// assert_eq!(last, b'c');
@@ -268,7 +269,8 @@ impl ReadGrant<'_> {
         reader.region().at(reader.head(), self.len).as_ptr()
     }
 
-    /// Copies bytes from `offset` in the grant on, as many as `bytes` holds.
+    /// Copies bytes from `offset` in the grant on, as many as `bytes` holds; the
+    /// arguments are those of [`FileExt`](std::os::unix::fs::FileExt).
     ///
     /// # Panics
     ///
@@ -280,17 +282,36 @@ impl ReadGrant<'_> {
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abcdef").unwrap();
     /// let mut bytes = [0; 3];
-    /// consumer.peek(6)?.read_at(3, &mut bytes);
+    /// consumer.try_peek(6)?.read_at(&mut bytes, 3);
     /// assert_eq!(&bytes, b"def");
     /// assert_eq!(consumer.available()?, 6); // a look takes nothing
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
-    pub fn read_at(&self, offset: usize, bytes: &mut [u8]) {
+    pub fn read_at(&self, bytes: &mut [u8], offset: usize) {
         check_range(offset, bytes.len(), self.len);
         let reader = self.consumer.reader();
         let position = reader.head().wrapping_add(offset as u64);
         reader.region().copy_out(position, bytes, 0);
+    }
+
+    /// A copy of all the bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let grant = consumer.peek_up_to(usize::MAX)?;
+    /// assert_eq!(grant.to_vec(), b"abc");
+    /// grant.consume_all(); // once the copy is where it belongs
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        self.read_at(&mut bytes, 0);
+        bytes
     }
 
     /// The bytes as a slice.
@@ -307,7 +328,7 @@ impl ReadGrant<'_> {
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
-    /// let grant = consumer.peek(3)?;
+    /// let grant = consumer.try_peek(3)?;
     /// // SAFETY: the peer is this thread, which does not touch the bytes, and
     /// // nothing forks.
     /// assert_eq!(unsafe { grant.as_slice() }, b"abc");
@@ -333,7 +354,7 @@ impl ReadGrant<'_> {
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
-    /// consumer.peek(3)?.consume(1);
+    /// consumer.try_peek(3)?.consume(1);
     /// assert_eq!(consumer.available()?, 2);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -352,7 +373,7 @@ impl ReadGrant<'_> {
     /// ```
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
-    /// consumer.peek_up_to(usize::MAX)?.consume_all();
+    /// consumer.try_peek_up_to(usize::MAX)?.consume_all();
     /// assert_eq!(consumer.available()?, 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```

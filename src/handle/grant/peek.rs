@@ -1,5 +1,6 @@
 //! Asking for bytes.
 
+use std::ptr::NonNull;
 use std::time::Instant;
 
 use super::ReadGrant;
@@ -13,14 +14,14 @@ use crate::wait::deadline::is_past;
 
 impl Consumer {
     /// Looks at the next `len` bytes, in one piece, without taking them out of
-    /// the stream. Does not block.
+    /// the stream. Never waits: see [`peek`](Self::peek).
     ///
     /// # Errors
     ///
     /// [`PeekError::Empty`] and [`PeekError::Ended`] say how many there are.
     /// [`PeekError::TooLong`] when the ring is not as long as that.
     /// [`PeekError::Wraps`] when the ring's end divides the bytes, as it can in
-    /// [memory of the caller's](crate::Options::init_in) only.
+    /// [memory of the caller's](crate::Options::create_in) only.
     ///
     /// # Examples
     ///
@@ -31,19 +32,20 @@ impl Consumer {
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.write_all(b"abc")?;
     /// let (wanted, available) = (4, 3);
-    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Empty { wanted, available });
+    /// assert_eq!(consumer.try_peek(4).unwrap_err(), PeekError::Empty { wanted, available });
     /// producer.close()?;
-    /// assert_eq!(consumer.peek(4).unwrap_err(), PeekError::Ended { wanted, available });
-    /// consumer.peek(3)?.consume_all();
+    /// assert_eq!(consumer.try_peek(4).unwrap_err(), PeekError::Ended { wanted, available });
+    /// consumer.try_peek(3)?.consume_all();
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn peek(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
+    #[doc(alias = "read_chunk")]
+    pub fn try_peek(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
         self.bytes_for(len)?;
         self.grant(len)
     }
 
     /// Looks at the bytes that are there in one piece, at most `most` and at
-    /// least one. Does not block.
+    /// least one. Never waits: see [`peek_up_to`](Self::peek_up_to).
     ///
     /// # Errors
     ///
@@ -57,18 +59,235 @@ impl Consumer {
     ///
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.write_all(b"abc")?;
-    /// let grant = consumer.peek_up_to(usize::MAX)?;
+    /// let grant = consumer.try_peek_up_to(usize::MAX)?;
     /// assert_eq!(grant.len(), 3);
     /// grant.consume(2);
     /// assert_eq!(consumer.available()?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
+    pub fn try_peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
         self.bytes_for(most.min(1))?;
+        self.grant_up_to(most)
+    }
+
+    /// Looks at the next `len` bytes, in one piece, without taking them out of
+    /// the stream. Waits for them, no longer than the handle's
+    /// [timeout](Self::set_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many there are.
+    /// [`PeekError::Broken`] when the stream was broken off, or its producer
+    /// died, before there were as many. Otherwise as
+    /// [`try_peek`](Self::try_peek).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let writer = std::thread::spawn(move || producer.write_all(b"abcdef"));
+    /// let grant = consumer.peek(6)?; // waits for the writer
+    /// assert_eq!(grant.len(), 6);
+    /// grant.consume_all();
+    /// # writer.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "read_chunk")]
+    pub fn peek(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
+        self.wait_to_peek(len, self.deadline())?;
+        self.grant(len)
+    }
+
+    /// Looks at the bytes that are there in one piece, at most `most`. Waits for
+    /// at least one, no longer than the handle's [timeout](Self::set_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek), but for [`PeekError::TooLong`] and
+    /// [`PeekError::Wraps`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use shmpipe::PeekError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let writer = std::thread::spawn(move || producer.write_all(b"abcdef"));
+    /// let mut sum = 0;
+    /// loop {
+    ///     match consumer.peek_up_to(4) {
+    ///         Ok(grant) => {
+    ///             sum += grant.len();
+    ///             grant.consume_all();
+    ///         }
+    ///         Err(PeekError::Ended { .. }) => break,
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # writer.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
+        self.wait_to_peek(most.min(1), self.deadline())?;
+        self.grant_up_to(most)
+    }
+
+    /// Looks at the bytes that are there in one piece, at most `most`. Waits for
+    /// at least one until `deadline`. A deadline that has passed does not keep
+    /// bytes that are there from being granted.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_up_to`](Self::peek_up_to), whatever the handle's timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use shmpipe::PeekError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.peek_up_to_deadline(usize::MAX, Instant::now())?.consume_all();
+    /// let error = consumer.peek_up_to_deadline(100, Instant::now()).unwrap_err();
+    /// assert_eq!(error, PeekError::TimedOut { wanted: 1, available: 0 });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peek_up_to_deadline(
+        &mut self,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<ReadGrant<'_>, PeekError> {
+        self.wait_to_peek(most.min(1), Some(deadline))?;
+        self.grant_up_to(most)
+    }
+
+    /// The bytes that [`try_peek_up_to`](Self::try_peek_up_to) would grant, as an
+    /// address and a length, for bindings that cannot express a borrow. They are
+    /// taken out of the stream by [`consume_raw`](Self::consume_raw). Never waits: see
+    /// [`wait_readable`](Self::wait_readable).
+    ///
+    /// The bytes stay until the next call on this handle that takes some, and are
+    /// mapped for as long as the handle lives. The peer can write there: see
+    /// [`ReadGrant::as_ptr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`try_peek_up_to`](Self::try_peek_up_to).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let bytes = consumer.try_peek_raw(usize::MAX)?;
+    /// // SAFETY: inside the bytes, and volatile, whoever the peer is.
+    /// let last = unsafe { bytes.cast::<u8>().add(bytes.len() - 1).read_volatile() };
+    /// assert_eq!(last, b'c');
+    /// consumer.consume_raw(bytes.len())?;
+    /// assert_eq!(consumer.available()?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_peek_raw(&mut self, most: usize) -> Result<NonNull<[u8]>, PeekError> {
+        let len = self.try_peek_up_to(most)?.len();
+        let reader = self.reader();
+        let first = reader.region().at(reader.head(), len);
+        Ok(NonNull::slice_from_raw_parts(first, len))
+    }
+
+    /// Takes the next `len` bytes out of the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_peek`](Self::try_peek) at as many: nothing was taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::PeekError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// consumer.consume_raw(2)?;
+    /// let (wanted, available) = (2, 1);
+    /// assert_eq!(consumer.consume_raw(2), Err(PeekError::Empty { wanted, available }));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn consume_raw(&mut self, len: usize) -> Result<(), PeekError> {
+        self.try_peek(len)?.consume_all();
+        Ok(())
+    }
+
+    /// Grants what is there in one piece, at most `most` bytes.
+    fn grant_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
         let most = most.min(self.capacity());
         let available = self.known(most)?;
         let len = available.min(most).min(self.contiguous_bytes());
         self.grant(len)
+    }
+
+    /// Waits until there are `len` bytes, so that a read of as many does not
+    /// wait; no longer than the handle's [timeout](Self::set_timeout).
+    ///
+    /// The bytes need not be in one piece: in
+    /// [memory of the caller's](crate::Options::create_in), a grant ends where the
+    /// ring does. With a `len` of 0 this only says whether the handle is of use.
+    ///
+    /// # Errors
+    ///
+    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many bytes there
+    /// are. [`PeekError::TooLong`] when the ring is not as long as that, and never
+    /// will be. [`PeekError::Broken`] when the stream was broken off, or its
+    /// producer died, before there were as many, or the handle is of no further
+    /// use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let writer = std::thread::spawn(move || producer.write_all(b"abcdef"));
+    /// consumer.wait_readable(6)?;
+    /// assert_eq!(consumer.available()?, 6);
+    /// # writer.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_readable(&mut self, len: usize) -> Result<(), PeekError> {
+        self.wait_to_peek(len, self.deadline())
+    }
+
+    /// Waits until there are `len` bytes, or until `deadline`. Bytes that are
+    /// there count even if the deadline has passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_readable`](Self::wait_readable), whatever the handle's timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::PeekError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// assert_eq!(consumer.wait_readable_deadline(3, soon), Ok(()));
+    /// let timed_out = Err(PeekError::TimedOut { wanted: 4, available: 3 });
+    /// assert_eq!(consumer.wait_readable_deadline(4, soon), timed_out);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_readable_deadline(
+        &mut self,
+        len: usize,
+        deadline: Instant,
+    ) -> Result<(), PeekError> {
+        self.wait_to_peek(len, Some(deadline))
     }
 
     /// Looks at the next `len` bytes, in one piece; waits for them until
@@ -77,8 +296,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many there are.
-    /// Otherwise as [`peek`](Self::peek).
+    /// As [`peek`](Self::peek), whatever the handle's timeout.
     ///
     /// # Examples
     ///
@@ -136,6 +354,7 @@ impl Consumer {
                         });
                     }
                 },
+                Err(Blocked::Cancelled) => return Err(PeekError::Cancelled),
                 Err(Blocked::Broken(broken)) => return Err(broken.into()),
             }
         }
@@ -161,7 +380,7 @@ impl Consumer {
     }
 
     /// Whether there are `len` bytes, and if not, why.
-    fn bytes_for(&mut self, len: usize) -> Result<(), PeekError> {
+    pub(crate) fn bytes_for(&mut self, len: usize) -> Result<(), PeekError> {
         let capacity = self.capacity();
         if len > capacity {
             self.readiness(0)?; // a handle of no use says so first

@@ -1,5 +1,6 @@
 //! Asking for room.
 
+use std::ptr::NonNull;
 use std::time::Instant;
 
 use super::WriteGrant;
@@ -10,14 +11,15 @@ use crate::segment::region::Region;
 
 impl Producer {
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.
-    /// Does not block. Bytes that are held back in a batch are published.
+    /// Never waits: see [`reserve`](Self::reserve). Bytes that are held back in a
+    /// batch are published.
     ///
     /// # Errors
     ///
     /// [`ReserveError::Full`] says how much room there is.
     /// [`ReserveError::TooLong`] when the ring is not as long as that.
     /// [`ReserveError::Wraps`] when the ring's end divides the room, as it can
-    /// in [memory of the caller's](crate::Options::init_in) only.
+    /// in [memory of the caller's](crate::Options::create_in) only.
     /// [`ReserveError::Broken`] when there is nobody to write for, or the
     /// handle is of no further use.
     ///
@@ -26,15 +28,16 @@ impl Producer {
     /// ```
     /// use shmpipe::ReserveError;
     ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
-    /// producer.reserve(4000)?.commit(3000);
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.try_reserve(4000)?.commit(3000);
     /// let full = ReserveError::Full { wanted: 2000, room: 1096 };
-    /// assert_eq!(producer.reserve(2000).unwrap_err(), full);
+    /// assert_eq!(producer.try_reserve(2000).unwrap_err(), full);
     /// let too_long = ReserveError::TooLong { wanted: 5000, capacity: 4096 };
-    /// assert_eq!(producer.reserve(5000).unwrap_err(), too_long);
+    /// assert_eq!(producer.try_reserve(5000).unwrap_err(), too_long);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
+    #[doc(alias = "write_chunk")]
+    pub fn try_reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let room = self.room_for(len)?;
         if room < len {
             return Err(ReserveError::Full { wanted: len, room });
@@ -43,7 +46,7 @@ impl Producer {
     }
 
     /// Reserves as much room as there is in one piece, at most `most` bytes and
-    /// at least one. Does not block.
+    /// at least one. Never waits: see [`reserve_up_to`](Self::reserve_up_to).
     ///
     /// # Errors
     ///
@@ -52,12 +55,12 @@ impl Producer {
     /// # Examples
     ///
     /// ```
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
-    /// producer.reserve_up_to(4000)?.commit_all();
-    /// assert_eq!(producer.reserve_up_to(4000)?.len(), 96);
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.try_reserve_up_to(4000)?.commit_all();
+    /// assert_eq!(producer.try_reserve_up_to(4000)?.len(), 96);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
+    pub fn try_reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let len = self.room_for(most.min(self.capacity()))?.min(most);
         if len == 0 && most > 0 {
             return Err(ReserveError::Full { wanted: 1, room: 0 });
@@ -66,14 +69,200 @@ impl Producer {
         self.grant(len)
     }
 
-    /// Reserves `len` bytes of room, in one piece; waits for it until
-    /// `deadline`. A deadline that has passed does not keep room that is there
-    /// from being granted.
+    /// Reserves `len` bytes of room, in one piece, to be filled and committed.
+    /// Waits for it, no longer than the handle's
+    /// [timeout](Self::set_timeout).
     ///
     /// # Errors
     ///
-    /// [`ReserveError::TimedOut`] says how much room there is. Otherwise as
-    /// [`reserve`](Self::reserve).
+    /// [`ReserveError::TimedOut`] says how much room there is.
+    /// [`ReserveError::Broken`] when the consumer has left, or died. Otherwise as
+    /// [`try_reserve`](Self::try_reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.reserve(4096)?.commit_all();
+    /// let reader = std::thread::spawn(move || consumer.read_exact(&mut [0; 5000]));
+    /// producer.reserve(1000)?.commit_all(); // waits for the reader
+    /// # reader.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "write_chunk")]
+    pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
+        self.wait_to_reserve(len, len as u64, self.deadline())?;
+        self.grant(len)
+    }
+
+    /// Reserves as much room as there is in one piece, at most `most` bytes.
+    /// Waits for at least one, no longer than the handle's
+    /// [timeout](Self::set_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), but for [`ReserveError::TooLong`] and
+    /// [`ReserveError::Wraps`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// assert_eq!(producer.reserve_up_to(usize::MAX)?.len(), 4096);
+    /// producer.try_write(&[7; 4000]).unwrap();
+    /// assert_eq!(producer.reserve_up_to(1000)?.len(), 96);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
+        let deadline = self.deadline();
+        self.reserve_up_to_until(most, deadline)
+    }
+
+    /// Reserves as much room as there is in one piece, at most `most` bytes.
+    /// Waits for at least one until `deadline`. A deadline that has passed does
+    /// not keep room that is there from being granted.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve_up_to`](Self::reserve_up_to), whatever the handle's timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use shmpipe::ReserveError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.reserve_up_to_deadline(5000, Instant::now())?.commit_all();
+    /// let error = producer.reserve_up_to_deadline(100, Instant::now()).unwrap_err();
+    /// assert_eq!(error, ReserveError::TimedOut { wanted: 1, room: 0 });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reserve_up_to_deadline(
+        &mut self,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<WriteGrant<'_>, ReserveError> {
+        self.reserve_up_to_until(most, Some(deadline))
+    }
+
+    fn reserve_up_to_until(
+        &mut self,
+        most: usize,
+        deadline: Option<Instant>,
+    ) -> Result<WriteGrant<'_>, ReserveError> {
+        let quarter = self.quarter();
+        self.wait_to_reserve(most.min(1), quarter, deadline)?;
+        let most = most.min(self.capacity());
+        let len = self.known_room(most)?.min(most);
+        let len = len.min(self.contiguous_room());
+        self.grant(len)
+    }
+
+    /// The room that [`try_reserve_up_to`](Self::try_reserve_up_to) would grant, as an
+    /// address and a length, for bindings that cannot express a borrow. What was
+    /// written there is published by [`commit_raw`](Self::commit_raw). Never waits:
+    /// see [`wait_writable`](Self::wait_writable).
+    ///
+    /// The room is the producer's until the next call on this handle, and is mapped
+    /// for as long as the handle lives. The peer can write there too: see
+    /// [`WriteGrant::as_mut_ptr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`try_reserve_up_to`](Self::try_reserve_up_to).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// let room = producer.try_reserve_raw(3)?;
+    /// for (offset, byte) in b"abc".iter().enumerate() {
+    ///     // SAFETY: inside the room, and volatile, whoever the peer is.
+    ///     unsafe { room.cast::<u8>().add(offset).write_volatile(*byte) };
+    /// }
+    /// producer.commit_raw(3)?;
+    /// let mut bytes = [0; 3];
+    /// assert_eq!(consumer.try_read(&mut bytes), Ok(3));
+    /// assert_eq!(&bytes, b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_reserve_raw(&mut self, most: usize) -> Result<NonNull<[u8]>, ReserveError> {
+        let len = self.try_reserve_up_to(most)?.len();
+        let writer = self.writer();
+        let first = writer.region().at(writer.tail(), len);
+        Ok(NonNull::slice_from_raw_parts(first, len))
+    }
+
+    /// Writes the next `len` bytes of room to the stream, whatever they hold, and
+    /// publishes them. What they hold is what was written to the address that
+    /// [`try_reserve_raw`](Self::try_reserve_raw) gave, if no other call came in
+    /// between; or else bytes of an earlier lap.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_reserve`](Self::try_reserve) of as many: nothing was written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::ReserveError;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.commit_raw(4000)?;
+    /// assert_eq!(consumer.available()?, 4000);
+    /// let full = Err(ReserveError::Full { wanted: 97, room: 96 });
+    /// assert_eq!(producer.commit_raw(97), full);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn commit_raw(&mut self, len: usize) -> Result<(), ReserveError> {
+        self.try_reserve(len)?.commit_all();
+        Ok(())
+    }
+
+    /// Waits until there is room for `len` bytes, so that a write of as many does
+    /// not wait; no longer than the handle's [timeout](Self::set_timeout). Bytes
+    /// that are held back in a batch are published.
+    ///
+    /// The room need not be in one piece: in
+    /// [memory of the caller's](crate::Options::create_in), a grant ends where the
+    /// ring does. With a `len` of 0 this only says whether there is somebody to
+    /// write for.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError::TimedOut`] says how much room there is.
+    /// [`ReserveError::TooLong`] when the ring is not as long as that, and never
+    /// will be. [`ReserveError::Broken`] when the consumer has left, or died, or
+    /// the handle is of no further use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.try_write(&[7; 4096]).unwrap();
+    /// let reader = std::thread::spawn(move || {
+    ///     consumer.read_exact(&mut [0; 4096]).map(|()| consumer)
+    /// });
+    /// producer.wait_writable(4096)?; // until all of them have been read
+    /// assert_eq!(producer.room()?, 4096);
+    /// # reader.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_writable(&mut self, len: usize) -> Result<(), ReserveError> {
+        self.wait_to_reserve(len, len as u64, self.deadline())
+    }
+
+    /// Waits until there is room for `len` bytes, or until `deadline`. Room that
+    /// is there counts even if the deadline has passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_writable`](Self::wait_writable), whatever the handle's timeout.
     ///
     /// # Examples
     ///
@@ -81,7 +270,37 @@ impl Producer {
     /// use std::time::{Duration, Instant};
     /// use shmpipe::ReserveError;
     ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// producer.try_write(&[7; 4000]).unwrap();
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// assert_eq!(producer.wait_writable_deadline(96, soon), Ok(()));
+    /// let timed_out = Err(ReserveError::TimedOut { wanted: 97, room: 96 });
+    /// assert_eq!(producer.wait_writable_deadline(97, soon), timed_out);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_writable_deadline(
+        &mut self,
+        len: usize,
+        deadline: Instant,
+    ) -> Result<(), ReserveError> {
+        self.wait_to_reserve(len, len as u64, Some(deadline))
+    }
+
+    /// Reserves `len` bytes of room, in one piece; waits for it until
+    /// `deadline`. A deadline that has passed does not keep room that is there
+    /// from being granted.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), whatever the handle's timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::ReserveError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// producer.reserve_deadline(4000, soon)?.commit_all();
     /// let error = producer.reserve_deadline(100, soon).unwrap_err();
@@ -93,25 +312,29 @@ impl Producer {
         len: usize,
         deadline: Instant,
     ) -> Result<WriteGrant<'_>, ReserveError> {
-        self.wait_to_reserve(len, Some(deadline))?;
+        self.wait_to_reserve(len, len as u64, Some(deadline))?;
         self.grant(len)
     }
 
+    /// Waits for room for `len` bytes; the consumer had better have made room for
+    /// `worth_a_wake` before it wakes us.
     fn wait_to_reserve(
         &mut self,
         len: usize,
+        worth_a_wake: u64,
         deadline: Option<Instant>,
     ) -> Result<(), ReserveError> {
         if self.room_for(len)? >= len {
             return Ok(());
         }
-        match self.wait_for_room(len as u64, len as u64, deadline) {
+        match self.wait_for_room(len as u64, worth_a_wake, deadline) {
             Ok(()) => Ok(()),
             Err(Blocked::TimedOut) => match self.room_for(len)? {
                 // It came at the last moment.
                 room if room >= len => Ok(()),
                 room => Err(ReserveError::TimedOut { wanted: len, room }),
             },
+            Err(Blocked::Cancelled) => Err(ReserveError::Cancelled),
             Err(Blocked::Broken(broken)) => Err(broken.into()),
         }
     }
@@ -144,6 +367,6 @@ impl Producer {
                 capacity: self.capacity(),
             });
         }
-        Ok(self.room(len)?)
+        Ok(self.known_room(len)?)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Producer;
-use crate::error::{Broken, CloseError, Stop};
+use crate::error::{Broken, CloseError, WaitError};
 use crate::handle::endpoint::Left;
 use crate::ring::marks::Ending;
 use crate::segment::closed::Departure;
@@ -11,15 +11,16 @@ use crate::segment::closed::Departure;
 impl Producer {
     /// Finishes the stream: the consumer reads what is left, then the end.
     /// Waits for nobody but a child that has yet to take its end: see
-    /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer).
+    /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer). Nothing happens to a
+    /// handle that was closed before.
     ///
     /// # Errors
     ///
-    /// [`CloseError::NobodyCame`] when the ring was opened without waiting and
+    /// [`CloseError::NeverCame`] when the ring was opened without waiting and
     /// nobody has opened the other end, or when the child did not take it: the
     /// bytes in it are gone.
-    /// [`CloseError::Broken`] when the handle was closed before, or inherited
-    /// by fork.
+    /// [`CloseError::Broken`] when the stream was [aborted](Self::abort) before,
+    /// found corrupt, or the handle was inherited by fork.
     ///
     /// # Examples
     ///
@@ -29,6 +30,7 @@ impl Producer {
     /// let (mut producer, _consumer) = shmpipe::pair()?;
     /// producer.close()?;
     /// assert_eq!(producer.try_write(b"x"), Err(TryWriteError::Broken(Broken::Closed)));
+    /// producer.close()?; // has nothing left to do
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close(&mut self) -> Result<(), CloseError> {
@@ -40,7 +42,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// As [`close`](Self::close): [`CloseError::NobodyCame`] counts the bytes
+    /// As [`close`](Self::close): [`CloseError::NeverCame`] counts the bytes
     /// when the child did not come in time.
     ///
     /// # Examples
@@ -51,11 +53,11 @@ impl Producer {
     /// use shmpipe::CloseError;
     ///
     /// // A child that lives on, and knows nothing of its role.
-    /// let ring = shmpipe::Options::new().anonymous()?;
+    /// let ring = shmpipe::Options::new().create_anonymous()?;
     /// let (mut producer, mut child) = ring.spawn_consumer(Command::new("sleep").arg("60"))?;
     /// producer.try_write(b"abc").unwrap();
     /// let closed = producer.close_deadline(Instant::now() + Duration::from_millis(20));
-    /// assert_eq!(closed, Err(CloseError::NobodyCame { unread: 3 }));
+    /// assert_eq!(closed, Err(CloseError::NeverCame { unread: 3 }));
     /// child.kill()?;
     /// child.wait()?;
     /// # Ok::<(), std::io::Error>(())
@@ -65,6 +67,9 @@ impl Producer {
     }
 
     fn close_until(&mut self, deadline: Option<Instant>) -> Result<(), CloseError> {
+        if self.end.has_closed() {
+            return Ok(());
+        }
         self.end.usable()?;
         self.publish();
         let has_come = self.end.await_child(deadline);
@@ -80,7 +85,7 @@ impl Producer {
         });
         match self.leave(Departure::Finished) {
             left if unread > 0 && (left == Left::Alone || !has_come) => {
-                Err(CloseError::NobodyCame { unread })
+                Err(CloseError::NeverCame { unread })
             }
             _ => Ok(()),
         }
@@ -149,7 +154,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Stop::TimedOut`]; [`Stop::Broken`] with what makes the handle unusable,
+    /// [`WaitError::TimedOut`]; [`WaitError::Cancelled`]; [`WaitError::Broken`] with what makes the handle unusable,
     /// or if nobody can come any more.
     ///
     /// # Examples
@@ -159,15 +164,15 @@ impl Producer {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-wait-c-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let mut producer = Options::new().no_wait(true).producer(&path)?;
+    /// let mut producer = Options::new().wait_for_peer(false).open_producer(&path)?;
     /// # let other = path.clone();
-    /// # let coming = std::thread::spawn(move || Options::new().consumer(other).map(drop));
+    /// # let coming = std::thread::spawn(move || Options::new().open_consumer(other).map(drop));
     /// producer.wait_for_peer()?;
     /// # coming.join().unwrap()?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn wait_for_peer(&mut self) -> Result<(), Stop> {
+    pub fn wait_for_peer(&mut self) -> Result<(), WaitError> {
         self.wait_for_peer_until(self.deadline())
     }
 
@@ -186,12 +191,21 @@ impl Producer {
     /// producer.wait_for_peer_deadline(Instant::now())?; // it is there
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn wait_for_peer_deadline(&mut self, deadline: Instant) -> Result<(), Stop> {
+    pub fn wait_for_peer_deadline(&mut self, deadline: Instant) -> Result<(), WaitError> {
         self.wait_for_peer_until(Some(deadline))
     }
 
-    fn wait_for_peer_until(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
-        self.end.usable().map_err(Stop::Broken)?;
+    /// For a handle that was opened to wait for its consumer, who did not come: gives
+    /// the role up as if nobody had had it. A stream that was resumed can be resumed.
+    pub(crate) fn withdraw(&mut self) {
+        self.end.leave(Departure::Aborted, || ());
+    }
+
+    pub(crate) fn wait_for_peer_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<(), WaitError> {
+        self.end.usable().map_err(WaitError::Broken)?;
         self.publish();
         Ok(self.end.await_peer(deadline, || Ok(false))?)
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use crate::error::{Broken, OpenError, Partial, TryWriteError};
+use crate::error::{Broken, OpenError, PartialError, ReserveError, TryWriteError};
 use crate::handle::config::HandleConfig;
 use crate::handle::endpoint::{Blocked, Endpoint, Need, Short};
 use crate::peer::Claim;
@@ -125,7 +125,7 @@ impl Producer {
     /// ```
     /// use shmpipe::TryWriteError;
     ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
     /// assert_eq!(producer.try_write(&[7; 4000]), Ok(4000));
     /// assert_eq!(producer.try_write(&[8; 4000]), Ok(96));
     /// assert_eq!(producer.try_write(&[9]), Err(TryWriteError::Full));
@@ -137,6 +137,70 @@ impl Producer {
         self.end_with(short, Ok(bytes.len()), |this| {
             this.try_write_at_length(bytes)
         })
+    }
+
+    /// Writes all of `bytes`, if there is room for them, or nothing. Never waits,
+    /// and publishes them together: a consumer sees all of them or none, even if
+    /// this process is killed in between.
+    ///
+    /// No bytes to write is `Ok(())`, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError::Full`] says how much room there is: nothing was written.
+    /// [`ReserveError::TooLong`] when the ring is not as long as that.
+    /// [`ReserveError::Broken`] when the stream cannot go on. A consumer that
+    /// died is not noticed here: see [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// A log writer that drops what there is no room for:
+    ///
+    /// ```
+    /// use shmpipe::ReserveError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// let mut dropped = 0;
+    /// for _ in 0..50 {
+    ///     match producer.try_write_all(&[7; 100]) {
+    ///         Ok(()) => {}
+    ///         Err(ReserveError::Full { .. }) => dropped += 1,
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(dropped, 10);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_write_all(&mut self, bytes: &[u8]) -> Result<(), ReserveError> {
+        let short = self.write_short(bytes);
+        self.end_with(short, Ok(()), |this| this.try_write_all_at_length(bytes))
+    }
+
+    #[inline(never)]
+    fn try_write_all_at_length(&mut self, bytes: &[u8]) -> Result<(), ReserveError> {
+        self.end.usable()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.check_consumer()?;
+        let (wanted, capacity) = (bytes.len(), self.capacity());
+        if wanted > capacity {
+            return Err(ReserveError::TooLong { wanted, capacity });
+        }
+        let room = self.known_room(wanted)?;
+        if room < wanted {
+            // Nothing may be held back from a consumer that has to make room first.
+            self.publish();
+            return Err(ReserveError::Full { wanted, room });
+        }
+        let put = self.writer.put(bytes);
+        put.map_err(|corruption| self.end.latch(corruption.into()))?;
+        if self.writer.pending() >= self.batch {
+            self.publish();
+        }
+        self.end.went_on(0);
+        Ok(())
     }
 
     #[inline(never)]
@@ -228,7 +292,7 @@ impl Producer {
         let mut written = 0;
         loop {
             // The next piece needs a look, unless the last one left room.
-            if written > 0 && deadline.is_some() && self.room(0)? == 0 && is_past(deadline) {
+            if written > 0 && deadline.is_some() && self.known_room(0)? == 0 && is_past(deadline) {
                 return Ok(written);
             }
             let longest = self.writer.region().longest_publication();
@@ -383,26 +447,30 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Partial`] says why nothing was written.
+    /// [`PartialError`] says why nothing was written.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::{Duration, Instant};
-    /// use shmpipe::Stop;
+    /// use shmpipe::WaitError;
     ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// assert_eq!(producer.write_deadline(&[7; 5000], soon), Ok(4096));
-    /// assert_eq!(producer.write_deadline(&[7; 904], soon).unwrap_err().stop, Stop::TimedOut);
+    /// assert_eq!(producer.write_deadline(&[7; 904], soon).unwrap_err().cause, WaitError::TimedOut);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn write_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<usize, Partial> {
+    pub fn write_deadline(
+        &mut self,
+        bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<usize, PartialError> {
         let written = self.write_some_until(bytes, Some(deadline));
-        written.map_err(|blocked| Partial {
+        written.map_err(|blocked| PartialError {
             moved: 0,
             wanted: bytes.len(),
-            stop: blocked.into(),
+            cause: blocked.into(),
         })
     }
 
@@ -427,30 +495,34 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Partial`] says how many bytes were written, and why no more; those
+    /// [`PartialError`] says how many bytes were written, and why no more; those
     /// are in the stream.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::{Duration, Instant};
-    /// use shmpipe::Stop;
+    /// use shmpipe::WaitError;
     ///
-    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).anonymous()?.split()?;
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
     /// let soon = Instant::now() + Duration::from_millis(20);
     /// let partial = producer.write_all_deadline(&[7; 5000], soon).unwrap_err();
-    /// assert_eq!((partial.moved, partial.stop), (4096, Stop::TimedOut));
+    /// assert_eq!((partial.moved, partial.cause), (4096, WaitError::TimedOut));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn write_all_deadline(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Partial> {
+    pub fn write_all_deadline(
+        &mut self,
+        bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<(), PartialError> {
         let (moved, done) = match self.end.usable() {
             Ok(()) => self.write_until(bytes, Some(deadline)),
             Err(broken) => (0, Err(broken.into())),
         };
-        done.map_err(|blocked| Partial {
+        done.map_err(|blocked| PartialError {
             moved,
             wanted: bytes.len(),
-            stop: blocked.into(),
+            cause: blocked.into(),
         })
     }
 
@@ -491,8 +563,7 @@ impl Producer {
     }
 
     /// Bytes there is room for: at least so many can be written without
-    /// waiting, however late. 0 may be out of date at once. Looks at the consumer's position only if fewer than `wanted`
-    /// are known to be free.
+    /// waiting, however late. 0 may be out of date at once.
     ///
     /// # Errors
     ///
@@ -503,11 +574,17 @@ impl Producer {
     /// ```
     /// let (mut producer, _consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
-    /// let all = producer.capacity();
-    /// assert_eq!(producer.room(all)?, all - 3);
+    /// assert_eq!(producer.room()?, producer.capacity() - 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn room(&mut self, wanted: usize) -> Result<usize, Broken> {
+    #[doc(alias = "slots")]
+    pub fn room(&mut self) -> Result<usize, Broken> {
+        self.known_room(self.capacity())
+    }
+
+    /// The room that is known of; looks at the consumer's position if that is less
+    /// than `wanted`.
+    pub(crate) fn known_room(&mut self, wanted: usize) -> Result<usize, Broken> {
         self.end.usable()?;
         match self.writer.room(wanted as u64) {
             Ok(room) => Ok(room as usize), // at most the capacity

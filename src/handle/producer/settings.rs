@@ -26,6 +26,7 @@ impl Producer {
     /// assert!(producer.is_closed());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "is_abandoned")]
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
@@ -61,7 +62,7 @@ impl Producer {
     /// # Examples
     ///
     /// ```
-    /// let (producer, _consumer) = shmpipe::Options::new().batch(4096).anonymous()?.split()?;
+    /// let (producer, _consumer) = shmpipe::Options::new().batch(4096).create_anonymous()?.split()?;
     /// assert_eq!(producer.batch(), 4096);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -142,7 +143,12 @@ impl Producer {
     }
 
     /// The segment that the ring lies in; `None` of a ring in
-    /// [memory of the caller's](crate::Options::init_in).
+    /// [memory of the caller's](crate::Options::create_in).
+    ///
+    /// Asking says that the id was given to another process, which may attach the ring
+    /// by it at any time: from then on, that nobody is left who could take the other
+    /// role is no longer concluded, and no [`NeverCame`](crate::Broken::NeverCame) ends a wait. For
+    /// logs, see [`id_for_log`](Self::id_for_log).
     ///
     /// # Examples
     ///
@@ -155,6 +161,21 @@ impl Producer {
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
         self.end.hand_over()
+    }
+
+    /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but
+    /// that nobody is expected to come by it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.id_for_log(), producer.id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id_for_log(&self) -> Option<SegmentId> {
+        self.end.region().id()
     }
 
     /// The key that leads to the ring now; `None` once none does, or if none

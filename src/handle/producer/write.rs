@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 
 use super::Producer;
+use crate::error::WaitError;
 use crate::handle::endpoint::Blocked;
 
 impl io::Write for Producer {
@@ -30,7 +31,7 @@ impl io::Write for Producer {
             return Ok(0);
         }
         self.check_consumer()?;
-        if self.room(len)? == 0 {
+        if self.known_room(len)? == 0 {
             let deadline = self.end.deadline();
             let waited = self.wait_for_some_room(deadline);
             waited.map_err(|blocked| self.end.io_error(blocked))?;
@@ -102,6 +103,7 @@ impl Producer {
     pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
         match blocked {
             Blocked::TimedOut => self.end.timed_out(None),
+            Blocked::Cancelled => WaitError::Cancelled.into(),
             Blocked::Broken(broken) => broken.into(),
         }
     }

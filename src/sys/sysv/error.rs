@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 
 use super::limits;
+use crate::sys::errno::errno_of;
 use crate::sys::place::Place;
 
 /// A kernel limit that a System V shared memory call can run into.
@@ -212,6 +213,13 @@ impl SysvError {
     /// The errno, or `None` where the arguments were refused before any system call.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.errno
+    }
+
+    /// The number that this has in errno(3): the one that the kernel gave, or else the
+    /// one of its [`io::ErrorKind`].
+    pub fn errno(&self) -> i32 {
+        let by_kind = || errno_of(io::ErrorKind::from(self));
+        self.errno.unwrap_or_else(by_kind)
     }
 }
 

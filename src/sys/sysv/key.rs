@@ -267,11 +267,13 @@ impl fmt::Display for Key {
 #[derive(Debug)]
 pub enum KeyError {
     /// The project id is not in 1 to 255.
+    #[non_exhaustive]
     Project {
         /// The number given.
         value: u32,
     },
     /// The file at this path cannot be asked for its numbers.
+    #[non_exhaustive]
     Path {
         /// The path given.
         path: PathBuf,
@@ -279,6 +281,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// An open file cannot be asked for its numbers.
+    #[non_exhaustive]
     File {
         /// What the kernel said.
         source: io::Error,
@@ -317,15 +320,27 @@ impl std::error::Error for KeyError {
     }
 }
 
+impl KeyError {
+    fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Path { source, .. } | Self::File { source } => source.kind(),
+            Self::Project { .. } | Self::Private | Self::MinusOne => io::ErrorKind::InvalidInput,
+        }
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        match self {
+            Self::Path { source, .. } | Self::File { source } => source.raw_os_error(),
+            Self::Project { .. } | Self::Private | Self::MinusOne => None,
+        }
+    }
+}
+
+crate::error::numbered!(KeyError);
+
 impl From<KeyError> for io::Error {
     /// Wraps the error whole: `io::Error::get_ref` gives the [`KeyError`] back.
     fn from(error: KeyError) -> Self {
-        let kind = match &error {
-            KeyError::Path { source, .. } | KeyError::File { source } => source.kind(),
-            KeyError::Project { .. } | KeyError::Private | KeyError::MinusOne => {
-                io::ErrorKind::InvalidInput
-            }
-        };
-        io::Error::new(kind, error)
+        io::Error::new(error.kind(), error)
     }
 }

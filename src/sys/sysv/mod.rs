@@ -1,11 +1,19 @@
 //! System V shared memory: the only `shmget`, `shmat`, `shmdt` and `shmctl` of this crate.
 //!
+//! What is shown here is for programs that have to do with rings: the names that lead to one
+//! ([`Key`], [`Project`], [`SegmentId`]), its permissions ([`Mode`]), the errors of the kernel, and
+//! what an administrator asks ([`list`], [`stat`], [`limits`], [`remove`], [`open`]).
+//!
+//! Making and attaching segments is hidden: that would be a second library under the same version
+//! number. Hidden items are internal and may change in any version. They are public for this
+//! crate's own tests, which play strangers that make, change and attach segments.
+//!
 //! One function per purpose, each of them one system call, apart from the questions asked to
 //! explain a failure. No function here reads or writes a byte of a segment.
 //!
-//! 1. [`create`] never finds an existing segment and [`open`] never makes one, so a caller always
+//! 1. `create` never finds an existing segment and [`open`] never makes one, so a caller always
 //!    knows which it has.
-//! 2. An [`Attachment`] takes its length from the kernel while it is attached. Until then the id
+//! 2. An `Attachment` takes its length from the kernel while it is attached. Until then the id
 //!    could be removed and given to another segment; from then on it cannot.
 //! 3. Attaching and removing are two things. A drop of an attachment never removes the segment, and
 //!    [`remove`] never detaches anyone.
@@ -22,11 +30,15 @@ mod listed;
 mod segment;
 
 pub(crate) use attach::look;
+#[doc(hidden)]
 pub use attach::{Attachment, attach, attach_at, attach_read_only};
 pub(crate) use double::attach_double_own;
+#[doc(hidden)]
 pub use double::{DoubleView, attach_double};
 pub use error::{KernelLimit, SysvError, SysvErrorKind};
-pub use key::{FileIdentity, Key, KeyError, Project};
+#[doc(hidden)]
+pub use key::FileIdentity;
+pub use key::{Key, KeyError, Project};
 pub(crate) use listed::listed;
 pub use segment::{InvalidSegmentId, Limits, Mode, SegmentId, Stat};
 
@@ -98,6 +110,7 @@ const _: () = assert!(mem::offset_of!(libc::ipc_perm, uid) == size_of::<libc::ke
 /// sysv::remove(id)?;
 /// # Ok::<(), sysv::SysvError>(())
 /// ```
+#[doc(hidden)]
 #[doc(alias = "shmget")]
 pub fn create(key: Option<Key>, size: usize, mode: Mode) -> Result<SegmentId, SysvError> {
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | c_int::from(mode.bits());
@@ -215,6 +228,7 @@ pub fn stat(id: SegmentId) -> Result<Stat, SysvError> {
 /// sysv::remove(id)?;
 /// # Ok::<(), sysv::SysvError>(())
 /// ```
+#[doc(hidden)]
 #[doc(alias = "shmctl")]
 #[doc(alias = "IPC_SET")]
 pub fn set(id: SegmentId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysvError> {
@@ -402,6 +416,7 @@ pub fn limits() -> Result<Limits, SysvError> {
 /// ```
 /// assert!(shmpipe::sysv::page_size().is_power_of_two());
 /// ```
+#[doc(hidden)]
 #[doc(alias = "sysconf")]
 pub fn page_size() -> usize {
     // SAFETY: sysconf takes any number.
@@ -419,6 +434,7 @@ pub fn page_size() -> usize {
 /// assert_eq!(round_to_pages(1), Some(page_size()));
 /// assert_eq!(round_to_pages(usize::MAX), None);
 /// ```
+#[doc(hidden)]
 pub fn round_to_pages(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(page_size())
 }

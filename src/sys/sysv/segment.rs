@@ -81,9 +81,21 @@ impl fmt::Display for InvalidSegmentId {
 
 impl std::error::Error for InvalidSegmentId {}
 
+impl InvalidSegmentId {
+    fn io_kind(&self) -> io::ErrorKind {
+        io::ErrorKind::InvalidInput
+    }
+
+    fn own_errno(&self) -> Option<i32> {
+        None
+    }
+}
+
+crate::error::numbered!(InvalidSegmentId);
+
 impl From<InvalidSegmentId> for io::Error {
     fn from(error: InvalidSegmentId) -> Self {
-        io::Error::new(io::ErrorKind::InvalidInput, error)
+        io::Error::new(error.kind(), error)
     }
 }
 

@@ -80,10 +80,10 @@ impl Drop for Log {
 fn take_some(consumer: &mut Consumer, log: &Log) -> bool {
     let (position, wanted) = (consumer.position(), RECORD as usize);
     // What does not wait is told of ends, and not of deaths alone.
-    let end = match consumer.peek(wanted) {
+    let end = match consumer.try_peek(wanted) {
         Ok(grant) => {
             let mut bytes = [0; RECORD as usize];
-            grant.read_at(0, &mut bytes);
+            grant.read_at(&mut bytes, 0);
             let now = u64::from_le_bytes(bytes) + 1;
             let before = log.record(position).swap(now, Ordering::Relaxed);
             assert!(before == 0 || before == now, "another one at {position}");
@@ -142,7 +142,7 @@ fn write(options: &Options, path: &TempPath, number: u64, random: &mut Rng) -> i
     }
     let pause = any(random, &[0, 0, 50]);
     let mut options = options.clone();
-    let mut producer = options.resume(resumes).producer(path).unwrap();
+    let mut producer = options.resume(resumes).open_producer(path).unwrap();
     for _ in 0..records {
         producer.write_all(&number.to_le_bytes()).unwrap();
         if pause > 0 {
@@ -168,7 +168,7 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
     let mut options = options(4096);
     options.persistent(true);
     let log = Log::new((rounds + 1) * (MOST + 1));
-    drop(options.consumer(&path).unwrap());
+    drop(options.open_consumer(&path).unwrap());
     let reader = |random: &mut Rng| {
         let point = (random.u64(..3) == 0).then(|| any_point(random));
         let passes = random.u32(..4);
@@ -176,7 +176,7 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
             if let Some(point) = point {
                 kill_at(point, passes);
             }
-            let mut consumer = options.consumer(&path).unwrap();
+            let mut consumer = options.open_consumer(&path).unwrap();
             loop {
                 take_some(&mut consumer, &log);
             }
@@ -227,7 +227,7 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
     }
     assert_eq!(reading.wait(), End::Signal(libc::SIGKILL));
     // The last stream breaks off whatever is left of one that died.
-    let mut last = options.producer(&path).unwrap();
+    let mut last = options.open_producer(&path).unwrap();
     last.write_all(&rounds.to_le_bytes()).unwrap();
     last.close().unwrap();
     sessions.push(Session {
@@ -235,7 +235,7 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
         records: 1,
         ended: Ended::Finished,
     });
-    let mut consumer = options.consumer(&path).unwrap();
+    let mut consumer = options.open_consumer(&path).unwrap();
     while !take_some(&mut consumer, &log) {}
     let published = last.position();
     assert_eq!(consumer.position(), published, "bytes are lost");

@@ -145,7 +145,7 @@ static STATIC: Static = Static {
 fn a_static_carries_a_stream_and_its_neighbours_stay_as_they_were() {
     let memory = NonNull::new(STATIC.ring.get()).unwrap().cast();
     // SAFETY: the static is there for ever, and used here only.
-    let ring = unsafe { crate::common::options().init_in(memory, 5 * 65536) }.unwrap();
+    let ring = unsafe { crate::common::options().create_in(memory, 5 * 65536) }.unwrap();
     assert_eq!(ring.capacity(), 4 * 65536);
     between_threads(ring, None);
     // SAFETY: nobody writes to it.
@@ -169,7 +169,7 @@ fn a_boxed_slice_carries_a_stream_and_the_rest_of_it_stays_as_it_was() {
     let inside = unsafe { start.add(256) };
     // Room for 3000 bytes behind the header: 2048 in a ring.
     // SAFETY: the box outlives the ring, and nobody else uses it meanwhile.
-    let ring = unsafe { crate::common::options().init_in(inside, page() + 3000) }.unwrap();
+    let ring = unsafe { crate::common::options().create_in(inside, page() + 3000) }.unwrap();
     assert_eq!(ring.capacity(), 2048);
     between_threads(ring, None);
     let bytes: Vec<u8> = memory.iter().flat_map(|block| block.0).collect();

@@ -1,6 +1,7 @@
 //! Memory that is refused, and left as it was.
 
-use shmpipe::{Broken, Incompatible, MemoryError, OpenError, Ring, Rule, TryReadError};
+use shmpipe::error::{Incompatible, MemoryError, Rule};
+use shmpipe::{Broken, OpenError, Ring, TryReadError};
 
 use super::{options, room_for};
 use crate::common::memory::Mapping;
@@ -38,7 +39,7 @@ fn too_small_memory() {
         let too_small = MemoryError::TooSmall { len, least };
         // SAFETY: part of the mapping.
         let init = refused(&memory, |memory| unsafe {
-            crate::common::options().init_in(memory.start(), len)
+            crate::common::options().create_in(memory.start(), len)
         });
         // SAFETY: as above.
         let attach = refused(&memory, |memory| unsafe {
@@ -91,7 +92,7 @@ fn what_is_no_ring() {
     let noise = crate::common::stream(crate::common::unique(), 0, memory.len());
     memory.poke(0, &noise);
     assert_eq!(not_a_ring(&memory), Incompatible::NoMagic);
-    memory.init(&crate::common::options()).unwrap(); // whatever was there
+    let _ = memory.init(&crate::common::options()).unwrap(); // whatever was there
     assert!(memory.attach(&crate::common::options()).is_ok());
 }
 
@@ -185,7 +186,7 @@ fn a_segment_is_no_memory_of_the_callers() {
     let attached = shmpipe::sysv::attach(segment.id).unwrap();
     let start = std::ptr::NonNull::new(attached.as_ptr()).unwrap();
     // SAFETY: the attachment outlives the ring, and nobody else has it.
-    drop(unsafe { crate::common::options().init_in(start, attached.len()) }.unwrap());
+    drop(unsafe { crate::common::options().create_in(start, attached.len()) }.unwrap());
     let kind = |error| {
         matches!(error, OpenError::NotARing { id, reason: Incompatible::Kind { found: 4 }, .. }
             if id == segment.id)
@@ -194,7 +195,7 @@ fn a_segment_is_no_memory_of_the_callers() {
         crate::common::options().attach(segment.id).unwrap_err()
     ));
     assert!(kind(shmpipe::Snapshot::of(segment.id).unwrap_err()));
-    assert!(shmpipe::remove(segment.id, true).is_err());
+    assert!(shmpipe::force_remove(segment.id).is_err());
     assert!(segment.is_there());
 }
 
@@ -228,12 +229,12 @@ fn a_peer_that_lies_is_found_out() {
         let ring = memory.init(&options(CAPACITY)).unwrap();
         let mut producer = ring.into_producer().unwrap();
         memory.poke(offset, &u64::to_ne_bytes(value));
-        let broken = match producer.reserve(CAPACITY) {
+        let broken = match producer.try_reserve(CAPACITY) {
             Err(shmpipe::ReserveError::Broken(broken)) => broken,
             // Known to be free; the lie is met once it is looked at.
             Ok(grant) => {
                 grant.commit_all();
-                producer.room(1).unwrap_err()
+                producer.room().unwrap_err()
             }
             Err(other) => panic!("{other}"),
         };

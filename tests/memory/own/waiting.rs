@@ -51,12 +51,12 @@ fn a_grant_that_wraps_is_not_waited_for() {
 
     // What is short is told first, since it can change.
     let (wanted, available, room) = (6, 5, 59);
-    let short = consumer.peek(6).unwrap_err();
+    let short = consumer.try_peek(6).unwrap_err();
     assert_eq!(short, PeekError::Empty { wanted, available });
     let short = consumer.peek_deadline(6, soon()).unwrap_err();
     assert_eq!(short, PeekError::TimedOut { wanted, available });
     assert_eq!(
-        producer.reserve(60).unwrap_err(),
+        producer.try_reserve(60).unwrap_err(),
         ReserveError::Full { wanted: 60, room }
     );
     let short = producer.reserve_deadline(60, soon()).unwrap_err();
@@ -127,7 +127,7 @@ fn records_by_grants_and_by_copies() {
                 let bytes = stream(seed, producer.position(), len_of(record));
                 match producer.reserve_deadline(bytes.len(), late()) {
                     Ok(mut grant) => {
-                        grant.write_at(0, &bytes);
+                        grant.write_at(&bytes, 0);
                         grant.commit_all();
                     }
                     // There is room, so this does not wait.
@@ -145,7 +145,7 @@ fn records_by_grants_and_by_copies() {
             let (position, mut bytes) = (consumer.position(), vec![0; len_of(record)]);
             match consumer.peek_deadline(bytes.len(), late()) {
                 Ok(grant) => {
-                    grant.read_at(0, &mut bytes);
+                    grant.read_at(&mut bytes, 0);
                     grant.consume_all();
                 }
                 Err(PeekError::Wraps { .. }) => {

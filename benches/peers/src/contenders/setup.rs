@@ -19,7 +19,7 @@ pub(crate) fn anonymous(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Result<Sa
     timed(plan, move || {
         let mut options = shmpipe::Options::new();
         options.capacity(capacity);
-        drop(options.anonymous().unwrap().split().unwrap());
+        drop(options.create_anonymous().unwrap().split().unwrap());
     })
 }
 
@@ -29,9 +29,9 @@ pub(crate) fn named(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Result<Sample
     let (capacity, path) = (spec.capacity, name.path());
     timed(plan, move || {
         let mut options = shmpipe::Options::new();
-        options.capacity(capacity).no_wait(true);
-        let producer = options.producer(&path).unwrap();
-        let consumer = options.consumer(&path).unwrap();
+        options.capacity(capacity).wait_for_peer(false);
+        let producer = options.open_producer(&path).unwrap();
+        let consumer = options.open_consumer(&path).unwrap();
         drop((producer, consumer));
     })
 }

@@ -22,7 +22,7 @@ impl Channel for Ring {
                 options.wait_policy(shmpipe::WaitPolicy::Park);
             }
         }
-        Ok(Ring(options.anonymous()?))
+        Ok(Ring(options.create_anonymous()?))
     }
 
     fn sender(self) -> io::Result<shmpipe::Producer> {

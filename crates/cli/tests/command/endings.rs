@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use shmpipe::{Occupant, Snapshot, sysv};
+use shmpipe::{Occupant, sysv};
 
 use crate::common::{TempPath, check, stream, unique};
 use crate::running::{
@@ -134,7 +134,7 @@ fn an_interrupt_ends_a_shells_loop() {
     let shell = shell.stderr(Stdio::null()).process_group(0).spawn();
     let mut shell = Group(shell.unwrap());
     let has_consumer = || {
-        let found = Snapshot::at(&path, 1).ok();
+        let found = shmpipe::Options::new().snapshot(&path).ok();
         found.filter(|ring| matches!(ring.consumer, Occupant::Process(_)))
     };
     let ring = until("it waits", has_consumer).id;

@@ -13,7 +13,7 @@ const LEN: usize = 1_000_003;
 
 /// The smallest ring.
 fn ring() -> Ring {
-    options().capacity(page()).anonymous().unwrap()
+    options().capacity(page()).create_anonymous().unwrap()
 }
 
 #[track_caller]
@@ -43,7 +43,7 @@ fn written_to(command: &mut Command) -> Output {
 
 #[test]
 fn recv_prints_what_its_parent_writes() {
-    let printed = written_to(&mut shmpipe(&["recv", "--inherited"]));
+    let printed = written_to(&mut shmpipe(&["recv", "--from-parent"]));
     assert!(printed.status.success(), "{printed:?}");
     assert!(printed.stderr.is_empty());
     assert_eq!(printed.stdout.len(), LEN);
@@ -54,7 +54,7 @@ fn recv_prints_what_its_parent_writes() {
 fn a_shell_may_pass_its_end_on() {
     let mut shell = Command::new("sh");
     // More than one command, so that it does not become the first.
-    shell.args(["-c", "\"$0\" recv --inherited && echo end"]);
+    shell.args(["-c", "\"$0\" recv --from-parent && echo end"]);
     shell
         .arg(env!("CARGO_BIN_EXE_shmpipe"))
         .stdout(Stdio::piped());
@@ -65,7 +65,7 @@ fn a_shell_may_pass_its_end_on() {
 
 #[test]
 fn send_gives_its_stdin_to_its_parent() {
-    let mut command = shmpipe(&["send", "--inherited", "--timeout", "60s"]);
+    let mut command = shmpipe(&["send", "--from-parent", "--timeout", "60s"]);
     let (mut consumer, mut child) = ring()
         .spawn_producer(command.stdin(Stdio::piped()))
         .unwrap();
@@ -81,7 +81,7 @@ fn send_gives_its_stdin_to_its_parent() {
 
 #[test]
 fn a_parent_that_breaks_off_fails_it() {
-    let mut command = shmpipe(&["recv", "--inherited"]);
+    let mut command = shmpipe(&["recv", "--from-parent"]);
     let (mut producer, mut child) = ring().spawn_consumer(&mut command).unwrap();
     producer.write_all(b"cut").unwrap();
     // It prints them once it has the role.
@@ -95,13 +95,13 @@ fn a_parent_that_breaks_off_fails_it() {
 #[test]
 fn what_cannot_be_is_a_usage_error() {
     for args in [
-        &["recv", "--inherited"][..], // nobody has handed it anything
-        &["send", "--inherited"],
+        &["recv", "--from-parent"][..], // nobody has handed it anything
+        &["send", "--from-parent"],
         &["recv"],
-        &["recv", "--inherited", "/tmp/path"],
-        &["recv", "--inherited", "--capacity", "4KiB"],
-        &["recv", "--inherited", "--project", "1"],
-        &["send", "--inherited", "--persist"],
+        &["recv", "--from-parent", "/tmp/path"],
+        &["recv", "--from-parent", "--capacity", "4KiB"],
+        &["recv", "--from-parent", "--project", "1"],
+        &["send", "--from-parent", "--persist"],
     ] {
         let ended = shmpipe(args).output().unwrap();
         assert_eq!(ended.status.code(), Some(2), "{args:?}: {ended:?}");

@@ -27,13 +27,15 @@ fn recv(path: &TempPath) -> Running {
 fn remove(path: &TempPath) {
     // The tests beside this one look into all rings, which attaches them a moment.
     until("it is removed", || {
-        shmpipe::remove_path(path, 1, false).ok()
+        shmpipe::Options::new().remove(path).ok()
     });
 }
 
 /// A sender that has written `bytes`, and waits for more of its stdin.
 fn sender_in_mid_stream(path: &TempPath, bytes: &[u8], options: &[&str]) -> Running {
-    let before = Snapshot::at(path, 1).map_or(0, |ring| ring.written);
+    let before = shmpipe::Options::new()
+        .snapshot(path)
+        .map_or(0, |ring| ring.written);
     let mut sender = Running::verb("send", path, &[&PERSIST[..], options].concat());
     sender.feed(bytes);
     let ring = sender.ring();

@@ -42,7 +42,7 @@ fn an_interrupted_count_of_threads_is_made_again() {
 #[test]
 fn a_stdout_that_is_open_for_reading_only_is_an_error() {
     let path = TempPath::new();
-    drop(options().persistent(true).producer(&path).unwrap());
+    drop(options().persistent(true).open_producer(&path).unwrap());
     let path = path.to_str().unwrap();
     let demo = "demo --bytes 4KiB --capacity 4KiB".split(' ').collect();
     for arguments in [vec!["ls"], demo, vec!["rm", path]] {

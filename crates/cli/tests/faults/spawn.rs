@@ -22,11 +22,11 @@ fn target(_: &Path, limit: Duration, moved: &mut u64) -> Done {
     let stdout = received.try_clone().map_err(shown)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
     command
-        .args(["recv", "--inherited", "--timeout"])
+        .args(["recv", "--from-parent", "--timeout"])
         .arg(format!("{}ms", limit.as_millis()))
         .stdin(Stdio::null())
         .stdout(stdout);
-    let ring = options(limit).anonymous().map_err(shown)?;
+    let ring = options(limit).create_anonymous().map_err(shown)?;
     let (mut producer, child) = ring.spawn_consumer(&mut command).map_err(shown)?;
     let mut child = Exec::from(child);
     for piece in bytes().chunks(1500) {
