@@ -523,7 +523,7 @@ impl RemoveError {
     }
 }
 
-crate::error::numbered!(RemoveError);
+crate::sys::errno::numbered!(RemoveError);
 
 impl From<RemoveError> for std::io::Error {
     fn from(error: RemoveError) -> std::io::Error {

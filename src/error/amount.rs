@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::{Broken, Bytes, CANCELLED};
+use crate::sys::errno::numbered;
 
 /// Why [`Producer::try_reserve`](crate::Producer::try_reserve) gave no grant. Nothing
 /// has changed.

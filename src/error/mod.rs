@@ -14,47 +14,7 @@
 //! and the role where the call knew them, what was wanted beside what was
 //! found, and what to do. `error/tests.rs` prints and checks them all.
 
-/// Gives an error its public `kind` and `errno`. Its own `io_kind` says which kind;
-/// its `own_errno` gives a number where that of the kind says less.
-macro_rules! numbered {
-    ($error:ident, $sample:literal, $errno:literal) => {
-        $crate::error::numbered!(
-            $error,
-            concat!(
-                "# Examples\n\n```\nuse shmpipe::",
-                stringify!($error),
-                ";\n\nassert_eq!(",
-                $sample,
-                ".errno(), libc::",
-                $errno,
-                ");\n```"
-            )
-        );
-    };
-    ($error:ident) => {
-        $crate::error::numbered!($error, "See [`Broken::errno`](crate::Broken::errno).");
-    };
-    ($error:ident, $example:expr) => {
-        impl $error {
-            /// The kind that this has as an [`io::Error`](std::io::Error).
-            #[must_use]
-            pub fn kind(&self) -> std::io::ErrorKind {
-                self.io_kind()
-            }
-
-            /// The number that this has in errno(3), for C and the like: the one that
-            /// the kernel gave, or that its [`kind`](Self::kind) has.
-            ///
-            #[doc = $example]
-            #[must_use]
-            pub fn errno(&self) -> i32 {
-                let own = self.own_errno();
-                own.unwrap_or_else(|| $crate::sys::errno::errno_of(self.io_kind()))
-            }
-        }
-    };
-}
-pub(crate) use numbered;
+use crate::sys::errno::numbered;
 
 mod amount;
 mod memory;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Bytes, CANCELLED, Corruption, MemoryError, Place, Span};
 use crate::escape::shown;
 use crate::role::Role;
+use crate::sys::errno::numbered;
 use crate::sys::sysv::{KeyError, SegmentId, SysvError};
 
 /// Why a segment, or memory of the caller's, is not a ring that this build can

@@ -517,7 +517,7 @@ fn closing_twice_tells_once_what_nobody_will_read() {
 #[test]
 fn a_handle_that_a_fork_copied_cannot_be_closed_though_it_was_before() {
     alone(
-        "a_handle_that_a_fork_copied_cannot_be_closed_though_it_was_before",
+        "waits::a_handle_that_a_fork_copied_cannot_be_closed_though_it_was_before",
         || {
             let (mut producer, mut consumer) = split();
             producer.close().unwrap();
@@ -583,7 +583,7 @@ fn a_persistent_open_that_waited_in_vain_leaves_the_stream_as_it_was() {
 #[test]
 fn a_resumed_stream_is_still_to_be_resumed_after_an_open_that_waited_in_vain() {
     alone(
-        "a_resumed_stream_is_still_to_be_resumed_after_an_open_that_waited_in_vain",
+        "waits::a_resumed_stream_is_still_to_be_resumed_after_an_open_that_waited_in_vain",
         || {
             let path = TempPath::new();
             let mut options = small();

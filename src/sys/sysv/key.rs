@@ -336,7 +336,7 @@ impl KeyError {
     }
 }
 
-crate::error::numbered!(KeyError);
+crate::sys::errno::numbered!(KeyError);
 
 impl From<KeyError> for io::Error {
     /// Wraps the error whole: `io::Error::get_ref` gives the [`KeyError`] back.

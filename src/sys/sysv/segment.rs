@@ -91,7 +91,7 @@ impl InvalidSegmentId {
     }
 }
 
-crate::error::numbered!(InvalidSegmentId);
+crate::sys::errno::numbered!(InvalidSegmentId);
 
 impl From<InvalidSegmentId> for io::Error {
     fn from(error: InvalidSegmentId) -> Self {

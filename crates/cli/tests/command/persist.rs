@@ -208,8 +208,7 @@ fn an_interrupted_receiver_acknowledges_nothing() {
     let path = TempPath::new();
     send(&path, "kept");
     let args = ["recv".as_ref(), path.as_os_str(), "--persist".as_ref()];
-    let mut receiver = Running::unread(args);
-    drop(receiver.child.stdout.take()); // nobody reads it
+    let receiver = Running::with_broken_stdout(args);
     assert!(!receiver.end().status.success());
     assert_eq!(recv(&path).end().with(DONE, "").text(), "kept");
     remove(&path);

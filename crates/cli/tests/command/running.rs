@@ -69,6 +69,14 @@ impl Running {
         Running::spawn(Command::new(env!("CARGO_BIN_EXE_shmpipe")).args(args))
     }
 
+    /// Has nobody read its stdout, from before its start.
+    pub(crate) fn with_broken_stdout(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Running {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        Running::start(command.args(args), Stdio::piped(), writer.into())
+    }
+
     /// Runs the command by a shell, to which it is `"$@"`. Its stdin is a
     /// pipe, its stdout is collected.
     pub(crate) fn by_shell(
@@ -91,20 +99,20 @@ impl Running {
     ) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
         command.arg(verb).arg(path).args(options);
-        let mut running = Running::start(&mut command, stdin.into());
+        let mut running = Running::start(&mut command, stdin.into(), Stdio::piped());
         running.stdout = running.child.stdout.take().map(collect);
         running
     }
 
     fn spawn(command: &mut Command) -> Running {
-        Running::start(command, Stdio::piped())
+        Running::start(command, Stdio::piped(), Stdio::piped())
     }
 
-    fn start(command: &mut Command, stdin: Stdio) -> Running {
+    fn start(command: &mut Command, stdin: Stdio, stdout: Stdio) -> Running {
         take_signals();
         let mut child = command
             .stdin(stdin)
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
