@@ -387,9 +387,9 @@ impl<R: Region> Reader<R> {
             Departure::Finished => Ending::Finished,
             Departure::Aborted => Ending::Aborted,
         };
-        // It has left: its last bytes are visible by P4. Look once more.
+        // The writer has left: `closed` carries its last tail and bytes. Look once more.
         let side = self.region().header().side(Role::Producer);
-        let tail = side.position.load(Ordering::Acquire); // P1, P4
+        let tail = side.position.load(Ordering::Relaxed); // carried by `closed`: P4
         let available = self.accept(tail)?;
         self.ending = Some(ending);
         Ok(available)
