@@ -13,7 +13,7 @@ use crate::sys::Usage;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slow {
     pub(crate) reader: bool,
-    /// Works so long after each block.
+    /// The time that the slow side works after each block.
     pub(crate) work: Duration,
 }
 
@@ -25,13 +25,13 @@ pub(crate) enum Job {
         /// Bytes past a page, of the memory sent from and received to.
         skew: (usize, usize),
         slow: Option<Slow>,
-        /// Bytes, if not as many as fit the time.
+        /// Bytes of the measured leg; otherwise as many as fit the time.
         total: Option<u64>,
     },
-    /// There and back, one at a time: ns.
+    /// One block there and back at a time: ns.
     RoundTrip { block: usize },
-    /// Messages of 64 bytes by the clock: ns from the call that sends to the
-    /// return of the call that receives.
+    /// Messages of 64 bytes at fixed times: ns from the call that sends a message to the
+    /// return of the call that receives it.
     Paced { every: Duration, burst: u32 },
     /// One message to a receiver that has slept for a while: ns.
     Wake,
@@ -53,7 +53,7 @@ impl Job {
         }
     }
 
-    /// How much longer than another job it may take: a gigabyte a second.
+    /// How much longer than other jobs this one may take: a second for each gigabyte.
     pub(crate) fn at_most(&self) -> Duration {
         match *self {
             Job::Stream {
@@ -68,8 +68,8 @@ impl Job {
     }
 }
 
-/// Does it with `$block` known to the compiler where that is the size of a message: whoever has
-/// messages of one size says so in the source, as the ring of typed values here has to.
+/// Runs `$it` with `$block` as a constant, if it is the size of a message. A program whose
+/// messages have one size knows it when it is compiled, as a ring of typed values has to.
 macro_rules! sized {
     ($block:ident, $it:expr) => {
         match $block {
@@ -97,11 +97,11 @@ pub(crate) struct Setting<'a> {
     pub(crate) job: Job,
     /// How long the measured leg shall take.
     pub(crate) time: Duration,
-    /// Bytes that make each page of the channel be there.
+    /// Bytes after which each page of the channel is present.
     pub(crate) capacity: usize,
-    /// Sides that meet: two of each pair.
+    /// The number of sides that meet: two for each pair.
     pub(crate) parties: u64,
-    /// Whether this is the first pair, whose reader says how far to go.
+    /// Whether this is the first pair, whose reader chooses the number of blocks.
     pub(crate) first: bool,
     pub(crate) usage: fn() -> Usage,
 }
@@ -111,7 +111,7 @@ impl Setting<'_> {
         self.board.meet(self.parties);
     }
 
-    /// The reader's side of the agreement: the leader says how many blocks the
+    /// The reader's side of the agreement. The first pair's reader says how many blocks the
     /// next leg has.
     fn announce(&self, count: u64) -> u64 {
         if self.first {
@@ -121,8 +121,8 @@ impl Setting<'_> {
         self.board.count()
     }
 
-    /// Runs legs of more and more blocks until the channel has been round and
-    /// its pace is known, then gives the count for the measured leg.
+    /// Runs longer and longer legs, until all of the channel was used and its pace is known.
+    /// Returns the number of blocks for the measured leg.
     fn warm_up(&self, block: usize, mut leg: impl FnMut(u64)) -> u64 {
         const ENOUGH: Duration = Duration::from_millis(60);
         let start = Instant::now();
@@ -135,7 +135,7 @@ impl Setting<'_> {
             pace = from.elapsed().as_secs_f64() / count as f64;
             moved += count * block as u64;
             let over = start.elapsed() > ENOUGH || moved >= 2 * self.capacity as u64;
-            // The leader's word counts: the others may see another clock.
+            // The first pair decides, since the others may see another clock.
             if self.first {
                 self.board.set_more(!over);
             }
@@ -155,78 +155,95 @@ pub(crate) fn write<S: Sender, R: Receiver>(set: &Setting<'_>, mut tx: S, back: 
         Job::Stream {
             block, skew, slow, ..
         } => {
-            let source = Source::new(block, skew.0);
-            let mut cursor = Cursor::default();
             let work = slow.filter(|slow| !slow.reader).map(|slow| slow.work);
-            follow(set, &mut tx, S::calls, |tx, count| {
-                sized!(
-                    block,
-                    for _ in 0..count {
-                        tx.send(source.next(&mut cursor, block));
-                        if let Some(work) = work {
-                            pretend_to_work(work);
-                        }
-                    }
-                );
-            });
+            write_stream(set, &mut tx, Source::new(block, skew.0), block, work);
         }
         Job::RoundTrip { block } => {
             let mut rx = back.expect("a round trip has a way back");
-            let mut buffer = vec![0; block];
-            follow(set, &mut tx, S::calls, |tx, count| {
-                sized!(
-                    block,
-                    for _ in 0..count {
-                        rx.receive(&mut buffer[..block]);
-                        tx.send(&buffer[..block]);
-                    }
-                );
-            });
+            answer(set, &mut tx, &mut rx, block);
         }
-        Job::Paced { every, burst } => {
-            let source = Source::new(PACED_BLOCK, 0);
-            let mut cursor = Cursor::default();
-            let every = (every.as_nanos() as f64 / clock::ns_per_tick()) as u64;
-            let mut block = [0; PACED_BLOCK];
-            follow(set, &mut tx, S::calls, |tx, count| {
-                let mut due = clock::ticks();
-                for at in 0..count {
-                    if at % u64::from(burst) == 0 {
-                        clock::spin_until(due);
-                    }
-                    let now = clock::ticks();
-                    block.copy_from_slice(source.next(&mut cursor, PACED_BLOCK));
-                    block[..8].copy_from_slice(&now.to_le_bytes());
-                    tx.send(&block);
-                    if (at + 1) % u64::from(burst) == 0 {
-                        // A writer that is late goes on from there: what is
-                        // measured is the wait, not the queue.
-                        due = (due + every).max(clock::ticks());
-                    }
-                }
-            });
-        }
-        Job::Wake => {
-            let nap = (NAP.as_nanos() as f64 / clock::ns_per_tick()) as u64;
-            let mut sent = 0;
-            follow(set, &mut tx, S::calls, |tx, count| {
-                for _ in 0..count {
-                    // The last one has come, however late, and the receiver
-                    // is on its way to sleep.
-                    while set.board.taken() < sent {
-                        std::hint::spin_loop();
-                    }
-                    clock::spin_until(clock::ticks() + nap);
-                    tx.send(&clock::ticks().to_le_bytes());
-                    sent += 1;
-                }
-            });
-        }
+        Job::Paced { every, burst } => write_by_the_clock(set, &mut tx, every, burst.into()),
+        Job::Wake => write_to_a_sleeper(set, &mut tx),
     }
 }
 
-/// The writer's side of the agreement: legs as they are announced, the last of
-/// which is measured.
+fn write_stream<S: Sender>(
+    set: &Setting<'_>,
+    tx: &mut S,
+    source: Source,
+    block: usize,
+    work: Option<Duration>,
+) {
+    let mut cursor = Cursor::default();
+    follow(set, tx, S::calls, |tx, count| {
+        sized!(
+            block,
+            for _ in 0..count {
+                tx.send(source.next(&mut cursor, block));
+                if let Some(work) = work {
+                    pretend_to_work(work);
+                }
+            }
+        );
+    });
+}
+
+fn answer<S: Sender, R: Receiver>(set: &Setting<'_>, tx: &mut S, rx: &mut R, block: usize) {
+    let mut buffer = vec![0; block];
+    follow(set, tx, S::calls, |tx, count| {
+        sized!(
+            block,
+            for _ in 0..count {
+                rx.receive(&mut buffer[..block]);
+                tx.send(&buffer[..block]);
+            }
+        );
+    });
+}
+
+/// Sends `burst` messages every `every`, each with the time of its call.
+fn write_by_the_clock<S: Sender>(set: &Setting<'_>, tx: &mut S, every: Duration, burst: u64) {
+    let source = Source::new(PACED_BLOCK, 0);
+    let mut cursor = Cursor::default();
+    let every = (every.as_nanos() as f64 / clock::ns_per_tick()) as u64;
+    let mut block = [0; PACED_BLOCK];
+    follow(set, tx, S::calls, |tx, count| {
+        let mut due = clock::ticks();
+        for at in 0..count {
+            if at % burst == 0 {
+                clock::spin_until(due);
+            }
+            let now = clock::ticks();
+            block.copy_from_slice(source.next(&mut cursor, PACED_BLOCK));
+            block[..8].copy_from_slice(&now.to_le_bytes());
+            tx.send(&block);
+            if (at + 1) % burst == 0 {
+                // A late writer does not catch up: the wait is measured, not a queue.
+                due = (due + every).max(clock::ticks());
+            }
+        }
+    });
+}
+
+/// Sends one message at a time, with the time of its call, to a receiver that sleeps.
+fn write_to_a_sleeper<S: Sender>(set: &Setting<'_>, tx: &mut S) {
+    let nap = (NAP.as_nanos() as f64 / clock::ns_per_tick()) as u64;
+    let mut sent = 0;
+    follow(set, tx, S::calls, |tx, count| {
+        for _ in 0..count {
+            // The receiver has the last message, and goes to sleep.
+            while set.board.taken() < sent {
+                std::hint::spin_loop();
+            }
+            clock::spin_until(clock::ticks() + nap);
+            tx.send(&clock::ticks().to_le_bytes());
+            sent += 1;
+        }
+    });
+}
+
+/// The writer's side of the agreement. Runs the legs that are announced; the last one is
+/// measured.
 fn follow<S>(
     set: &Setting<'_>,
     tx: &mut S,
@@ -255,12 +272,6 @@ fn follow<S>(
 
 /// The side of the reader, or of the one that asks.
 pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: Option<S>) {
-    let block = set.job.block();
-    let source = Source::new(block, 0);
-    let mut cursor = Cursor::default();
-    let check = |cursor: &mut Cursor, bytes: &[u8]| {
-        assert!(source.check(cursor, bytes), "a block came out wrong");
-    };
     match set.job {
         Job::Stream {
             block,
@@ -268,94 +279,123 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
             slow,
             total,
         } => {
-            let mut memory = Target::new(block, skew.1);
-            let buffer = memory.bytes();
             let work = slow.filter(|slow| slow.reader).map(|slow| slow.work);
-            let mut leg = |rx: &mut R, count| {
-                sized!(
-                    block,
-                    for _ in 0..count {
-                        let buffer = &mut buffer[..block];
-                        rx.receive(buffer);
-                        check(&mut cursor, buffer);
-                        if let Some(work) = work {
-                            pretend_to_work(work);
-                        }
-                    }
-                );
-            };
-            let count = set.warm_up(block, |count| leg(&mut rx, count));
-            let count = total.map_or(count, |total| total / block as u64);
-            measure(set, &mut rx, count, |rx, count| {
-                let start = Instant::now();
-                leg(rx, count);
-                let bytes = count * block as u64;
-                (bytes as f64 / start.elapsed().as_nanos() as f64, f64::NAN)
-            });
+            read_stream(set, &mut rx, Target::new(block, skew.1), work, total);
         }
         Job::RoundTrip { block } => {
-            let mut tx = there.expect("a round trip has a way there");
-            let mut buffer = vec![0; block];
-            let mut back = Cursor::default();
-            let mut trip = |rx: &mut R| {
-                sized!(block, {
-                    tx.send(source.next(&mut cursor, block));
-                    let buffer = &mut buffer[..block];
-                    rx.receive(buffer);
-                    check(&mut back, buffer);
-                });
-            };
-            let count = set.warm_up(block, |count| (0..count).for_each(|_| trip(&mut rx)));
-            // A look at the clock for every 2 us or every trip.
-            let pace = set.time.as_nanos() as u64 / count;
-            let batch = (2000 / pace.max(1)).clamp(1, count);
-            let batches = count / batch;
-            measure(set, &mut rx, batches * batch, |rx, _| {
-                let mut times: Vec<f64> = (0..batches)
-                    .map(|_| {
-                        let start = clock::ticks();
-                        (0..batch).for_each(|_| trip(rx));
-                        (clock::ticks() - start) as f64 * clock::ns_per_tick() / batch as f64
-                    })
-                    .collect();
-                (stats::median(&mut times), stats::quantile(&mut times, 0.99))
-            });
+            let tx = there.expect("a round trip has a way there");
+            ask(set, &mut rx, tx, block);
         }
-        Job::Paced { .. } | Job::Wake => {
-            let mut buffer = vec![0; block];
-            let mut one = |rx: &mut R| {
-                rx.receive(&mut buffer);
-                let now = clock::ticks();
-                let (sent, rest) = buffer.split_first_chunk::<8>().expect("8 bytes at least");
-                let sent = u64::from_le_bytes(*sent);
-                cursor.pass(8);
-                if rest.is_empty() {
-                    set.board.take();
-                } else {
-                    check(&mut cursor, rest);
-                }
-                now.saturating_sub(sent) as f64 * clock::ns_per_tick()
-            };
-            let count = set.warm_up(block, |count| {
-                for _ in 0..count {
-                    one(&mut rx);
-                }
-            });
-            measure(set, &mut rx, count, |rx, count| {
-                let mut delays = Vec::with_capacity(count as usize);
-                for _ in 0..count {
-                    delays.push(one(rx));
-                }
-                (
-                    stats::median(&mut delays),
-                    stats::quantile(&mut delays, 0.99),
-                )
-            });
-        }
+        Job::Paced { .. } | Job::Wake => read_delays(set, &mut rx),
     }
 }
 
-/// Runs the measured leg and leaves its figures on the board.
+fn check(source: &Source, cursor: &mut Cursor, bytes: &[u8]) {
+    assert!(source.check(cursor, bytes), "a block came out wrong");
+}
+
+/// Measures GB/s.
+fn read_stream<R: Receiver>(
+    set: &Setting<'_>,
+    rx: &mut R,
+    mut memory: Target,
+    work: Option<Duration>,
+    total: Option<u64>,
+) {
+    let block = set.job.block();
+    let source = Source::new(block, 0);
+    let mut cursor = Cursor::default();
+    let buffer = memory.bytes();
+    let mut leg = |rx: &mut R, count| {
+        sized!(
+            block,
+            for _ in 0..count {
+                let buffer = &mut buffer[..block];
+                rx.receive(buffer);
+                check(&source, &mut cursor, buffer);
+                if let Some(work) = work {
+                    pretend_to_work(work);
+                }
+            }
+        );
+    };
+    let count = set.warm_up(block, |count| leg(rx, count));
+    let count = total.map_or(count, |total| total / block as u64);
+    measure(set, rx, count, |rx, count| {
+        let start = Instant::now();
+        leg(rx, count);
+        let bytes = count * block as u64;
+        (bytes as f64 / start.elapsed().as_nanos() as f64, f64::NAN)
+    });
+}
+
+/// Measures round trips, in ns.
+fn ask<R: Receiver, S: Sender>(set: &Setting<'_>, rx: &mut R, mut tx: S, block: usize) {
+    let source = Source::new(block, 0);
+    let mut buffer = vec![0; block];
+    let (mut there, mut back) = (Cursor::default(), Cursor::default());
+    let mut trip = |rx: &mut R| {
+        sized!(block, {
+            tx.send(source.next(&mut there, block));
+            let buffer = &mut buffer[..block];
+            rx.receive(buffer);
+            check(&source, &mut back, buffer);
+        });
+    };
+    let count = set.warm_up(block, |count| (0..count).for_each(|_| trip(rx)));
+    // The clock is read every 2 us, or after every trip.
+    let pace = set.time.as_nanos() as u64 / count;
+    let batch = (2000 / pace.max(1)).clamp(1, count);
+    let batches = count / batch;
+    measure(set, rx, batches * batch, |rx, _| {
+        let mut times: Vec<f64> = (0..batches)
+            .map(|_| {
+                let start = clock::ticks();
+                (0..batch).for_each(|_| trip(rx));
+                (clock::ticks() - start) as f64 * clock::ns_per_tick() / batch as f64
+            })
+            .collect();
+        (stats::median(&mut times), stats::quantile(&mut times, 0.99))
+    });
+}
+
+/// Measures the delays of messages that hold the time of their sending, in ns.
+fn read_delays<R: Receiver>(set: &Setting<'_>, rx: &mut R) {
+    let block = set.job.block();
+    let source = Source::new(block, 0);
+    let mut cursor = Cursor::default();
+    let mut buffer = vec![0; block];
+    let mut one = |rx: &mut R| {
+        rx.receive(&mut buffer);
+        let now = clock::ticks();
+        let (sent, rest) = buffer.split_first_chunk::<8>().expect("8 bytes at least");
+        let sent = u64::from_le_bytes(*sent);
+        cursor.pass(8);
+        if rest.is_empty() {
+            set.board.take();
+        } else {
+            check(&source, &mut cursor, rest);
+        }
+        now.saturating_sub(sent) as f64 * clock::ns_per_tick()
+    };
+    let count = set.warm_up(block, |count| {
+        for _ in 0..count {
+            one(rx);
+        }
+    });
+    measure(set, rx, count, |rx, count| {
+        let mut delays: Vec<f64> = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            delays.push(one(rx));
+        }
+        (
+            stats::median(&mut delays),
+            stats::quantile(&mut delays, 0.99),
+        )
+    });
+}
+
+/// Runs the measured leg, and writes its figures to the board.
 fn measure<R: Receiver>(
     set: &Setting<'_>,
     rx: &mut R,
@@ -371,7 +411,7 @@ fn measure<R: Receiver>(
     let bytes = (blocks * set.job.block() as u64) as f64;
     set.meet();
     if set.parties > 2 {
-        // Several pairs: all that was moved until the last one had done.
+        // Of several pairs: all bytes, by the time at which the last pair was done.
         value = bytes * (set.parties / 2) as f64 / start.elapsed().as_nanos() as f64;
     }
     if set.first {

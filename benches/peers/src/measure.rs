@@ -1,5 +1,5 @@
-//! Runs the cells: contenders in turns, in rotated order, with what moved
-//! between processors' places dropped, counted and run again.
+//! Measures the cells of each question. Contenders take turns in rotated order.
+//! A measurement whose processors moved apart is dropped, counted and run again.
 
 use std::io;
 use std::path::PathBuf;
@@ -35,11 +35,11 @@ pub(crate) struct Options {
     /// The reader's processor and the writer's [default: the first two allowed]
     #[arg(long, value_delimiter = ',')]
     cpus: Vec<usize>,
-    /// Where the two are to be to each other; what is elsewhere does not count
-    /// [default: near, or where they are if they do not come near]
+    /// How near the two processors must be; other measurements are dropped
+    /// [default: near, or their distance at the start if they do not come near]
     #[arg(long)]
     place: Option<Place>,
-    /// The most GiB of a stream, of those from 1 GiB on in steps of 4 [default: 64]
+    /// GiB of the longest stream: 1, and then 4 times as many at each step [default: 64]
     #[arg(long)]
     most_gib: Option<u64>,
     /// The file that results are appended to
@@ -50,12 +50,12 @@ pub(crate) struct Options {
     pub(crate) charts: PathBuf,
 }
 
-/// Where two processors are to each other, by the bare line's round trip.
+/// The distance of two processors, by the round trip of a bare cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Place {
-    /// One core, by two of its threads.
+    /// Two threads of one core.
     OneCore,
-    /// A cache that they share.
+    /// Two cores that share a cache.
     Near,
     Far,
 }
@@ -70,95 +70,102 @@ impl Place {
     }
 }
 
-/// How often a measurement that moved is run again.
+/// How often a dropped measurement is run again.
 const AGAIN: usize = 4;
-/// How long a run waits in all for its processors to be where it began.
+/// How long a run waits, in all, for its processors to come back to the distance of its start.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The part of its time that a side may be kept from its processor by others.
+/// The part of its time that a side may wait for its processor.
 const KEPT_WAITING: f64 = 0.01;
-/// How long a measurement may take over all before it counts as hung.
+/// How long a measurement may take in all before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(options: &Options) -> io::Result<Results> {
     let allowed = sys::allowed_cpus();
+    let cpus = processors(options, &allowed)?;
+    let questions = questions(options)?;
+    let (rounds, time, most_gib) = if options.quick {
+        (5, 25, 1)
+    } else {
+        (11, 60, 64)
+    };
+    let rounds = options.rounds.unwrap_or(rounds);
+    let time = Duration::from_millis(options.time.unwrap_or(time));
+    let extent = Extent {
+        most_gib: options.most_gib.unwrap_or(most_gib),
+        cpus: allowed.len(),
+    };
+
+    let wanted_place = options.place.unwrap_or(Place::Near);
+    let mut patience = PATIENCE;
+    let line = wait_for(wanted_place, &cpus, &mut patience);
+    let place = options.place.unwrap_or(Place::of(line));
+    let machine = describe(&cpus, place, line, time, rounds);
+    let mut log = Log::append(&options.out)?;
+    log.machine(&machine)?;
+    let mut turns = Turns {
+        plan: Plan {
+            cpus,
+            time,
+            limit: LIMIT,
+        },
+        place,
+        patience: PATIENCE,
+        run: machine.run,
+        log: &mut log,
+    };
+    let start = Instant::now();
+    for question in questions {
+        for mut cell in cells::of(question, extent) {
+            if chosen(&options.case, &cell.case) {
+                cell.entrants.retain(|one| wanted(one, &options.who));
+                turns.measure(&cell, rounds.min(cell.rounds))?;
+            }
+        }
+        eprintln!("{:>4.0} s  {question}", start.elapsed().as_secs_f64());
+    }
+    Results::read(&options.out)
+}
+
+/// The reader's processor and the writer's, which this process must be allowed to use.
+fn processors(options: &Options, allowed: &[usize]) -> io::Result<Vec<usize>> {
     let cpus = if options.cpus.is_empty() {
         allowed.iter().copied().take(2).collect()
     } else {
         options.cpus.clone()
     };
     if cpus.len() < 2 || cpus.iter().any(|cpu| !allowed.contains(cpu)) {
-        return Err(io::Error::other(format!(
-            "two processors are needed, of {allowed:?}"
-        )));
+        let why = format!("two processors are needed, of {allowed:?}");
+        return Err(io::Error::other(why));
     }
-    let (rounds, time) = if options.quick { (5, 25) } else { (11, 60) };
-    let rounds = options.rounds.unwrap_or(rounds);
-    let time = Duration::from_millis(options.time.unwrap_or(time));
-    let most_gib = options
-        .most_gib
-        .unwrap_or(if options.quick { 1 } else { 64 });
+    Ok(cpus)
+}
 
-    let questions: Vec<_> = QUESTIONS
-        .into_iter()
-        .filter(|name| chosen(&options.only, name))
-        .collect();
+/// The questions to ask; at least one.
+fn questions(options: &Options) -> io::Result<Vec<&'static str>> {
+    let mut questions = QUESTIONS.to_vec();
+    questions.retain(|name| chosen(&options.only, name));
     if questions.is_empty() {
-        return Err(io::Error::other(format!(
-            "the questions are {}",
-            QUESTIONS.join(", ")
-        )));
+        let known = QUESTIONS.join(", ");
+        return Err(io::Error::other(format!("the questions are {known}")));
     }
-    let mut patience = PATIENCE;
-    let wanted_place = options.place.unwrap_or(Place::Near);
-    let line = wait_for(wanted_place, &cpus, &mut patience);
-    let place = options.place.unwrap_or(Place::of(line));
-    patience = PATIENCE;
-    let machine = Machine {
+    Ok(questions)
+}
+
+/// The machine of a run, for the results file.
+fn describe(cpus: &[usize], place: Place, line: f64, time: Duration, rounds: usize) -> Machine {
+    Machine {
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs()),
         cpu: machine::cpu(),
-        cpus: cpus.clone(),
+        cpus: cpus.to_vec(),
         caches: machine::caches(),
         kernel: machine::kernel(),
         rustc: machine::rustc(),
         place: format!("{place:?}: a line's round trip takes {line:.0} ns"),
         time_ms: time.as_millis() as u64,
         rounds,
-    };
-    let mut log = Log::append(&options.out)?;
-    log.machine(&machine)?;
-    let extent = Extent {
-        most_gib,
-        cpus: allowed.len(),
-    };
-    let start = Instant::now();
-    for question in questions {
-        let cells = cells::of(question, extent);
-        for mut cell in cells
-            .into_iter()
-            .filter(|cell| chosen(&options.case, &cell.case))
-        {
-            cell.entrants.retain(|one| wanted(one, &options.who));
-            let plan = Plan {
-                cpus: cpus.clone(),
-                time,
-                limit: LIMIT,
-            };
-            let rounds = rounds.min(cell.rounds);
-            let mut turns = Turns {
-                plan,
-                place,
-                patience,
-                run: machine.run,
-                log: &mut log,
-            };
-            turns.measure(&cell, rounds)?;
-            patience = turns.patience;
-        }
-        eprintln!("{:>4.0} s  {question}", start.elapsed().as_secs_f64());
     }
-    Results::read(&options.out)
 }
 
 fn chosen(wanted: &[String], name: &str) -> bool {
@@ -170,8 +177,8 @@ fn wanted(one: &Entrant, who: &[String]) -> bool {
     matches!(one.kind, Kind::Ours | Kind::Limit) || chosen(who, &one.who)
 }
 
-/// A bare line's round trip between the first two processors, in ns, once they
-/// are where they are wanted, or `patience` is over.
+/// The round trip of a bare line between the first two processors, in ns. Waits until they
+/// are at the distance `place`, or `patience` is over.
 fn wait_for(place: Place, cpus: &[usize], patience: &mut Duration) -> f64 {
     let start = Instant::now();
     let mut line = probe(cpus);
@@ -200,7 +207,7 @@ fn probe(cpus: &[usize]) -> f64 {
     }
 }
 
-/// What is the same for all measurements of a run.
+/// What all measurements of a run have in common.
 struct Turns<'a> {
     plan: Plan,
     place: Place,
@@ -210,7 +217,7 @@ struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    /// One cell: so many rounds, each of which begins with another contender.
+    /// Measures one cell in `rounds` rounds, each of which begins with another contender.
     fn measure(&mut self, cell: &Cell, rounds: usize) -> io::Result<()> {
         let mut failed = vec![false; cell.entrants.len()];
         for round in 0..rounds {
@@ -224,7 +231,7 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// One turn of one contender; false once it cannot be measured.
+    /// One turn of one contender. `false` if the contender cannot be measured.
     fn take(&mut self, cell: &Cell, one: &Entrant, round: usize) -> io::Result<bool> {
         for _ in 0..=AGAIN {
             let sample = (one.contender.run)(&one.spec, one.job, &self.plan, one.pairs);
@@ -259,8 +266,7 @@ impl Turns<'_> {
 /// Why a sample does not count.
 fn objection(sample: &Sample, pairs: usize, place: Place) -> Option<String> {
     if pairs > 1 {
-        // They have no line to probe, and where they share processors they wait
-        // for each other.
+        // Several pairs have no line to probe. Pairs that share processors wait for each other.
         return None;
     }
     let moved = |ns: f64| !ns.is_nan() && Place::of(ns) != place;

@@ -1,4 +1,4 @@
-//! The bars: what shmpipe is to reach, as ratios of medians of one run.
+//! The bars: what shmpipe should reach, as ratios of the medians of one run.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::summary::{Cell, Question};
 
 const OURS: &str = "shmpipe";
 
-/// What a measured ratio is held against.
+/// The limit of a measured ratio.
 #[derive(Clone, Copy)]
 enum Bar {
     AtLeast(f64),
@@ -37,81 +37,63 @@ struct Line {
     what: String,
     bar: Bar,
     ratio: f64,
-    /// The two figures.
+    /// The two figures that the ratio is made of.
     of: String,
 }
 
-/// `bar | measured | holds`, as far as the questions were asked.
+/// Each bar with what was measured, for the questions that were asked.
 pub(crate) fn table(questions: &[Question]) -> String {
     let mut lines = Vec::new();
     for question in questions {
-        match question.name.as_str() {
-            "throughput" => throughput(question, &mut lines),
-            "messages" => messages(question, &mut lines),
-            "round trip" => round_trip(question, &mut lines),
-            "parking" => against(
-                question,
-                "64 B",
-                "pipe",
-                "pipe's",
-                Bar::AtMost(1.0),
-                &mut lines,
-            ),
-            "wake" => {
-                let bar = Bar::AtMost(1.2);
-                against(
-                    question,
-                    "8 B",
-                    "bare futex",
-                    "a bare futex's",
-                    bar,
-                    &mut lines,
-                );
-            }
-            "paced" => paced(question, &mut lines),
-            "unaligned" => unaligned(question, &mut lines),
-            "small rings" => {
-                for case in &question.cases {
-                    against(
-                        question,
-                        case,
-                        "rtrb",
-                        "rtrb's",
-                        Bar::AtLeast(2.5),
-                        &mut lines,
-                    );
-                }
-            }
-            "slow side" => slow_side(question, &mut lines),
-            "growth" => growth(question, &mut lines),
-            "set-up" => set_up(question, &mut lines),
-            _ => {}
-        }
+        judge(question, &mut lines);
     }
     let mut text =
         String::from("| what | bar | measured | figures | holds |\n|---|--:|--:|---|---|\n");
+    let mut held = 0;
     for line in &lines {
-        let holds = if line.bar.holds(line.ratio) {
-            "yes"
-        } else {
-            "**no**"
-        };
-        let ratio = number(line.ratio);
+        let holds = line.bar.holds(line.ratio);
+        held += usize::from(holds);
         let _ = writeln!(
             text,
-            "| {} | {} | {ratio} | {} | {holds} |",
-            line.what, line.bar, line.of
+            "| {} | {} | {} | {} | {} |",
+            line.what,
+            line.bar,
+            number(line.ratio),
+            line.of,
+            if holds { "yes" } else { "**no**" }
         );
     }
-    let held = lines
-        .iter()
-        .filter(|line| line.bar.holds(line.ratio))
-        .count();
     let _ = writeln!(text, "\n{held} of {} hold.", lines.len());
     text
 }
 
-/// The best of the others, where more is better or less is.
+/// The bars of one question.
+fn judge(question: &Question, lines: &mut Vec<Line>) {
+    let at_most = Bar::AtMost;
+    match question.name.as_str() {
+        "throughput" => throughput(question, lines),
+        "messages" => messages(question, lines),
+        "round trip" => round_trip(question, lines),
+        "parking" => against(question, "64 B", "pipe", "pipe's", at_most(1.0), lines),
+        "wake" => {
+            let (who, whose) = ("bare futex", "a bare futex's");
+            against(question, "8 B", who, whose, at_most(1.2), lines);
+        }
+        "paced" => paced(question, lines),
+        "unaligned" => unaligned(question, lines),
+        "small rings" => {
+            for case in &question.cases {
+                against(question, case, "rtrb", "rtrb's", Bar::AtLeast(2.5), lines);
+            }
+        }
+        "slow side" => slow_side(question, lines),
+        "growth" => growth(question, lines),
+        "set-up" => set_up(question, lines),
+        _ => {}
+    }
+}
+
+/// The best rival. `more` says whether more is better, or less.
 fn best<'a>(question: &'a Question, case: &str, more: bool) -> Option<&'a Cell> {
     question
         .in_case(case)
@@ -138,7 +120,7 @@ fn compare(what: String, bar: Bar, ours: &Cell, theirs: &Cell, lines: &mut Vec<L
     });
 }
 
-/// Ours by that of one other.
+/// Our median divided by that of one other contender.
 fn against(q: &Question, case: &str, who: &str, whose: &str, bar: Bar, lines: &mut Vec<Line>) {
     if let (Some(ours), Some(theirs)) = (q.cell(case, OURS), q.cell(case, who)) {
         compare(
@@ -229,7 +211,7 @@ fn round_trip(question: &Question, lines: &mut Vec<Line>) {
     }
 }
 
-/// What the default policy adds to the latency policy's delay.
+/// What the default policy adds to the delay of the latency policy.
 fn paced(question: &Question, lines: &mut Vec<Line>) {
     for case in &question.cases {
         let ours = question.cell(case, OURS);
@@ -277,7 +259,7 @@ fn slow_side(question: &Question, lines: &mut Vec<Line>) {
     }
 }
 
-/// The slowest of all sizes by the fastest: 1 is flat.
+/// The slowest of all sizes divided by the fastest: 1 is flat.
 fn growth(question: &Question, lines: &mut Vec<Line>) {
     let sizes = question
         .cases
@@ -366,7 +348,7 @@ mod tests {
                 ));
                 rows.push(row("throughput", "4 KiB", "slow", Kind::Crate, 3.0));
                 rows.push(row("throughput", "4 KiB", "fast", Kind::Threads, 10.0));
-                // A limit is no rival.
+                // A limit of the machine is no rival.
                 rows.push(row("throughput", "4 KiB", "memcpy", Kind::Limit, 99.0));
             }
             rows
