@@ -1,7 +1,6 @@
-//! What does it bring to publish many messages of 64 bytes together?
+//! How much does it help to publish many messages of 64 bytes together?
 //!
-//! A pipe and a Unix socket get the same bytes from a `BufWriter` of the
-//! batch's size.
+//! A pipe and a Unix socket get their bytes from a `BufWriter` of the batch size.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! How many messages a second, each published by itself, by their size?
+//! How many messages a second, each published on its own, for each size?
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! How large should the ring be? Blocks of 4 KiB and of 64 KiB, beside a pipe
-//! and a Unix socket as they come.
+//! How large should the ring be? Blocks of 4 KiB and of 64 KiB, beside a pipe and a Unix
+//! socket of default size.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! How long does a message take there and back, with both sides awake?
+//! How long does a round trip of a message take while both sides are awake?
 
 mod common;
 

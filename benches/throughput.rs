@@ -1,4 +1,4 @@
-//! How many bytes a second, by the size of the block that each call moves?
+//! How many bytes a second, for each size of block that a call moves?
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What does it cost that both sides sleep? A round trip has two wakes in it.
+//! What does a round trip cost if both sides sleep? It has two wakes.
 
 mod common;
 

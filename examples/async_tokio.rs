@@ -1,12 +1,12 @@
-//! Streams from a child process to its parent, each on tokio.
+//! Streams from a child process to its parent. Both run on tokio.
 //!
 //! ```text
 //! cargo run --features async --example async_tokio
 //! ```
 //!
-//! The handles implement the traits of `futures-io`; `tokio_util::compat` makes
-//! tokio's of them. While the child thinks, the parent's task sleeps, and its
-//! thread does other things.
+//! The handles implement the traits of `futures-io`. `tokio_util::compat` turns them into
+//! tokio's. While the child pauses, the parent's task sleeps, and its thread does other
+//! work.
 
 use std::error::Error;
 use std::process::Command;
@@ -36,7 +36,7 @@ async fn parent() -> Result<(), Box<dyn Error>> {
     let mut waited = 0;
     loop {
         tokio::select! {
-            // Cancel-safe: a tick takes nothing of a line.
+            // Cancel-safe: if a tick comes first, no part of a line is lost.
             line = lines.next_line() => match line? {
                 Some(line) => println!("{line}"),
                 None => break, // the child has finished
@@ -46,7 +46,7 @@ async fn parent() -> Result<(), Box<dyn Error>> {
     }
     println!("the task ticked meanwhile: {}", waited > 0);
 
-    let status = child.wait()?; // it has finished its stream
+    let status = child.wait()?; // its stream is finished
     if !status.success() {
         return Err("the child failed".into());
     }
@@ -54,10 +54,10 @@ async fn parent() -> Result<(), Box<dyn Error>> {
 }
 
 async fn child() -> Result<(), Box<dyn Error>> {
-    // Taking an end that was handed over waits for nobody. Opening one by path
-    // does: call that by tokio::task::spawn_blocking.
+    // Taking an end from the parent does not wait. Opening a ring by path does: call that
+    // in tokio::task::spawn_blocking.
     let mut producer = AsyncProducer::new(Producer::from_parent()?);
-    producer.set_abort_on_drop(true); // a task that is dropped has not finished
+    producer.set_abort_on_drop(true); // a dropped task leaves an unfinished stream
     let mut producer = producer.compat_write();
     for number in 1..=3 {
         tokio::time::sleep(Duration::from_millis(30)).await;

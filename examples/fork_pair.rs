@@ -4,8 +4,9 @@
 //! cargo run --example fork_pair
 //! ```
 //!
-//! Each process turns its own copy of the ring into its end. The segment is
-//! removed at birth: it goes with the last of the two, however they end.
+//! Each process turns its own copy of the ring into its end. The segment is marked for
+//! removal at birth. The kernel frees it with the last of the two processes, however they
+//! end.
 
 #![allow(unsafe_code)] // fork and waitpid
 
@@ -15,21 +16,22 @@ use std::io::{self, BufRead, BufReader, Write};
 use shmpipe::{Options, Ring};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A child that fails on the way does not look as if it had finished.
+    // With `abort_on_drop`, a child that fails does not finish the stream.
     let mut options = Options::new();
     let ring = options
         .capacity(64 << 10)
         .abort_on_drop(true)
         .create_anonymous()?;
 
-    // SAFETY: this process has one thread, so that the child may do anything.
+    // SAFETY: this process has one thread, so the child may call anything.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error().into()),
         0 => write(ring),
         child => {
             read(ring)?;
             let mut status = 0;
-            // SAFETY: `child` is ours and not yet reaped; `status` is an int.
+            // SAFETY: `child` is our child and not yet reaped. The kernel writes an int to
+            // `status`.
             if unsafe { libc::waitpid(child, &raw mut status, 0) } != child {
                 return Err(io::Error::last_os_error().into());
             }
@@ -41,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// In the child.
+/// Runs in the child.
 fn write(ring: Ring) -> Result<(), Box<dyn Error>> {
     let mut producer = ring.into_producer()?;
     for number in 1..=3 {
@@ -51,7 +53,7 @@ fn write(ring: Ring) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// In the parent.
+/// Runs in the parent.
 fn read(ring: Ring) -> Result<(), Box<dyn Error>> {
     let consumer = ring.into_consumer()?;
     for line in BufReader::new(consumer).lines() {

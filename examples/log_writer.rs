@@ -1,14 +1,13 @@
-//! Writes a file into a ring that outlives this process; killed and started
-//! again, it goes on at the exact byte.
+//! Writes a file into a ring that outlives this process. Killed and started again, it
+//! continues at the exact byte.
 //!
 //! ```text
 //! cargo run --example log_writer -- /tmp/log-ring big-file
 //! cargo run --example relay -- /tmp/log-ring /tmp/spool
 //! ```
 //!
-//! `resume` goes on with the stream of a process that died. `abort_on_drop`
-//! breaks the stream off when this one fails on the way: only `close` makes it
-//! a whole one.
+//! `resume` continues the stream of a process that died. With `abort_on_drop`, an error
+//! breaks the stream off. Only `close` finishes it.
 
 use std::error::Error;
 use std::fs::File;

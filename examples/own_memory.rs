@@ -1,11 +1,11 @@
-//! Streams from a child to its parent through a memfd, which the child
-//! inherits: no System V segment, no path.
+//! Streams from a child to its parent through a memfd that the child inherits. It needs no
+//! System V segment and no path.
 //!
 //! ```text
 //! cargo run --example own_memory
 //! ```
 
-#![allow(unsafe_code)] // memfd_create and mmap; and the word for the memory
+#![allow(unsafe_code)] // memfd_create, mmap, and the promise about the memory
 
 use std::error::Error;
 use std::fs::File;
@@ -16,7 +16,7 @@ use std::ptr::{self, NonNull};
 
 use shmpipe::Options;
 
-/// 64 KiB for the ring, and a page, of any size up to that, for the header.
+/// 64 KiB for the ring, and a header of one page. Pages of up to 64 KiB fit.
 const LEN: usize = 128 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn parent() -> Result<(), Box<dyn Error>> {
     let file = memory_file()?;
     let memory = map(&file)?;
-    // SAFETY: the memory is mapped until the process ends, cannot shrink, and
-    // only rings use it. The child, which may, is not there yet.
+    // SAFETY: the memory is mapped until the process ends, and cannot shrink. Only rings
+    // use it: this one, and the one that the child attaches later.
     let ring = unsafe { Options::new().create_in(memory, LEN) }?;
     println!("a ring of {} bytes", ring.capacity());
 
@@ -38,8 +38,9 @@ fn parent() -> Result<(), Box<dyn Error>> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg(file.as_raw_fd().to_string())
         .spawn()?;
-    // Before it is read from: the ring outlives its processes, so a child that
-    // never takes its end would be waited for. What it says fits the ring.
+    // Wait for the child before reading. A ring in memory outlives its processes, so this
+    // end would wait for ever for a child that never takes its end. The child's text fits
+    // the ring.
     if !child.wait()?.success() {
         return Err("the child failed".into());
     }
@@ -49,12 +50,13 @@ fn parent() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// With the descriptor that the parent has left open for it.
+/// Uses the descriptor that the parent has left open for this process.
 fn child(fd: i32) -> Result<(), Box<dyn Error>> {
-    // SAFETY: the parent says that it is open, and it is used here only.
+    // SAFETY: the parent has left the descriptor open, and it is used only here.
     let file = unsafe { File::from_raw_fd(fd) };
     let memory = map(&file)?;
-    // SAFETY: as in the parent, which has made the ring.
+    // SAFETY: the memory is mapped until the process ends, and cannot shrink. Only rings
+    // use it.
     let ring = unsafe { Options::new().attach_in(memory, LEN) }?;
     let mut producer = ring.into_producer()?;
     writeln!(producer, "hello from process {}", std::process::id())?;
@@ -62,17 +64,17 @@ fn child(fd: i32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A file in memory that stays open over exec, and cannot shrink.
+/// Makes a file in memory that stays open over exec, and cannot shrink.
 fn memory_file() -> io::Result<File> {
-    // SAFETY: a string that ends with zero, and a number.
+    // SAFETY: the arguments are a string that ends with zero, and a number.
     let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_ALLOW_SEALING) };
     if fd == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: open, new, and nobody else's.
+    // SAFETY: the descriptor is open, new, and nobody else's.
     let file = unsafe { File::from_raw_fd(fd) };
     file.set_len(LEN as u64)?;
-    // SAFETY: numbers.
+    // SAFETY: the arguments are numbers.
     if unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) } == -1 {
         return Err(io::Error::last_os_error());
     }
@@ -81,7 +83,7 @@ fn memory_file() -> io::Result<File> {
 
 /// Maps the file for as long as the process lives.
 fn map(file: &File) -> io::Result<NonNull<u8>> {
-    // SAFETY: a new mapping, at a place of the kernel's choice.
+    // SAFETY: a new mapping; the kernel chooses the address.
     let start = unsafe {
         libc::mmap(
             ptr::null_mut(),

@@ -1,4 +1,4 @@
-//! Prints the strings that `writer` has left in shared memory, and removes them.
+//! Prints the strings that `writer` has left in shared memory, and removes the ring.
 //!
 //! ```text
 //! cargo run --example writer -- /tmp/greeting
@@ -14,8 +14,8 @@ use shmpipe::{Consumer, Options};
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: reader PATH")?;
 
-    // Where no writer has been, this makes an empty ring and reading waits
-    // for one; hence the limit.
+    // If no writer has been there, this makes an empty ring, and reading waits for a
+    // writer. So it has a time limit.
     let mut consumer = Options::new()
         .persistent(true)
         .timeout(Some(Duration::from_secs(2)))
@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let read = read_all(&mut consumer, &mut text);
     drop(consumer);
 
-    // It persists until it is removed. A ring that somebody else has open is left
-    // alone; `force_remove` would remove that, too.
+    // The ring persists until it is removed. A ring that another process has open is left
+    // alone. `force_remove` would remove that, too.
     let removed = Options::new().remove(&path);
 
     read?;
@@ -34,12 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads the stream of each writer that has been there, one at least.
+/// Reads the streams of all writers that have been there; at least one.
 fn read_all(consumer: &mut Consumer, text: &mut Vec<u8>) -> io::Result<()> {
     loop {
         consumer.read_to_end(text)?;
         consumer.next_stream()?;
-        // Neither bytes of another stream nor its end.
+        // There is no byte of another stream, and no end of one.
         if consumer.available()? == 0 && !consumer.is_closed() {
             return Ok(());
         }

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(path), Some(name)) = (args.next(), args.next()) else {
         return Err("usage: receive_file PATH OUT".into());
     };
-    // The file at PATH only names the ring; whoever comes first makes it.
+    // The file at PATH only names the ring. The first of the two processes makes it.
     File::options().append(true).create(true).open(&path)?;
 
     let mut file = File::create(&name)?;
@@ -28,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{bytes} bytes received");
             Ok(())
         }
-        // The sender gave up or died, or there is no room for the file. What
-        // came before is in the file; it is not the whole.
+        // The sender gave up or died, or the disk is full. The file holds only what came
+        // before that.
         Err(error) => Err(format!("{} is not complete: {error}", name.display()).into()),
     }
 }

@@ -4,16 +4,18 @@
 //! cargo run --example records
 //! ```
 //!
-//! A ring carries bytes. Where one record ends and the next begins is for the
-//! two sides to agree on: here each is its length, four bytes, and then
-//! itself. Between processes it is the same; `fork_pair` has the two of them.
+//! A ring carries bytes. The two sides must agree on where a record ends. Here each record
+//! comes behind its length, which has four bytes.
+//!
+//! Between processes the code is the same; `fork_pair` shows how two processes share a
+//! ring.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread;
 
 use shmpipe::{Consumer, Producer};
 
-/// Bytes of the longest record. The reader believes no length beyond it.
+/// Bytes of the longest record. The reader refuses a greater length.
 const MOST: usize = 1 << 20;
 
 fn main() -> io::Result<()> {
@@ -50,8 +52,8 @@ fn send(producer: &mut Producer, record: &[u8]) -> io::Result<()> {
     producer.write_all(record)
 }
 
-/// Fills `record` with the next one. `false` if the stream has ended, after a
-/// whole record; an end within one is an error.
+/// Reads the next record. `false` if the stream has ended after a whole record. An end
+/// within a record is an error.
 fn receive(consumer: &mut Consumer, record: &mut Vec<u8>) -> io::Result<bool> {
     let mut len = [0; 4];
     if consumer.read(&mut len[..1])? == 0 {

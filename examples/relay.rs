@@ -1,16 +1,17 @@
-//! Stores each stream of a ring in a file of its own, and takes nothing out of
-//! the ring that is not stored.
+//! Stores each stream of a ring in a file of its own. Bytes leave the ring only once they
+//! are stored.
 //!
 //! ```text
 //! cargo run --example relay -- /tmp/log-ring /tmp/spool [SECONDS]
 //! ```
 //!
-//! A stream that begins at position 4096 goes to `4096.part`. Its end renames
-//! the file: to `4096.whole`, or to `4096.broken` if the writer broke off, or
-//! died and was not resumed. Bytes leave the ring once they are on disk, and the
-//! end is acknowledged once the file has its name. So this process can be killed
-//! at any time, and the next one goes on. It ends when nothing has come for as
-//! many seconds, one by default.
+//! A stream that begins at position 4096 goes to `4096.part`. At its end the file is
+//! renamed to `4096.whole`. It becomes `4096.broken` if the writer broke the stream off, or
+//! died and was not resumed.
+//!
+//! Bytes leave the ring once they are on disk. The end is acknowledged once the file has
+//! its name. So this process can be killed at any time, and the next one continues. It ends
+//! if nothing comes for SECONDS, one by default.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use shmpipe::{Broken, Consumer, Options, PeekError, WaitError};
 
-/// Bytes to store at once.
+/// The most bytes that are stored at once.
 const MOST: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut ring = Options::new()
         .persistent(true)
-        .capacity(1 << 16) // as the writer asks: either may be the first
+        .capacity(1 << 16) // equal to the writer's: either may make the ring
         .abort_on_drop(true) // an early return acknowledges nothing
         .open_consumer(&path)?;
     while let Some(ending) = store(&mut ring, &folder, quiet)? {
@@ -49,8 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(ring.close()?)
 }
 
-/// Stores what comes of one stream, up to its end, and says how that was; or
-/// nothing, if nothing has come for a while.
+/// Stores the bytes of one stream up to its end. Returns the name of the file, or `None` if
+/// nothing comes for a while.
 fn store(
     ring: &mut Consumer,
     folder: &Path,
@@ -68,7 +69,8 @@ fn store(
             Err(PeekError::Broken(_)) if ring.is_at_end() => {
                 return rename(&part, began, "broken");
             }
-            // The writer died, and nobody has followed: perhaps it is restarted.
+            // The writer died, and no other one has come. A restarted one may resume the
+            // stream.
             Err(PeekError::Broken(Broken::Died { .. })) => {
                 match ring.wait_for_peer_deadline(soon()) {
                     Err(WaitError::TimedOut) => return Ok(None),
@@ -90,16 +92,16 @@ fn store(
     }
 }
 
-/// The file of a stream. What it holds beyond the bytes that have left the ring
-/// comes again.
+/// Opens the file of a stream. Bytes that it holds beyond `stored` come again, so they are
+/// cut off.
 fn open(part: &Path, stored: u64) -> Result<File, Box<dyn Error>> {
     let file = File::options().append(true).create(true).open(part)?;
     file.set_len(stored)?;
     Ok(file)
 }
 
-/// Gives the file of a stream its name. There is none for an empty stream, and
-/// none any more where this was done before a kill.
+/// Gives the file of a stream its name. An empty stream has no file. Neither has one that
+/// was renamed before a kill.
 fn rename(part: &Path, began: u64, how: &str) -> Result<Option<String>, Box<dyn Error>> {
     let name = format!("{began}.{how}");
     if part.exists() {

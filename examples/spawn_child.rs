@@ -4,7 +4,7 @@
 //! cargo run --example spawn_child
 //! ```
 //!
-//! Here the child is this same program. It could be any that calls
+//! The child is this same program. It could be any program that calls
 //! `Producer::from_parent`, such as `shmpipe send --from-parent`.
 
 use std::error::Error;
@@ -26,8 +26,8 @@ fn parent() -> Result<(), Box<dyn Error>> {
     let mut command = Command::new(std::env::current_exe()?);
     let (mut consumer, mut child) = ring.spawn_producer(command.arg("child"))?;
 
-    // Ends with an error if the child does before it has finished the stream,
-    // or before it has taken its end at all.
+    // Fails if the child ends before it has finished the stream, or before it has taken its
+    // end.
     let streamed = io::copy(&mut consumer, &mut io::stdout());
     let status = child.wait()?;
     println!("{} bytes received; the child: {status}", streamed?);

@@ -1,14 +1,15 @@
-//! Puts a string into shared memory and exits; `reader` prints it later.
+//! Puts a string into shared memory and exits. `reader` prints it later.
 //!
 //! ```text
 //! cargo run --example writer -- /tmp/greeting
 //! cargo run --example reader -- /tmp/greeting
 //! ```
 //!
-//! The ring is persistent: it stays in memory when this process has gone, and
-//! until somebody removes it. Its key is made of the file, as `ftok` does it.
-//! Each run is a stream of its own. Run it twice before `reader`, and the second
-//! stream follows the first.
+//! The ring is persistent: it outlives this process, until somebody removes it. Its key is
+//! made from the file, as `ftok` does.
+//!
+//! Each run writes a stream of its own. After two runs, `reader` finds the second stream
+//! behind the first.
 
 use std::error::Error;
 use std::fs::File;
@@ -27,10 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     io::stdin().read_line(&mut text)?;
 
     let mut producer = Options::new().persistent(true).open_producer(&path)?;
-    // No reader runs, so a blocking write could wait for room for ever.
+    // No reader may be running, so a blocking write could wait for room for ever.
     let written = producer.try_write(text.as_bytes())?;
     if written < text.len() {
-        // Or the reader would take a part for the whole.
+        // Otherwise the reader would take a part for the whole.
         producer.abort();
         return Err(format!("only {written} of {} bytes fit the ring", text.len()).into());
     }

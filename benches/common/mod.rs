@@ -1,5 +1,5 @@
-//! What the benchmarks share: a child process at the other end of a ring, a
-//! pipe or a Unix socket, which does as much as it is told.
+//! What the benchmarks share: a child process at the other end of a ring, a pipe or a Unix
+//! socket. The child does the amount of work that it is told to do.
 #![allow(dead_code)] // each benchmark uses a part
 #![allow(unsafe_code)] // fork, pinning, and the end of the child
 
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use shmpipe::{Options, Ring};
 
-/// The other end, and the pipe that tells it what to do. The child ends when
-/// that pipe does.
+/// The child at the other end, and the pipe that gives it orders. The child ends when that
+/// pipe does.
 pub(crate) struct Child {
     pid: libc::pid_t,
     orders: Option<PipeWriter>,
 }
 
 impl Child {
-    /// Runs `work` in a child process for each order of a count.
+    /// Runs `work` in a child process, once for each count that arrives on the pipe.
     pub(crate) fn new(work: impl FnOnce(&mut dyn FnMut() -> Option<u64>)) -> Child {
         let (mut taken, orders) = io::pipe().unwrap();
         let cpus = cpus();
@@ -45,7 +45,7 @@ impl Child {
             });
         };
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-        // SAFETY: ends the child without running what belongs to the parent.
+        // SAFETY: ends the child. Nothing that belongs to the parent runs.
         unsafe { libc::_exit(i32::from(done.is_err())) }
     }
 
@@ -58,23 +58,23 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.orders = None;
-        // SAFETY: a child of ours that is not reaped yet.
+        // SAFETY: the pid is a child of this process that is not reaped yet.
         unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
     }
 }
 
 fn cpus() -> Vec<usize> {
     static FIRST: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
-    // The parent pins itself later on; what counts is what it began with.
+    // The parent pins itself later. The processors of its start are wanted.
     FIRST.get_or_init(pin::allowed_cpus).clone()
 }
 
 fn pin(cpu: usize) {
-    // A refusal changes nothing.
+    // If the kernel refuses, the process stays where it is.
     let _ = pin::pin_to(&[cpu]);
 }
 
-/// Blocks that a child sends as it is told.
+/// A stream of blocks. The child sends as many as it is told to send.
 pub(crate) struct Stream<R> {
     child: Child,
     receiver: R,
@@ -82,7 +82,7 @@ pub(crate) struct Stream<R> {
 }
 
 impl<R: Read> Stream<R> {
-    /// `sender` is called in the child, `receiver` here.
+    /// `sender` is called in the child, `receiver` in the parent.
     pub(crate) fn new<W: Write>(
         block: usize,
         sender: impl FnOnce() -> W,
@@ -104,7 +104,7 @@ impl<R: Read> Stream<R> {
         }
     }
 
-    /// The time from the arrival of a block to that of the `count`th after it.
+    /// The time from the arrival of a block to the arrival of the `count`th block after it.
     pub(crate) fn time(&mut self, count: u64) -> Duration {
         self.child.order(count + 1);
         self.receiver.read_exact(&mut self.block).unwrap();
@@ -117,7 +117,7 @@ impl<R: Read> Stream<R> {
     }
 }
 
-/// A block that a child sends back.
+/// A round trip: the child sends each block back.
 pub(crate) struct Echo<W, R> {
     child: Child,
     there: W,
@@ -126,7 +126,7 @@ pub(crate) struct Echo<W, R> {
 }
 
 impl<W: Write, R: Read> Echo<W, R> {
-    /// `their` ends are called for in the child, `our` ends here.
+    /// `their` ends are made in the child, `our` ends in the parent.
     pub(crate) fn new<TheirW: Write, TheirR: Read>(
         block: usize,
         their: impl FnOnce() -> (TheirW, TheirR),
@@ -150,7 +150,7 @@ impl<W: Write, R: Read> Echo<W, R> {
         }
     }
 
-    /// The time of `count` round trips, one after the other.
+    /// The time of `count` round trips in a row.
     pub(crate) fn time(&mut self, count: u64) -> Duration {
         self.child.order(count);
         let start = Instant::now();
@@ -162,7 +162,7 @@ impl<W: Write, R: Read> Echo<W, R> {
     }
 }
 
-/// A ring that one process takes one end of, and its child the other.
+/// A ring between a process and its child.
 pub(crate) struct Shared(Cell<Option<Ring>>);
 
 impl Shared {
@@ -199,7 +199,7 @@ pub(crate) fn unix_stream(block: usize) -> Stream<UnixStream> {
     Stream::new(block, move || theirs, || ours)
 }
 
-/// There and back through two rings.
+/// Round trips through two rings.
 pub(crate) fn ring_echo(
     options: &Options,
     block: usize,
@@ -212,21 +212,21 @@ pub(crate) fn ring_echo(
     )
 }
 
-/// There and back through two pipes.
+/// Round trips through two pipes.
 pub(crate) fn pipe_echo(block: usize) -> Echo<PipeWriter, io::PipeReader> {
     let (there, back) = (io::pipe().unwrap(), io::pipe().unwrap());
     let ours = (there.1.try_clone().unwrap(), back.0.try_clone().unwrap());
     Echo::new(block, move || (back.1, there.0), || ours)
 }
 
-/// There and back through a pair of Unix sockets.
+/// Round trips through a pair of Unix sockets.
 pub(crate) fn unix_echo(block: usize) -> Echo<UnixStream, UnixStream> {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let both = |socket: UnixStream| (socket.try_clone().unwrap(), socket);
     Echo::new(block, move || both(theirs), || both(ours))
 }
 
-/// For short runs: the comparison in `benches/peers` is the thorough one.
+/// Settings for short runs. The comparison in `benches/peers` is the thorough one.
 pub(crate) fn criterion() -> criterion::Criterion {
     criterion::Criterion::default()
         .sample_size(20)

@@ -1,6 +1,5 @@
-//! Any call on a handle, made in one place. What it must come to is for whom
-//! it is made for: a model that knows exactly, see [`super::model`], or one
-//! that rules out what no peer may bring about, see [`Answer::check`].
+//! Makes any call on a handle: the one place for that. Two users judge the answer.
+//! [`super::model`] knows it exactly. [`Answer::check`] rules out what no peer may cause.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
@@ -13,25 +12,25 @@ use shmpipe::{
 
 use super::tape::Tape;
 
-/// What is done to a ring. Lengths are in bytes; of two, the second one is how
-/// much of a grant is used.
+/// A call on a ring. Lengths are in bytes. Of two lengths, the second one is the part of a
+/// grant that is used.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Write(usize),
     WriteParts(Vec<usize>),
     WriteDeadline(usize),
-    /// A write that may wait, and one of all its bytes.
+    /// `Send` is a write that may wait; `SendAll` writes all of its bytes.
     Send(usize),
     SendAll(usize),
     Reserve(usize, usize),
     ReserveUpTo(usize, usize),
     ReserveDeadline(usize, usize),
-    /// From a file.
+    /// From a file, by `fill_from`.
     Fill(usize),
     Flush,
     Batch(usize),
     Room(usize),
-    /// How far the consumer has come.
+    /// The position of the consumer, as the producer sees it.
     Consumed,
     Read(usize),
     ReadParts(Vec<usize>),
@@ -40,26 +39,26 @@ pub(crate) enum Call {
     Peek(usize, usize),
     PeekUpTo(usize, usize),
     PeekDeadline(usize, usize),
-    /// To a file.
+    /// To a file, by `drain_to`.
     Drain(usize),
     Available,
     /// A read that may wait.
     Receive(usize),
-    /// Acknowledges the end that the consumer is at, if it is at one.
+    /// Acknowledges an end, if the consumer is at one.
     NextStream,
-    /// Whether the consumer spins: one that does may be sent echoes.
+    /// Whether the consumer spins. One that does may get inline messages.
     Spin(bool),
-    /// The calls of a side that only look, and how it is to wait.
+    /// The calls of a side that only look, and its wait policy.
     Look(Role, WaitPolicy),
-    /// Whether the other side lives, as this side says.
+    /// Asks whether the other side lives.
     CheckPeer(Role),
-    /// The producer leaves, another producer comes.
+    /// The producer leaves, and another producer comes.
     NewProducer(Parting),
-    /// The same; the other one would go on with a stream that has no end.
+    /// The producer leaves. The next one resumes its stream, if that has no end.
     Resume(Parting),
-    /// The consumer leaves, the producer learns of it, another consumer comes.
+    /// The consumer leaves, the producer learns of it, and another consumer comes.
     NewConsumer,
-    /// The same; the consumer acknowledges nothing.
+    /// The consumer leaves without acknowledging anything, and another consumer comes.
     AbortConsumer,
 }
 
@@ -71,7 +70,7 @@ pub(crate) enum Parting {
 }
 
 impl Call {
-    /// The next call on the tape. Lengths go a little beyond `most`.
+    /// Reads the next call from the tape. Lengths go a little beyond `most`.
     pub(crate) fn read(tape: &mut Tape<'_>, most: usize) -> Option<Call> {
         let most = most + 3;
         fn pair(tape: &mut Tape<'_>, most: usize) -> Option<(usize, usize)> {
@@ -111,7 +110,7 @@ impl Call {
         })
     }
 
-    /// Bytes that it moves at the most.
+    /// The most bytes that the call moves.
     pub(crate) fn len(&self) -> usize {
         match self {
             Call::WriteParts(parts) | Call::ReadParts(parts) => parts.iter().sum(),
@@ -136,14 +135,14 @@ impl Call {
     }
 }
 
-/// What the calls have to go by.
+/// What the calls need.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Means<'a> {
     pub(crate) deadline: Instant,
-    /// Where the bytes of [`Call::Fill`] come from and those of [`Call::Drain`]
-    /// go to: a file of one's own, which is written and read beside, or devices.
+    /// The source of [`Call::Fill`] and the destination of [`Call::Drain`]: a file that
+    /// nobody else uses, whose contents are compared, or devices.
     pub(crate) files: Files<'a>,
-    /// Whether nobody else can touch the ring: some grants are used as slices.
+    /// Whether nobody else can touch the ring. Some grants are then used as slices.
     pub(crate) is_alone: bool,
 }
 
@@ -154,14 +153,14 @@ pub(crate) enum Files<'a> {
     None,
 }
 
-/// A grant: what it was of, and what was used of it.
+/// A grant: its length, and the part of it that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) len: usize,
     pub(crate) used: usize,
 }
 
-/// What a call came to, as it said.
+/// The answer of a call.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Moved(io::Result<usize>),
@@ -172,13 +171,14 @@ pub(crate) enum Answer {
     Reserved(Result<Granted, ReserveError>),
     Peeked(Result<Granted, PeekError>),
     Number(Result<usize, Broken>),
-    /// The room, and what a wait for it came to.
+    /// The room, and the result of waiting for it.
     Room(Result<usize, Broken>, Result<(), ReserveError>),
     Looked(Result<(), Broken>),
     NextStream(Result<bool, NextStreamError>),
 }
 
-/// Makes a producer's call, with `bytes` to write: as many as the call moves.
+/// Makes a call of a producer. `bytes` has as many bytes as the call moves. The function is
+/// long, since it is a table: one arm for each call.
 pub(crate) fn produce(
     producer: &mut Producer,
     call: &Call,
@@ -246,9 +246,9 @@ pub(crate) fn produce(
     }
 }
 
-/// Makes a consumer's call, with a buffer to read into: as long as what the
-/// call moves at the most. The bytes that a grant has, and those that went to a
-/// file of one's own, are put there too.
+/// Makes a call of a consumer. `buffer` is as long as the most bytes that the call moves.
+/// It also gets the bytes of a grant, and those that went to a file of our own. The
+/// function is long, since it is a table: one arm for each call.
 pub(crate) fn consume(
     consumer: &mut Consumer,
     call: &Call,
@@ -363,8 +363,8 @@ fn take(
 }
 
 impl Answer {
-    /// What no peer may bring about, whatever it does: more bytes than were
-    /// asked for, or than the ring has.
+    /// Panics at what no peer may cause: more bytes than were asked for, or than the ring
+    /// has.
     #[track_caller]
     pub(crate) fn check(&self, call: &Call, capacity: usize) {
         let most = call.len();
@@ -393,7 +393,7 @@ impl Answer {
         }
     }
 
-    /// Why the stream is broken, if this says so.
+    /// Why the stream is broken, if the answer says so.
     pub(crate) fn broken(&self) -> Option<Broken> {
         match self {
             Answer::Moved(Err(error)) => error.get_ref()?.downcast_ref().cloned(),
@@ -414,8 +414,8 @@ impl Answer {
         }
     }
 
-    /// Bytes that moved, or the error as an [`io::Error`]. Where there was
-    /// nothing to move, none did.
+    /// The bytes that moved, or the error as an [`io::Error`]. Full and empty count as no
+    /// bytes.
     pub(crate) fn into_io(self, call: &Call) -> io::Result<usize> {
         Ok(match self {
             Answer::Moved(moved) => moved?,

@@ -1,4 +1,4 @@
-//! Attaching to any bytes.
+//! Attaches to any bytes.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use shmpipe::{Options, Ring};
 use super::memory::{Memory, RING};
 use super::tape::Tape;
 
-/// Tape: how long the memory is; whether a ring was made there before; then
-/// what is stored over it, either as it stands or word by word.
+/// Tape: the length of the memory, whether a ring was made there before, and the bytes that
+/// are then stored over it. The bytes are stored as they are, or word by word.
 pub(crate) fn run(bytes: &[u8]) {
     let _ = try_run(&mut Tape::new(bytes));
 }
@@ -20,7 +20,7 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     options.timeout(Some(Duration::ZERO));
     let kind = tape.byte()?;
     if kind & 1 != 0 {
-        // In memory too small for a ring there is none.
+        // Memory that is too small has no ring.
         let _ = memory.init(&options);
     }
     if kind & 2 != 0 {
@@ -45,7 +45,7 @@ fn patch(tape: &mut Tape<'_>) -> Option<(usize, u8, u64)> {
     Some((usize::from(tape.short()?), tape.byte()? % 9, tape.long()?))
 }
 
-/// Takes what can be had of the roles, and moves some bytes.
+/// Takes the roles that are free, and moves some bytes.
 fn try_both_ends(ring: Ring) {
     let Ok((mut producer, mut consumer)) = ring.split() else {
         return;

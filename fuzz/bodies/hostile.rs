@@ -1,5 +1,4 @@
-//! Calls on both ends of a ring, interleaved with whatever a stranger stores
-//! into it.
+//! Calls on both ends of a ring, interleaved with a stranger's stores to it.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +9,12 @@ use super::calls::{Call, Files, Means, consume, produce};
 use super::memory::{CLAIMS, COUNTS, HEAD, HEADER, MARKS, Memory, RING, SLOTS, TAIL};
 use super::tape::Tape;
 
-/// Calls and stores in one input, so that none takes long.
+/// The most calls and stores of one input, so that no input takes long.
 const MOST_STEPS: usize = 200;
 /// The longest transfer: four parts, each a little longer than the largest ring here.
 const MOST: usize = 4 * (4096 + 3);
 
-/// Tape: a ring, stores before the roles are taken, then calls and stores in
-/// turn.
+/// Tape: a ring, stores before the roles are taken, then calls and stores in turns.
 pub(crate) fn run(bytes: &[u8]) {
     let _ = try_run(&mut Tape::new(bytes));
 }
@@ -59,15 +57,15 @@ fn try_run(tape: &mut Tape<'_>) -> Option<()> {
     Some(())
 }
 
-/// What a stranger stores.
+/// A store of the stranger.
 #[derive(Debug)]
 enum Store {
-    /// Anything, anywhere.
+    /// Any value, anywhere.
     Any(usize, u8, u64),
-    /// A word of the header near what another one holds, as positions are.
+    /// A word of the header that is close to the value of another word, as positions are.
     Near(usize, usize, i8),
-    /// A mark that is forged: its place, how far from the head, how it ends;
-    /// and so many ends that are counted more.
+    /// A forged mark: its place, its distance from the head, how it ends, and the number of
+    /// ends that are added to the count.
     Mark(usize, i8, u64, u8),
 }
 
@@ -126,12 +124,12 @@ struct Ends {
 }
 
 impl Ends {
-    /// Makes a call whose time is over before it starts, and looks whether its
-    /// result is one of those that there are.
+    /// Makes a call whose deadline has passed, and checks that its result is a possible
+    /// one.
     fn apply(&mut self, call: Call) {
         let policy = WaitPolicy::Park;
         match call {
-            // Nobody follows here: it is asked what the header says of whom.
+            // No other producer comes here. The consumer looks at the header instead.
             Call::NewProducer(_) | Call::Resume(_) => {
                 self.make(Role::Consumer, &Call::Look(Role::Consumer, policy));
                 self.make(Role::Consumer, &Call::CheckPeer(Role::Consumer));
@@ -171,13 +169,13 @@ impl Ends {
             }
         };
         answer.check(call, capacity);
-        // These ask nothing of the ring.
+        // These calls do not look at the ring.
         if !matches!(call, Call::Look(..) | Call::Spin(_) | Call::Batch(_)) {
             self.judge(side, answer.broken());
         }
     }
 
-    /// Corruption is for good, and says each time what was found first.
+    /// Once a handle is corrupt, it stays so, and always reports what it found first.
     fn judge(&mut self, side: Role, result: Option<Broken>) {
         let found = match result {
             Some(Broken::Corrupted(corruption)) => Some(corruption),

@@ -1,6 +1,6 @@
-//! What the fuzz targets do, as plain functions of an input: the targets in
-//! `fuzz_targets/` hand them what libFuzzer makes up, and the crate's own
-//! tests what is in `corpus/` and what proptest makes up.
+//! The fuzz targets as plain functions of an input. The targets in `fuzz_targets/` call
+//! them with inputs from libFuzzer. The crate's own tests call them with `corpus/` and with
+//! inputs from proptest.
 //!
 //! | target | function | it fails when |
 //! |---|---|---|
@@ -8,10 +8,10 @@
 //! | `ops` | [`ops::run`] | a call does to a ring anything else than to a queue |
 //! | `hostile` | [`hostile::run`] | a stranger's stores make a call panic, hang, reach outside, or say what it must not |
 //!
-//! [`calls`] makes any call on a handle, for these and for other tests.
+//! [`calls`] makes any call on a handle, for the targets and for other tests.
 //!
-//! To add one: a function of `&[u8]` here, a target that calls it, a `[[bin]]`
-//! in `fuzz/Cargo.toml`, and its seeds in `seeds.rs`.
+//! To add a target: a function of `&[u8]` here, a file in `fuzz_targets/`, a `[[bin]]` in
+//! `fuzz/Cargo.toml`, and seeds in `seeds.rs`.
 #![allow(dead_code)] // each user has a part of it
 
 pub(crate) mod calls;

@@ -1,4 +1,6 @@
-//! A ring beside a queue of bytes with ends in it, which says what each call must give.
+//! A ring beside a queue of bytes with ends in it. The queue says what each call must
+//! return. The file has more than 450 lines, since it is one state machine: all calls
+//! change one state.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,29 +14,29 @@ use shmpipe::{
 
 use super::calls::{Answer, Call, Files, Granted, Means, Parting, consume, produce};
 
-/// Where the ring is, and whoever left can be followed.
+/// Where the ring is. A role that was left can be taken again.
 pub(crate) trait Place {
     fn producer(&self) -> Producer;
-    /// The same, of one that resumes.
+    /// A producer that resumes.
     fn resuming(&self) -> Producer {
         self.producer()
     }
     fn consumer(&self) -> Consumer;
-    /// A file for what goes by one.
+    /// A file for calls that move bytes to or from one.
     fn file(&self) -> Option<&File> {
         None
     }
-    /// Whether a grant ends where the ring does.
+    /// Whether a grant ends at the end of the ring.
     const ENDS: bool;
 }
 
-/// The byte of the stream at a position: told from its neighbours, and from
-/// those a power of two away.
+/// The byte of the stream at a position. It differs from its neighbours, and from those a
+/// power of two away.
 fn byte_at(position: u64) -> u8 {
     (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
-/// Nobody but this thread has the ring, and no call the time to wait.
+/// Only this thread uses the ring, and no call may wait.
 fn means(file: Option<&File>) -> Means<'_> {
     Means {
         deadline: Instant::now(),
@@ -50,7 +52,7 @@ fn granted(len: usize, part: usize) -> Granted {
     }
 }
 
-/// What moved of `len` bytes that were to move all, and why no more.
+/// The bytes that moved, of `len`, and why there were no more.
 fn of_all(result: Result<(), PartialError>, len: usize) -> (usize, Option<WaitError>) {
     match result {
         Ok(()) => (len, None),
@@ -62,40 +64,40 @@ fn stops(does: bool, how: WaitError) -> Option<WaitError> {
     does.then_some(how)
 }
 
-/// So many ends that are not acknowledged leave no place for another producer's.
+/// With this many ends that are not acknowledged, no further producer has a place.
 const MOST_ENDS: usize = 126;
 
-/// A stream, as much of it as is left to read, and its end.
+/// A stream: its unread bytes, and its end.
 #[derive(Debug, Default)]
 struct Stream {
     bytes: VecDeque<u8>,
     end: Option<Parting>,
 }
 
-/// A ring and what it must hold.
+/// A ring and the contents that it must have.
 #[derive(Debug)]
 pub(crate) struct Modelled<P> {
     place: P,
     pub(crate) producer: Producer,
     pub(crate) consumer: Consumer,
-    /// What is published: the first one is read, the last one written.
+    /// The published streams: the first one is read, the last one written.
     streams: VecDeque<Stream>,
-    /// Whether a reading call has given the end of the first one.
+    /// Whether a reading call has returned the end of the first stream.
     given: bool,
-    /// Whether any call has.
+    /// Whether any call has returned that end.
     told: bool,
-    /// What a batch holds back.
+    /// The bytes that a batch holds back.
     held: VecDeque<u8>,
     batch: usize,
     start: u64,
     written: u64,
     read: u64,
-    /// Where the stream began that is written, and the one that is read.
+    /// Where the stream that is written began, and the one that is read.
     began: [u64; 2],
 }
 
 impl<P: Place> Modelled<P> {
-    /// An empty ring, whose positions both are `start`.
+    /// An empty ring. `start` is the position of both ends.
     pub(crate) fn new(place: P, start: u64) -> Modelled<P> {
         let (producer, consumer) = (place.producer(), place.consumer());
         assert_eq!((producer.position(), consumer.position()), (start, start));
@@ -115,7 +117,7 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    /// The most that one grant has of `len` bytes from a position on.
+    /// The longest grant of `len` bytes from a position on.
     fn in_one_piece(&self, position: u64, len: usize) -> usize {
         let capacity = self.producer.capacity() as u64;
         let to_end = capacity - (position & (capacity - 1));
@@ -131,17 +133,17 @@ impl<P: Place> Modelled<P> {
         self.producer.capacity() - published.sum::<usize>() - self.held.len()
     }
 
-    /// Bytes that can be read: none from behind an end.
+    /// Bytes that can be read: none from beyond an end.
     fn there(&self) -> usize {
         self.streams[0].bytes.len()
     }
 
-    /// The end of the stream that is read, if it has come.
+    /// The end of the stream that is read, if it is published.
     fn end(&self) -> Option<Parting> {
         self.streams[0].end
     }
 
-    /// Ends that are not acknowledged.
+    /// The number of ends that are not acknowledged.
     fn ends(&self) -> usize {
         self.streams.len() - 1
     }
@@ -161,7 +163,7 @@ impl<P: Place> Modelled<P> {
         self.written().append(&mut held);
     }
 
-    /// `len` of `asked` bytes went in, by a write.
+    /// A write has taken `len` of `asked` bytes.
     pub(crate) fn wrote(&mut self, len: usize, asked: usize) {
         self.held.extend(self.next(len));
         self.written += len as u64;
@@ -170,7 +172,7 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    /// `len` bytes went in, by a grant.
+    /// A grant has committed `len` bytes.
     fn committed(&mut self, len: usize) {
         let bytes = self.next(len);
         self.written().extend(bytes);
@@ -184,7 +186,7 @@ impl<P: Place> Modelled<P> {
         self.read += bytes.len() as u64;
     }
 
-    /// Makes a call, unless it would wait, and holds its answer against the queue.
+    /// Makes a call, unless it would wait, and compares its answer with the queue.
     pub(crate) fn apply(&mut self, call: Call) {
         match call {
             Call::WriteParts(_) | Call::Fill(_) if self.room() == 0 && call.len() > 0 => return,
@@ -218,6 +220,7 @@ impl<P: Place> Modelled<P> {
         assert_eq!(self.consumer.is_closed(), self.ends() > 0);
     }
 
+    /// Makes a call of the producer. A table: one arm for each kind of answer.
     fn write(&mut self, call: &Call) {
         let (len, room, bytes) = (call.len(), self.room(), self.next(call.len()));
         let means = means(self.place.file());
@@ -281,7 +284,7 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    /// How much a grant has, with so much room, and so much of it in one piece.
+    /// The length of a grant, with this much room, and this much of it in one piece.
     fn reserved(&self, call: &Call, room: usize, contiguous: usize) -> Result<usize, ReserveError> {
         let capacity = self.producer.capacity();
         match *call {
@@ -305,6 +308,7 @@ impl<P: Place> Modelled<P> {
         }
     }
 
+    /// Makes a call of the consumer. A table: one arm for each kind of answer.
     fn read(&mut self, call: &Call) {
         let (len, available) = (call.len(), self.there());
         let means = means(self.place.file());
@@ -367,7 +371,7 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    /// The same as `reserved`, of what is there.
+    /// The length of a grant of bytes to read, `contiguous` of which are in one piece.
     fn peeked(&mut self, call: &Call, contiguous: usize) -> Result<usize, PeekError> {
         let (wanted, available) = (call.len(), self.there());
         let capacity = self.consumer.capacity();
@@ -390,13 +394,13 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    /// A reading call has given the end, if that is `so`.
+    /// Records that a reading call has returned the end, if `so`.
     fn was_given(&mut self, so: bool) {
         self.given |= so;
         self.told |= so;
     }
 
-    /// Why there are too few bytes, if more cannot come.
+    /// The error for too few bytes, if no more can come.
     fn too_few(&mut self, wanted: usize) -> Option<PeekError> {
         let available = self.there();
         self.told |= self.end().is_some();
@@ -426,7 +430,7 @@ impl<P: Place> Modelled<P> {
         while self.ends() >= MOST_ENDS {
             self.read_to_the_end();
         }
-        // A stream that has an end is not gone on with.
+        // Nobody resumes a stream that has an end.
         self.producer = if resumes {
             self.place.resuming()
         } else {
@@ -435,7 +439,7 @@ impl<P: Place> Modelled<P> {
         self.batch = 0;
     }
 
-    /// Reads the rest of the stream and its end, and goes on with the next one.
+    /// Reads the rest of the stream and its end, and continues with the next stream.
     fn read_to_the_end(&mut self) {
         let len = self.there();
         self.apply(Call::Read(len));
@@ -479,7 +483,7 @@ impl<P: Place> Modelled<P> {
         self.consumer = self.place.consumer();
     }
 
-    /// The rest, and the end of the last stream, which a drop is too.
+    /// Reads the rest, and the end of the last stream. A drop makes an end, too.
     pub(crate) fn finish(mut self) {
         self.publish();
         drop(self.producer);

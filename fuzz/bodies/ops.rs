@@ -1,4 +1,4 @@
-//! Any sequence of calls on both ends of a ring, against a queue.
+//! Any sequence of calls on both ends of a ring, compared with a queue.
 
 use shmpipe::{Consumer, Options, Producer, WaitPolicy};
 
@@ -7,10 +7,10 @@ use super::memory::{Memory, RING};
 use super::model::{Modelled, Place};
 use super::tape::Tape;
 
-/// Calls in one input, so that none takes long.
+/// The most calls of one input, so that no input takes long.
 const MOST_CALLS: usize = 400;
 
-/// A ring in memory of ours.
+/// A ring in memory of our own.
 #[derive(Debug)]
 struct Placed<'a>(&'a Memory, Options);
 
@@ -33,7 +33,7 @@ impl Place for Placed<'_> {
     const ENDS: bool = true;
 }
 
-/// Tape: a ring, calls.
+/// Tape: a ring, then calls.
 pub(crate) fn run(bytes: &[u8]) {
     let _ = try_run(&mut Tape::new(bytes));
 }

@@ -1,7 +1,7 @@
-//! The inputs that fuzzing starts from, each a case that a reader of the code
-//! would try first. `tests/streams/fuzz_replay.rs` holds them against `corpus/`.
+//! The inputs that fuzzing starts from: cases that a reader of the code would try first.
+//! `tests/streams/fuzz_replay.rs` compares them with `corpus/`.
 
-/// A target's input.
+/// An input of a target.
 #[derive(Debug)]
 pub(crate) struct Seed {
     pub(crate) target: &'static str,
@@ -9,7 +9,7 @@ pub(crate) struct Seed {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// An input in the making: the opposite of a `Tape`.
+/// Builds an input: the inverse of `Tape`.
 #[derive(Debug, Default)]
 struct Input(Vec<u8>);
 
@@ -29,29 +29,29 @@ impl Input {
         self
     }
 
-    /// A store into the header, in the input of `header`.
+    /// A store into the header, for `header`.
     fn patch(self, offset: u16, size: u8, word: u64) -> Input {
         self.short(offset).byte(size).long(word)
     }
 
-    /// A call with its lengths; `ops` knows them by number, see `Call::read`.
+    /// A call with its lengths. `ops` knows calls by number, see `Call::read`.
     fn call(self, number: u8, lengths: &[u16]) -> Input {
         let input = self.byte(number);
         lengths.iter().fold(input, |input, &len| input.short(len))
     }
 
-    /// The same, in the input of `hostile`.
+    /// A call with its lengths, for `hostile`.
     fn hostile_call(self, number: u8, lengths: &[u16]) -> Input {
         self.byte(128).call(number, lengths)
     }
 
-    /// A mark that is forged, in the input of `hostile`.
+    /// A forged mark, for `hostile`.
     fn hostile_mark(self, slot: u8, by: i8, ending: u16, more: u8) -> Input {
         let input = self.byte(0).byte(5).byte(slot).short(ending);
         input.byte(by as u8).byte(more)
     }
 
-    /// A store into a word of the header, in the input of `hostile`.
+    /// A store into a word of the header, for `hostile`.
     fn hostile_word(self, offset: u16, word: u64) -> Input {
         self.byte(0).byte(1).short(offset).long(word)
     }
@@ -79,8 +79,8 @@ const NEXT_STREAM: u8 = 22;
 const ABORT_CONSUMER: u8 = 23;
 const RESUME: u8 = 24;
 
-/// Ten short messages, one at a time: after eight of them a reader asks for
-/// echoes.
+/// Ten short messages, one at a time. After eight of them a reader asks for inline
+/// messages.
 fn short_messages(input: Input, call: impl Fn(Input, u8, &[u16]) -> Input) -> Input {
     (1..=10).fold(call(input, SPIN, &[]), |input, len| {
         let input = call(input, WRITE, &[len]);
@@ -88,7 +88,7 @@ fn short_messages(input: Input, call: impl Fn(Input, u8, &[u16]) -> Input) -> In
     })
 }
 
-/// All of them.
+/// All seeds. The function is long, since it is a table: one entry for each seed.
 pub(crate) fn seeds() -> Vec<Seed> {
     let seed = |target, name, input: Input| Seed {
         target,

@@ -1,6 +1,6 @@
-//! An input, read from its start: numbers in little-endian order until it ends.
+//! An input that is read from its start. Numbers are little-endian.
 
-/// The rest of an input.
+/// The unread part of an input.
 #[derive(Debug)]
 pub(crate) struct Tape<'a>(&'a [u8]);
 
@@ -9,7 +9,7 @@ impl<'a> Tape<'a> {
         Tape(bytes)
     }
 
-    /// What is left of it.
+    /// All unread bytes.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.0
     }
@@ -32,7 +32,7 @@ impl<'a> Tape<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    /// A length of at most `most`.
+    /// Reads a length of at most `most`.
     pub(crate) fn len(&mut self, most: usize) -> Option<usize> {
         self.short().map(|short| usize::from(short) % (most + 1))
     }

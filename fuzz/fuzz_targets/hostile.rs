@@ -1,4 +1,4 @@
-//! Calls on both ends of a ring, interleaved with whatever a stranger stores.
+//! Calls on both ends of a ring, interleaved with a stranger's stores to it.
 #![no_main]
 
 #[path = "../bodies/mod.rs"]

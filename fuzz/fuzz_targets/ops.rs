@@ -1,4 +1,4 @@
-//! Any sequence of calls on both ends, against a queue.
+//! Any sequence of calls on both ends of a ring, compared with a queue.
 #![no_main]
 
 #[path = "../bodies/mod.rs"]

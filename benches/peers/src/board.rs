@@ -1,5 +1,5 @@
-//! What the two sides of a measurement share beside the channel: a place to
-//! meet, a line to bounce, and room for results.
+//! What the two sides of a measurement share beside the channel: a barrier, a cache line to
+//! bounce, and room for results.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
@@ -8,12 +8,12 @@ use crate::sys::{Line, Zeroed};
 
 const TEXT: usize = 400;
 
-/// A number that a side hands back.
+/// A figure that a side reports.
 #[derive(Clone, Copy)]
 pub(crate) enum Slot {
-    /// The figure that was asked for, of the reader.
+    /// The figure that was asked for, as the reader measures it.
     Value,
-    /// A high percentile of it.
+    /// A high percentile of that figure.
     High,
     /// Bytes of the measured leg.
     Bytes,
@@ -23,17 +23,17 @@ pub(crate) enum Slot {
     Calls,
     Waits,
     Preemptions,
-    /// Seconds that a side was kept from its processor, of the measured leg.
+    /// Seconds of the measured leg in which a side waited for its processor.
     KeptWaiting,
     /// Seconds of the measured leg.
     Elapsed,
-    /// Nanoseconds of a round trip of a bare line.
+    /// The round trip of a bare line, in nanoseconds.
     LineBefore,
     LineAfter,
     End,
 }
 
-/// Numbers of one side.
+/// The figures of one side.
 #[repr(C, align(128))]
 pub(crate) struct Slots([AtomicU64; Slot::End as usize]);
 
@@ -61,12 +61,12 @@ pub(crate) struct Board {
     text: [AtomicU8; TEXT],
 }
 
-// SAFETY: atomic integers through and through.
+// SAFETY: atomic integers only, for which zero is a value.
 #[allow(unsafe_code)]
 unsafe impl Zeroed for Board {}
 
 impl Board {
-    /// Waits until `parties` have come here.
+    /// Waits until `parties` threads have called this.
     pub(crate) fn meet(&self, parties: u64) {
         let round = self.round.0.load(Ordering::Acquire);
         if self.arrived.0.fetch_add(1, Ordering::AcqRel) + 1 == parties {
@@ -79,7 +79,7 @@ impl Board {
             looks += 1;
             std::hint::spin_loop();
             if looks > 20_000 {
-                // More parties than processors.
+                // There may be more parties than processors.
                 std::thread::yield_now();
                 assert_eq!(
                     self.failed.0.load(Ordering::Relaxed),
@@ -90,7 +90,7 @@ impl Board {
         }
     }
 
-    /// Blocks of the next leg, as the leader says.
+    /// Blocks of the next leg, as the first pair says.
     pub(crate) fn count(&self) -> u64 {
         self.count.0.load(Ordering::Acquire)
     }
@@ -99,7 +99,7 @@ impl Board {
         self.count.0.store(count, Ordering::Release);
     }
 
-    /// Whether another leg of warming up follows, as the leader says.
+    /// Whether another leg of the warm-up follows, as the first pair says.
     pub(crate) fn more(&self) -> bool {
         self.more.0.load(Ordering::Acquire) == 1
     }
@@ -108,7 +108,7 @@ impl Board {
         self.more.0.store(u64::from(more), Ordering::Release);
     }
 
-    /// Messages that the reader has taken, where the writer waits for that.
+    /// Messages that the reader has taken. The writer waits for them in some jobs.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.0.load(Ordering::Acquire)
     }
@@ -117,9 +117,8 @@ impl Board {
         self.taken.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Bounces the line `trips` times; both sides call it. Gives nanoseconds
-    /// of a round trip: the median of parts, so that an interrupt does not
-    /// count.
+    /// Bounces the line `trips` times; both sides call this. Returns the nanoseconds of a
+    /// round trip: the median of several parts, so that an interrupt does not count.
     pub(crate) fn bounce(&self, leads: bool, trips: u64) -> f64 {
         const PARTS: u64 = 16;
         let line = &self.line.0;
@@ -149,7 +148,7 @@ impl Board {
         crate::stats::median(&mut parts)
     }
 
-    /// Leaves word of a failure, the first one only.
+    /// Records a failure. The first one is kept.
     pub(crate) fn fail(&self, text: &str) {
         if self.failed.0.swap(1, Ordering::AcqRel) == 0 {
             for (slot, byte) in self.text.iter().zip(text.bytes()) {

@@ -1,4 +1,4 @@
-//! The questions, and what is measured to answer each.
+//! The questions, and the measurements that answer each.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// The ring of every contender, unless the question is about its size.
+/// The capacity of every contender, unless the question is about capacities.
 pub(crate) const CAPACITY: usize = 4 * MIB;
 
-/// A contender with what it is to do.
+/// A contender and its job.
 #[derive(Clone)]
 pub(crate) struct Entrant {
     pub(crate) who: String,
@@ -24,20 +24,20 @@ pub(crate) struct Entrant {
     pub(crate) pairs: usize,
 }
 
-/// What is measured in turns: one comparison.
+/// One comparison: its contenders are measured in turns.
 #[derive(Clone)]
 pub(crate) struct Cell {
     pub(crate) question: &'static str,
     pub(crate) case: String,
     pub(crate) unit: &'static str,
-    /// What a figure of the unit is, of what the job gives.
+    /// The factor from the job's figure to a figure in `unit`.
     pub(crate) scale: f64,
     pub(crate) entrants: Vec<Entrant>,
-    /// Rounds at most, where one takes long.
+    /// The most rounds, for cells whose rounds take long.
     pub(crate) rounds: usize,
 }
 
-/// What can be chosen about the questions.
+/// How far the questions of growth go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) most_gib: u64,
@@ -128,7 +128,7 @@ pub(crate) fn size(bytes: usize) -> String {
     }
 }
 
-/// Every contender that takes the block.
+/// Every contender that can send blocks of that size.
 fn everybody(job: Job, wait: Wait) -> Vec<Entrant> {
     contenders::all()
         .into_iter()
@@ -163,7 +163,7 @@ fn messages() -> Vec<Cell> {
         .into()
 }
 
-/// Counted once: they are the same each time.
+/// Instruction counts. One round will do, since they are the same each time.
 fn instructions() -> Vec<Cell> {
     [8, 64, 256, KIB]
         .map(|block| {
@@ -199,7 +199,7 @@ fn parking() -> Vec<Cell> {
         "System V mq",
     ];
     let sleepers = named(&[&sleepers[..], &["POSIX mq", "shmem-ipc", "ipc-channel"]].concat());
-    // What the futex itself takes, which carries eight bytes.
+    // The cost of the futex alone, which carries eight bytes.
     let mut few = named(&["shmpipe", "pipe", "shmem-ipc"]);
     few.push(contenders::bare_futex());
     [(64, sleepers), (8, few)]
@@ -307,7 +307,7 @@ fn small_rings() -> Vec<Cell> {
     cells
 }
 
-/// Blocks of 64 KiB, one side of which works for 50 us after each.
+/// Blocks of 64 KiB. One side works for 50 us after each.
 fn slow_side() -> Vec<Cell> {
     [("reader", true), ("writer", false)]
         .map(|(side, reader)| {
@@ -331,7 +331,7 @@ fn slow_side() -> Vec<Cell> {
         .into()
 }
 
-/// More bytes, and more rings.
+/// Growing numbers of bytes, and of rings.
 fn growth(extent: Extent) -> Vec<Cell> {
     let ours = contenders::all()[0];
     let block = 64 * KIB;

@@ -1,22 +1,22 @@
-//! What a contender has to offer: two ends of a way for bytes.
+//! What a contender must implement: the two ends of a channel of bytes.
 
 use std::io;
 
-/// How a contender is to wait.
+/// How a contender must wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Wait {
-    /// As it does when nothing is chosen.
+    /// By default.
     Default,
     /// For the lowest latency.
     Spin,
-    /// Asleep at once.
+    /// By sleeping at once.
     Park,
 }
 
-/// What a channel is made for.
+/// What a channel must be able to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spec {
-    /// Bytes that it can hold, where that can be chosen.
+    /// Capacity in bytes, of channels that have a choice.
     pub(crate) capacity: usize,
     /// Bytes of the largest block.
     #[cfg_attr(not(feature = "messages"), allow(dead_code))]
@@ -24,16 +24,16 @@ pub(crate) struct Spec {
     pub(crate) wait: Wait,
 }
 
-/// A channel that is made before the processes part, or the threads start.
-/// What it leaves in the system goes when the process that made it drops it.
+/// A channel, made before the fork, or before the threads start. What it leaves in the
+/// system is removed when the process that made it drops it.
 pub(crate) trait Channel: Sized {
     type Sender: Sender;
     type Receiver: Receiver;
 
     fn open(spec: &Spec) -> io::Result<Self>;
-    /// Called in the process that sends.
+    /// Makes the sending end, in the process that sends.
     fn sender(self) -> io::Result<Self::Sender>;
-    /// Called in the process that receives.
+    /// Makes the receiving end, in the process that receives.
     fn receiver(self) -> io::Result<Self::Receiver>;
 }
 
@@ -43,18 +43,17 @@ pub(crate) trait Threads: Channel<Sender: Send, Receiver: Send> {
 }
 
 pub(crate) trait Sender {
-    /// Sends one block. The receiver can have all of it without a further
-    /// call of this side.
+    /// Sends one block. When this returns, the receiver can have all of it.
     fn send(&mut self, block: &[u8]);
 
-    /// System calls so far, where they are counted.
+    /// System calls so far, if the adapter counts them.
     fn calls(&self) -> Option<u64> {
         None
     }
 }
 
 pub(crate) trait Receiver {
-    /// Receives into all of `block`: of a channel of messages, the next one.
+    /// Fills all of `block`. From a channel of messages, receives the next one.
     fn receive(&mut self, block: &mut [u8]);
 
     fn calls(&self) -> Option<u64> {
@@ -62,8 +61,7 @@ pub(crate) trait Receiver {
     }
 }
 
-/// Looks again until `ready` gives something: the wait of contenders that
-/// have none.
+/// Calls `ready` until it gives something: the wait for contenders that have none.
 #[cfg_attr(not(feature = "rings"), allow(dead_code))]
 #[inline(always)]
 pub(crate) fn spin<T>(mut ready: impl FnMut() -> Option<T>) -> T {
@@ -75,7 +73,7 @@ pub(crate) fn spin<T>(mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// An error of any kind as one of input and output.
+/// Any error as an `io::Error`.
 #[cfg_attr(not(feature = "rings"), allow(dead_code))]
 pub(crate) fn other(error: impl std::fmt::Debug) -> io::Error {
     io::Error::other(format!("{error:?}"))

@@ -9,8 +9,7 @@ use crate::report::number;
 use crate::results::Results;
 use crate::summary::{self, Cell, Question};
 
-/// The charts: a question, the file's name, its title, and whether more is
-/// better.
+/// The charts: the question, the name of the file, the title, and whether more is better.
 const CHARTS: [(&str, &str, &str, bool); 4] = [
     (
         "throughput",
@@ -38,7 +37,7 @@ const CHARTS: [(&str, &str, &str, bool); 4] = [
     ),
 ];
 
-/// Contenders shown in a chart.
+/// The most contenders of a chart.
 const SHOWN: usize = 10;
 
 const WIDTH: f64 = 860.0;
@@ -47,7 +46,7 @@ const LABEL: f64 = 190.0;
 const FIGURE: f64 = 70.0;
 const GAP: f64 = 34.0;
 
-/// Draws what the results have figures for, and names the files.
+/// Draws the charts that the results have figures for, and returns the names of the files.
 pub(crate) fn draw_all(results: &Results, folder: &Path) -> io::Result<Vec<(String, String)>> {
     std::fs::create_dir_all(folder)?;
     let questions = summary::of(results);
@@ -62,8 +61,8 @@ pub(crate) fn draw_all(results: &Results, folder: &Path) -> io::Result<Vec<(Stri
     Ok(drawn)
 }
 
-/// A group of bars for each case, the best at the top. The axis is
-/// logarithmic: figures differ by factors of hundreds.
+/// A group of bars for each case, the best at the top. The axis is logarithmic, since
+/// figures differ by factors of hundreds.
 fn draw(question: &Question, title: &str, more: bool) -> String {
     let groups: Vec<(&String, Vec<Bar<'_>>)> = question
         .cases
@@ -163,8 +162,7 @@ impl Bar<'_> {
     }
 }
 
-/// Ours, the limits, and the best of the others, with pipe and Unix socket in
-/// any case.
+/// Ours, the limits, the best rivals, and always pipe and Unix socket.
 fn bars<'a>(question: &'a Question, case: &str, more: bool) -> Vec<Bar<'a>> {
     let bar = |cell: &'a Cell| Bar {
         who: &cell.who,

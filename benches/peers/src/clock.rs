@@ -1,15 +1,15 @@
-//! Time in ticks of a counter that all processors share, as cheap to read as
-//! the machine has one.
+//! Time in ticks of a counter that all processors share: the cheapest one that the machine
+//! has.
 #![allow(unsafe_code)] // the counter
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The counter now.
+/// The present value of the counter.
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has it.
+    // SAFETY: every x86-64 processor has RDTSC.
     return unsafe { core::arch::x86_64::_rdtsc() };
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -17,7 +17,7 @@ pub(crate) fn ticks() -> u64 {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: `now` is a timespec to write to.
+        // SAFETY: the kernel writes a timespec to `now`.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
@@ -34,7 +34,7 @@ pub(crate) fn ns_per_tick() -> f64 {
     })
 }
 
-/// Looks at the counter until it is there.
+/// Reads the counter until it has reached `tick`.
 #[inline]
 pub(crate) fn spin_until(tick: u64) {
     while ticks() < tick {

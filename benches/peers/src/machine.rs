@@ -1,9 +1,9 @@
-//! What the machine says of itself.
+//! A description of the machine.
 
 use std::fs;
 use std::process::Command;
 
-/// Of /proc/cpuinfo, with family and model, since a hypervisor's name says
+/// The processor from /proc/cpuinfo, with family and model, since a hypervisor's name says
 /// little.
 pub(crate) fn cpu() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,6 +1,6 @@
-//! shmpipe beside the kernel's transports and other crates, in one run.
+//! Compares shmpipe with the kernel's transports and other crates, in one run.
 //!
-//! The method is in the README beside this crate.
+//! The README beside this crate describes the method.
 
 mod board;
 mod cells;
@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use measure::Options;
 use results::Results;
 
-/// Measures shmpipe beside its rivals, and tells which bars hold.
+/// Measures shmpipe and its rivals, and says which bars hold
 #[derive(Parser)]
 #[command(version, arg_required_else_help = false)]
 struct Args {
@@ -42,32 +42,31 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measures, appends to the results file, prints the tables and draws the
-    /// charts (default)
+    /// Measure, append to the results file, print the tables and draw the charts (default)
     Run(Options),
-    /// Prints the tables of a results file, and which bars hold
+    /// Print the tables of a results file, and which bars hold
     Report { results: PathBuf },
-    /// Draws the charts of a results file
+    /// Draw the charts of a results file
     Charts {
         results: PathBuf,
-        /// The folder to draw them into
+        /// The folder of the charts
         #[arg(long, default_value = "charts")]
         out: PathBuf,
     },
-    /// Writes figures and charts of a results file into a page of the
-    /// documentation, between its marks
+    /// Write figures and charts of a results file into a page of the documentation, between
+    /// its marks
     #[command(alias = "readme")]
     Page {
         results: PathBuf,
         #[arg(long, default_value = "src/guide/performance.md")]
         page: PathBuf,
-        /// The folder of the charts, seen from the page
+        /// The folder of the charts, relative to the page
         #[arg(long, default_value = "../../benches/charts")]
         charts: PathBuf,
     },
-    /// Names the questions and the contenders
+    /// List the questions and the contenders
     List,
-    /// What valgrind runs to count instructions
+    /// The process that valgrind counts the instructions of
     #[command(hide = true)]
     Exchange {
         channel: String,
@@ -118,7 +117,7 @@ fn act(command: Command) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Draws the charts into `folder`, and says where they are.
+/// Draws the charts into `folder`, and prints the names of the files.
 fn draw(results: &Results, folder: &Path) -> std::io::Result<()> {
     for (file, _) in charts::draw_all(results, folder)? {
         println!("{}", folder.join(file).display());

@@ -1,10 +1,10 @@
-//! Names for what contenders leave in the system.
+//! Names for objects that contenders make in the system.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A name that nobody else has, in memory that is a file system. What it names
-/// goes when the process that made it drops it.
+/// A unique name in /dev/shm. Its objects are removed when the process that made it drops
+/// it.
 pub(crate) struct Name {
     maker: u32,
     name: String,
@@ -32,14 +32,14 @@ impl Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        // A child has a copy of the name, and does not own it.
+        // A forked child has a copy of the name, and does not own it.
         if self.maker == std::process::id() {
             let all = std::fs::read_dir("/dev/shm")
                 .into_iter()
                 .flatten()
                 .flatten();
             for entry in all {
-                // What a killed child has left goes by the same beginning.
+                // Also removes what a killed child has left: its names begin like this one.
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
                 if name == self.name || name.starts_with(&format!("{}_", self.name)) {

@@ -1,8 +1,8 @@
-//! Figures and charts in a page of the documentation, between two marks.
+//! Writes figures and charts into a page of the documentation, between two marks.
 //!
-//! The page names each chart by a reference, `[chart-NAME]`. A forge finds the
-//! file by the page's last lines. rustdoc has no such file: it finds the chart
-//! itself, as a `data:` URI, in [`EMBEDDED`], which it reads before the page.
+//! The page refers to each chart as `[chart-NAME]`. A forge finds the file by the last
+//! lines of the page. rustdoc has no such file, and takes a `data:` URI from [`EMBEDDED`],
+//! which it reads before the page.
 
 use std::fmt::Write;
 use std::io;
@@ -18,7 +18,7 @@ const BEGIN: &str = "<!-- figures: begin -->";
 const END: &str = "<!-- figures: end -->";
 /// The file of references that rustdoc reads before the page.
 const EMBEDDED: &str = "charts.txt";
-/// The questions whose tables stand in the page; the bars cover the others.
+/// The questions whose tables are in the page. The table of bars covers the others.
 const TABLES: [&str; 4] = ["throughput", "messages", "instructions", "round trip"];
 
 pub(crate) fn update(results: &Results, page: &Path, folder: &Path) -> io::Result<()> {
@@ -66,12 +66,12 @@ pub(crate) fn update(results: &Results, page: &Path, folder: &Path) -> io::Resul
     std::fs::write(page, format!("{before}{BEGIN}\n{figures}{END}{after}"))
 }
 
-/// What the page calls a chart.
+/// The reference of a chart in the page.
 fn label(file: &str) -> String {
     format!("chart-{}", file.trim_end_matches(".svg"))
 }
 
-/// A chart as an address that needs no file: it fits between `<` and `>`.
+/// A chart as a `data:` URI, which fits between `<` and `>`.
 fn data_uri(svg: &str) -> String {
     let mut uri = String::from("data:image/svg+xml,");
     for char in svg.trim().chars() {

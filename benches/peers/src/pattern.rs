@@ -1,19 +1,20 @@
-//! The bytes that are sent, and the check of every one of them.
+//! The bytes that are sent, and the check of each of them.
 //!
-//! Word `i` of 32 bits is `(i + 1) * STEP`, begun anew every [`PERIOD`] bytes.
-//! The period is no multiple of any ring, so bytes of another lap are wrong
-//! bytes. The writer sends from memory that holds the pattern; the reader
-//! makes the words that it expects in registers, so that its check costs one
-//! pass over what it has received and no more memory.
+//! Word `i` of 32 bits is `(i + 1) * STEP`. The pattern repeats after [`PERIOD`] bytes,
+//! which divide the size of no ring. So bytes of another lap are wrong bytes.
+//!
+//! The writer sends from memory that holds the pattern. The reader makes the expected words
+//! in registers, so its check reads each received byte once, and no other memory.
 #![allow(unsafe_code)] // vectors
 
 /// Bytes after which the pattern repeats: 1021 lines, a prime.
 pub(crate) const PERIOD: usize = 1021 * 64;
 const STEP: u32 = 0x9e37_79b1;
-/// Bytes that are compared with memory: to make the words takes longer.
+/// The largest number of bytes that are compared with memory. Making the words of so few
+/// takes longer.
 const SHORT: usize = 128;
 
-/// Memory that holds the pattern, begun `skew` bytes past a page.
+/// Memory that holds the pattern, and starts `skew` bytes after the start of a page.
 pub(crate) struct Source {
     bytes: Vec<u8>,
     start: usize,
@@ -21,7 +22,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// For blocks of at most `block` bytes.
+    /// A source for blocks of at most `block` bytes.
     pub(crate) fn new(block: usize, skew: usize) -> Source {
         let len = PERIOD + block;
         let mut bytes = vec![0; len + skew + 4096];
@@ -36,18 +37,18 @@ impl Source {
         }
     }
 
-    /// `len` bytes of the stream from the cursor on, which moves past them.
+    /// The next `len` bytes of the stream. Moves the cursor past them.
     #[inline(always)]
     pub(crate) fn next(&self, cursor: &mut Cursor, len: usize) -> &[u8] {
         let from = self.start + cursor.0;
         cursor.pass(len);
         debug_assert!(from + len <= self.bytes.len());
-        // SAFETY: a cursor is below PERIOD, and `len` is at most the block that
-        // the memory was made for.
+        // SAFETY: a cursor is below PERIOD. `len` is at most the block that the memory was
+        // made for.
         unsafe { self.bytes.get_unchecked(from..from + len) }
     }
 
-    /// Whether `bytes` are the stream from the cursor on, which moves past them.
+    /// Whether `bytes` are the next bytes of the stream. Moves the cursor past them.
     #[inline(always)]
     pub(crate) fn check(&self, cursor: &mut Cursor, bytes: &[u8]) -> bool {
         if bytes.len() <= SHORT {
@@ -67,7 +68,7 @@ impl Source {
         while !bytes.is_empty() {
             let piece = bytes.len().min(PERIOD - cursor.0);
             let (now, later) = bytes.split_at(piece);
-            // To the next word, words, and what is left.
+            // First the bytes up to a whole word, then words, then the rest.
             let head = (cursor.0.next_multiple_of(4) - cursor.0).min(piece);
             let (head, rest) = now.split_at(head);
             let (words, tail) = rest.split_at(rest.len() & !3);
@@ -81,7 +82,7 @@ impl Source {
     }
 }
 
-/// A place in the pattern.
+/// A position in the pattern.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cursor(usize);
 
@@ -105,7 +106,8 @@ fn word(index: u32) -> u32 {
     index.wrapping_add(1).wrapping_mul(STEP)
 }
 
-/// By words of eight bytes: a load is never longer than the store before it.
+/// Compares by words of eight bytes, since a load must not be longer than the store before
+/// it.
 #[inline(always)]
 fn short_equal(bytes: &[u8], expected: &[u8]) -> bool {
     let (a, b) = (bytes.as_chunks::<8>(), expected.as_chunks::<8>());
@@ -116,7 +118,7 @@ fn short_equal(bytes: &[u8], expected: &[u8]) -> bool {
     differ == 0 && few_equal(a.1, b.1)
 }
 
-/// Less than a word, without a call.
+/// Compares less than a word, without a call.
 #[inline(always)]
 fn few_equal(bytes: &[u8], expected: &[u8]) -> bool {
     let differ = bytes
@@ -126,7 +128,7 @@ fn few_equal(bytes: &[u8], expected: &[u8]) -> bool {
     differ == 0
 }
 
-/// What tells whether bytes, whole words, are the words from one on.
+/// The fastest check of whole words against the pattern that this processor has.
 fn kernel() -> fn(&[u8], u32) -> bool {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
@@ -149,7 +151,7 @@ fn words_equal_portable(bytes: &[u8], first: u32) -> bool {
     differ == 0
 }
 
-/// Defines the check by vectors of so many words.
+/// Defines the check by vectors of that many words.
 #[cfg(target_arch = "x86_64")]
 macro_rules! words_equal {
     ($name:ident, $features:literal, $lanes:literal, $load:ident, $set:ident, $add:ident,
@@ -159,7 +161,7 @@ macro_rules! words_equal {
             use core::arch::x86_64::*;
             const LANES: usize = $lanes;
             const VECTORS: usize = 4;
-            // What the words of the first vector add to `first`'s.
+            // The differences of the first vector's words from `first`.
             const LANE: &[i32; LANES] = &{
                 let mut lane = [0; LANES];
                 let mut at = 0;
@@ -225,7 +227,7 @@ words_equal!(
     _mm512_loadu_si512,
     _mm512_set1_epi32,
     _mm512_add_epi32,
-    // differ or (found xor expected)
+    // differ |= found ^ expected
     |differ, found, expected| _mm512_ternarylogic_epi32::<0xf6>(differ, found, expected),
     |all| _mm512_test_epi32_mask(*all, *all) == 0
 );

@@ -7,7 +7,7 @@ use crate::results::Results;
 use crate::summary::{self, Cell, Question};
 use crate::verdict;
 
-/// Everything: the machine, a table for each question, and the bars.
+/// The whole report: the machine, a table for each question, and the bars.
 pub(crate) fn text(results: &Results) -> String {
     let questions = summary::of(results);
     let mut text = machine(results);
@@ -20,7 +20,7 @@ pub(crate) fn text(results: &Results) -> String {
     text + &verdict::table(&questions)
 }
 
-/// The machine of each run that the results are of.
+/// The machine of each run in the results.
 pub(crate) fn machine(results: &Results) -> String {
     let mut text = String::new();
     for machine in &results.machines {
@@ -58,7 +58,7 @@ pub(crate) fn heading(question: &str) -> &'static str {
     }
 }
 
-/// A row for each contender, a column for each case.
+/// One table: a row for each contender, a column for each case.
 pub(crate) fn table(question: &Question) -> String {
     let mut text = String::from("| |");
     for case in &question.cases {
@@ -111,7 +111,7 @@ fn shown(cell: &Cell, question: &Question) -> String {
     text
 }
 
-/// Three figures.
+/// A number with three significant figures.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         value if value.is_nan() => "-".into(),
@@ -122,7 +122,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// Rounds, what was dropped and what failed.
+/// The number of rounds, and what was dropped or failed.
 fn notes(question: &Question) -> String {
     let (least, most) = question.rounds();
     let mut text = format!(

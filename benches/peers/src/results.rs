@@ -1,4 +1,4 @@
-//! The results file: one JSON object a line. A run begins with the machine's.
+//! The results file: one JSON object a line. A run begins with its machine.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contenders::Kind;
 
-/// What a run was made on.
+/// The machine of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) run: u64,
@@ -43,12 +43,12 @@ pub(crate) struct Row {
     /// Voluntary and involuntary context switches of both sides.
     pub(crate) waits: Option<f64>,
     pub(crate) preemptions: Option<f64>,
-    /// The part of the time that a side was kept from its processor.
+    /// The fraction of the time in which a side waited for its processor.
     pub(crate) kept_waiting: Option<f64>,
-    /// Nanoseconds of a round trip of a bare line, before and after.
+    /// The round trip of a bare line before and after, in nanoseconds.
     pub(crate) line_before: Option<f64>,
     pub(crate) line_after: Option<f64>,
-    /// Whether it counts, and if not, why.
+    /// Why the measurement does not count, if it does not.
     pub(crate) dropped: Option<String>,
 }
 
@@ -59,7 +59,7 @@ enum Entry {
     Machine(Machine),
 }
 
-/// A file that rows are appended to.
+/// A results file to append to.
 pub(crate) struct Log(File);
 
 impl Log {
@@ -80,7 +80,7 @@ impl Log {
     }
 }
 
-/// What a file holds; of a question that was run again, the last run.
+/// The contents of a results file. Of a question that was run several times, the last run.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) machines: Vec<Machine>,

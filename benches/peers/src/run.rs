@@ -1,5 +1,5 @@
-//! One measurement: two processes, or two threads, pinned, with the placement
-//! probed before and after.
+//! Runs one measurement: two processes, or two threads, pinned. The distance of their
+//! processors is probed before and after.
 
 use std::io;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::sys::{self, Shared, Usage};
 /// Round trips of the bare line in a probe: a third of a millisecond.
 pub(crate) const TRIPS: u64 = 4096;
 
-/// Where and for how long.
+/// Which processors, and for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The reader's processor, the writer's, and more for more pairs.
+    /// The processors of the reader and the writer; more of them for more pairs.
     pub(crate) cpus: Vec<usize>,
     pub(crate) time: Duration,
     pub(crate) limit: Duration,
 }
 
-/// What a measurement gave.
+/// The result of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) value: f64,
@@ -32,8 +32,8 @@ pub(crate) struct Sample {
     pub(crate) calls: f64,
     pub(crate) waits: f64,
     pub(crate) preemptions: f64,
-    /// The part of the time that the side worse off was kept from its
-    /// processor by others.
+    /// The fraction of the time that a side waited for its processor; the larger one of
+    /// both sides.
     pub(crate) kept_waiting: f64,
     pub(crate) line_before: f64,
     pub(crate) line_after: f64,
@@ -60,7 +60,7 @@ impl Sample {
         }
     }
 
-    /// A figure alone.
+    /// A result that is one figure.
     pub(crate) fn bare(value: f64) -> Sample {
         let none = f64::NAN;
         Sample {
@@ -78,10 +78,10 @@ impl Sample {
     }
 }
 
-/// How a contender is run.
+/// The function that runs a contender.
 pub(crate) type Run = fn(&Spec, Job, &Plan, usize) -> Result<Sample, String>;
 
-/// `pairs` channels of the kind at once, each between two processes.
+/// Runs `pairs` channels at once, each between two processes.
 pub(crate) fn processes<C: Channel>(
     spec: &Spec,
     job: Job,
@@ -132,7 +132,7 @@ pub(crate) fn processes<C: Channel>(
     outcome(&board, &children, job, plan)
 }
 
-/// The same between two threads of one process.
+/// Runs one channel between two threads of one process.
 pub(crate) fn threads<C: Threads>(
     spec: &Spec,
     job: Job,
@@ -211,7 +211,7 @@ fn opened<T>(result: io::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("does not open: {error}"))
 }
 
-/// Leaves word on the board of what went wrong.
+/// Records on the board what went wrong.
 fn reporting(board: &Board, body: impl FnOnce()) {
     let body = std::panic::AssertUnwindSafe(body);
     if let Err(panic) = std::panic::catch_unwind(body) {

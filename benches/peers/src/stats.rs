@@ -1,6 +1,6 @@
 //! Order statistics.
 
-/// The value below which the fraction `part` of them lies.
+/// The value that the fraction `part` of `values` lies below.
 pub(crate) fn quantile(values: &mut [f64], part: f64) -> f64 {
     if values.is_empty() {
         return f64::NAN;

@@ -1,5 +1,5 @@
-//! What the rows of a results file come to: for each question, case and
-//! contender, the median of the rounds that count.
+//! Summarises a results file: for each question, case and contender, the median of the
+//! rounds that count.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::contenders::Kind;
 use crate::results::{Results, Row};
 use crate::stats;
 
-/// Of one contender in one case.
+/// One contender in one case.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) who: String,
@@ -18,24 +18,24 @@ pub(crate) struct Cell {
     pub(crate) most: f64,
     /// The median of the 99th percentiles.
     pub(crate) high: f64,
-    /// Medians, over both sides: processor seconds of 10^9 bytes, system
-    /// calls of 10^6.
+    /// Medians of both sides together: processor seconds for 10^9 bytes, system calls for
+    /// 10^6.
     pub(crate) cpu_per_gb: f64,
     pub(crate) calls_per_mb: f64,
-    /// The bare line's round trip beside these rounds, ns.
+    /// The round trip of the bare line beside these rounds, in ns.
     pub(crate) line: f64,
     pub(crate) rounds: usize,
     pub(crate) dropped: usize,
 }
 
-/// A question's cases and contenders, in the order they were measured in.
+/// A question with its cases and contenders, in the order of measurement.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) name: String,
     pub(crate) cases: Vec<String>,
     pub(crate) who: Vec<(String, Kind)>,
     cells: HashMap<(String, String), Cell>,
-    /// Why a contender is not in a case.
+    /// Why a contender is missing in a case.
     pub(crate) failures: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Question {
         (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0))
     }
 
-    /// The median of the bare line's round trips beside all of a case.
+    /// The median of the bare line's round trips in a case.
     pub(crate) fn line(&self, case: &str) -> f64 {
         let mut lines: Vec<f64> = self.in_case(case).map(|cell| cell.line).collect();
         lines.retain(|line| line.is_finite());

@@ -1,5 +1,4 @@
-//! What the harness asks of the kernel: processes, processors, shared memory
-//! and what a process has used.
+//! System calls of the harness: processes, processors, shared memory and resource usage.
 #![allow(unsafe_code)] // the calls of C
 
 #[path = "../../../tests/common/pin.rs"]
@@ -13,24 +12,24 @@ use std::time::{Duration, Instant};
 
 pub(crate) use pin::allowed_cpus;
 
-/// Values that the processes forked later share with this one. Their pages
-/// are there before anybody uses them.
+/// A value that this process shares with the processes that it forks later. Its pages are
+/// present from the start.
 pub(crate) struct Shared<T>(NonNull<T>);
 
-/// What may lie in memory of zeros that several processes write to.
+/// A type that may lie in zeroed memory that several processes write to.
 ///
 /// # Safety
 ///
-/// Zero bytes are a value, and all of it is atomic.
+/// Zero bytes must be a value, and all fields must be atomic.
 #[allow(dead_code)] // a bound is a use
 pub(crate) unsafe trait Zeroed: Sync {}
 
 impl<T: Zeroed> Shared<T> {
-    /// A value of zeros.
+    /// A zeroed value.
     pub(crate) fn new() -> Shared<T> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        // SAFETY: a new mapping at an address of the kernel's choice.
+        // SAFETY: a new mapping; the kernel chooses the address.
         let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<T>(), access, kind, -1, 0) };
         assert_ne!(at, libc::MAP_FAILED, "{}", io::Error::last_os_error());
         Shared(NonNull::new(at.cast()).expect("a mapping is not at zero"))
@@ -41,7 +40,7 @@ impl<T> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: mapped in `new`, as long as a `T`, page aligned, zeros or
+        // SAFETY: mapped in `new`, page aligned, and as long as a `T`. It holds zeros, or
         // what atomic stores have made of them (`Zeroed`).
         unsafe { self.0.as_ref() }
     }
@@ -54,24 +53,24 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-// SAFETY: it gives out shared references to a `T` alone, which is `Sync`.
+// SAFETY: only shared references to a `T` are given out, and `T` is `Sync`.
 unsafe impl<T: Sync> Sync for Shared<T> {}
-// SAFETY: as above, and memory can be unmapped by any thread.
+// SAFETY: only shared references to a `T` are given out. Any thread may unmap memory.
 unsafe impl<T: Sync> Send for Shared<T> {}
 
-/// A line of its own: two of what the prefetcher takes at once.
+/// Alignment of 128 bytes: two lines, since the prefetcher takes them in pairs.
 #[repr(C, align(128))]
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// Keeps the calling thread to one processor.
+/// Pins the calling thread to one processor.
 pub(crate) fn pin(cpu: usize) {
     pin::pin_to(&[cpu]).unwrap_or_else(|error| panic!("cpu {cpu}: {error}"));
 }
 
-/// Runs `body` in a child process, which ends without running what belongs to
-/// this one. This process has one thread.
+/// Runs `body` in a child process, which then ends without running anything of this
+/// process. This process must have one thread.
 pub(crate) fn fork(body: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: one thread, so that no lock is held by another.
+    // SAFETY: the process has one thread, so no other thread holds a lock.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", io::Error::last_os_error()),
         0 => {
@@ -83,14 +82,14 @@ pub(crate) fn fork(body: impl FnOnce()) -> libc::pid_t {
     }
 }
 
-/// Ends this process, and runs nothing of what it has inherited.
+/// Ends this process at once, without handlers or destructors.
 pub(crate) fn end(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// Waits for children of ours, asleep, so as not to disturb them. Kills them
-/// all once one has failed or `limit` is over, and says which.
+/// Waits for children of this process. Sleeps, so as not to disturb them. Once one has
+/// failed or `limit` is over, kills all of them, and returns which failed.
 pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'static str> {
     let end = Instant::now() + limit;
     let mut verdict = Ok(());
@@ -108,7 +107,7 @@ pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'st
             })
             .collect();
         let rest = end.saturating_duration_since(Instant::now()).as_millis() as libc::c_int;
-        // SAFETY: as many pollfds as is said.
+        // SAFETY: the array has that many pollfds.
         let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, rest) };
         if ready == 0 && verdict.is_ok() {
             verdict = Err("hung");
@@ -121,7 +120,7 @@ pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'st
                 return true;
             }
             let mut status = 0;
-            // SAFETY: `status` is an integer to write to.
+            // SAFETY: the kernel writes an integer to `status`.
             unsafe { libc::waitpid(child, &raw mut status, 0) };
             if status != 0 && verdict.is_ok() {
                 verdict = Err("died");
@@ -130,7 +129,7 @@ pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'st
         });
         if verdict.is_err() {
             for (child, _) in &left {
-                // SAFETY: a child that is not reaped yet, so the number is its.
+                // SAFETY: the child is not reaped yet, so the pid is its own.
                 unsafe { libc::kill(*child, libc::SIGKILL) };
             }
         }
@@ -138,25 +137,25 @@ pub(crate) fn reap(children: &[libc::pid_t], limit: Duration) -> Result<(), &'st
     verdict
 }
 
-/// A descriptor that becomes readable when a child of ours ends.
+/// A descriptor that becomes readable when that child ends.
 fn pidfd(child: libc::pid_t) -> OwnedFd {
     // SAFETY: numbers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
     assert!(fd >= 0, "pidfd_open: {}", io::Error::last_os_error());
-    // SAFETY: a new descriptor that nobody else has.
+    // SAFETY: the descriptor is new, and nobody else has it.
     unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }
 }
 
-/// What a process, or a thread, has used so far.
+/// Resources that a process or thread has used so far.
 #[derive(Clone, Copy)]
 pub(crate) struct Usage {
-    /// Seconds of processor time, in user code and in the kernel.
+    /// Processor time in seconds, in user code and in the kernel.
     pub(crate) cpu: f64,
-    /// How often it gave up the processor to wait.
+    /// Voluntary context switches.
     pub(crate) waits: f64,
-    /// How often it lost the processor to somebody else.
+    /// Involuntary context switches.
     pub(crate) preemptions: f64,
-    /// Seconds that it could have run and was not let.
+    /// Seconds in which it was ready to run and waited for a processor.
     pub(crate) kept_waiting: f64,
 }
 
@@ -174,7 +173,7 @@ impl Usage {
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: `used` is a rusage to write to.
         unsafe { libc::getrusage(who, &raw mut used) };
-        // Nanoseconds on a processor, nanoseconds in its queue, and turns.
+        // The file has: nanoseconds on a processor, nanoseconds in its queue, turns.
         let schedule = std::fs::read_to_string(schedule).unwrap_or_default();
         let queued = schedule
             .split_whitespace()

@@ -1,5 +1,4 @@
-//! bbqueue, by grants of a stream, on the heap. It does not wait: it is asked
-//! again.
+//! bbqueue: grants of a stream, on the heap, polled, since it has no wait.
 
 use std::io;
 use std::sync::Arc;

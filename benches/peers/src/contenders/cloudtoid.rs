@@ -1,5 +1,5 @@
-//! cloudtoid-interprocess, by its calls that do not wait and copy into the
-//! caller's memory: asked again.
+//! cloudtoid-interprocess: its calls that do not wait and that copy into the caller's
+//! memory, polled.
 
 use std::io;
 
@@ -17,7 +17,7 @@ impl Channel for Queue {
     fn open(spec: &Spec) -> io::Result<Queue> {
         let name = Name::new();
         std::fs::create_dir(name.path())?;
-        // Room for a few of the largest messages, with their heads.
+        // Room for a few of the largest messages with their headers.
         let capacity = spec.capacity.max(4 * spec.block.next_power_of_two());
         Ok(Queue(
             Options::new("queue", capacity).with_path(name.path()),

@@ -1,4 +1,4 @@
-//! cueue, by chunks, in a memfd. It does not wait: it is asked again.
+//! cueue: chunks in a memfd, polled, since it has no wait.
 
 use std::io;
 

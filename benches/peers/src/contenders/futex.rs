@@ -1,5 +1,5 @@
-//! One word in shared memory and a futex on it, without anything else: one
-//! value of eight bytes at a time.
+//! One word in shared memory with a futex on it, and nothing else: one value of eight bytes
+//! at a time.
 #![allow(unsafe_code)] // the system call
 
 use std::io;
@@ -20,7 +20,7 @@ unsafe impl Zeroed for Cell {}
 
 pub(crate) struct Word(Arc<Shared<Cell>>);
 
-/// An end, and the count that it has come to.
+/// An end, and the number of values so far.
 pub(crate) struct End(Arc<Shared<Cell>>, u32);
 
 impl Channel for Word {
@@ -46,7 +46,7 @@ impl Sender for End {
         self.0.value.0.store(value, Ordering::Relaxed); // before the count
         self.1 += 1;
         self.0.count.0.store(self.1, Ordering::Release);
-        // SAFETY: the word is mapped; the rest are numbers.
+        // SAFETY: the word is mapped. The other arguments are numbers.
         unsafe {
             libc::syscall(
                 libc::SYS_futex,
@@ -71,7 +71,7 @@ impl Receiver for End {
                 &raw const self.0.count.0,
                 std::ptr::null::<libc::timespec>(),
             );
-            // SAFETY: the word is mapped; there is no time limit.
+            // SAFETY: the word is mapped. The timeout is null: none.
             unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, count, forever) };
         }
     }

@@ -1,9 +1,8 @@
-//! What each side of a ring of copies can do alone: the writer's copies into
-//! memory that the reader has read last, and the reader's copies out of memory
-//! that the writer has written last, with the check. The two take turns of a
-//! whole ring, so that neither waits and no line is wanted by both at once.
-//! The slower half is what such a ring comes to if the two do not disturb each
-//! other.
+//! What each side of a ring of copies can do alone: the writer's copies into memory that
+//! the reader has read last, and the reader's copies, with the check, out of memory that
+//! the writer has written last. The two take turns of a whole ring, so neither waits, and
+//! they never want one line at once. The slower half is the speed of such a ring whose
+//! sides do not disturb each other.
 #![allow(unsafe_code)] // memory of two processes
 
 use std::sync::atomic::AtomicU8;
@@ -51,13 +50,14 @@ fn run(job: Job, plan: &Plan, value: fn(&Board) -> f64) -> Result<Sample, String
             let one = |at| {
                 let place = ring.at(at, block);
                 if reads {
-                    // SAFETY: `block` bytes on both sides; it is the reader's
-                    // turn, and the meeting orders the two.
+                    // SAFETY: both ranges have `block` bytes. It is the reader's turn, and
+                    // the barrier orders the turns.
                     unsafe { target.as_mut_ptr().copy_from_nonoverlapping(place, block) };
                     assert!(source.check(&mut cursor, &target));
                 } else {
                     let from = source.next(&mut cursor, block).as_ptr();
-                    // SAFETY: as above, in the writer's turn.
+                    // SAFETY: both ranges have `block` bytes. It is the writer's turn, and
+                    // the barrier orders the turns.
                     unsafe { place.copy_from_nonoverlapping(from, block) };
                 }
             };
@@ -78,8 +78,8 @@ fn run(job: Job, plan: &Plan, value: fn(&Board) -> f64) -> Result<Sample, String
     })
 }
 
-/// Goes round the ring by blocks in turns with the other side, the writer
-/// first, until a side's turns have taken `time`. Gives this side's GB/s.
+/// Goes round the ring by blocks, in turns with the other side. The writer is first. Ends
+/// once this side's turns have taken `time`, and returns its GB/s.
 fn turns(
     board: &Board,
     reads: bool,
@@ -87,7 +87,7 @@ fn turns(
     block: usize,
     mut one: impl FnMut(usize),
 ) -> f64 {
-    // The first rounds find the memory and the source in no cache.
+    // In the first rounds the memory and the source are in no cache.
     const WARM: u32 = 2;
     let mut spent = Duration::ZERO;
     let mut rounds = 0;

@@ -1,5 +1,5 @@
-//! iceoryx2: one publisher, one subscriber, nothing lost. The subscriber is
-//! asked again; the publisher waits by itself.
+//! iceoryx2: one publisher, one subscriber, without loss. The subscriber is polled; the
+//! publisher waits by itself.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use crate::channel::{Channel, Receiver, Sender, Spec, other, spin};
 use crate::name::Name;
 
-/// Samples that may wait at most; at least two.
+/// The most samples that may wait; at least two.
 const DEPTH: usize = 8192;
 
 pub(crate) struct Service {

@@ -1,5 +1,5 @@
-//! How many instructions a message takes, sent and received by one thread, as
-//! valgrind counts them: a figure that no neighbour disturbs.
+//! The instructions of a message that one thread sends and receives, as valgrind counts
+//! them. No neighbour disturbs this figure.
 
 use std::process::{Command, Stdio};
 
@@ -11,10 +11,10 @@ use crate::sys;
 /// Messages that are sent before they are received.
 const BATCH: u64 = 64;
 
-/// The subcommand of this program that valgrind runs.
+/// The subcommand of this program that runs under valgrind.
 pub(crate) const COMMAND: &str = "exchange";
 
-/// A contender that can be had in one thread.
+/// A contender that works within one thread.
 struct Countable {
     name: &'static str,
     /// The name of the channel's type.
@@ -49,23 +49,21 @@ impl Countable {
     }
 }
 
-/// What counts the instructions of the contender called so, if it can be had in
-/// one thread.
+/// The counter for the contender of that name, if it works within one thread.
 pub(crate) fn counter(name: &str) -> Option<Run> {
     let mut all = Countable::all().into_iter();
     all.find(|one| one.name == name).map(|one| one.run)
 }
 
-/// Sends and receives messages of `block` bytes, in this thread: the work of
-/// [`COMMAND`]. Never returns.
+/// Sends and receives messages of `block` bytes in this thread: the work of [`COMMAND`].
+/// Never returns.
 pub(crate) fn exchange_as(channel: &str, block: usize, batches: u64) -> std::io::Result<()> {
     let one = Countable::all()
         .into_iter()
         .find(|one| one.channel == channel);
     let one = one.ok_or_else(|| std::io::Error::other("no such channel"))?;
     (one.exchange)(block, batches);
-    // Without detaching, which valgrind takes amiss of memory that was attached
-    // over other memory.
+    // Ends without detaching: valgrind fails at memory that was attached over other memory.
     sys::end(0)
 }
 
@@ -101,7 +99,7 @@ fn counted<C: Threads>(_: &Spec, job: Job, _: &Plan, _: usize) -> Result<Sample,
     Ok(Sample::bare((many? - few?) as f64 / messages as f64))
 }
 
-/// The instructions of a process of its own that does just this.
+/// The instructions of a process that does only this.
 fn collected(channel: &str, block: usize, batches: u64) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")

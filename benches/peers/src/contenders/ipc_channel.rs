@@ -1,4 +1,4 @@
-//! ipc-channel, by its channel of bytes, which does not serialise.
+//! ipc-channel: its channel of bytes, which does not serialise.
 
 use std::io;
 

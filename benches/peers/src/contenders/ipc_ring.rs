@@ -1,5 +1,4 @@
-//! ipc_ring, by its calls that do not wait: asked again. Each of them makes a
-//! system call.
+//! ipc_ring: its calls that do not wait, polled. Each of them makes a system call.
 
 use std::io;
 
@@ -18,7 +17,7 @@ impl Channel for Ring {
 
     fn open(spec: &Spec) -> io::Result<Ring> {
         let name = Name::new();
-        // Twice the largest message, which is never cut.
+        // Twice the largest message, since a message is never split.
         let capacity = spec.capacity.max(2 * spec.block.next_power_of_two());
         let writer = RingWriter::create(name.path(), capacity).map_err(other)?;
         Ok(Ring(writer, name, spec.block))

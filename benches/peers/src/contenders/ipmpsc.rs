@@ -1,5 +1,5 @@
-//! ipmpsc, without a copy on its side: the message is borrowed from its ring,
-//! and copied into the reader's memory.
+//! ipmpsc: the message is borrowed from its ring, and copied once, into the reader's
+//! memory.
 
 use std::io;
 
@@ -20,7 +20,7 @@ impl Channel for Ring {
 
     fn open(spec: &Spec) -> io::Result<Ring> {
         let name = Name::new();
-        // Room for a few of the largest messages, with their heads.
+        // Room for a few of the largest messages with their headers.
         let capacity = spec.capacity.max(4 * spec.block) as u32;
         let path = name.path();
         let path = path.to_str().expect("a path of letters");

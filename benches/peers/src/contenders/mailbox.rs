@@ -1,6 +1,6 @@
-//! One place in shared memory, with a count before it, and nothing else: a
-//! message at a time, always there. What a way of its own for each direction
-//! costs at least; the bare line is one for both.
+//! One place for a message in shared memory, with a count before it, and nothing else. It
+//! is the least that a channel for each direction costs. The bare line serves both
+//! directions.
 #![allow(unsafe_code)] // memory of two processes
 
 use std::io;
@@ -23,7 +23,7 @@ unsafe impl Zeroed for Place {}
 
 pub(crate) struct Mailbox(Arc<Shared<Place>>);
 
-/// An end, and the count that it has come to.
+/// An end, and the number of messages so far.
 pub(crate) struct End(Arc<Shared<Place>>, u64);
 
 impl Channel for Mailbox {
@@ -44,7 +44,7 @@ impl Channel for Mailbox {
 }
 
 impl End {
-    /// Where `len` bytes lie.
+    /// The address of a message of `len` bytes.
     fn at(&self, len: usize) -> *mut u8 {
         self.0.bytes[..len].as_ptr().cast_mut().cast()
     }
@@ -54,8 +54,8 @@ impl Sender for End {
     #[inline(always)]
     fn send(&mut self, block: &[u8]) {
         let place = self.at(block.len());
-        // SAFETY: so many bytes on both sides; the receiver has had the last
-        // message, or there would be no reply to it, and waits for this one.
+        // SAFETY: both ranges have `len` bytes. The receiver has taken the last message, or
+        // its reply would be missing, and waits for this one.
         unsafe { place.copy_from_nonoverlapping(block.as_ptr(), block.len()) };
         self.1 += 1;
         self.0.count.store(self.1, Ordering::Release);
@@ -70,7 +70,8 @@ impl Receiver for End {
             std::hint::spin_loop();
         }
         let place = self.at(block.len());
-        // SAFETY: as in `send`; the count orders the two.
+        // SAFETY: both ranges have `len` bytes. The count orders this copy after the one of
+        // `send`.
         unsafe { place.copy_to_nonoverlapping(block.as_mut_ptr(), block.len()) };
     }
 }

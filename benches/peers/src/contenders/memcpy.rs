@@ -1,5 +1,5 @@
-//! What one core can do alone: a copy into memory as large as the ring and a
-//! copy out of it, with the check of what came out and without.
+//! What one core can do alone: a copy into memory as large as the ring, and a copy out of
+//! it, checked and unchecked.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The contenders, one file each.
+//! The contenders, one in each file.
 
 #[cfg(feature = "rings")]
 mod bbqueue;
@@ -35,7 +35,7 @@ mod streams;
 
 use crate::run::{Run, processes, threads};
 
-/// What it is, for the reports.
+/// The kind of a contender, for the reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Kind {
     Ours,
@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     Crate,
     /// A crate, between threads.
     Threads,
-    /// What the machine allows.
+    /// A limit of the machine.
     Limit,
 }
 
@@ -54,13 +54,13 @@ pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) run: Run,
-    /// Its largest block.
+    /// The largest block that it can send.
     pub(crate) most: usize,
 }
 
 const ANY: usize = usize::MAX;
 
-/// Every contender that this build has, ours first.
+/// Every contender of this build, ours first.
 pub(crate) fn all() -> Vec<Contender> {
     let entry = |name, kind, run, most| Contender {
         name,
@@ -121,7 +121,7 @@ pub(crate) fn all() -> Vec<Contender> {
     all
 }
 
-/// A wake by the futex alone: what parking costs at least.
+/// A wake by a futex alone: the least cost of parking.
 pub(crate) fn bare_futex() -> Contender {
     Contender {
         name: "bare futex",
@@ -131,7 +131,7 @@ pub(crate) fn bare_futex() -> Contender {
     }
 }
 
-/// A place each way: what a message takes at least, there and back.
+/// One place in each direction: the least cost of a round trip.
 pub(crate) fn mailbox() -> Contender {
     Contender {
         name: "a bare place each way",
@@ -141,7 +141,7 @@ pub(crate) fn mailbox() -> Contender {
     }
 }
 
-/// The instructions of every contender that they can be counted of.
+/// Every contender whose instructions can be counted.
 pub(crate) fn counters() -> impl Iterator<Item = Contender> {
     all().into_iter().filter_map(|contender| {
         let run = instructions::counter(contender.name)?;
@@ -149,7 +149,7 @@ pub(crate) fn counters() -> impl Iterator<Item = Contender> {
     })
 }
 
-/// What one core does with two copies, unchecked and checked.
+/// One core that copies twice, unchecked and checked.
 pub(crate) fn copies() -> [Contender; 2] {
     [
         limit("memcpy twice, one core", memcpy::unchecked),
@@ -157,7 +157,7 @@ pub(crate) fn copies() -> [Contender; 2] {
     ]
 }
 
-/// What each of two sides does with one of them.
+/// Each side of a ring alone.
 pub(crate) fn halves() -> [Contender; 2] {
     [
         limit("the writer's half", halves::writer),
@@ -174,7 +174,7 @@ fn limit(name: &'static str, run: Run) -> Contender {
     }
 }
 
-/// Making a ring by a path or by none: ours, then the bare calls.
+/// Making a ring, with and without a path, and the bare system calls of the same work.
 pub(crate) fn setups(by_path: bool) -> [Contender; 2] {
     let entry = |name, kind, run| Contender {
         name,

@@ -1,5 +1,5 @@
-//! Message queues: System V and POSIX. Blocks go in pieces of the largest
-//! message that both allow by default.
+//! Message queues: System V and POSIX. Blocks are cut into messages of the largest size
+//! that both allow by default.
 #![allow(unsafe_code)] // the calls of C
 
 use std::ffi::CString;
@@ -13,14 +13,14 @@ use crate::name::Name;
 const PIECE: usize = 8192;
 /// The default of `fs.mqueue.msg_max`.
 const MESSAGES: libc::c_long = 10;
-/// What a System V queue is asked to hold, if that is allowed.
+/// The size that a System V queue asks for; the kernel may refuse it.
 const HOLD: libc::msglen_t = 1 << 20;
 
 fn done(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// A queue's id, and the process that made it.
+/// The id of a queue, and the process that made it.
 pub(crate) struct SystemV(Arc<Queue>);
 
 struct Queue {
@@ -28,7 +28,7 @@ struct Queue {
     maker: u32,
 }
 
-/// An end of a queue, a message's worth of memory, and the calls so far.
+/// An end of a queue, memory for one message, and the number of calls so far.
 pub(crate) struct SystemVEnd(libc::c_int, Box<Message>, u64);
 
 #[repr(C)]
@@ -78,7 +78,8 @@ impl Channel for SystemV {
         // SAFETY: `what` is a msqid_ds to write to.
         if unsafe { libc::msgctl(id, libc::IPC_STAT, &raw mut what) } == 0 {
             what.msg_qbytes = HOLD;
-            // Refused to a process without privilege: then it stays as it is.
+            // The kernel refuses this to a process without privilege. The queue then keeps
+            // its size.
             // SAFETY: `what` is a msqid_ds.
             unsafe { libc::msgctl(id, libc::IPC_SET, &raw mut what) };
         }

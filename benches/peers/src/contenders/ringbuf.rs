@@ -1,4 +1,4 @@
-//! ringbuf, by its calls for slices. It does not wait: it is asked again.
+//! ringbuf: its calls for slices, polled, since it has no wait.
 
 use std::io;
 

@@ -1,6 +1,6 @@
-//! ringfire, without loss, by values of the block's size. Its blobs of any
-//! size are lossy, and a value passes over the stack, so blocks of 1 MiB are
-//! left out. Its calls that do not wait are asked again.
+//! ringfire, without loss: values of the block's size, polled by its calls that do not
+//! wait. Its blobs of any size are lossy. A value is passed on the stack, so blocks of 1
+//! MiB are left out.
 
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::run::{Plan, Sample, processes};
 
 pub(crate) struct Ring<const N: usize>(RingProducer<[u8; N]>, Name);
 
-/// The ring of the block's type.
+/// The ring of values of the block's size.
 pub(crate) fn run(spec: &Spec, job: Job, plan: &Plan, pairs: usize) -> Result<Sample, String> {
     match spec.block {
         8 => processes::<Ring<8>>(spec, job, plan, pairs),

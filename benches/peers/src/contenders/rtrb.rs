@@ -1,4 +1,4 @@
-//! rtrb, by its calls for slices. It does not wait: it is asked again.
+//! rtrb: its calls for slices, polled, since it has no wait.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! What it takes to make a ring, pair it and drop it, beside the bare calls of
-//! System V that it rests upon: us.
+//! The time in us to make a ring, pair it and drop it, beside the bare System V calls of
+//! the same work.
 #![allow(unsafe_code)] // the bare calls
 
 use std::ffi::c_void;
@@ -49,7 +49,7 @@ pub(crate) fn bare_anonymous(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Resu
 
 pub(crate) fn bare_named(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
     let size = spec.capacity + HEADER;
-    // A key that this process has to itself.
+    // A key that only this process uses.
     let key = 0x7065_0000 | (std::process::id().cast_signed() & 0xffff);
     timed(plan, move || {
         let id = get(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600);
@@ -74,7 +74,7 @@ fn get(key: libc::key_t, size: usize, flags: libc::c_int) -> libc::c_int {
 }
 
 fn attach(id: libc::c_int) -> *mut c_void {
-    // SAFETY: at an address of the kernel's choice.
+    // SAFETY: the kernel chooses the address.
     let at = unsafe { libc::shmat(id, std::ptr::null(), 0) };
     assert_ne!(
         at.addr(),
@@ -88,7 +88,7 @@ fn attach(id: libc::c_int) -> *mut c_void {
 /// Writes a word to each line of the header that a ring uses.
 fn touch(view: *mut c_void) {
     for line in 0..4 {
-        // SAFETY: inside the first page of an attachment of ours.
+        // SAFETY: inside the first page of our attachment.
         unsafe { view.cast::<u64>().add(16 * line).write_volatile(1) };
     }
 }
@@ -99,11 +99,11 @@ fn remove(id: libc::c_int) {
 }
 
 fn detach(view: *mut c_void) {
-    // SAFETY: an attachment of ours that nothing refers to.
+    // SAFETY: our attachment, which nothing refers to.
     unsafe { libc::shmdt(view) };
 }
 
-/// The median of many turns, in a process of its own.
+/// The median of many repetitions in a process of its own.
 fn timed(plan: &Plan, mut turn: impl FnMut()) -> Result<Sample, String> {
     const WARM: usize = 20;
     let board = Shared::<Board>::new();

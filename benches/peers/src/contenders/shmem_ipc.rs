@@ -1,5 +1,5 @@
-//! shmem-ipc, in a memfd with eventfds. By default it sleeps on those; for the
-//! lowest latency it is asked again.
+//! shmem-ipc, in a memfd with eventfds. By default it sleeps on those. For the lowest
+//! latency it is polled.
 #![allow(unsafe_code)] // its memory comes as pointers
 
 use std::fs::File;
@@ -65,7 +65,7 @@ impl Sender for End<Tx> {
             let mut len = 0;
             let put = |at: *mut u8, room: usize| {
                 len = room.min(block.len());
-                // SAFETY: room for so many bytes, says the ring.
+                // SAFETY: the ring says that it has room for these bytes.
                 unsafe { at.copy_from_nonoverlapping(block.as_ptr(), len) };
                 len
             };
@@ -95,7 +95,7 @@ impl Receiver for End<Rx> {
             let target = &mut block[at..];
             let take = |from: *const u8, there: usize| {
                 len = there.min(target.len());
-                // SAFETY: so many bytes are there, says the ring.
+                // SAFETY: the ring says that these bytes are there.
                 unsafe { from.copy_to_nonoverlapping(target.as_mut_ptr(), len) };
                 len
             };

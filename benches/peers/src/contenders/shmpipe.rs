@@ -1,4 +1,4 @@
-//! shmpipe, by its public interface: an anonymous ring, over a fork.
+//! shmpipe: its public interface, with an anonymous ring over a fork.
 
 use std::io;
 

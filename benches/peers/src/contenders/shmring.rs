@@ -1,6 +1,5 @@
-//! shmring, in POSIX shared memory. Its blocking calls sleep for at least
-//! 50 us before they look again, so its calls that do not block are asked
-//! again.
+//! shmring, in POSIX shared memory. Its blocking calls sleep for at least 50 us between two
+//! looks. So its calls that do not block are polled.
 
 use std::io;
 
@@ -35,7 +34,7 @@ impl Channel for Ring {
     }
 
     fn receiver(self) -> io::Result<Rx> {
-        // What the sender has made must not go with the copy of it.
+        // The copy in this process must not remove what the sender has made.
         std::mem::forget(self.tx);
         shmring::open_shm(self.name.as_str(), self.capacity, Options::default()).map_err(other)
     }

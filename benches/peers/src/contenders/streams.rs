@@ -1,4 +1,4 @@
-//! The kernel's streams of bytes.
+//! The kernel's byte streams.
 #![allow(unsafe_code)] // mkfifo, fcntl
 
 use std::ffi::CString;
@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use crate::channel::{Channel, Receiver, Sender, Spec};
 use crate::name::Name;
 
-/// A descriptor, and the calls made with it.
+/// A descriptor, and the number of system calls made with it.
 pub(crate) struct Counted<F>(F, u64);
 
 impl<F: Write> Sender for Counted<F> {
@@ -47,10 +47,10 @@ impl<F: Read> Receiver for Counted<F> {
     }
 }
 
-/// A pipe as it comes: 64 KiB.
+/// A pipe of the default size, 64 KiB.
 pub(crate) struct Pipe(OwnedFd, OwnedFd);
 
-/// A pipe of the largest size that anybody may have.
+/// A pipe of the largest size that an ordinary user may have.
 pub(crate) struct LargePipe(Pipe);
 
 /// A FIFO, of 64 KiB.
