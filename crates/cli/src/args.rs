@@ -30,39 +30,40 @@ struct CommandLine {
 pub(crate) enum Verb {
     /// Write stdin into the ring of PATH
     ///
-    /// Waits for the receiver, which may start before or after. Ends with 0
-    /// once all of stdin is in the ring. When it fails or is interrupted, the
-    /// receiver fails too, after the bytes that were sent. A receiver that
-    /// leaves is noticed even while stdin gives nothing.
-    /// With --persist it waits for the next receiver in place of one that left.
+    /// Waits for the receiver, which may start before or after. Exits with 0 once all of
+    /// stdin is in the ring. If send fails or is interrupted, the receiver gets the bytes
+    /// that were sent, and then fails too. A receiver that leaves is noticed, even if no
+    /// input comes. With --persist, send waits for another receiver instead.
     #[command(after_help = TABLE)]
     Send(SendArgs),
     /// Write the ring of PATH to stdout
     ///
-    /// Waits for the sender, which may start before or after. Ends with 0 once
-    /// all that was sent is written, if the sender ended with 0. A stdout that
-    /// nobody reads any more ends both. Takes one stream; with --persist a stream
-    /// counts as taken once it is written, whole or broken off.
-    /// What a killed receiver had written may be written again by the next one. A
-    /// dead sender that nobody has followed is told to each receiver that comes.
+    /// Waits for the sender, which may start before or after. Exits with 0 once the whole
+    /// stream is written, if the sender exited with 0. A stdout that nobody reads any more
+    /// ends both.
+    ///
+    /// Takes one stream. With --persist, a stream counts as taken once all of it is
+    /// written, whether it is whole or broken off. Bytes that a killed receiver has written
+    /// may come again in the next one. The death of a sender is reported to each receiver,
+    /// until another sender comes.
     #[command(after_help = TABLE)]
     Recv(RecvArgs),
     /// Stream from a child process through a ring, then through a pipe
     ///
-    /// Every byte is verified. Tells how fast it went and how many system
-    /// calls the ring made.
+    /// Every byte is verified. Prints the throughput of both, and how often each side of
+    /// the ring slept and woke the other.
     #[command(after_help = TABLE)]
     Demo(DemoArgs),
     /// List the rings of this host
     ///
-    /// Sizes in bytes; a handle attaches a segment twice. ASLEEP says which side
-    /// waits for the other. Nothing is written to.
+    /// Sizes are in bytes. ATTACHED counts two for each handle. ASLEEP says which side
+    /// waits for the other. Writes to no ring.
     #[command(after_help = TABLE)]
     Ls,
     /// Remove a ring
     ///
-    /// Removes nothing that is sure to be no ring. An all-zero, unattached segment
-    /// of a ring's size, whose creator is dead, may be one that was half made.
+    /// Removes nothing that is surely no ring. An all-zero, unattached segment of a ring's
+    /// size, whose creator is dead, may be a half-made ring, and is removed.
     #[command(after_help = TABLE)]
     Rm(RmArgs),
 }
@@ -71,8 +72,9 @@ pub(crate) enum Verb {
 pub(crate) struct SendArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-    /// Go on with the stream of a sender that died, behind the bytes of stdin that
-    /// are in the ring: those of a file. If this one fails, it can be resumed too
+    /// Continue the stream of a sender that died, after those bytes of stdin that are in
+    /// the ring. Stdin must be a file. A sender that fails with this option can be resumed,
+    /// too
     #[arg(long, requires = "persist")]
     pub(crate) resume: bool,
 }
@@ -81,36 +83,38 @@ pub(crate) struct SendArgs {
 pub(crate) struct RecvArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-    /// Go on with the next stream, and wait for the next sender, until interrupted;
-    /// also where one died and may be resumed. A stream that is broken off ends it
+    /// Continue with the next stream, and wait for the next sender, until interrupted. Also
+    /// waits for a sender that resumes a dead one's stream. Ends with an error at a stream
+    /// that is broken off
     #[arg(long, requires = "persist")]
     pub(crate) follow: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct StreamArgs {
-    /// The file that names the ring, made if missing; its contents do not matter
+    /// The file that names the ring. Made if missing; its contents do not matter
     #[arg(required_unless_present = "from_parent", value_parser = path())]
     path: Option<PathBuf>,
-    /// Use the ring that the parent process has handed to this one, not one of a PATH
+    /// Use the ring that the parent process has handed over, instead of a PATH
     #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist"])]
     from_parent: bool,
-    /// Bytes of the ring, rounded up to a power of two (64KiB, 4MiB, 1GiB)
+    /// Capacity of the ring, rounded up to a power of two (64KiB, 4MiB, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
     /// Which of the rings of PATH, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(crate) project: u32,
-    /// How long to wait for the peer to come, and each time for the ring to move (500ms, 5s, 2m)
+    /// The longest wait for the peer to come, and for each progress of the ring (500ms, 5s,
+    /// 2m)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Keep the ring until `shmpipe rm`, and wait for nobody to come
+    /// Keep the ring until `shmpipe rm` removes it, and do not wait for the peer to come
     #[arg(long)]
     pub(crate) persist: bool,
 }
 
 impl StreamArgs {
-    /// The file that names the ring; none if the parent has handed it over.
+    /// The file that names the ring, unless the parent has handed the ring over.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -130,16 +134,16 @@ impl StreamArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// A file to stream in place of pseudo-random bytes
+    /// A file to stream instead of pseudo-random bytes
     #[arg(conflicts_with_all = ["bytes", "seed"], value_parser = path())]
     pub(crate) file: Option<PathBuf>,
-    /// How much to stream
+    /// Bytes to stream
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size)]
     pub(crate) bytes: u64,
-    /// Bytes of the ring
+    /// Capacity of the ring
     #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
-    /// Bytes of each write, and the most of each read
+    /// Bytes of each write, and at most of each read
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = positive_size)]
     pub(crate) block: usize,
     /// The seed of the pseudo-random bytes
@@ -154,7 +158,8 @@ pub(crate) struct RmArgs {
     /// Which of the rings of PATH, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "stale"])]
     pub(crate) project: u32,
-    /// Remove it even if it is in use: those that have it go on, nobody finds it any more
+    /// Remove the ring even if it is in use. Its processes continue, but nobody can find it
+    /// any more
     #[arg(long, conflicts_with = "stale")]
     pub(crate) force: bool,
 }
@@ -168,13 +173,13 @@ pub(crate) struct RmTarget {
     /// The id of the ring's segment
     #[arg(long, value_name = "N")]
     pub(crate) id: Option<SegmentId>,
-    /// All that dead processes have left behind; never a persistent ring
+    /// All rings that dead processes have left behind; never a persistent ring
     #[arg(long)]
     pub(crate) stale: bool,
 }
 
-/// What the command line asks for. `Err(Ok(()))` when that was help or the
-/// version, which are printed.
+/// Parses the command line. `Err(Ok(()))` if it asked for help or the version, which are
+/// then printed.
 pub(crate) fn parse() -> Result<Verb, Result<(), Failure>> {
     match CommandLine::try_parse() {
         Ok(line) => Ok(line.verb),
@@ -187,7 +192,8 @@ pub(crate) fn parse() -> Result<Verb, Result<(), Failure>> {
             Err(shown.print().map_err(|error| Failure::io("stdout", &error)))
         }
         Err(error) => {
-            // Of arguments with control characters clap shows less than there is.
+            // clap shows arguments with control characters incompletely. So it gets them
+            // escaped.
             let escaped = env::args_os().map(|arg| match arg.is_empty() {
                 true => arg,
                 false => shown(&arg).to_string().into(),
@@ -198,7 +204,7 @@ pub(crate) fn parse() -> Result<Verb, Result<(), Failure>> {
     }
 }
 
-/// The first paragraph of an error of clap's, which is what is wrong.
+/// The first paragraph of clap's error: what is wrong.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().take_while(|line| !line.trim().is_empty());
@@ -220,7 +226,7 @@ const UNITS: [(&str, u64); 10] = [
     ("TiB", 1 << 40),
 ];
 
-/// A path; not an empty one.
+/// A path that is not empty.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| match text.is_empty() {
         true => Err("the path is empty"),
@@ -269,7 +275,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "too long".to_owned())
 }
 
-/// A number and what follows it.
+/// A number, and the text that follows it.
 fn split(text: &str, is_number: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !is_number(c)).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())

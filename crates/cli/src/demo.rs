@@ -1,9 +1,9 @@
-//! `shmpipe demo`: a child streams to its parent, through a ring and then
-//! through a pipe(2); every byte is verified.
+//! `shmpipe demo`: a child streams to its parent, first through a ring and then through a
+//! pipe(2). Every byte is verified.
 //!
-//! Parent and child have a line of sockets beside the stream. The parent says
-//! on it when the clock runs, the child how it ended. Before that both have
-//! touched the pages that they are going to use.
+//! Parent and child also have a pair of sockets, the line. On the line the parent says when
+//! the clock starts, and the child says how it ended. Before that, both have touched the
+//! pages that they use.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -20,18 +20,18 @@ use crate::fork::{Child, Forked, fork};
 use crate::source::{Plan, Source};
 use crate::way::Way;
 
-/// The longest block.
+/// The longest block in bytes.
 const MAX_BLOCK: usize = 1 << 30;
-/// Why a parent stops.
+/// Why the parent stops.
 #[derive(Debug)]
 enum Stop {
-    /// The stream failed, or ended early; the child may know why.
+    /// The stream failed, or ended early. The child may know why.
     Stream(Failure),
-    /// Something else did.
+    /// Something else failed.
     Here(Failure),
 }
 
-/// What both runs have in common.
+/// What the two runs have in common.
 #[derive(Debug)]
 struct Demo {
     plan: Plan,
@@ -95,7 +95,7 @@ impl Demo {
         }
     }
 
-    /// All that the child does.
+    /// The child's whole life.
     fn child(&self, writer: Result<impl Way + Write, Failure>, mut line: UnixStream) -> ! {
         let sent = writer.and_then(|mut writer| {
             let sent = self.send(&mut writer, &mut line);
@@ -106,7 +106,7 @@ impl Demo {
             Ok(calls) => (0, calls.to_string()),
             Err(failure) => (1, failure.message().to_owned()),
         };
-        // Nobody may be there to be told.
+        // Without a parent nobody reads this.
         let _ = line.write_all(report.as_bytes());
         std::process::exit(code)
     }
@@ -131,7 +131,7 @@ impl Demo {
         Ok(writer.calls().since(before))
     }
 
-    /// All that the parent does.
+    /// The parent's side of a run.
     fn parent(
         &self,
         name: &'static str,
@@ -141,7 +141,7 @@ impl Demo {
     ) -> Result<Run, Failure> {
         let received = self.receive(name, &mut reader, &mut line);
         reader.end(received.is_ok());
-        // A child that still waits for the clock is not to.
+        // A child that still waits for the clock must not wait any longer.
         let _ = line.shutdown(Shutdown::Write);
         let mut report = String::new();
         let reported = line.read_to_string(&mut report);
@@ -199,7 +199,7 @@ impl Demo {
         }
     }
 
-    /// Compares all that comes with `source`; gives the number of bytes.
+    /// Compares all bytes that come with `source`. Returns their number.
     fn verify(
         &self,
         reader: &mut impl Read,
@@ -269,14 +269,14 @@ impl Demo {
         }
     }
 
-    /// The lengths of the blocks of so many bytes.
+    /// The lengths of the blocks that `bytes` bytes are sent in.
     fn pieces(&self, bytes: u64) -> impl Iterator<Item = usize> + use<> {
         let block = self.block as u64;
         (0..bytes.div_ceil(block)).map(move |index| block.min(bytes - index * block) as usize)
     }
 }
 
-/// The line between parent and child.
+/// Makes the line between parent and child.
 fn line() -> Result<(UnixStream, UnixStream), Failure> {
     UnixStream::pair().map_err(|error| Failure::io("socketpair", &error))
 }
@@ -285,7 +285,7 @@ fn line() -> Result<(UnixStream, UnixStream), Failure> {
 mod tests {
     use super::*;
 
-    /// The verdict on a stream of 3 blocks that `change` has changed.
+    /// The verdict on a stream of 3 blocks after `change`.
     fn verdict(change: fn(&mut Vec<u8>)) -> Result<u64, String> {
         let (block, bytes) = (4096, 3 * 4096);
         let demo = Demo {

@@ -1,5 +1,5 @@
-//! How the command ends: an exit code, or a signal, and, unless it is 0, one
-//! line on stderr.
+//! How the command ends: by an exit code or a signal, and with one line on stderr if it
+//! fails.
 
 use std::fmt;
 use std::io;
@@ -18,9 +18,9 @@ Exit codes:
   5  timed out
   6  the receiver left
   7  the sender broke the stream off
-A signal that ends send or recv, which clean up first, is what the command dies
-of: 128 and its number in a shell. SIGINT, SIGTERM or SIGHUP that was ignored at
-the start stays ignored. Stdin and stdout must be open.";
+After SIGINT, SIGTERM or SIGHUP, send and recv clean up and then die of that
+signal: 128 plus its number in a shell. A signal that was ignored at the start
+stays ignored. Stdin and stdout must be open.";
 
 /// The exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub(crate) enum Code {
     SenderBrokeOff = 7,
 }
 
-/// Why the command did not do what it was asked to.
+/// Why the command failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     code: Code,
     message: String,
-    /// What it is to die of, in place of an exit code.
+    /// The signal to die of, instead of an exit code.
     signal: Option<i32>,
 }
 
@@ -52,27 +52,27 @@ impl Failure {
         }
     }
 
-    /// A failure that the table has no number of its own for.
+    /// A failure without an exit code of its own.
     pub(crate) fn other(message: impl fmt::Display) -> Failure {
         Failure::new(Code::Failure, message)
     }
 
-    /// A failed call on something other than a ring; `what` says on what.
+    /// A failed call on `what`, which is no ring.
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Failure {
         Failure::other(format_args!("{what}: {error}"))
     }
 
-    /// A signal came.
+    /// The failure after a signal.
     pub(crate) fn interrupted() -> Failure {
         Failure::other("interrupted")
     }
 
-    /// Nobody reads stdout any more.
+    /// The failure when nobody reads stdout any more.
     pub(crate) fn stdout_closed() -> Failure {
         Failure::other("stdout: closed by its reader")
     }
 
-    /// What failed when a ring was read from or written to.
+    /// The failure of a read from a ring, or of a write to one.
     pub(crate) fn stream(error: io::Error) -> Failure {
         match Broken::find(&error) {
             Some(broken) => Failure::broken(broken),
@@ -95,13 +95,13 @@ impl Failure {
         Failure::new(code, broken)
     }
 
-    /// Puts where it happened before what happened.
+    /// Puts the place before the message.
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Failure {
         self.message = format!("{place}: {}", self.message);
         self
     }
 
-    /// Has the command die of `signal`.
+    /// Makes the command die of `signal`.
     pub(crate) fn by_signal(mut self, signal: i32) -> Failure {
         self.signal = Some(signal);
         self
@@ -111,22 +111,22 @@ impl Failure {
         &self.message
     }
 
-    /// Prints the line and gives the exit code; or dies of the signal that
-    /// ended the command.
+    /// Prints the message and returns the exit code. Dies instead, if a signal ended the
+    /// command.
     pub(crate) fn report(&self) -> u8 {
         use io::Write as _;
         let line = one_line(&self.message);
-        // Without a stderr the code has to do.
+        // If stderr is closed, the exit code must do.
         let _ = writeln!(io::stderr(), "shmpipe: {line}");
         if let Some(signal) = self.signal {
-            // Returns only if it does not know the signal, which it does.
+            // Returns only for an unknown signal, which this is not.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
         self.code as u8
     }
 }
 
-/// Lines as one, and no character that a terminal would obey.
+/// Joins lines, and escapes control characters.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.replace('\n', " ").chars() {

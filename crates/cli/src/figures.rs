@@ -1,4 +1,4 @@
-//! What the demo shows: how far it is, and what came out.
+//! The progress bar and the figures of the demo.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shmpipe::Stats;
 
-/// Bytes between two looks of the progress bar at the clock.
+/// Bytes after which the progress bar looks at the clock again.
 const BAR_STEP: u64 = 16 << 20;
-/// How often the bar is drawn at most.
+/// The most redraws of the bar in a second.
 const DRAWS_PER_SECOND: u8 = 20;
 
 /// How often one side of a ring slept and woke the other.
@@ -26,7 +26,7 @@ impl Calls {
         }
     }
 
-    /// What `Display` gives.
+    /// Parses what `Display` prints.
     pub(crate) fn parse(text: &str) -> Option<Calls> {
         let (sleeps, wakes) = text.split_once(' ')?;
         Some(Calls {
@@ -59,7 +59,7 @@ pub(crate) struct Run {
     pub(crate) consumer: Calls,
 }
 
-/// The figures of both runs under `title`.
+/// The figures of both runs, below `title`.
 pub(crate) fn report(title: &str, bytes: u64, ring: &Run, pipe: &Run) -> String {
     let mut text = format!("{title}\n");
     let width = bytes.to_string().len().max("bytes".len());
@@ -85,7 +85,7 @@ pub(crate) fn report(title: &str, bytes: u64, ring: &Run, pipe: &Run) -> String 
     text
 }
 
-/// A progress bar on stderr; none where that is no terminal.
+/// A progress bar on stderr, if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,

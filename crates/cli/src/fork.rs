@@ -1,4 +1,4 @@
-//! Forking, and the child that comes of it.
+//! Forking, and waiting for the child.
 #![allow(unsafe_code)] // fork(2)
 
 use std::fs;
@@ -6,14 +6,14 @@ use std::io;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
-/// Where a fork has returned.
+/// The two returns of a fork.
 #[derive(Debug)]
 pub(crate) enum Forked {
     Child,
     Parent(Child),
 }
 
-/// A child process. Dropped, it is killed, if it runs, and reaped.
+/// A child process. A drop kills it, if it still runs, and reaps it.
 #[derive(Debug)]
 pub(crate) struct Child {
     /// `None` once it is reaped.
@@ -32,9 +32,9 @@ pub(crate) fn fork() -> io::Result<Forked> {
         return Err(io::Error::other("a process with threads cannot fork"));
     }
     // SAFETY:
-    // - This is the only thread, as was just counted, and only it could start
-    //   another. So in the child no lock is held by a thread that is not
-    //   there, and the child may do whatever this process may.
+    // - This is the only thread, as was just counted, and only this thread could start
+    //   another one. So no lock in the child is held by a thread that does not exist there.
+    //   The child may do whatever this process may.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(match Pid::from_raw(pid) {
@@ -64,7 +64,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
-            // Neither fails with a child that is not reaped.
+            // Neither call fails for a child that is not reaped.
             let _ = kill_process(pid, Signal::KILL);
             let _ = self.reap();
         }

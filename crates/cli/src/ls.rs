@@ -1,4 +1,4 @@
-//! `shmpipe ls`: the rings of this host.
+//! `shmpipe ls`: lists the rings of this host.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const HEAD: [&str; COLUMNS] = [
     "ID", "KEY", "SIZE", "ATTACHED", "CAPACITY", "FILL", "STREAMED", "AGE", "LIFE", "ASLEEP",
     "PRODUCER", "CONSUMER",
 ];
-/// Numbers stand to the right of their columns, words to the left.
+/// Numbers are aligned to the right, words to the left.
 const IS_NUMBER: [bool; COLUMNS] = [
     true, false, true, true, true, true, true, true, false, false, false, false,
 ];
@@ -49,7 +49,7 @@ fn row(ring: &Snapshot) -> [String; COLUMNS] {
     ]
 }
 
-/// The largest unit of which there is at least one, rounded down.
+/// The age in the largest unit that gives at least one, rounded down.
 fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ ..60 => format!("{seconds}s"),

@@ -1,8 +1,8 @@
-//! The command `shmpipe`: streams stdin to stdout of another process, shows
-//! what the ring does, lists rings and removes them.
+//! The command `shmpipe`: streams stdin of one process to stdout of another, demonstrates a
+//! ring, lists rings and removes them.
 //!
-//! One file per verb. Uses the public API of the library, and of what is hidden
-//! there only how a path is shown.
+//! Each verb has a file. The command uses the public interface of the library. The one
+//! hidden item that it uses escapes paths in messages.
 
 mod args;
 mod demo;

@@ -1,4 +1,4 @@
-//! `shmpipe recv`: a ring to stdout.
+//! `shmpipe recv`: copies a ring to stdout.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     signals.end(receive(args, &signals))
 }
 
-/// Has let go of the ring when it returns.
+/// Receives streams. The ring is detached when this returns.
 fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
     let stdout = Stream::stdout()?;
     let mut options = args.stream.options();
@@ -30,7 +30,7 @@ fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
     loop {
         copy(&mut consumer, &stdout, args.follow, signals)?;
         signals.check()?;
-        // All of it is written: the next receiver gets the next stream.
+        // All of the stream is written, so the next receiver gets the next stream.
         if !consumer.next_stream()? || !args.follow {
             return Ok(consumer.close()?);
         }
@@ -60,7 +60,7 @@ fn await_stream(
     }
 }
 
-/// What stdout has not taken stays in the ring.
+/// Copies one stream. Bytes that stdout has not taken stay in the ring.
 fn copy(
     consumer: &mut Consumer,
     stdout: &Stream,
@@ -72,7 +72,7 @@ fn copy(
         match await_bytes(consumer, stdout)? {
             Found::Bytes => {}
             Found::End => return Ok(()),
-            // It may be resumed.
+            // Another sender may resume the stream.
             Found::Death(_) if follow => {
                 await_stream(consumer, stdout, signals)?;
                 continue;
@@ -92,7 +92,7 @@ fn copy(
     }
 }
 
-/// What a receiver comes to.
+/// What a receiver finds.
 enum Found {
     Bytes,
     /// The end of a whole stream.
@@ -101,8 +101,8 @@ enum Found {
     Death(Failure),
 }
 
-/// Waits for bytes, or for what comes in place of them. A stdout that nobody
-/// reads ends the wait, even if nothing comes.
+/// Waits for bytes, or for an end or a death instead. Fails if nobody reads stdout any
+/// more, even if no byte comes.
 fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failure> {
     let start = Instant::now();
     let limit = consumer.timeout();
@@ -136,7 +136,8 @@ fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failur
                 let died = matches!(error, PeekError::Broken(Broken::Died { .. }));
                 let failure = Failure::stream(error.into());
                 if consumer.is_at_end() {
-                    // All that came of it is written, and how it ended is told once.
+                    // All bytes of the stream are written. Acknowledges its end, so that
+                    // the next receiver does not get this error.
                     let _ = consumer.next_stream(); // the failure counts
                 } else if died {
                     return Ok(Found::Death(failure));

@@ -1,4 +1,4 @@
-//! `shmpipe rm`: removes rings, and nothing but rings.
+//! `shmpipe rm`: removes rings, and only rings.
 
 use shmpipe::Options;
 use shmpipe::escape::shown;

@@ -1,4 +1,4 @@
-//! `shmpipe send`: stdin into a ring.
+//! `shmpipe send`: copies stdin to a ring.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -13,8 +13,7 @@ use crate::packets;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream, Unit};
 
-/// How long a full ring is waited for before it is asked whether there is
-/// anything to wait for.
+/// How long to wait for room, before stdin is asked whether there is anything to send.
 const GLANCE: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
@@ -22,7 +21,7 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
     signals.end(send(args, &signals))
 }
 
-/// Has let go of the ring when it returns.
+/// Sends a stream. The ring is detached when this returns.
 fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
     let mut stdin = Stream::stdin()?;
     let mut options = args.stream.options();
@@ -42,7 +41,7 @@ fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
         Ok(()) => Ok(producer.close()?),
         Err(failure) => {
             if args.resume {
-                // As if killed, which this process soon is: to be resumed.
+                // A resumable stream must stay without an end, as after a kill.
                 std::mem::forget(producer);
             }
             Err(failure)
@@ -61,8 +60,8 @@ fn copy(
     let mut buffer = Vec::new();
     loop {
         signals.check()?;
-        // A ring that persists needs no consumer; any other does, even while
-        // stdin gives nothing.
+        // A persistent ring needs no consumer. Any other ring does, even while no input
+        // comes.
         if !persist && looked.elapsed() >= LOOK {
             producer.check_peer()?;
             looked = Instant::now();
@@ -77,10 +76,10 @@ fn copy(
     }
 }
 
-/// Moves what there is of stdin, which is ready; 0 is its end.
+/// Moves bytes from stdin, which is ready. 0 is the end of stdin.
 ///
-/// Reads straight into the ring, where there is room. Otherwise it reads
-/// before it waits for room, for which there may be no need.
+/// If the ring has room, the kernel reads straight into it. Otherwise this reads first and
+/// then waits for room, since at the end of stdin no room is needed.
 fn move_some(
     stdin: &mut Stream,
     producer: &mut Producer,
@@ -92,10 +91,10 @@ fn move_some(
             if room(producer, most)? > 0 || !stdin.may_be_at_end() {
                 return Ok(producer.fill_from(&*stdin, most));
             }
-            1 // seldom finds a byte
+            1 // most often stdin is at its end
         }
         Unit::UpTo(len) => {
-            // A ring this small never has the room.
+            // A small ring never has room for a whole unit.
             let most = most.max(len);
             if len <= producer.capacity() && room(producer, most.min(producer.capacity()))? >= len {
                 return Ok(producer.fill_from(&*stdin, most));
@@ -118,14 +117,14 @@ fn move_through(
     Ok(len)
 }
 
-/// A packet may be longer than the ring.
+/// Moves one packet, which may be longer than the ring.
 fn move_packet(stdin: &Stream, producer: &mut Producer, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let len = packets::receive(stdin, buffer)?;
     producer.write_all(&buffer[..len])?;
     Ok(len)
 }
 
-/// Waits a moment for room for `most` bytes; for how many there is some.
+/// Waits for a moment for room of `most` bytes. Returns how much there is.
 fn room(producer: &mut Producer, most: usize) -> Result<usize, Failure> {
     match producer.wait_writable_deadline(most, Instant::now() + GLANCE) {
         Ok(()) => Ok(most),

@@ -1,10 +1,9 @@
 //! The signals that end a stream: SIGINT, SIGTERM and SIGHUP.
 //!
-//! Each sets a flag, which ends waiting in the library and which
-//! [`Stream`](crate::stream::Stream) looks at after each of its short waits.
-//! Once the ring is cleaned up, the command dies of the signal itself: a shell
-//! that runs it in a loop ends the loop then. One that was ignored at the
-//! start stays ignored.
+//! Each signal sets a flag. The flag ends waits in the library, and
+//! [`Stream`](crate::stream::Stream) looks at it after each of its short waits. Once the
+//! ring is detached, the command dies of the signal itself, so that a shell's loop ends,
+//! too. A signal that was ignored at the start stays ignored.
 #![allow(unsafe_code)] // sigaction(2)
 
 use std::io;
@@ -18,12 +17,12 @@ use signal_hook::flag;
 
 use crate::exit::Failure;
 
-/// What a signal leaves behind.
+/// What the signal handlers have recorded.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// Set by a signal.
+    /// Set by each signal.
     pub(crate) flag: Arc<AtomicBool>,
-    /// The last signal that came, or 0.
+    /// The number of the last signal, or 0.
     last: Arc<AtomicUsize>,
 }
 
@@ -35,8 +34,8 @@ impl Signals {
             if is_ignored(signal) {
                 continue; // nohup(1), `trap '' TERM`, `&` in a script
             }
-            // A handler runs its actions in this order, so the number is there
-            // once the flag is.
+            // A handler runs its actions in this order. So the number is set before the
+            // flag.
             flag::register_usize(signal, Arc::clone(&last), signal as usize)
                 .and_then(|_| flag::register(signal, Arc::clone(&flag)))
                 .map_err(|error: io::Error| Failure::io("signals", &error))?;
@@ -46,22 +45,22 @@ impl Signals {
 
     /// Fails once a signal has come.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        // Relaxed: the flag says all there is to know.
+        // Relaxed: no other memory depends on the flag.
         match self.flag.load(Ordering::Relaxed) {
             true => Err(Failure::interrupted()),
             false => Ok(()),
         }
     }
 
-    /// How the command is to end: by the signal that came, if one did.
+    /// The result of the command: death by the signal that came, if one did.
     pub(crate) fn end(&self, done: Result<(), Failure>) -> Result<(), Failure> {
-        // Relaxed: the number says all there is to know.
+        // Relaxed: no other memory depends on the number.
         match self.last.load(Ordering::Relaxed) {
             0 => done,
             signal => Err(done
                 .err()
                 .unwrap_or_else(Failure::interrupted)
-                .by_signal(signal as i32)), // no loss: the number of a signal
+                .by_signal(signal as i32)), // lossless: a signal number
         }
     }
 }
@@ -71,11 +70,10 @@ impl Signals {
 /// <https://man7.org/linux/man-pages/man2/sigaction.2.html>
 fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: changes nothing, and writes one `sigaction`, which outlives the
-    // call.
+    // SAFETY: the call changes nothing, and writes one `sigaction`, which outlives it.
     unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: plain integers and an address as one, for which zero is valid;
-    // the call has filled them in or left them.
+    // SAFETY: `sigaction` has only integers and an address as an integer, so zero is a
+    // value. The call has filled it in, or left it zero.
     let action = unsafe { action.assume_init() };
     action.sa_sigaction == libc::SIG_IGN
 }

@@ -1,17 +1,16 @@
-//! What the demo streams: bytes that the sender gives out and the receiver
-//! knows.
+//! The bytes of the demo: the sender makes them, and the receiver knows them.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-/// Bytes of the table that a pseudo-random stream repeats. A prime, so no lap
-/// of a ring and no number of whole blocks is a number of whole tables: bytes
-/// lost, repeated or out of place show.
+/// Bytes of the table that a pseudo-random stream repeats. The number is a prime. So a lap
+/// of the ring, or a number of blocks, is never a whole number of tables. Bytes that are
+/// lost, repeated or out of place differ.
 const TABLE: usize = 1_048_573;
 
-/// A stream that can be made more than once.
+/// A stream that can be made several times.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
     Random { seed: u64, bytes: u64 },
@@ -24,11 +23,11 @@ impl Plan {
         if !std::fs::metadata(&path)?.is_file() {
             return refused("not a regular file, which can be read twice".to_owned());
         }
-        // Such as those of /proc, whose size says 0 and which may block.
+        // Such as a file of /proc: its size is 0, and reading it may block.
         let mut how = File::options();
         let file = how.read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
         let bytes = file.metadata()?.len();
-        // What a file has beyond the size that it gives, or lacks, shows here.
+        // Finds files that have more or fewer bytes than their size says.
         match io::copy(&mut file.take(bytes.saturating_add(1)), &mut io::sink()) {
             Ok(read) if read == bytes => Ok(Plan::File { path, bytes }),
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
@@ -50,8 +49,8 @@ impl Plan {
         }
     }
 
-    /// The stream from its start, in pieces of up to `block` bytes. What it
-    /// reads is in memory when this returns.
+    /// The stream from its start, in pieces of up to `block` bytes. Its data are in memory
+    /// when this returns.
     pub(crate) fn source(&self, block: usize) -> io::Result<Source> {
         match self {
             Plan::Random { seed, .. } => Ok(Source::Table {
@@ -69,10 +68,10 @@ impl Plan {
     }
 }
 
-/// A stream at some point of it.
+/// A stream, read up to some point.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The table, followed by as much of it again as a piece may be long.
+    /// The table. Its first bytes follow once more, as many as a piece may have.
     Table {
         table: Vec<u8>,
         at: usize,
@@ -84,7 +83,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The next `len` bytes; no more than a block.
+    /// The next `len` bytes; at most a block.
     pub(crate) fn next(&mut self, len: usize) -> io::Result<&[u8]> {
         match self {
             Source::Table { table, at } => {

@@ -1,9 +1,9 @@
-//! What this process was started with, seen before Rust's start-up, which
-//! opens `/dev/null` in place of a closed stdin, stdout or stderr. What it
-//! opens looks like a `/dev/null` that the caller has opened, and is no error.
+//! Whether stdin and stdout were closed at the start. Rust's start-up opens `/dev/null` in
+//! place of a closed stdin, stdout or stderr. So the descriptors must be looked at before
+//! that.
 //!
-//! Functions in `.init_array` run before `main` of C, with glibc and musl
-//! alike. <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html>
+//! Functions in `.init_array` run before `main` of C, with glibc and with musl.
+//! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html>
 #![allow(unsafe_code)] // a function that runs before main, and fcntl(2)
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +14,17 @@ use crate::exit::Failure;
 static CLOSED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
 #[used]
-// Sound: the section is an array of such functions, without a result, and free
-// to ignore the arguments that glibc passes.
+// Sound: the section is an array of such functions. They return nothing, and may ignore the
+// arguments that glibc passes.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
 
-/// Runs before Rust's start-up, on which nothing here depends.
+/// Runs before Rust's start-up. Nothing here depends on that start-up.
 extern "C" fn look() {
     for (fd, closed) in (0..).zip(&CLOSED) {
-        // SAFETY: integers only.
+        // SAFETY: the arguments are integers.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-        // Relaxed: there is one thread. The only error is EBADF.
+        // Relaxed: there is one thread. EBADF is the only error.
         closed.store(flags == -1, Ordering::Relaxed);
     }
 }

@@ -1,19 +1,19 @@
-//! Stdin and stdout, between which and a ring the kernel moves the bytes.
+//! Stdin and stdout. The kernel moves bytes between them and a ring.
 //!
-//! A signal does not interrupt a read(2) or a write(2) for good, so none of
-//! them may block: what can is waited for with poll(2), a [`LOOK`] at a time.
+//! A read(2) or write(2) that blocks may go on after a signal. So no call may block:
+//! poll(2) waits for descriptors, for a [`LOOK`] at a time.
 //!
 //! | descriptor | how |
 //! |---|---|
-//! | what cannot be polled: a file, `/dev/null` | waits for nobody |
-//! | pipe, FIFO, terminal | opened again, without blocking: a file description of our own, so nobody else's flags change |
-//! | socket, device, eventfd, and what cannot be opened again | polled, then moves no more than there is room for |
+//! | cannot be polled: a file, `/dev/null` | read and written at once |
+//! | pipe, FIFO, terminal | opened again with `O_NONBLOCK`: a file description of our own, so nobody else's flags change |
+//! | socket, device, eventfd, and any file that cannot be opened again | polled; then no more is moved than fits |
 //!
-//! What is polled is the descriptor that came: the kernel says of a FIFO whose
-//! writers have gone that it is at its end, but not to who opens it after that.
+//! Poll(2) gets the descriptor that this process was given. The kernel tells only its
+//! holders that a FIFO's writers have gone, not who opens the FIFO later.
 //!
-//! Some descriptors keep messages apart, and cut what a read has no room for:
-//! see [`Unit`].
+//! Some descriptors keep messages apart, and drop the part that a read has no room for: see
+//! [`Unit`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Seek};
@@ -30,11 +30,11 @@ use shmpipe::sysv;
 
 use crate::exit::Failure;
 
-/// How long a wait goes on without a look at what else there is.
+/// The longest wait before signals and the peer are looked at again.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
-/// The most that is moved at once.
+/// The most bytes that are moved at once.
 const BLOCK: usize = 256 << 10;
-/// What a descriptor that poll(2) calls writable takes without blocking:
+/// Bytes that a descriptor takes without blocking when poll(2) calls it writable:
 /// `PIPE_BUF`.
 const SURE: usize = 4096;
 
@@ -43,18 +43,18 @@ const SURE: usize = 4096;
 pub(crate) struct Stream {
     name: &'static str,
     file: File,
-    /// What is polled, if not the file itself.
+    /// The file to poll, if it is another one.
     polled: Option<File>,
     manner: Manner,
     unit: Unit,
-    /// Bytes to move at once.
+    /// The most bytes to move at once.
     most: usize,
 }
 
-/// What a read or write may do.
+/// How a read or a write may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
-    /// Waits for nobody.
+    /// Never waits.
     Direct,
     /// Fails with `WouldBlock`.
     NonBlocking,
@@ -62,14 +62,14 @@ enum Manner {
     Blocking,
 }
 
-/// What has to come out of stdin in one piece.
+/// The bytes of stdin that must be read in one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// One byte.
     Bytes,
-    /// All that one read gives to who has room for so many bytes: a packet of
-    /// a pipe in packet mode (`O_DIRECT`), which only its writer can tell; a
-    /// record of a device; the number of an eventfd.
+    /// All bytes that one read returns, if it has room for that many. These are a packet of
+    /// a pipe in packet mode (`O_DIRECT`), which only its writer can tell, a record of a
+    /// device, or the number of an eventfd.
     UpTo(usize),
     /// One packet of a socket: see [`packets`](crate::packets).
     Packet,
@@ -105,7 +105,7 @@ impl Stream {
         how: &mut OpenOptions,
         may_wait: impl Fn(&File) -> bool,
     ) -> Result<Stream, Failure> {
-        // Without std's own buffer.
+        // A file, without the buffer of std.
         let file = fd.try_clone_to_owned().map(File::from);
         let mut stream = Stream {
             name,
@@ -125,7 +125,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// What has to come out of it in one piece.
+    /// The bytes that must be read in one piece.
     pub(crate) fn unit(&self) -> Unit {
         self.unit
     }
@@ -137,15 +137,15 @@ impl Stream {
                 Ok(SocketType::STREAM) => Unit::Bytes,
                 _ => Unit::Packet,
             },
-            // By pipe(2) PIPE_BUF, by the kernel's source a page.
+            // A packet has PIPE_BUF bytes by pipe(2), and a page by the kernel's source.
             Ok(kind) if kind.is_fifo() => Unit::UpTo(sysv::page_size().max(SURE)),
             _ if self.manner == Manner::Direct || self.file.is_terminal() => Unit::Bytes,
             _ => Unit::UpTo(BLOCK),
         }
     }
 
-    /// Leaves out `bytes` of it: those that were sent before. What cannot seek
-    /// may give them again, or have lost some that were not sent.
+    /// Skips the first `bytes` bytes, which were sent before. Input that cannot seek is
+    /// refused: it may repeat bytes, or may have lost some.
     pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Failure> {
         if bytes == 0 {
             return Ok(());
@@ -171,20 +171,19 @@ impl Stream {
         moved.map(|_| ()).map_err(|error| self.failure(&error))
     }
 
-    /// The most that is to be moved at once, out of or into a ring of
-    /// `capacity` bytes: so much less that both sides work at once.
+    /// The most bytes to move at once, out of or into a ring of `capacity` bytes. A part of
+    /// the ring, so that both sides work at once.
     pub(crate) fn most(&self, capacity: usize) -> usize {
         self.most.min(capacity / 4)
     }
 
-    /// Whether a write has to be preceded by [`is_ready`](Self::is_ready),
-    /// because it could block.
+    /// Whether a write could block, so that [`is_ready`](Self::is_ready) must come first.
     pub(crate) fn may_block(&self) -> bool {
         self.manner == Manner::Blocking
     }
 
-    /// Waits until it can be read from or written to; `false` after a
-    /// [`LOOK`], or a signal.
+    /// Waits until the stream can be read from or written to. `false` after a [`LOOK`], or
+    /// a signal.
     pub(crate) fn is_ready(&self, what: PollFlags) -> Result<bool, Failure> {
         match self.manner {
             Manner::Direct => Ok(true),
@@ -196,14 +195,14 @@ impl Stream {
         }
     }
 
-    /// Whether nobody reads from it any more.
+    /// Whether nobody reads the stream any more.
     pub(crate) fn is_broken(&self) -> bool {
-        // Nobody reads a file in that sense.
+        // A file has no reader.
         self.manner != Manner::Direct && self.has(PollFlags::ERR | PollFlags::HUP)
     }
 
-    /// Whether one of `events` is there. A poll that fails says nothing; the
-    /// next read or write will.
+    /// Whether one of `events` is set. If poll(2) fails, the answer is no, and the next
+    /// read or write reports the error.
     pub(crate) fn has(&self, events: PollFlags) -> bool {
         let found = self.poll(events, Duration::ZERO);
         found.is_ok_and(|found| found.intersects(events))
@@ -220,8 +219,8 @@ impl Stream {
         Ok(fds[0].revents())
     }
 
-    /// Whether there may be nothing more to read, of what poll(2) calls ready
-    /// to be read; takes nothing out of it.
+    /// Whether a stream that poll(2) calls readable may be at its end. Takes no bytes out
+    /// of it.
     pub(crate) fn may_be_at_end(&mut self) -> bool {
         if self.manner == Manner::Direct
             && let Ok(at) = self.file.stream_position()
@@ -231,7 +230,7 @@ impl Stream {
         rustix::io::ioctl_fionread(&self.file).is_ok_and(|len| len == 0)
     }
 
-    /// That reading or writing it failed.
+    /// The failure of a read or a write.
     pub(crate) fn failure(&self, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::stdout_closed(),
@@ -239,14 +238,15 @@ impl Stream {
         }
     }
 
-    /// What failed when bytes were moved between it and a ring. Nothing did if
-    /// it was not ready, whatever poll(2) said.
+    /// The result of moving bytes between the stream and a ring. `None` if the stream was
+    /// not ready, whatever poll(2) said.
     pub(crate) fn moved(&self, moved: io::Result<usize>) -> Result<Option<usize>, Failure> {
         match moved {
             Ok(len) => Ok(Some(len)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            // An errno comes from the descriptor, all else from the ring.
+            // An error with an errno comes from the descriptor, any other one from the
+            // ring.
             Err(error) if error.raw_os_error().is_some() => Err(self.failure(&error)),
             Err(error) => Err(Failure::stream(error)),
         }
@@ -265,17 +265,16 @@ impl io::Read for Stream {
     }
 }
 
-/// Lets a pipe hold a block, so that it takes one at once and its reader has
-/// something to read meanwhile. What is no pipe, or is not allowed to be wider,
-/// stays as it is.
+/// Lets a pipe hold a block. So it takes a block at once, and its reader has something to
+/// read meanwhile. Other files, and pipes that may not grow, stay as they are.
 fn widen(file: &File) {
     if fcntl_getpipe_size(file).is_ok_and(|size| size < BLOCK) {
-        let _ = fcntl_setpipe_size(file, BLOCK); // it does without
+        let _ = fcntl_setpipe_size(file, BLOCK); // a smaller pipe works, too
     }
 }
 
-/// Refuses a descriptor that is open for the `other` direction only, or for
-/// none. To open it again could make it what it was not.
+/// Refuses a descriptor that is open only for the `other` direction, or for none. Opening
+/// it again could give it a direction that it did not have.
 fn is_open_for(name: &str, fd: BorrowedFd<'_>, other: OFlags) -> Result<(), Failure> {
     let flags = rustix::fs::fcntl_getfl(fd);
     let flags = flags.map_err(|error| Failure::io(name, &error.into()))?;
@@ -296,9 +295,9 @@ fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|found| found.is_file())
 }
 
-/// Whether poll(2) may ever say that `file` is not ready: epoll(7) refuses what
-/// has no poll of its own. That it can seek says nothing: an eventfd can, and
-/// `/proc/kmsg`, which even looks like a file.
+/// Whether poll(2) may ever say that `file` is not ready. epoll(7) refuses files without a
+/// poll of their own. That a file can seek says nothing: an eventfd can, and so can
+/// `/proc/kmsg`, which even looks like a regular file.
 fn can_be_polled(file: &File) -> bool {
     let added = epoll::create(epoll::CreateFlags::CLOEXEC).and_then(|set| {
         let data = epoll::EventData::new_u64(0);
@@ -307,8 +306,8 @@ fn can_be_polled(file: &File) -> bool {
     added != Err(rustix::io::Errno::PERM)
 }
 
-/// Opens what `file` leads to once more, not to block. `None` where that is
-/// not possible, or is not the same thing.
+/// Opens the file behind `file` once more, without blocking. `None` if that is not
+/// possible, or would not be the same thing.
 fn open_again(file: &File, how: &mut OpenOptions) -> Option<File> {
     let found = file.metadata().ok()?;
     let is_multiplexer = found.file_type().is_char_device() && found.rdev() == PTMX;
@@ -320,5 +319,5 @@ fn open_again(file: &File, how: &mut OpenOptions) -> Option<File> {
         .ok()
 }
 
-/// The device `/dev/ptmx`, each open of which makes another terminal.
+/// The device `/dev/ptmx`. Each open of it makes another terminal.
 const PTMX: u64 = libc::makedev(5, 2);

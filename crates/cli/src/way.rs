@@ -1,4 +1,4 @@
-//! The ways that the demo's stream goes: a ring and a pipe.
+//! The two ways of the demo's stream: a ring and a pipe.
 
 use std::io::{PipeReader, PipeWriter};
 
@@ -6,10 +6,10 @@ use shmpipe::{Consumer, Producer};
 
 use crate::figures::Calls;
 
-/// What the ways that a stream can go differ in.
+/// What differs between the two ways.
 pub(crate) trait Way {
     fn calls(&self) -> Calls;
-    /// Leaves; a producer, in a way that shows whether the stream is whole.
+    /// Ends the stream. A producer shows whether the stream is whole.
     fn end(self, is_whole: bool);
 }
 
