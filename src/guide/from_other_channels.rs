@@ -1,16 +1,15 @@
-//! For those who know another channel: which call here is the one they expect.
-//! There is no code in this module.
+//! The calls of other channels, and their counterparts here. This module has no code.
 //!
 //! # Pipes and FIFOs
 //!
 //! | pipe(7), fifo(7) | here |
 //! |---|---|
 //! | `pipe()`, [`std::io::pipe`] | [`pair()`](crate::pair()), between threads; a [`Ring`](crate::Ring), over a fork or an exec |
-//! | `mkfifo(path)` | any file: `path` only names the ring, and the ring is made by whoever comes first |
+//! | `mkfifo(path)` | any file: `path` only names the ring, and the first opener makes the ring |
 //! | `open(path, O_WRONLY)`, which waits for a reader | [`Producer::open`](crate::Producer::open), which waits for a consumer |
 //! | `open(path, O_RDONLY)`, which waits for a writer | [`Consumer::open`](crate::Consumer::open), which waits for a producer |
 //! | `O_NONBLOCK` in `open` | [`Options::wait_for_peer(false)`](crate::Options::wait_for_peer) |
-//! | `write` | [`Write::write`](std::io::Write::write); a short write only when the stream breaks, or the time is over, in between |
+//! | `write` | [`Write::write`](std::io::Write::write); a short write only if the stream breaks, or the time passes, in the middle |
 //! | `read` | [`Read::read`](std::io::Read::read), at least one byte |
 //! | `writev`, `readv` | [`Write::write_vectored`](std::io::Write::write_vectored), [`Read::read_vectored`](std::io::Read::read_vectored) |
 //! | `fdopen`, `getline` | [`BufReader`](std::io::BufReader) and `lines()` |
@@ -20,7 +19,7 @@
 //! | `poll`, `select`, `epoll` | no descriptor to poll; with the feature `async`, a task that sleeps: `asynchronous::AsyncConsumer::readable` |
 //! | `FIONREAD` | [`Consumer::available`](crate::Consumer::available) |
 //! | `F_SETPIPE_SZ`, 64 KiB by default | [`Options::capacity`](crate::Options::capacity), 4 MiB by default; fixed once the ring is made |
-//! | a write of at most `PIPE_BUF` bytes is whole or not there | a [grant](crate::WriteGrant) of any length up to the capacity is, and so is [`try_write_all`](crate::Producer::try_write_all) |
+//! | a write of at most `PIPE_BUF` bytes is whole or not there | so is a [grant](crate::WriteGrant) of any length up to the capacity, and so is [`try_write_all`](crate::Producer::try_write_all) |
 //! | the last writer closes: `read` gives 0 | [`Producer::close`](crate::Producer::close) or a drop: `read` gives 0 |
 //! | a writer is killed: `read` gives 0 | the bytes, then [`Broken::Died`](crate::Broken): never 0 |
 //! | the reader has gone: `SIGPIPE`, `EPIPE` | [`Broken::ConsumerClosed`](crate::Broken), a `BrokenPipe`; no signal |
@@ -28,9 +27,9 @@
 //! | a child's `Stdio` | [`Ring::spawn_consumer`](crate::Ring::spawn_consumer), [`Ring::spawn_producer`](crate::Ring::spawn_producer) |
 //! | `lsof`, `/proc/PID/fd` | [`Snapshot`](crate::Snapshot), or `shmpipe ls` |
 //! | a mapping that you made and share yourself, such as a memfd | [`Options::create_in`](crate::Options::create_in), [`Options::attach_in`](crate::Options::attach_in) |
-//! | several writers, several readers | one of each |
-//! | who may open a FIFO: its mode | whose segment it is and its mode, 0600 by default: [`Options::mode`](crate::Options::mode), [`Options::owner`](crate::Options::owner) |
-//! | what a FIFO holds goes with its last process | the same, but for [`Options::persistent`](crate::Options::persistent) |
+//! | several writers, several readers | one writer, one reader |
+//! | the mode of a FIFO says who may open it | the mode of the segment, 0600 by default, and its owner: [`Options::mode`](crate::Options::mode), [`Options::owner`](crate::Options::owner) |
+//! | the bytes of a FIFO go with its last process | so do those of a ring, unless it is [persistent](crate::Options::persistent) |
 //!
 //! # `std::sync::mpsc`
 //!
@@ -43,7 +42,7 @@
 //! | `send` | [`Write::write_all`](std::io::Write::write_all) |
 //! | `recv` | [`Read::read`](std::io::Read::read), [`Read::read_exact`](std::io::Read::read_exact) |
 //! | `try_send`, `try_recv` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read), which may move a part |
-//! | `send_timeout` of others | [`write_all_deadline`](crate::Producer::write_all_deadline), [`set_timeout`](crate::Producer::set_timeout) |
+//! | `send_timeout` of other channels | [`write_all_deadline`](crate::Producer::write_all_deadline), [`set_timeout`](crate::Producer::set_timeout) |
 //! | `recv_timeout` | [`read_deadline`](crate::Consumer::read_deadline), [`set_timeout`](crate::Consumer::set_timeout) |
 //! | `iter()` | [`BufReader`](std::io::BufReader) and `lines()`, or any streaming reader |
 //! | `RecvError`: the senders are gone | `Ok(0)`, the end of the stream |
@@ -63,17 +62,17 @@
 //! | `read_chunk(n)` | [`try_peek`](crate::Consumer::try_peek), [`try_peek_up_to`](crate::Consumer::try_peek_up_to) |
 //! | `commit(k)` of a write chunk | [`commit`](crate::WriteGrant::commit) |
 //! | `commit(k)` of a read chunk | [`consume`](crate::ReadGrant::consume) |
-//! | `as_slices`: two, around the end | [`as_slice`](crate::ReadGrant::as_slice): one; only in [memory of the caller's](crate::Options::create_in) does the end divide, as [`Wraps`](crate::PeekError); `unsafe`, for the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies and is safe |
+//! | `as_slices`: two slices, around the end | [`as_slice`](crate::ReadGrant::as_slice): one slice, `unsafe`, since the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies, and is safe. Only [memory of the caller's](crate::Options::create_in) is divided at its end: [`Wraps`](crate::PeekError) |
 //! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
 //! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
-//! | waiting is up to you | [`WaitPolicy`](crate::WaitPolicy) |
+//! | you write the wait | [`WaitPolicy`](crate::WaitPolicy) |
 //!
 //! # Unix domain sockets
 //!
 //! | unix(7), stream sockets | here |
 //! |---|---|
-//! | `socketpair()`, both ways | two rings, one for each way |
-//! | `bind`, `listen`, `accept` | both sides open one path, in either order; one of each |
+//! | `socketpair()`, both ways | two rings, one for each direction |
+//! | `bind`, `listen`, `accept` | both sides open one path, in either order; one producer, one consumer |
 //! | messages (`SOCK_SEQPACKET`), descriptors (`SCM_RIGHTS`) | neither |
 //! | `SO_PEERCRED` | [`peer`](crate::Producer::peer): the process id, and whether it lives |
 //! | `SO_RCVTIMEO`, `SO_SNDTIMEO` | [`set_timeout`](crate::Producer::set_timeout) |
@@ -81,7 +80,7 @@
 //! | a stream that its writer gives up looks like one that ended | [`Producer::abort`](crate::Producer::abort): the peer reads what is left, then gets [`Broken::ProducerAborted`](crate::Broken), a `ConnectionAborted` |
 //! | `MSG_PEEK` | [`peek`](crate::Consumer::peek) |
 //! | [`BufWriter`](std::io::BufWriter), for fewer system calls | [`set_batch`](crate::Producer::set_batch) and [`flush`](std::io::Write::flush), for fewer publications |
-//! | the kernel cleans up | the kernel removes an anonymous ring, and a named one that both have opened; see [`remove_stale`](crate::remove_stale) for the others |
+//! | the kernel cleans up | the kernel frees an anonymous ring, and a named one that both sides have opened; for other rings see [`remove_stale`](crate::remove_stale) |
 //!
 //! # Examples
 //!

@@ -1,10 +1,10 @@
-//! The documents of this project, as pages. There is no code in this module.
+//! The pages of the documentation. This module has no code.
 //!
 //! | to | read |
 //! |---|---|
 //! | choose a capacity, a wait policy, a call for a thread that must not block | [`choosing`] |
 //! | know what each side sees when something goes wrong | [`failures`] |
-//! | run in containers, as a service, between users; know the limits | [`deployment`] |
+//! | run in containers, as a service, or between users; know the limits | [`deployment`] |
 //! | keep a ring longer than its processes | [`persistent`] |
 //! | know what a hostile peer can do | [`trust`] |
 //! | come from pipes, sockets, channels or `rtrb` | [`from_other_channels`] |
@@ -16,9 +16,9 @@
 
 pub mod from_other_channels;
 
-/// A page of `src/guide`. A page refers to others by name, `[failures]`. Its own
-/// last lines lead to files, for whoever reads it as a file; the references that
-/// come first here lead to modules.
+/// A page of `src/guide`, as a module. A page refers to others by name, `[failures]`.
+/// In the file, the last lines resolve such a name to a file. Here `links.txt` comes
+/// first, and resolves the name to a module.
 macro_rules! page {
     ($name:ident, $file:literal $(, $references:literal)?) => {
         #[doc = include_str!("links.txt")]

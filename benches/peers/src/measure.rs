@@ -35,8 +35,8 @@ pub(crate) struct Options {
     /// The reader's processor and the writer's [default: the first two allowed]
     #[arg(long, value_delimiter = ',')]
     cpus: Vec<usize>,
-    /// How near the two processors must be; other measurements are dropped
-    /// [default: near, or their distance at the start if they do not come near]
+    /// Distance of the two processors; other measurements are dropped [default: near, or
+    /// their distance at the start if they do not come near]
     #[arg(long)]
     place: Option<Place>,
     /// GiB of the longest stream: 1, and then 4 times as many at each step [default: 64]

@@ -68,8 +68,8 @@ pub(crate) enum Unit {
     /// One byte.
     Bytes,
     /// All bytes that one read returns, if it has room for that many. These are a packet of
-    /// a pipe in packet mode (`O_DIRECT`), which only its writer can tell, a record of a
-    /// device, or the number of an eventfd.
+    /// a pipe, a record of a device, or the number of an eventfd. Only the writer of a pipe
+    /// can tell whether it is in packet mode (`O_DIRECT`).
     UpTo(usize),
     /// One packet of a socket: see [`packets`](crate::packets).
     Packet,

@@ -1,8 +1,8 @@
-//! What each side of a ring of copies can do alone: the writer's copies into memory that
-//! the reader has read last, and the reader's copies, with the check, out of memory that
-//! the writer has written last. The two take turns of a whole ring, so neither waits, and
-//! they never want one line at once. The slower half is the speed of such a ring whose
-//! sides do not disturb each other.
+//! What each side of a ring of copies can do alone. The writer copies into memory that the
+//! reader has read last. The reader copies, with the check, out of memory that the writer
+//! has written last. The two take turns of a whole ring, so neither waits, and they never
+//! want one line at once. The slower half is the speed of such a ring whose sides do not
+//! disturb each other.
 #![allow(unsafe_code)] // memory of two processes
 
 use std::sync::atomic::AtomicU8;
