@@ -1,5 +1,5 @@
-//! Wakers are code that is not ours: they panic, what a panic leaves panics as
-//! well, they come back to us, and a forked child must not run them.
+//! Wakers are foreign code. They panic, and so does the payload of their panic when it is
+//! dropped. They call the crate again. A forked child must not run them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::pin;

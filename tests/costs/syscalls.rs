@@ -1,5 +1,5 @@
-//! That calls which do not block make no system call, unless a sleeper must be
-//! woken: they run where the kernel kills a process for its next one.
+//! Checks that calls that do not block make no system call, unless a sleeper must be woken.
+//! The calls run under a filter that kills the process at its next system call.
 #![allow(unsafe_code)] // seccomp(2)
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};

@@ -1,5 +1,5 @@
-//! That vectored calls move all parts with one publication: the last part lies
-//! in memory whose first touch stops the call, and then the ring is looked at.
+//! Checks that vectored calls move all parts with one publication. The last part lies in
+//! memory whose first touch stops the call. The test then looks at the ring.
 #![allow(unsafe_code)] // a signal handler, and memory of another kind
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};

@@ -1,6 +1,6 @@
-//! That the folders of `src` are layers: a file imports from its own layer and
-//! from lower ones only, and no files import one another in a circle, but a
-//! module and its parent.
+//! Checks that the folders of `src` are layers. A file imports only from its own layer and
+//! from lower ones. No files import one another in a circle, except a module and its
+//! parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,6 +1,6 @@
-//! That every memory ordering in `src` says what it is for: by the label of
-//! its pair, which stands at both ends and in the table of `src/ring/mod.rs`, or in
-//! words. And that `tests/loom.rs` runs every model there is.
+//! Checks that every memory ordering in `src` says what it is for. Either the label of its
+//! pair stands at both ends and in the table of `src/ring/mod.rs`, or words say it. Also
+//! checks that `tests/loom.rs` runs every model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

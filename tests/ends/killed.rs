@@ -1,5 +1,5 @@
-//! Processes that are killed between two steps of what makes an end, or takes
-//! one: there is one end where there is to be one, whoever is killed where.
+//! Kills processes between two steps of making an end, or of taking one. Exactly the right
+//! ends are there, whichever process is killed at whichever step.
 
 use std::io::{Read, Write};
 

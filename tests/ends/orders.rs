@@ -1,8 +1,8 @@
-//! Every order of what three producers and two consumers do, up to a length,
-//! against a queue with ends. `SHMPIPE_ORDERS` sets the length, 6 unless said.
+//! Every order of the actions of three producers and two consumers, up to a length,
+//! compared with a queue with ends. `SHMPIPE_ORDERS` sets the length, 6 by default.
 //!
-//! A kill is a process id of the dead, written into the words that say who has a
-//! role; a claimer that was killed half way has written what it had by then.
+//! A kill is simulated: the words that say who has a role get the process id of a dead
+//! process. A claimer that is killed half way has written only its first words.
 
 use shmpipe::{Broken, Consumer, NextStreamError, Options, Producer, Role, TryReadError};
 

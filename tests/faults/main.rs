@@ -1,12 +1,12 @@
-//! A sweep of faults: each system call on the way of a program fails in each
-//! way that the kernel documents, the first and later ones, once and from then
-//! on. What follows ends in time, without a panic, well only with every byte,
-//! and leaves no segment, descriptor or mapping. crates/cli/tests/faults does
-//! the same to the command, with this sweep.
+//! A sweep of faults: each system call of a program fails in each way that the kernel
+//! documents. The first call fails or a later one, once or from then on. Afterwards the
+//! program must end in time, without a panic, and succeed only with every byte. It must
+//! leave no segment, descriptor or mapping. `crates/cli/tests/faults` applies this sweep to
+//! the command.
 //!
-//! `SHMPIPE_FAULTS=100000` sets how many faults, spread evenly over all there
-//! are (75 unless said); `SHMPIPE_FAULT="producer openat EMFILE 3 once"` tries
-//! one; `-- --nocapture` shows what came of each.
+//! `SHMPIPE_FAULTS=100000` sets the number of faults, spread evenly over all cases (75 by
+//! default). `SHMPIPE_FAULT="producer openat EMFILE 3 once"` tries one. `-- --nocapture`
+//! shows the result of each.
 #![allow(unsafe_code)] // seccomp(2), sendmsg(2), dup2(2)
 
 #[path = "../common/mod.rs"]

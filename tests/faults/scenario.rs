@@ -1,5 +1,5 @@
-//! A program that uses the library while its system calls fail: one process is
-//! the target, a healthy one may be at the other end of the ring.
+//! A program that uses the library while its system calls fail. One process is the target.
+//! A healthy process may have the other end of the ring.
 
 use std::fs;
 use std::io::Write;

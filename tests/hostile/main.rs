@@ -1,10 +1,9 @@
-//! A process that has the ring attached and means harm: it writes what it
-//! likes where it likes, wakes, stops, and uses the kernel's calls. Ours
-//! streams on or says what is wrong: no fault, no panic, nothing written
-//! outside the ring, no call that comes back later than its limit.
+//! A hostile process has the ring attached. It writes any values anywhere, wakes, stops,
+//! and makes system calls on the segment. Our process must stream on, or report an error.
+//! It must not fault or panic, write outside the ring, or return later than its limit.
 //!
-//! `SHMPIPE_HOSTILE=600` sets for how many seconds, 10 unless said;
-//! `-- --nocapture` shows what came of the calls.
+//! `SHMPIPE_HOSTILE=600` sets the duration in seconds, 10 by default. `-- --nocapture`
+//! shows the results of the calls.
 #![cfg(feature = "__failpoints")] // for the harness of the kill tests
 #![allow(unsafe_code)] // writes to segments, maps pages
 

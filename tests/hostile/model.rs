@@ -1,5 +1,5 @@
-//! The same as a sequence that can be repeated: any words in the header before
-//! a ring is attached and between any two calls, by proptest.
+//! A hostile peer as a sequence that can be repeated, by proptest: any words in the header,
+//! before a ring is attached and between any two calls.
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;

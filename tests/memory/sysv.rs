@@ -1,7 +1,8 @@
 //! `shmpipe::sysv` against the real kernel.
 //!
-//! Most tests run in a process of their own ([`alone`]): a fork elsewhere in the process would
-//! double their attachments, and the umask, the user and the namespaces are the whole process's.
+//! Most tests run in a process of their own ([`alone`]). A fork elsewhere in the process
+//! would double their attachments. The umask, the user and the namespaces belong to the
+//! whole process.
 #![allow(unsafe_code)] // forks, and looks at raw memory
 
 use std::ffi::CString;

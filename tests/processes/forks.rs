@@ -1,9 +1,7 @@
-//! Forks of a process whose threads are in the middle of something: a child
-//! has a copy of whatever they had locked, and nobody to unlock it. Each child
-//! uses the crate, and comes to its end.
+//! Forks a process whose threads are busy. The child has a copy of all locks that they
+//! held, and nobody unlocks those. Each child uses the crate, and ends.
 //!
-//! `SHMPIPE_FORKS=100000` sets how many children there are in all, 2,000
-//! unless said.
+//! `SHMPIPE_FORKS=100000` sets the number of children in all, 2,000 by default.
 #![allow(unsafe_code)] // fork, mmap, setenv
 
 use std::io::{Read, Write};

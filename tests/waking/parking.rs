@@ -1,9 +1,9 @@
-//! No wake is lost: sides that park and wake each other as often as they can,
-//! on one processor and on two, after random short spins, in sleeps of 60
-//! seconds, so that nothing makes up for a wake that goes missing.
+//! No wake is lost. Two sides park and wake each other as often as they can, on one
+//! processor and on two, after random short spins. A sleep lasts 60 seconds, so that
+//! nothing makes up for a lost wake.
 //!
-//! `SHMPIPE_PARKS=100000000` sets how many wakes there are in all, 200,000
-//! unless said; `-- --nocapture` shows the figures.
+//! `SHMPIPE_PARKS=100000000` sets the number of wakes in all, 200,000 by default. `--
+//! --nocapture` shows the figures.
 #![cfg(feature = "__failpoints")] // for the length of a slice
 #![allow(unsafe_code)] // mmap, sched_setaffinity
 

@@ -1,16 +1,16 @@
-//! The handshake of a sleeper and a waker, and the sleeper's promise of a
-//! `membarrier(2)` in place of the waker's fence (`src/wait/mod.rs`, P5), on a
-//! machine with store buffers, in every state that it can be in. The model
-//! checker of `tests/loom.rs` knows no such barrier.
+//! A model of the handshake between a sleeper and a waker (`src/wait/mod.rs`, P5), with the
+//! sleeper's promise of a `membarrier(2)` instead of the waker's fence. The machine has
+//! store buffers, and the test visits every state. The model checker of `tests/loom.rs`
+//! knows no such barrier.
 //!
-//! The machine: each processor keeps its stores in a buffer, its own loads see
-//! them, and each reaches the memory some time later. A fence empties the own
-//! buffer. A `membarrier` empties the own buffer, then that of the other
-//! processor if it has registered, then the own. A sleeper sleeps if the word
-//! has the value it expects, in one step, as the kernel does, and may return
-//! for no reason. Loads are not reordered here: that the acquire loads keep.
+//! Each processor keeps its stores in a buffer. Its own loads see them, and each store
+//! reaches the memory some time later. A fence empties the own buffer. A `membarrier`
+//! empties the own buffer, then that of the other processor if it has registered, then the
+//! own again. A sleeper sleeps if the word has the expected value, in one step, as in the
+//! kernel. It may return for no reason. Loads are not reordered, since they are acquire
+//! loads.
 //!
-//! There are two such machines: see [`Stores`].
+//! The test has two such machines: see [`Stores`].
 
 use std::collections::HashSet;
 
