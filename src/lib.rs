@@ -101,6 +101,7 @@ mod handle;
 pub mod asynchronous;
 mod options;
 mod placed;
+mod remove;
 mod snapshot;
 mod spawn;
 
@@ -121,8 +122,9 @@ pub use handle::ring::Ring;
 pub use open::config::DEFAULT_CAPACITY;
 pub use options::{Options, pair};
 pub use peer::Occupant;
+pub use remove::{RemoveError, User, force_remove, remove, remove_stale};
 pub use role::Role;
-pub use snapshot::{LifeCycle, RemoveError, Snapshot, User, force_remove, remove, remove_stale};
+pub use snapshot::{LifeCycle, Snapshot};
 #[cfg(feature = "__failpoints")]
 #[doc(hidden)]
 pub use sync::steps;

@@ -83,7 +83,7 @@ impl Waiter {
         let waker = state.waker.take();
         if let Some(vigil) = &mut state.vigil {
             wait::retract(vigil.own_signals());
-            end.take_back(vigil);
+            end.return_vigil(vigil);
         }
         let doubt = mem::take(&mut state.doubt);
         drop(state);

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::{Bytes, Incompatible};
-use crate::sys::errno::numbered;
+use super::{Bytes, Incompatible, numbered};
 
 /// Why [`Options::create_in`](crate::Options::create_in) made no ring, or
 /// [`Options::attach_in`](crate::Options::attach_in) found none. Nothing was

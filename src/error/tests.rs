@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::RemoveError;
-use crate::snapshot::User;
 use crate::sys::sysv::{
     InvalidSegmentId, KernelLimit, Key, KeyError, Project, SegmentId, SysvError, SysvErrorKind,
 };
+use crate::{RemoveError, User};
 
 /// Checks what is expected of every message; `names` is what this one has to
 /// name.

@@ -57,7 +57,7 @@ pub struct Ring {
     region: MappedRegion,
     open: OpenConfig,
     handle: HandleConfig,
-    handed_over: Cell<bool>,
+    id_shared: Cell<bool>,
 }
 
 impl Ring {
@@ -65,13 +65,13 @@ impl Ring {
         region: MappedRegion,
         open: OpenConfig,
         handle: HandleConfig,
-        handed_over: bool,
+        id_shared: bool,
     ) -> Ring {
         Ring {
             region,
             open,
             handle,
-            handed_over: Cell::new(handed_over),
+            id_shared: Cell::new(id_shared),
         }
     }
 
@@ -94,7 +94,7 @@ impl Ring {
     /// ```
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
-        self.handed_over.set(true);
+        self.id_shared.set(true);
         self.region.id()
     }
 
@@ -186,7 +186,7 @@ impl Ring {
     /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
         let claim = open::claim(&self.region, Role::Producer, &self.open)?;
-        Producer::with(self.region, claim, &self.handle, self.handed_over.get())
+        Producer::with(self.region, claim, &self.handle, self.id_shared.get())
     }
 
     /// Takes the role of the consumer.
@@ -207,7 +207,7 @@ impl Ring {
     /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
         let claim = open::claim(&self.region, Role::Consumer, &self.open)?;
-        Consumer::with(self.region, claim, &self.handle, self.handed_over.get())
+        Consumer::with(self.region, claim, &self.handle, self.id_shared.get())
     }
 
     /// Takes both roles, for two threads of this process.

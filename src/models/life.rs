@@ -4,7 +4,7 @@ use loom::thread;
 
 use super::{claim, explore, leave, ready};
 use crate::open;
-use crate::peer::{self, Denied};
+use crate::peer::{self, ClaimError};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::identity::Geometry;
@@ -113,7 +113,7 @@ pub fn giving_up_and_joining_exclude_each_other() {
         let has_left = opener.join().unwrap();
         assert_eq!(joined.is_ok(), !has_left);
         if has_left {
-            assert_eq!(joined.unwrap_err(), Denied::Gone);
+            assert_eq!(joined.unwrap_err(), ClaimError::Gone);
             // The refused claimer leaves no owner behind.
             let record = region.header().record(Role::Consumer);
             assert!(Holder::read(record).is_none());

@@ -5,7 +5,7 @@
 use loom::thread;
 
 use super::{claim, claimer, explore, process, ready};
-use crate::peer::{self, Claim, Denied};
+use crate::peer::{self, Claim, ClaimError};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::record::Holder;
@@ -266,6 +266,6 @@ pub fn a_held_role_is_refused() {
         let region = ready(1, 0);
         take(&region, Kind::Persistent, 1).unwrap();
         let refused = claim(&region, Kind::Persistent, ROLE, 2).unwrap_err();
-        assert_eq!(refused, Denied::Taken { pid: 1 });
+        assert_eq!(refused, ClaimError::Taken { pid: 1 });
     });
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::config::OpenConfig;
 use super::find::gone;
 use crate::error::{OpenError, Place};
-use crate::peer::{self, Claim, Denied};
+use crate::peer::{self, Claim, ClaimError};
 use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
 use crate::segment::region::Region;
@@ -46,12 +46,12 @@ pub(super) fn take(
     let claim = loop {
         match peer::claim(region, role, config.resume) {
             Ok(claim) => break claim,
-            Err(Denied::Gone) => return Err(gone(region)),
-            Err(Denied::TooManyEnds { unread }) => return Err(too_many_ends(region, unread)),
-            Err(Denied::Corrupt(corruption)) => return Err(corruption.into()),
+            Err(ClaimError::Gone) => return Err(gone(region)),
+            Err(ClaimError::TooManyEnds { unread }) => return Err(too_many_ends(region, unread)),
+            Err(ClaimError::Corrupt(corruption)) => return Err(corruption.into()),
             // Somebody is half way through leaving, through a claim, or through
             // saying that the holder is dead.
-            Err(Denied::Taken { .. })
+            Err(ClaimError::Taken { .. })
                 if matches!(
                     region.header().state().tenure(role),
                     Some(Tenure::Free | Tenure::Lost)
@@ -59,7 +59,7 @@ pub(super) fn take(
             {
                 std::thread::yield_now();
             }
-            Err(Denied::Taken { pid }) => {
+            Err(ClaimError::Taken { pid }) => {
                 let at = Place::segment(region.id()).with_role(role);
                 return Err(OpenError::RoleTaken { at, role, pid });
             }

@@ -21,7 +21,7 @@ use crate::wait::deadline::Deadline;
 
 /// What is required of a segment before it is looked into.
 #[derive(Clone, Debug)]
-pub(crate) struct Expected {
+pub(crate) struct Requirements {
     /// It may be open to nobody beyond this.
     pub(crate) mode: Mode,
     /// The effective user: it or one of `others` must own it, and have made it.
@@ -36,25 +36,25 @@ pub(crate) struct Expected {
     pub(crate) marked: bool,
 }
 
-impl Expected {
+impl Requirements {
     /// What a caller that asks for `mode` may trust when it looks by key.
     pub(crate) fn by_key(
         mode: Mode,
         others: &[u32],
         key: Key,
         file: Option<FileIdentity>,
-    ) -> Expected {
-        Expected {
+    ) -> Requirements {
+        Requirements {
             key: Some(key),
             file,
             marked: false,
-            ..Expected::by_id(mode, others)
+            ..Requirements::by_id(mode, others)
         }
     }
 
     /// The same when it looks by id.
-    pub(crate) fn by_id(mode: Mode, others: &[u32]) -> Expected {
-        Expected {
+    pub(crate) fn by_id(mode: Mode, others: &[u32]) -> Requirements {
+        Requirements {
             mode,
             own: effective_uid(),
             others: others.to_vec(),
@@ -147,14 +147,14 @@ impl From<Class> for Found {
 /// [`READING`] allow.
 pub(crate) fn classify(
     id: SegmentId,
-    expected: &Expected,
+    required: &Requirements,
     deadline: &Deadline,
 ) -> Result<Found, SysvError> {
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
-        Err(error) => return absent_or(error, id, expected),
+        Err(error) => return absent_or(error, id, required),
     };
-    if let Some(class) = class_by_stat(&stat, expected) {
+    if let Some(class) = class_by_stat(&stat, required) {
         return Ok(class.into());
     }
     // Before it is attached: that alone has all pages made in a process that
@@ -163,11 +163,11 @@ pub(crate) fn classify(
     let (before, was_untouched) = (same(&stat), untouched(&stat));
     let looked = match sysv::look(id) {
         Ok(looked) => looked,
-        Err(error) => return absent_or(error, id, expected),
+        Err(error) => return absent_or(error, id, required),
     };
     // The answer that decides: the id may have passed to another segment since the first one,
     // and cannot any more.
-    if let Some(class) = class_by_stat(looked.stat(), expected) {
+    if let Some(class) = class_by_stat(looked.stat(), required) {
         return Ok(class.into());
     }
     let header = match inspect::header_of(&looked) {
@@ -179,7 +179,7 @@ pub(crate) fn classify(
     // either still has, or has gone.
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
-        Err(error) => return absent_or(error, id, expected),
+        Err(error) => return absent_or(error, id, required),
     };
     let alone = stat.attached == 1;
     let facts = Facts {
@@ -193,7 +193,7 @@ pub(crate) fn classify(
         untouched: was_untouched && alone && same(&stat) == before,
     };
     Ok(Found {
-        class: class_by_header(header, &looked, facts, expected, deadline),
+        class: class_by_header(header, &looked, facts, required, deadline),
         state,
         alone,
         looked: Some(looked),
@@ -219,30 +219,30 @@ fn untouched(stat: &Stat) -> bool {
         && sysv::resident(stat.id).is_some_and(|pages| pages.in_memory == 0 && pages.swapped == 0)
 }
 
-fn absent_or(error: SysvError, id: SegmentId, expected: &Expected) -> Result<Found, SysvError> {
+fn absent_or(error: SysvError, id: SegmentId, required: &Requirements) -> Result<Found, SysvError> {
     match error.kind() {
         SysvErrorKind::Removed | SysvErrorKind::NotFound => Ok(Class::Absent.into()),
         SysvErrorKind::PermissionDenied => {
             let listed = sysv::listed(id);
             let users = listed.map(|listed| (listed.uid, listed.creator_uid));
             let mode = listed.map(|listed| listed.mode);
-            Ok(expected.distrust(users, mode).into())
+            Ok(required.distrust(users, mode).into())
         }
         _ => Err(error),
     }
 }
 
 /// What the kernel alone says, before a byte is believed.
-fn class_by_stat(stat: &Stat, expected: &Expected) -> Option<Class> {
-    if expected.key.is_some_and(|key| key.raw() != stat.key_raw) {
+fn class_by_stat(stat: &Stat, required: &Requirements) -> Option<Class> {
+    if required.key.is_some_and(|key| key.raw() != stat.key_raw) {
         // Removed since the key led to it; the id may be another segment's by now.
         return Some(Class::Absent);
     }
-    let excess = stat.mode.bits() & !expected.mode.bits();
-    if !expected.trusts(stat.uid) || !expected.trusts(stat.creator_uid) || excess != 0 {
-        return Some(expected.distrust(Some((stat.uid, stat.creator_uid)), Some(stat.mode)));
+    let excess = stat.mode.bits() & !required.mode.bits();
+    if !required.trusts(stat.uid) || !required.trusts(stat.creator_uid) || excess != 0 {
+        return Some(required.distrust(Some((stat.uid, stat.creator_uid)), Some(stat.mode)));
     }
-    if stat.marked_for_removal && !expected.marked {
+    if stat.marked_for_removal && !required.marked {
         return Some(Class::Absent);
     }
     misshapen(stat).map(Class::Foreign)
@@ -263,7 +263,7 @@ fn class_by_header(
     header: &Header,
     looked: &Attachment,
     facts: Facts,
-    expected: &Expected,
+    required: &Requirements,
     deadline: &Deadline,
 ) -> Class {
     let image = header.identity.load();
@@ -292,7 +292,7 @@ fn class_by_header(
         }
         Err(reason) => return Class::Foreign(reason),
     };
-    if let Some(file) = expected.file
+    if let Some(file) = required.file
         && !geometry.is_of(file)
     {
         return Class::Collision {
@@ -301,7 +301,7 @@ fn class_by_header(
             earlier: geometry.is_of_earlier(file).then_some(facts.age),
         };
     }
-    if geometry.kind == Kind::Anonymous && !expected.marked {
+    if geometry.kind == Kind::Anonymous && !required.marked {
         // No key leads to an anonymous ring.
         return Class::Foreign(Incompatible::Kind { found: image.kind });
     }

@@ -1,7 +1,8 @@
 //! Attaching a ring whose segment is known by its id.
 
-use super::classify::{Class, Expected, classify};
+use super::classify::{Class, Requirements, classify};
 use super::config::OpenConfig;
+use super::keyfile::KeyFile;
 use crate::error::{Incompatible, MemoryError, OpenError};
 use crate::segment::identity::{Geometry, ring_offset};
 use crate::segment::region::Region;
@@ -12,9 +13,9 @@ use crate::tuning::BIRTH;
 /// Attaches the ring whose segment is `id`.
 pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion, OpenError> {
     let deadline = config.deadline();
-    let expected = Expected::by_id(config.mode, &config.owners);
+    let required = Requirements::by_id(config.mode, &config.owners);
     loop {
-        let found = classify(id, &expected, &deadline)?;
+        let found = classify(id, &required, &deadline)?;
         match found.class {
             Class::Absent => return Err(OpenError::removed(id)),
             Class::Newborn if deadline.elapsed() >= BIRTH => return Err(half_made(id)),
@@ -61,4 +62,22 @@ pub(super) fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRe
         return Err(OpenError::removed(id));
     }
     Ok(region)
+}
+
+/// The segment that `file` leads to.
+pub(crate) fn named_by(file: &KeyFile) -> Result<SegmentId, OpenError> {
+    sysv::open(file.key()).map_err(|error| match error.kind() {
+        SysvErrorKind::NotFound => OpenError::NoRing {
+            path: file.path().to_owned(),
+        },
+        _ => OpenError::System(error),
+    })
+}
+
+/// Whether a failed look at a segment says nothing about the segment.
+pub(crate) fn hides_a_ring(error: &sysv::SysvError) -> bool {
+    matches!(
+        error.kind(),
+        SysvErrorKind::OutOfMemory | SysvErrorKind::LimitReached { .. } | SysvErrorKind::Other
+    )
 }

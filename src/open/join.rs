@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::claim::{await_places, take};
-use super::classify::{Class, Expected, Found, classify};
+use super::classify::{Class, Found, Requirements, classify};
 use super::config::OpenConfig;
 use super::find::{attach_live, half_made};
 use super::keyfile::PathLock;
@@ -30,7 +30,7 @@ pub(super) fn join(
     deadline: &mut Deadline,
 ) -> Result<Joined, OpenError> {
     let mut joining = Joining {
-        expected: name.expected(config),
+        required: name.required(config),
         name,
         role,
         config,
@@ -62,7 +62,7 @@ struct Joining<'a> {
     role: Role,
     config: &'a OpenConfig,
     deadline: &'a mut Deadline,
-    expected: Expected,
+    required: Requirements,
     /// Since when there is no ring, and somebody waits for one elsewhere.
     absent_since: Option<Instant>,
     /// Since when the ring is being made.
@@ -83,7 +83,7 @@ impl<'a> Joining<'a> {
             state,
             looked,
             ..
-        } = classify(id, &self.expected, self.deadline)?;
+        } = classify(id, &self.required, self.deadline)?;
         match class {
             Class::Absent => return self.make(lock),
             Class::Live(geometry) => return self.join_live(id, &geometry, looked, lock),

@@ -19,7 +19,7 @@ mod await_peer;
 mod claim;
 pub(crate) mod classify;
 pub(crate) mod config;
-mod find;
+pub(crate) mod find;
 mod join;
 pub(crate) mod keyfile;
 mod make;

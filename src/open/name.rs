@@ -1,6 +1,6 @@
 //! What leads to a ring: a file, or a key.
 
-use super::classify::Expected;
+use super::classify::Requirements;
 use super::config::OpenConfig;
 use super::keyfile::KeyFile;
 use crate::error::Place;
@@ -36,8 +36,8 @@ impl Name {
         }
     }
 
-    pub(super) fn expected(&self, config: &OpenConfig) -> Expected {
+    pub(super) fn required(&self, config: &OpenConfig) -> Requirements {
         let file = self.file().map(KeyFile::identity);
-        Expected::by_key(config.mode, &config.owners, self.key(), file)
+        Requirements::by_key(config.mode, &config.owners, self.key(), file)
     }
 }

@@ -23,7 +23,7 @@ use crate::error::Corruption;
 use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
 use crate::segment::closed::Departure;
-use crate::segment::layout::{HEARS_BARRIERS, KNOWS_INLINE, Record, Signals, WAKES};
+use crate::segment::layout::{HEARS_BARRIERS, Header, KNOWS_INLINE, Record, Signals, WAKES};
 use crate::segment::record::{owner_word, pid_of, release_owner, restore_owner};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
@@ -68,7 +68,7 @@ impl Claim {
 
 /// Why a role was not had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denied {
+pub(crate) enum ClaimError {
     /// Its holder lives, or cannot be proven dead, or cannot be followed.
     Taken { pid: u32 },
     /// The ring takes nobody any more.
@@ -80,17 +80,17 @@ pub(crate) enum Denied {
     Corrupt(Corruption),
 }
 
-impl From<NoPlace> for Denied {
-    fn from(no_place: NoPlace) -> Denied {
+impl From<NoPlace> for ClaimError {
+    fn from(no_place: NoPlace) -> ClaimError {
         match no_place {
-            NoPlace::TooMany(unread) => Denied::TooManyEnds { unread },
-            NoPlace::Corrupt(corruption) => Denied::Corrupt(corruption),
+            NoPlace::TooMany(unread) => ClaimError::TooManyEnds { unread },
+            NoPlace::Corrupt(corruption) => ClaimError::Corrupt(corruption),
         }
     }
 }
 
 /// Claims `role`.
-pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<Claim, Denied> {
+pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<Claim, ClaimError> {
     let kind = region.geometry().kind;
     let is_dead = |found| holder_is_dead(region, role, found);
     let hears = if membarrier::register() {
@@ -107,7 +107,7 @@ pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<
     claim_as(claimer, region, kind, role, is_dead)
 }
 
-/// Claims `role` for a claimer, in any memory. `is_dead` says whether the
+/// Claims `role` in any memory, for the claimer `me`. `is_dead` says whether the
 /// process of an owner word is proven dead.
 pub(crate) fn claim_as(
     me: Claimer,
@@ -115,7 +115,7 @@ pub(crate) fn claim_as(
     kind: Kind,
     role: Role,
     is_dead: impl FnOnce(u64) -> bool,
-) -> Result<Claim, Denied> {
+) -> Result<Claim, ClaimError> {
     let header = region.header();
     let record = header.record(role);
 
@@ -123,13 +123,13 @@ pub(crate) fn claim_as(
     let found = record.owner.load(Ordering::Relaxed); // compared only
     let dead = found != 0 && is_dead(found);
     let refused = |refusal| match refusal {
-        Refusal::Taken => Denied::Taken { pid: pid_of(found) },
-        Refusal::Gone => Denied::Gone,
+        Refusal::Taken => ClaimError::Taken { pid: pid_of(found) },
+        Refusal::Gone => ClaimError::Gone,
     };
     now.claim(role, kind, dead).map_err(refused)?;
     if found != 0 && !dead {
-        // Another claimer, or a leaver, is half way through.
-        return Err(Denied::Taken { pid: pid_of(found) });
+        // Another process is in the middle of a claim or of leaving.
+        return Err(ClaimError::Taken { pid: pid_of(found) });
     }
 
     let generation = now.next_generation(role);
@@ -137,48 +137,20 @@ pub(crate) fn claim_as(
     record
         .owner
         .compare_exchange(found, owner, Ordering::Acquire, Ordering::Relaxed) // P6
-        .map_err(|other| Denied::Taken { pid: pid_of(other) })?;
+        .map_err(|other| ClaimError::Taken { pid: pid_of(other) })?;
 
-    // While the word is ours nobody else claims the role. One that came and
-    // went before has had the generation that the word says.
+    // Nobody else can claim the role while the owner word is ours. If a claimer
+    // came and left before the exchange, it has used up this generation.
     if header.state().next_generation(role) != generation {
         restore_owner(record, owner, found);
-        return Err(Denied::Taken { pid: 0 });
+        return Err(ClaimError::Taken { pid: 0 });
     }
     step!(OwnerTaken);
 
     if role == Role::Producer && kind.persists() {
-        if let Err(no_place) = marks::check_places(header) {
-            // The record is still the last owner's. Its death is declared: the
-            // next claimer may not be able to prove it.
-            if found != 0 {
-                let _ = header.transition(|state| state.lose(role).ok_or(()));
-            }
-            release_owner(record, owner);
-            return Err(no_place.into());
-        }
-        if !me.resumes {
-            // The last one that wrote a whole record, which is dead: it wrote, or
-            // was about to.
-            let complete = record.complete.load(Ordering::Relaxed); // P6
-            marks::break_off(header, pid_of(complete));
-        }
+        settle_marks(header, &me, owner, found)?;
     }
-    // Release: whoever sees the count sees the mark.
-    let claims = &header.side(role).signals.claims;
-    let number = claims.load(Ordering::Relaxed).wrapping_add(1); // after the last holder's, P6
-    claims.store(number, Ordering::Release); // P6, P8
-    step!(ClaimCounted);
-
-    // Release: whoever reads one of the words below finds the owner changed
-    // when it looks again, and the claim counted.
-    fence(Ordering::Release); // P6
-    fill_record(record, &me);
-    record.complete.store(owner, Ordering::Release); // P6
-    step!(RecordComplete);
-
-    clear_signals(&header.side(role).signals);
-    step!(SideCleared);
+    let number = publish_claim(header, role, &me, owner);
 
     match header.transition(|state| state.claim(role, kind, dead)) {
         Ok((_, state)) => {
@@ -196,6 +168,52 @@ pub(crate) fn claim_as(
             Err(refused(refusal))
         }
     }
+}
+
+/// Step 2: checks that there are places for the producer's marks. Unless `me`
+/// resumes, ends the stream of a dead producer by a mark. `owner` is the word of
+/// `me`, and `found` the word that it replaced.
+fn settle_marks(header: &Header, me: &Claimer, owner: u64, found: u64) -> Result<(), NoPlace> {
+    let role = Role::Producer;
+    let record = header.record(role);
+    if let Err(no_place) = marks::check_places(header) {
+        // The record still describes the last owner. Its death is declared here,
+        // because the next claimer may be unable to prove it.
+        if found != 0 {
+            let _ = header.transition(|state| state.lose(role).ok_or(()));
+        }
+        release_owner(record, owner);
+        return Err(no_place);
+    }
+    if !me.resumes {
+        // The last claimer that completed its record. That process is dead, and
+        // was the last one that could write.
+        let complete = record.complete.load(Ordering::Relaxed); // P6
+        marks::break_off(header, pid_of(complete));
+    }
+    Ok(())
+}
+
+/// Steps 3 to 5: counts the claim, writes the record, and clears the signals of
+/// the last holder. Returns the number of the claim.
+fn publish_claim(header: &Header, role: Role, me: &Claimer, owner: u64) -> u64 {
+    let record = header.record(role);
+    // Release: a process that sees the count also sees the mark.
+    let claims = &header.side(role).signals.claims;
+    let number = claims.load(Ordering::Relaxed).wrapping_add(1); // after the last holder's, P6
+    claims.store(number, Ordering::Release); // P6, P8
+    step!(ClaimCounted);
+
+    // Release: a process that reads one of the words below finds the owner word
+    // changed when it looks again, and finds the claim counted.
+    fence(Ordering::Release); // P6
+    fill_record(record, me);
+    record.complete.store(owner, Ordering::Release); // P6
+    step!(RecordComplete);
+
+    clear_signals(&header.side(role).signals);
+    step!(SideCleared);
+    number
 }
 
 /// The claimer's words of a record, but for the two that say whose it is.

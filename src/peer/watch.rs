@@ -49,24 +49,17 @@ impl PeerWatch {
         self.child.is_some()
     }
 
-    /// Asks whether the peer of `claim` lives. `handed_over` says that the
+    /// Asks whether the peer of `claim` lives. `id_shared` says that the
     /// segment's id was given to a process that may come at any time.
     pub(crate) fn check(
         &mut self,
         region: &MappedRegion,
         claim: &Claim,
-        handed_over: bool,
+        id_shared: bool,
     ) -> Result<Verdict, Corruption> {
         let header = region.header();
         let now = header.state();
-        let own = header.record(claim.role).owner.load(Ordering::Relaxed); // compared only
-        if own != claim.owner {
-            return Err(Corruption::new(Rule::OwnRole, own, claim.owner));
-        }
-        if !claim.is_held_in(now) {
-            let expected = now.with_holder(claim.role, claim.generation);
-            return Err(Corruption::new(Rule::OwnRole, now.0, expected.0));
-        }
+        check_own_role(header, claim, now)?;
         let role = claim.role.peer();
         let record = header.record(role);
         let holder = Holder::read(record);
@@ -84,7 +77,7 @@ impl PeerWatch {
             Some(Tenure::Free)
                 if region.geometry().kind == Kind::Anonymous || self.child.is_some() =>
             {
-                self.check_newcomer(region, claim, holder, handed_over)
+                self.check_newcomer(region, claim, holder, id_shared)
             }
             Some(Tenure::Free | Tenure::Left) => Verdict::Absent,
             Some(Tenure::Lost) => Verdict::Dead {
@@ -137,7 +130,7 @@ impl PeerWatch {
         region: &MappedRegion,
         claim: &Claim,
         half_done: Option<Holder>,
-        handed_over: bool,
+        id_shared: bool,
     ) -> Verdict {
         if let Some(holder) = half_done
             && self.is_gone(&holder)
@@ -149,7 +142,7 @@ impl PeerWatch {
         let alone = || attached(region).is_some_and(|count| count <= u64::from(claim.views));
         let is_nobody_left = match &mut self.child {
             Some(child) => half_done.is_none() && child.check() == Liveness::Gone,
-            None => !handed_over && alone(),
+            None => !id_shared && alone(),
         };
         if is_nobody_left {
             return Verdict::NeverCame;
@@ -172,6 +165,19 @@ impl PeerWatch {
         };
         watch.check() == Liveness::Gone
     }
+}
+
+/// Checks that no other process has overwritten the role of `claim`.
+fn check_own_role(header: &Header, claim: &Claim, now: State) -> Result<(), Corruption> {
+    let own = header.record(claim.role).owner.load(Ordering::Relaxed); // compared only
+    if own != claim.owner {
+        return Err(Corruption::new(Rule::OwnRole, own, claim.owner));
+    }
+    if !claim.is_held_in(now) {
+        let expected = now.with_holder(claim.role, claim.generation);
+        return Err(Corruption::new(Rule::OwnRole, now.0, expected.0));
+    }
+    Ok(())
 }
 
 /// Says in the segment that the holder of `role` is dead: whoever opens the

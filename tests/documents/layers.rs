@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 12] = [
     &["open"],
     &["handle"],
     &["options"],
-    &["asynchronous", "placed", "snapshot", "spawn"],
+    &["asynchronous", "placed", "remove", "snapshot", "spawn"],
 ];
 
 /// In no layer: the crate's face, its documents, and the models, which look at all.

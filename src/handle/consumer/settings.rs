@@ -146,7 +146,7 @@ impl Consumer {
     /// ```
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
-        self.end.hand_over()
+        self.end.share_id()
     }
 
     /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but

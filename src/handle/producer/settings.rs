@@ -160,7 +160,7 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
-        self.end.hand_over()
+        self.end.share_id()
     }
 
     /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but

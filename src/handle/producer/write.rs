@@ -1,10 +1,159 @@
-//! The writing end as a standard writer.
+//! The calls that write.
 
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 use super::Producer;
-use crate::error::WaitError;
-use crate::handle::endpoint::Blocked;
+use crate::error::{PartialError, ReserveError, TryWriteError, WaitError};
+
+impl Producer {
+    /// Writes what there is room for, and says how much that was. Never
+    /// blocks; makes a system call only to wake a consumer that sleeps.
+    ///
+    /// No bytes to write is `Ok(0)`, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TryWriteError::Full`] when there is no room at all.
+    /// [`TryWriteError::Broken`] when the stream cannot go on. A consumer that
+    /// died is not noticed here: see [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::TryWriteError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// assert_eq!(producer.try_write(&[7; 4000]), Ok(4000));
+    /// assert_eq!(producer.try_write(&[8; 4000]), Ok(96));
+    /// assert_eq!(producer.try_write(&[9]), Err(TryWriteError::Full));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
+        let path = self.fast_short(bytes);
+        self.finish_fast(path, Ok(bytes.len()), |this| this.try_write_long(bytes))
+    }
+
+    /// Writes all of `bytes`, if there is room for them, or nothing. Never waits,
+    /// and publishes them together: a consumer sees all of them or none, even if
+    /// this process is killed in between.
+    ///
+    /// No bytes to write is `Ok(())`, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError::Full`] says how much room there is: nothing was written.
+    /// [`ReserveError::TooLong`] when the ring is not as long as that.
+    /// [`ReserveError::Broken`] when the stream cannot go on. A consumer that
+    /// died is not noticed here: see [`check_peer`](Self::check_peer).
+    ///
+    /// # Examples
+    ///
+    /// A log writer that drops what there is no room for:
+    ///
+    /// ```
+    /// use shmpipe::ReserveError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// let mut dropped = 0;
+    /// for _ in 0..50 {
+    ///     match producer.try_write_all(&[7; 100]) {
+    ///         Ok(()) => {}
+    ///         Err(ReserveError::Full { .. }) => dropped += 1,
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(dropped, 10);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_write_all(&mut self, bytes: &[u8]) -> Result<(), ReserveError> {
+        let path = self.fast_short(bytes);
+        self.finish_fast(path, Ok(()), |this| this.try_write_all_slow(bytes))
+    }
+
+    /// Writes what there is room for, at least one byte, blocking until
+    /// `deadline` while there is none; says how many bytes that was. What there
+    /// is room for is written even if `deadline` has passed. No bytes to write
+    /// is `Ok(0)`.
+    ///
+    /// # Errors
+    ///
+    /// [`PartialError`] says why nothing was written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::WaitError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// assert_eq!(producer.write_deadline(&[7; 5000], soon), Ok(4096));
+    /// assert_eq!(producer.write_deadline(&[7; 904], soon).unwrap_err().cause, WaitError::TimedOut);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_deadline(
+        &mut self,
+        bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<usize, PartialError> {
+        let deadline = Some(deadline);
+        let cause = loop {
+            match self.try_write_pieces(bytes, deadline) {
+                Ok(len) => return Ok(len),
+                Err(TryWriteError::Full) => match self.wait_for_some_room(deadline) {
+                    Ok(()) => {}
+                    Err(blocked) => break blocked.into(),
+                },
+                Err(TryWriteError::Broken(broken)) => break WaitError::Broken(broken),
+            }
+        };
+        Err(PartialError {
+            moved: 0,
+            wanted: bytes.len(),
+            cause,
+        })
+    }
+
+    /// Writes all of `bytes` before `deadline`, which bounds the whole call,
+    /// however often it waits. After the deadline it looks once, and writes what
+    /// there is room for.
+    ///
+    /// # Errors
+    ///
+    /// [`PartialError`] says how many bytes were written, and why no more; those
+    /// are in the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use shmpipe::WaitError;
+    ///
+    /// let (mut producer, _consumer) = shmpipe::Options::new().capacity(4096).create_anonymous()?.split()?;
+    /// let soon = Instant::now() + Duration::from_millis(20);
+    /// let partial = producer.write_all_deadline(&[7; 5000], soon).unwrap_err();
+    /// assert_eq!((partial.moved, partial.cause), (4096, WaitError::TimedOut));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_all_deadline(
+        &mut self,
+        bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<(), PartialError> {
+        let (moved, done) = match self.end.usable() {
+            Ok(()) => self.write_until(bytes, Some(deadline)),
+            Err(broken) => (0, Err(broken.into())),
+        };
+        done.map_err(|blocked| PartialError {
+            moved,
+            wanted: bytes.len(),
+            cause: blocked.into(),
+        })
+    }
+}
 
 impl io::Write for Producer {
     /// Writes all of `bytes`, blocking while the ring is full. Fewer are
@@ -12,14 +161,14 @@ impl io::Write for Producer {
     /// next call then gives the reason.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let short = self.write_short(bytes);
-        self.end_with(short, Ok(bytes.len()), |this| this.write_at_length(bytes))
+        let path = self.fast_short(bytes);
+        self.finish_fast(path, Ok(bytes.len()), |this| this.write_long(bytes))
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let short = self.write_short(bytes);
-        self.end_with(short, Ok(()), |this| this.write_all_at_length(bytes))
+        let path = self.fast_short(bytes);
+        self.finish_fast(path, Ok(()), |this| this.write_all_long(bytes))
     }
 
     /// Writes the parts one after the other, as many as there is room for, and
@@ -62,49 +211,5 @@ impl io::Write for Producer {
             self.publish();
         }
         Ok(())
-    }
-}
-
-impl Producer {
-    #[inline(never)]
-    fn write_at_length(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let short = self.write_known(bytes);
-        self.end_with(short, Ok(bytes.len()), |this| this.write_or_wait(bytes))
-    }
-
-    #[inline(never)]
-    fn write_all_at_length(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let short = self.write_known(bytes);
-        self.end_with(short, Ok(()), |this| this.write_all_or_wait(bytes))
-    }
-
-    #[inline(never)]
-    fn write_or_wait(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.usable()?;
-        let deadline = self.end.deadline();
-        match self.write_until(bytes, deadline) {
-            (written, _) if written > 0 => Ok(written),
-            (_, Ok(())) => Ok(0),
-            (_, Err(blocked)) => Err(self.end.io_error(blocked)),
-        }
-    }
-
-    #[inline(never)]
-    fn write_all_or_wait(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let written = self.write_or_wait(bytes)?;
-            bytes = &bytes[written..];
-        }
-        Ok(())
-    }
-
-    /// The error of a blocking call that has a deadline of its own.
-    #[cold]
-    pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
-        match blocked {
-            Blocked::TimedOut => self.end.timed_out(None),
-            Blocked::Cancelled => WaitError::Cancelled.into(),
-            Blocked::Broken(broken) => broken.into(),
-        }
     }
 }

@@ -1,0 +1,287 @@
+//! How bytes get out of the ring.
+
+use std::io;
+use std::time::Instant;
+
+use super::{Consumer, EndTold, why_broken};
+use crate::error::{Broken, Bytes, PeekError, TryReadError, WaitError};
+use crate::handle::endpoint::{Blocked, FastPath};
+use crate::ring::Readiness;
+use crate::segment::region::Region;
+use crate::tuning::PUBLICATION;
+use crate::wait::Spinning;
+use crate::wait::deadline::is_past;
+
+impl Consumer {
+    /// The common case of a read: it is of `most` bytes at most, no more than one
+    /// release carries, and so many bytes are known to be there.
+    #[inline(always)]
+    pub(super) fn fast(&mut self, bytes: &mut [u8], most: usize) -> FastPath {
+        if !(1..=most).contains(&bytes.len())
+            || !self.end.is_usable()
+            || !self.reader.get_known(bytes)
+        {
+            return FastPath::Miss;
+        }
+        self.end.fast_path_done(self.reader.peer_signals())
+    }
+
+    /// As [`FastPath::finish`].
+    #[inline(always)]
+    pub(super) fn finish_fast<T>(
+        &mut self,
+        path: FastPath,
+        done: T,
+        otherwise: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        path.finish(self, done, Self::wake_after, otherwise)
+    }
+
+    /// Wakes the producer if need be, and gives back `result`.
+    #[cold]
+    #[inline(never)]
+    fn wake_after<T>(&mut self, result: T) -> T {
+        let (peer, head) = (self.reader.peer_signals(), self.reader.head());
+        self.end.wake_slow(peer, head);
+        result
+    }
+
+    #[inline(never)]
+    pub(super) fn try_read_exact_slow(&mut self, bytes: &mut [u8]) -> Result<(), PeekError> {
+        if let Err(error) = self.bytes_for(bytes.len()) {
+            // As of a reading call: whoever leaves in order acknowledges the end.
+            let is_end = matches!(error, PeekError::Ended { .. } | PeekError::Broken(_));
+            if is_end && self.reader.at_the_end().is_some() {
+                self.end_told = EndTold::Read;
+            }
+            return Err(error);
+        }
+        self.reader.region().copy_out(self.reader.head(), bytes, 0);
+        self.consume(bytes.len());
+        self.end.stayed_awake(bytes.len() as u64);
+        Ok(())
+    }
+
+    #[inline(never)]
+    pub(super) fn try_read_long(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
+        let len = bytes.len();
+        let path = self.fast(bytes, PUBLICATION);
+        self.finish_fast(path, Ok(len), |this| {
+            let read = this.try_read_pieces(bytes, None)?;
+            this.end.stayed_awake(read as u64);
+            Ok(read)
+        })
+    }
+
+    /// As [`read`](io::Read::read) of more than few bytes, or of few that are not
+    /// known to be there.
+    #[inline(never)]
+    pub(super) fn read_long(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let len = bytes.len();
+        let path = self.fast(bytes, PUBLICATION);
+        self.finish_fast(path, Ok(len), |this| this.read_slow(bytes))
+    }
+
+    /// The same for [`read_exact`](io::Read::read_exact).
+    #[inline(never)]
+    pub(super) fn read_exact_long(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let path = self.fast(bytes, PUBLICATION);
+        self.finish_fast(path, Ok(()), |this| this.read_exact_slow(bytes))
+    }
+
+    #[inline(never)]
+    fn read_slow(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.poll_inline(bytes) {
+            0 => self.wait_and_read(bytes),
+            len => Ok(len),
+        }
+    }
+
+    #[inline(never)]
+    fn read_exact_slow(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let len = self.poll_inline(bytes);
+        if len == bytes.len() {
+            return Ok(());
+        }
+        self.wait_and_read_exact(&mut bytes[len..])
+    }
+
+    /// Takes a message, if one comes in a moment and is to be taken at once: its
+    /// length, or 0.
+    #[inline(always)]
+    fn poll_inline(&mut self, bytes: &mut [u8]) -> usize {
+        if bytes.is_empty()
+            || !self.reader.may_hear()
+            || !self.pacer.is_at_once()
+            || !self.end.is_usable()
+        {
+            return 0;
+        }
+        let len = self.reader.hear_next(bytes);
+        if len > 0 {
+            self.wake_producer();
+            self.end.stayed_awake(0);
+            self.pacer.taken_at_once();
+            let alone = self.pacer.finds_nothing_more();
+            self.reader.note(len as u64, alone);
+        }
+        len
+    }
+
+    #[inline(never)]
+    fn wait_and_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let deadline = self.end.deadline();
+        let read = self.read_until(bytes, deadline);
+        read.map_err(|blocked| self.end.io_error(blocked))
+    }
+
+    #[inline(never)]
+    fn wait_and_read_exact(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.wait_and_read(bytes)? {
+                0 => {
+                    let short = format!("the stream has ended {} short", Bytes(bytes.len()));
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, short));
+                }
+                read => bytes = &mut bytes[read..],
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_until(
+        &mut self,
+        bytes: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, Blocked> {
+        if !bytes.is_empty() && self.end.is_usable() {
+            self.gather(bytes.len(), deadline)?;
+        }
+        let mut waited = false;
+        loop {
+            match self.try_read_pieces(bytes, deadline) {
+                Ok(len) => return Ok(len),
+                // Its end was there a moment ago, and is not: a peer that goes
+                // on like this does not outlast the deadline.
+                Err(TryReadError::Empty) if waited && is_past(deadline) => {
+                    return Err(Blocked::TimedOut);
+                }
+                Err(TryReadError::Empty) => self.wait_for_bytes(1, deadline)?,
+                Err(TryReadError::Broken(broken)) => return Err(broken.into()),
+            }
+            waited = true;
+        }
+    }
+
+    /// Waits while there is nothing; and, having caught up with the producer,
+    /// lets bytes gather as the pace says.
+    fn gather(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
+        if self.reader.known() >= len as u64 {
+            return Ok(());
+        }
+        match self.known(len)? {
+            0 => match self.wait_for_bytes(1, deadline) {
+                Err(Blocked::TimedOut) => return Ok(()), // the caller looks once more
+                waited => waited?,
+            },
+            found => self.end.stayed_awake(found as u64),
+        }
+        let found = self.reader.known();
+        if found > 0 && self.end.spinning() != Spinning::Not && !is_past(deadline) {
+            let capacity = self.reader.region().capacity();
+            let reader = &mut self.reader;
+            let gathered = self
+                .pacer
+                .gather(found, capacity, || reader.available(u64::MAX));
+            gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
+            let alone = self.pacer.finds_nothing_more();
+            let known = self.reader.known();
+            self.reader.note(known, alone);
+        }
+        Ok(())
+    }
+
+    /// All cases. After `deadline` there is no look but the first, however little
+    /// that finds: a peer that dribbles does not prolong the call.
+    #[inline(never)]
+    fn try_read_pieces(
+        &mut self,
+        bytes: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, TryReadError> {
+        self.end.usable()?;
+        let mut read = 0;
+        while read < bytes.len() {
+            // The next piece needs a look, unless this is what the last one left.
+            if read > 0 && self.reader.known() == 0 && is_past(deadline) {
+                break;
+            }
+            match self.read_some(&mut bytes[read..])? {
+                0 if read > 0 => break,
+                0 => match self.nothing_to_read()? {
+                    0 => return Ok(0),
+                    _ => continue,
+                },
+                len => read += len,
+            }
+        }
+        Ok(read)
+    }
+
+    /// What one release carries, or as much of it as there is.
+    #[inline]
+    fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Broken> {
+        let most = bytes.len().min(self.reader.region().longest_release());
+        match self.reader.get(&mut bytes[..most]) {
+            Ok(0) => Ok(0),
+            Ok(len) => {
+                self.consume(len);
+                Ok(len)
+            }
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    /// Finds out what it means that the ring was empty: how much has come
+    /// since, or 0 for the end.
+    #[cold]
+    fn nothing_to_read(&mut self) -> Result<u64, TryReadError> {
+        match self.reader.readiness(1) {
+            Ok(Readiness::Ready) => Ok(1),
+            Ok(Readiness::Empty) => Err(TryReadError::Empty),
+            Ok(Readiness::Ended(ending)) => {
+                self.end_told = EndTold::Read;
+                match why_broken(ending) {
+                    None => Ok(0),
+                    Some(broken) => Err(broken.into()),
+                }
+            }
+            Err(corruption) => Err(self.end.latch(corruption.into()).into()),
+        }
+    }
+
+    /// For a reading call that was refused by `error`: nothing, if that is the end
+    /// of a whole stream. Notes that the end was given, however the stream ended.
+    pub(crate) fn end_or(&mut self, error: PeekError) -> io::Result<()> {
+        if self.reader.at_the_end().is_some() {
+            self.end_told = EndTold::Read;
+        }
+        match error {
+            PeekError::Ended { .. } => Ok(()),
+            error => Err(error.into()),
+        }
+    }
+
+    /// What ends a call after its deadline, all that it found being read: what
+    /// has come since is left there, or a peer that dribbles would prolong it.
+    pub(super) fn why_no_more(&mut self) -> WaitError {
+        match self.readiness(1) {
+            Ok(Readiness::Ready | Readiness::Empty) => WaitError::TimedOut,
+            Ok(Readiness::Ended(ending)) => {
+                self.end_told = EndTold::Read;
+                why_broken(ending).map_or(WaitError::Ended, WaitError::Broken)
+            }
+            Err(broken) => WaitError::Broken(broken),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! How a blocking call waits for its peer.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::Endpoint;
+use crate::error::{Broken, Corruption, Place, Span, WaitError};
+use crate::peer::{Occupant, PeerWatch};
+use crate::role::Role;
+use crate::segment::record::Holder;
+use crate::segment::region::Region;
+use crate::sync::Ordering;
+use crate::sys::affinity;
+use crate::wait::deadline;
+use crate::wait::{self, Spinning, WaitPolicy, Waited};
+
+/// How much is worth the end of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// What the call can go on with.
+    Least,
+    /// What lets it go on for a while.
+    Plenty,
+}
+
+/// Why a blocking call gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    TimedOut,
+    Cancelled,
+    Broken(Broken),
+}
+
+impl From<Blocked> for WaitError {
+    fn from(blocked: Blocked) -> WaitError {
+        match blocked {
+            Blocked::TimedOut => WaitError::TimedOut,
+            Blocked::Cancelled => WaitError::Cancelled,
+            Blocked::Broken(broken) => WaitError::Broken(broken),
+        }
+    }
+}
+
+impl From<Broken> for Blocked {
+    fn from(broken: Broken) -> Blocked {
+        Blocked::Broken(broken)
+    }
+}
+
+impl From<Corruption> for Blocked {
+    fn from(corruption: Corruption) -> Blocked {
+        Blocked::Broken(corruption.into())
+    }
+}
+
+impl Endpoint {
+    /// When a blocking call that starts now gives up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timeout
+            .and_then(|limit| Instant::now().checked_add(limit))
+    }
+
+    /// The error of a blocking call whose time is over: the handle's limit, or
+    /// a deadline where `limit` is none.
+    #[cold]
+    pub(crate) fn timed_out(&self, limit: Option<Duration>) -> io::Error {
+        let role = self.claim.role;
+        let place = Place::segment(self.region.id()).with_role(role);
+        let span = limit.map(|limit| format!(" {}", Span(limit)));
+        let span = span.unwrap_or_default();
+        let missing = match role {
+            Role::Producer => "no room for a byte",
+            Role::Consumer => "no byte to read",
+        };
+        let peer = role.peer();
+        let peer = match self.peer_occupant() {
+            Occupant::Process(pid) | Occupant::Dead(pid) if pid != 0 => {
+                format!("the {peer} is process {pid}")
+            }
+            Occupant::Process(_) | Occupant::Dead(_) => format!("there is a {peer}"),
+            Occupant::Nobody => format!("there is no {peer}"),
+            Occupant::Left => format!("the {peer} has left"),
+        };
+        let text = format!("{place}timed out{span}: {missing}, and {peer}");
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    }
+
+    /// The error of a blocking call that has the handle's limit.
+    #[cold]
+    pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
+        match blocked {
+            Blocked::TimedOut => self.timed_out(self.timeout),
+            Blocked::Cancelled => WaitError::Cancelled.into(),
+            Blocked::Broken(broken) => broken.into(),
+        }
+    }
+
+    /// Waits until `ready` gives a value. `wanted` is the position of the peer
+    /// that is worth a wake.
+    #[inline]
+    pub(crate) fn wait<T>(
+        &mut self,
+        wanted: u64,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        self.wait_for_plenty(wanted, Duration::ZERO, deadline, |_| ready())
+    }
+
+    /// The same for a caller that leaves the peer's line alone for `rest` between two
+    /// looks. While it spins before a sleep, it waits for plenty; then it takes the
+    /// least.
+    #[inline]
+    pub(crate) fn wait_for_plenty<T>(
+        &mut self,
+        wanted: u64,
+        rest: Duration,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        if deadline::is_past(deadline) {
+            // One look, by `sleep`, and none of a spin.
+            return self.sleep(wanted, Spinning::Not, deadline, || ready(Need::Least));
+        }
+        let spinning = self.spinning();
+        let need = match spinning {
+            Spinning::For(_) => Need::Plenty,
+            Spinning::Not | Spinning::Always => Need::Least,
+        };
+        // Before the spin, a peer that is seen to sleep; before the sleep, any.
+        let role = self.claim.role;
+        let header = self.region.header();
+        self.effort.wake_if_seen(&header.side(role.peer()).signals);
+        let mut found = wait::spin(spinning, rest, deadline, &mut || ready(need));
+        if need == Need::Plenty && matches!(found, Ok(None)) {
+            found = ready(Need::Least);
+        }
+        match found {
+            Ok(Some(value)) => {
+                self.stayed_awake(0);
+                Ok(value)
+            }
+            Ok(None) => self.sleep(wanted, spinning, deadline, || ready(Need::Least)),
+            Err(blocked) => Err(self.latch_blocked(blocked)),
+        }
+    }
+
+    #[cold]
+    fn sleep<T>(
+        &mut self,
+        wanted: u64,
+        spinning: Spinning,
+        deadline: Option<Instant>,
+        ready: impl FnMut() -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        self.wake_before_waiting();
+        let mut effort = self.effort;
+        let mut watch = std::mem::take(&mut self.watch);
+        let started = matches!(spinning, Spinning::For(_)).then(Instant::now);
+        let waited = wait::wait(
+            self.own_signals(),
+            wanted,
+            spinning,
+            deadline,
+            &mut effort,
+            ready,
+            || self.slice(&mut watch),
+        );
+        self.watch = watch;
+        self.effort = effort;
+        if let (Spinning::For(spun), Some(started)) = (spinning, started) {
+            self.effort.slept(spun.saturating_add(started.elapsed()));
+        }
+        match waited {
+            Ok(Waited::Ready(value)) => Ok(value),
+            Ok(Waited::TimedOut) => Err(Blocked::TimedOut),
+            Err(blocked) => Err(self.latch_blocked(blocked)),
+        }
+    }
+
+    #[cold]
+    pub(super) fn latch_blocked(&mut self, blocked: Blocked) -> Blocked {
+        match blocked {
+            Blocked::Broken(broken) => Blocked::Broken(self.latch(broken)),
+            Blocked::TimedOut | Blocked::Cancelled => blocked,
+        }
+    }
+
+    /// The peer may be asleep until more has happened than now ever will.
+    pub(crate) fn wake_before_waiting(&mut self) {
+        if wait::wake_always(self.peer_signals()) {
+            self.effort.stats.wakes += 1;
+        }
+    }
+
+    /// Between two sleeps: is there still a reason to wait?
+    pub(super) fn slice(&self, watch: &mut PeerWatch) -> Result<(), Blocked> {
+        if deadline::is_set(self.cancel.as_ref()) {
+            return Err(Blocked::Cancelled);
+        }
+        match self.peer(watch) {
+            Err(Broken::Died { .. } | Broken::NeverCame { .. }) if !self.needs_peer => Ok(()),
+            verdict => verdict.map_err(Blocked::Broken),
+        }
+    }
+
+    /// How a wait spins, and whether it does.
+    pub(crate) fn spinning(&mut self) -> Spinning {
+        let policy = self.policy;
+        match policy {
+            WaitPolicy::Spin => Spinning::Always,
+            WaitPolicy::SpinThenPark(Duration::ZERO) => Spinning::Not,
+            WaitPolicy::SpinThenPark(time) if !self.shares_processor() => Spinning::For(time),
+            WaitPolicy::Adaptive if !self.shares_processor() => Spinning::For(self.effort.spin()),
+            WaitPolicy::SpinThenPark(_) | WaitPolicy::Adaptive | WaitPolicy::Park => Spinning::Not,
+        }
+    }
+
+    /// Whether spinning keeps the peer from running, found out once for each.
+    fn shares_processor(&mut self) -> bool {
+        let record = self.region.header().record(self.claim.role.peer());
+        let owner = record.owner.load(Ordering::Relaxed); // compared only
+        match self.shares_processor {
+            Some((known, shares)) if known == owner => shares,
+            _ => {
+                let peer = Holder::read(record).map(|holder| holder.process.pid);
+                let shares = affinity::share_one(peer);
+                self.shares_processor = Some((owner, shares));
+                shares
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Whether the peer has come, lives, or has left.
+
+#[cfg(feature = "async")]
+use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::{Blocked, Endpoint};
+use crate::error::Broken;
+#[cfg(feature = "async")]
+use crate::peer::Claim;
+use crate::peer::{self, Occupant, PeerWatch, Verdict};
+#[cfg(feature = "async")]
+use crate::segment::layout::Signals;
+use crate::segment::region::Region;
+#[cfg(feature = "async")]
+use crate::segment::region::mapped::MappedRegion;
+use crate::segment::state::Tenure;
+use crate::sync::Ordering;
+use crate::sys::sysv::SegmentId;
+#[cfg(feature = "async")]
+use crate::wait::deadline;
+
+/// All that a wait needs to know of a handle that is not at hand.
+#[cfg(feature = "async")]
+#[derive(Debug)]
+pub(crate) struct Vigil {
+    region: MappedRegion,
+    claim: Claim,
+    id_shared: bool,
+    needs_peer: bool,
+    cancel: Option<Arc<AtomicBool>>,
+    watch: PeerWatch,
+}
+
+#[cfg(feature = "async")]
+impl Vigil {
+    pub(crate) fn own_signals(&self) -> &Signals {
+        &self.region.header().side(self.claim.role).signals
+    }
+
+    /// Asks what a wait asks once in a slice: whether the handle had better
+    /// look for itself.
+    pub(crate) fn has_news(&mut self) -> bool {
+        if deadline::is_set(self.cancel.as_ref()) {
+            return true;
+        }
+        let expected_child = self.watch.expects_child();
+        let verdict = self.watch.check(&self.region, &self.claim, self.id_shared);
+        match verdict {
+            Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
+            Ok(Verdict::Dead { .. } | Verdict::NeverCame) => self.needs_peer,
+            Err(_) => true,
+        }
+    }
+}
+
+impl Endpoint {
+    /// The id, for a process that may come at any time.
+    pub(crate) fn share_id(&self) -> Option<SegmentId> {
+        self.id_shared.set(true);
+        self.region.id()
+    }
+
+    /// Expects a child, not yet waited for, to take the other role. Of a ring
+    /// that persists anybody may, now or later.
+    pub(crate) fn expect_child(&mut self, pid: u32) {
+        if !self.region.geometry().kind.persists() {
+            self.watch.expect_child(pid);
+        }
+    }
+
+    /// Waits until the child that is expected, if one is, has taken the other
+    /// role, and so has the segment attached; or until `deadline`. Says whether
+    /// nobody is missing.
+    pub(crate) fn await_child(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(has_come) = self.child_to_come() else {
+            return true;
+        };
+        // No position ends this wait.
+        self.wait(u64::MAX, deadline, has_come).is_ok()
+    }
+
+    /// What tells whether the child that is expected, if one is, has taken the
+    /// other role.
+    pub(crate) fn child_to_come(
+        &self,
+    ) -> Option<impl FnMut() -> Result<Option<()>, Blocked> + use<>> {
+        let (region, role) = (self.region.clone(), self.claim.role.peer());
+        self.watch.expects_child().then_some(move || {
+            let is_taken = region.header().state().tenure(role) != Some(Tenure::Free);
+            Ok(is_taken.then_some(()))
+        })
+    }
+
+    /// For an async wait, which goes on while no call is in progress: what its
+    /// reactor asks after. The watch comes back when the wait is over.
+    #[cfg(feature = "async")]
+    pub(crate) fn lend_vigil(&mut self) -> Vigil {
+        self.effort.sleeps();
+        Vigil {
+            region: self.region.clone(),
+            claim: self.claim.clone(),
+            id_shared: self.id_shared.get(),
+            needs_peer: self.needs_peer,
+            cancel: self.cancel.clone(),
+            watch: std::mem::take(&mut self.watch),
+        }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn return_vigil(&mut self, vigil: &mut Vigil) {
+        self.watch = std::mem::take(&mut vigil.watch);
+    }
+
+    /// What a wait asks once in a slice, asked now.
+    #[cfg(feature = "async")]
+    pub(crate) fn ask(&mut self) -> Result<(), Blocked> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let verdict = self.slice(&mut watch);
+        self.watch = watch;
+        verdict
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn count_sleep(&mut self) {
+        self.effort.stats.sleeps += 1;
+    }
+
+    /// Asks the kernel whether the peer lives; an error says that it does not.
+    /// Only a wait makes that the end: bytes may be left to read.
+    pub(crate) fn peer_verdict(&mut self) -> Result<(), Broken> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let verdict = self.peer(&mut watch);
+        self.watch = watch;
+        match verdict {
+            Err(Broken::Corrupted(corruption)) => Err(self.latch(corruption.into())),
+            verdict => verdict,
+        }
+    }
+
+    pub(super) fn peer(&self, watch: &mut PeerWatch) -> Result<(), Broken> {
+        let role = self.claim.role.peer();
+        match watch.check(&self.region, &self.claim, self.id_shared.get())? {
+            Verdict::Present | Verdict::Absent => Ok(()),
+            Verdict::Dead { pid } => Err(Broken::Died { role, pid }),
+            Verdict::NeverCame => Err(Broken::NeverCame { role }),
+        }
+    }
+
+    /// Who has the other role.
+    pub(crate) fn peer_occupant(&self) -> Occupant {
+        let header = self.region.header();
+        peer::occupant(header, header.state(), self.claim.role.peer())
+    }
+
+    /// Whether somebody has the other role, and is not about to give it up.
+    fn is_peer_here(&self) -> bool {
+        let header = self.region.header();
+        let role = self.claim.role.peer();
+        let is_leaving = || {
+            let closed = &header.side(role).signals.closed;
+            // Whoever was told of an end sees this too: P8, P4.
+            closed.load(Ordering::Relaxed) != 0
+        };
+        header.state().tenure(role) == Some(Tenure::Held) && !is_leaving()
+    }
+
+    /// Waits until somebody has the other role, or has had it since this call
+    /// began; or until `ready` says that this is as good.
+    pub(crate) fn await_peer(
+        &mut self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> Result<bool, Blocked>,
+    ) -> Result<(), Blocked> {
+        let role = self.claim.role.peer();
+        let region = self.region.clone();
+        let persists = region.geometry().kind.persists();
+        let claims = || {
+            let side = region.header().side(role);
+            side.signals.claims.load(Ordering::Relaxed) // compared only
+        };
+        // Where nobody follows, it is enough to have come.
+        let before = if persists { claims() } else { 0 };
+        let verdict = self.peer_verdict();
+        // What it published before it ended counts first.
+        if ready().map_err(|blocked| self.latch_blocked(blocked))? {
+            return Ok(());
+        }
+        match verdict {
+            Ok(()) if self.is_peer_here() => return Ok(()),
+            Err(Broken::Died { .. } | Broken::NeverCame { .. }) if persists => {}
+            verdict => verdict.map_err(|broken| self.latch(broken))?,
+        }
+        let needed = std::mem::replace(&mut self.needs_peer, !persists);
+        // No position ends this wait.
+        let waited = self.wait(u64::MAX, deadline, || {
+            Ok((claims() != before || ready()?).then_some(()))
+        });
+        self.needs_peer = needed;
+        waited
+    }
+}

@@ -1,0 +1,242 @@
+//! How bytes get into the ring.
+
+use std::io;
+use std::time::Instant;
+
+use super::Producer;
+use crate::error::{Broken, ReserveError, TryWriteError, WaitError};
+use crate::handle::endpoint::{Blocked, FastPath};
+use crate::segment::copy::INLINE;
+use crate::tuning::{PUBLICATION, publication};
+use crate::wait::deadline::is_past;
+
+impl Producer {
+    /// The most common case of a write: it is short, there is somebody to read it,
+    /// who does not ask for echoes, and there is room that is known of.
+    #[inline(always)]
+    pub(super) fn fast_short(&mut self, bytes: &[u8]) -> FastPath {
+        if !(1..=INLINE).contains(&bytes.len())
+            || !self.end.is_usable()
+            || self.writer.is_asked_for_echoes()
+            || !self.writer.put_unechoed(bytes)
+        {
+            return FastPath::Miss;
+        }
+        self.publish_if_due()
+    }
+
+    /// The common case: one publication carries it, there is somebody to read it,
+    /// and there is room that is known of.
+    #[inline(always)]
+    fn fast_long(&mut self, bytes: &[u8]) -> FastPath {
+        if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
+            return FastPath::Miss;
+        }
+        if self.writer.is_asked() {
+            return self.fast_inline(bytes);
+        }
+        if !self.writer.put_unechoed(bytes) {
+            return FastPath::Miss;
+        }
+        self.publish_if_due()
+    }
+
+    /// The same for a consumer that takes messages one at a time.
+    #[inline(never)]
+    fn fast_inline(&mut self, bytes: &[u8]) -> FastPath {
+        if !self.writer.put_asked(bytes) {
+            return FastPath::Miss;
+        }
+        let path = self.publish_if_due();
+        self.writer.get_ready(bytes.len());
+        path
+    }
+
+    /// Publishes what was written, unless a batch is to hold more.
+    #[inline(always)]
+    fn publish_if_due(&mut self) -> FastPath {
+        if self.batch > 0 && self.writer.pending() < self.batch {
+            return FastPath::Done;
+        }
+        self.writer.publish();
+        self.end.fast_path_done(self.writer.peer_signals())
+    }
+
+    /// As [`FastPath::finish`].
+    #[inline(always)]
+    pub(super) fn finish_fast<T>(
+        &mut self,
+        path: FastPath,
+        done: T,
+        otherwise: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        path.finish(self, done, Self::wake_after, otherwise)
+    }
+
+    /// Wakes the consumer if need be, and gives back `result`.
+    #[cold]
+    #[inline(never)]
+    fn wake_after<T>(&mut self, result: T) -> T {
+        let (peer, tail) = (self.writer.peer_signals(), self.writer.tail());
+        self.end.wake_slow(peer, tail);
+        result
+    }
+
+    #[inline(never)]
+    pub(super) fn try_write_long(&mut self, bytes: &[u8]) -> Result<usize, TryWriteError> {
+        let path = self.fast_long(bytes);
+        self.finish_fast(path, Ok(bytes.len()), |this| {
+            this.try_write_pieces(bytes, None)
+        })
+    }
+
+    #[inline(never)]
+    pub(super) fn try_write_all_slow(&mut self, bytes: &[u8]) -> Result<(), ReserveError> {
+        self.end.usable()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.check_consumer()?;
+        let (wanted, capacity) = (bytes.len(), self.capacity());
+        if wanted > capacity {
+            return Err(ReserveError::TooLong { wanted, capacity });
+        }
+        let room = self.known_room(wanted)?;
+        if room < wanted {
+            // Nothing may be held back from a consumer that has to make room first.
+            self.publish();
+            return Err(ReserveError::Full { wanted, room });
+        }
+        let put = self.writer.put(bytes);
+        put.map_err(|corruption| self.end.latch(corruption.into()))?;
+        if self.writer.pending() >= self.batch {
+            self.publish();
+        }
+        self.end.stayed_awake(0);
+        Ok(())
+    }
+
+    #[inline(never)]
+    pub(super) fn write_long(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let path = self.fast_long(bytes);
+        self.finish_fast(path, Ok(bytes.len()), |this| this.write_slow(bytes))
+    }
+
+    #[inline(never)]
+    pub(super) fn write_all_long(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let path = self.fast_long(bytes);
+        self.finish_fast(path, Ok(()), |this| this.write_all_slow(bytes))
+    }
+
+    #[inline(never)]
+    fn write_slow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.end.usable()?;
+        let deadline = self.end.deadline();
+        match self.write_until(bytes, deadline) {
+            (written, _) if written > 0 => Ok(written),
+            (_, Ok(())) => Ok(0),
+            (_, Err(blocked)) => Err(self.end.io_error(blocked)),
+        }
+    }
+
+    #[inline(never)]
+    fn write_all_slow(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.write_slow(bytes)?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+
+    /// All cases. After `deadline` there is no look but the first, however little
+    /// room that finds: a peer that dribbles does not prolong the call.
+    #[inline(never)]
+    pub(super) fn try_write_pieces(
+        &mut self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, TryWriteError> {
+        self.end.usable()?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let mut written = 0;
+        loop {
+            // The next piece needs a look, unless the last one left room.
+            if written > 0 && deadline.is_some() && self.known_room(0)? == 0 && is_past(deadline) {
+                return Ok(written);
+            }
+            let longest = self.writer.region().longest_publication();
+            let most = publication(written, longest);
+            match self.write_some(&bytes[written..], most) {
+                Ok(0) if written == 0 => return Err(TryWriteError::Full),
+                Err(broken) if written == 0 => return Err(broken.into()),
+                // What was published counts; the next call gives the reason.
+                Ok(0) | Err(_) => return Ok(written),
+                Ok(len) => written += len,
+            }
+            if written == bytes.len() {
+                self.end.stayed_awake(0);
+                return Ok(written);
+            }
+        }
+    }
+
+    /// What one publication of at most `most` bytes carries, or as much of it as there
+    /// is room for.
+    #[inline]
+    fn write_some(&mut self, bytes: &[u8], most: usize) -> Result<usize, Broken> {
+        self.check_consumer()?;
+        let bytes = &bytes[..bytes.len().min(most)];
+        match self.writer.put(bytes) {
+            Ok(len) => {
+                // Nothing may be held back from a consumer that has to make
+                // room first.
+                if len < bytes.len() || self.writer.pending() >= self.batch {
+                    self.publish();
+                }
+                Ok(len)
+            }
+            Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    /// Writes all of `bytes` before `deadline`, or says how far it came.
+    pub(super) fn write_until(
+        &mut self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+    ) -> (usize, Result<(), Blocked>) {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.try_write_pieces(&bytes[written..], deadline) {
+                Ok(len) => {
+                    written += len;
+                    // What has become free since is left: a peer that dribbles
+                    // does not prolong the call.
+                    if written < bytes.len() && is_past(deadline) {
+                        let departure = self.check_consumer().map_err(Blocked::from);
+                        return (written, departure.and(Err(Blocked::TimedOut)));
+                    }
+                }
+                Err(TryWriteError::Full) => {
+                    if let Err(blocked) = self.wait_for_some_room(deadline) {
+                        return (written, Err(blocked));
+                    }
+                }
+                Err(TryWriteError::Broken(broken)) => return (written, Err(broken.into())),
+            }
+        }
+        (written, Ok(()))
+    }
+
+    /// The error of a blocking call that has a deadline of its own.
+    #[cold]
+    pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
+        match blocked {
+            Blocked::TimedOut => self.end.timed_out(None),
+            Blocked::Cancelled => WaitError::Cancelled.into(),
+            Blocked::Broken(broken) => broken.into(),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The calls that open a ring.
+
+use std::path::Path;
+
+use super::Options;
+use crate::error::{Broken, OpenError, Place, WaitError};
+use crate::handle::consumer::Consumer;
+use crate::handle::producer::Producer;
+use crate::handle::ring::Ring;
+use crate::open::config::OpenConfig;
+use crate::open::keyfile::KeyFile;
+use crate::open::{self, Joined, Name};
+use crate::role::Role;
+use crate::segment::region::mapped::MappedRegion;
+use crate::sys::sysv::{Key, Mode, Project, SegmentId};
+use crate::wait::deadline::Deadline;
+
+impl Options {
+    /// Opens the ring of the file `path` for writing.
+    ///
+    /// Makes the ring if it is not there, then waits for the consumer, as
+    /// opening a FIFO does. The file must exist, or be
+    /// [made](Options::create_file); its contents do not matter and are not
+    /// touched.
+    ///
+    /// # Errors
+    ///
+    /// Every [`OpenError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-path-p-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || Options::new().open_consumer(other));
+    /// let mut producer = Options::new().capacity(1 << 20).open_producer(&path)?;
+    /// producer.write_all(b"hello")?;
+    /// # drop(coming.join().unwrap()?);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open_producer(&self, path: impl AsRef<Path>) -> Result<Producer, OpenError> {
+        self.producer_of(&self.file(path.as_ref())?)
+    }
+
+    /// Opens the ring of the file `path` for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_producer`](Options::open_producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-path-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || Options::new().open_producer(other).map(drop));
+    /// let mut consumer = Options::new().capacity(1 << 20).open_consumer(&path)?;
+    /// let mut bytes = Vec::new();
+    /// consumer.read_to_end(&mut bytes)?;
+    /// # coming.join().unwrap()?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open_consumer(&self, path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
+        self.consumer_of(&self.file(path.as_ref())?)
+    }
+
+    /// Opens the ring of a raw key for writing.
+    ///
+    /// Without a file there is no lock that two openers could take turns by,
+    /// so what a creator left half made stays: remove it by hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_producer`](Options::open_producer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    /// use shmpipe::sysv::{Key, Project};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-key-p-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let key = Key::from_path(&path, Project::default())?; // or one that both sides know
+    /// let mut producer = Options::new().wait_for_peer(false).open_producer_by_key(key)?;
+    /// let mut consumer = Options::new().open_consumer_by_key(key)?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open_producer_by_key(&self, key: Key) -> Result<Producer, OpenError> {
+        self.producer_of(&Name::Key(key))
+    }
+
+    /// Opens the ring of a raw key for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_producer_by_key`](Options::open_producer_by_key).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    /// use shmpipe::sysv::{Key, Project};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-by-key-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let key = Key::from_path(&path, Project::default())?; // or one that both sides know
+    /// let mut consumer = Options::new().wait_for_peer(false).open_consumer_by_key(key)?;
+    /// drop(Options::new().open_producer_by_key(key)?);
+    /// assert_eq!(consumer.try_read(&mut [0]), Ok(0)); // the end
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open_consumer_by_key(&self, key: Key) -> Result<Consumer, OpenError> {
+        self.consumer_of(&Name::Key(key))
+    }
+
+    /// Makes a ring that no key leads to. Its segment is removed at birth, so
+    /// it goes with the last process that has it, however that ends.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Capacity`], [`OpenError::Mode`], [`OpenError::System`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().create_anonymous()?.split()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn create_anonymous(&self) -> Result<Ring, OpenError> {
+        let open = self.checked()?;
+        let region = open::create_anonymous(&open)?;
+        Ok(self.ring(region, open, false))
+    }
+
+    /// Makes a ring that no key leads to, and takes both of its roles, for two threads
+    /// of this process: as [`pair()`](crate::pair()), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_anonymous`](Options::create_anonymous).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::Options::new().capacity(1 << 20).pair()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pair(&self) -> Result<(Producer, Consumer), OpenError> {
+        self.create_anonymous()?.split()
+    }
+
+    /// Attaches the ring whose segment has this id, such as one that another
+    /// process has sent here. From a parent to its child,
+    /// [`Ring::spawn_consumer`] does more.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Removed`], [`OpenError::NotARing`],
+    /// [`OpenError::Untrusted`], [`OpenError::System`]; while the ring is being
+    /// made, which it may be for a second, [`OpenError::TimedOut`] and
+    /// [`OpenError::Cancelled`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-attach-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// let mut producer = options.persistent(true).open_producer(&path)?;
+    /// let id = Options::new().snapshot(&path)?.id; // or one that was sent here
+    /// let mut consumer = options.attach(id)?.into_consumer()?;
+    /// producer.try_write(b"abc").unwrap();
+    /// assert_eq!(consumer.available()?, 3);
+    /// # drop((producer, consumer));
+    /// # Options::new().remove(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
+        let open = self.checked()?;
+        let region = open::attach(id, &open);
+        let region = region.map_err(|error| error.located(&Place::segment(id)))?;
+        Ok(self.ring(region, open, true))
+    }
+
+    /// A ring without roles, whose handles get what was asked for here.
+    pub(crate) fn ring(&self, region: MappedRegion, open: OpenConfig, id_shared: bool) -> Ring {
+        Ring::new(region, open, self.handle.clone(), id_shared)
+    }
+
+    fn file(&self, path: &Path) -> Result<Name, OpenError> {
+        let open = self.checked()?;
+        if self.create_file {
+            KeyFile::create_if_missing(path, open.mode)?;
+        }
+        Ok(Name::File(self.key_file(path)?))
+    }
+
+    /// The file `path`, with the project id.
+    pub(crate) fn key_file(&self, path: &Path) -> Result<KeyFile, OpenError> {
+        KeyFile::open(path, Project::new(self.project)?)
+    }
+
+    fn producer_of(&self, name: &Name) -> Result<Producer, OpenError> {
+        let role = Role::Producer;
+        self.open(name, role, |(region, claim), deadline| {
+            let mut producer = Producer::new(region, claim, &self.handle)?;
+            if self.open.persistent && self.open.waits_for_peer() {
+                let waited = producer.wait_for_peer_until(deadline.at());
+                waited.map_err(|cause| {
+                    producer.withdraw();
+                    not_awaited(cause, role, deadline)
+                })?;
+            }
+            Ok(producer)
+        })
+    }
+
+    fn consumer_of(&self, name: &Name) -> Result<Consumer, OpenError> {
+        let role = Role::Consumer;
+        self.open(name, role, |(region, claim), deadline| {
+            let mut consumer = Consumer::new(region, claim, &self.handle)?;
+            if self.open.persistent && self.open.waits_for_peer() {
+                let waited = consumer.wait_for_peer_until(deadline.at());
+                waited.map_err(|cause| {
+                    consumer.abort();
+                    not_awaited(cause, role, deadline)
+                })?;
+            }
+            Ok(consumer)
+        })
+    }
+
+    /// Makes or joins the ring that `name` leads to, and takes `role` in it; `handle`
+    /// makes a handle of that. One limit holds for all of it.
+    fn open<T>(
+        &self,
+        name: &Name,
+        role: Role,
+        handle: impl FnOnce(Joined, &Deadline) -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        let config = self.checked()?;
+        let mut deadline = config.deadline();
+        let joined = open::open(name, role, &config, &mut deadline);
+        let opened = joined.and_then(|joined| handle(joined, &deadline));
+        opened.map_err(|error| error.located(&name.place().with_role(role)))
+    }
+
+    /// The options, once nothing in them is impossible.
+    pub(crate) fn checked(&self) -> Result<OpenConfig, OpenError> {
+        let mut open = self.open.clone();
+        if let Some(asked) = self.asked_mode {
+            open.mode = Mode::new(asked)
+                .filter(|mode| mode.bits() & 0o600 == 0o600)
+                .ok_or(OpenError::Mode { asked })?;
+        }
+        open.ring_bytes()?;
+        Ok(open)
+    }
+}
+
+/// What opening a ring that persists fails with where its peer did not come.
+fn not_awaited(cause: WaitError, role: Role, deadline: &Deadline) -> OpenError {
+    match cause {
+        WaitError::Cancelled => OpenError::Cancelled,
+        WaitError::Broken(Broken::Corrupted(corruption)) => corruption.into(),
+        // Of a ring that persists the rest is no reason to stop waiting.
+        WaitError::TimedOut | WaitError::Ended | WaitError::Broken(_) => {
+            deadline.timed_out(open::nobody_came(role))
+        }
+    }
+}
+
+/// Makes an anonymous ring of the default capacity and splits it, as
+/// [`std::io::pipe`] does.
+///
+/// # Errors
+///
+/// As [`Options::create_anonymous`].
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// let writer = std::thread::spawn(move || producer.write_all(&[7; 10_000_000]));
+/// let mut bytes = Vec::new();
+/// consumer.read_to_end(&mut bytes)?;
+/// assert_eq!(bytes, [7; 10_000_000]);
+/// writer.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn pair() -> Result<(Producer, Consumer), OpenError> {
+    Options::new().pair()
+}
+
+impl Producer {
+    /// Opens the ring of the file `path` for writing, with the default
+    /// [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open_producer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-producer-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || shmpipe::Consumer::open(other));
+    /// let mut producer = shmpipe::Producer::open(&path)?; // waits for the consumer
+    /// producer.write_all(b"hello")?;
+    /// # drop(coming.join().unwrap()?);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Producer, OpenError> {
+        Options::new().open_producer(path)
+    }
+}
+
+impl Consumer {
+    /// Opens the ring of the file `path` for reading, with the default
+    /// [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open_consumer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-consumer-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// # let other = path.clone();
+    /// # let coming = std::thread::spawn(move || shmpipe::Producer::open(other).map(drop));
+    /// let mut consumer = shmpipe::Consumer::open(&path)?; // waits for the producer
+    /// let mut bytes = Vec::new();
+    /// consumer.read_to_end(&mut bytes)?;
+    /// # coming.join().unwrap()?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Consumer, OpenError> {
+        Options::new().open_consumer(path)
+    }
+}
