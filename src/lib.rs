@@ -1,14 +1,13 @@
-//! A pipe made of System V shared memory: a lock-free ring of bytes with one
-//! producer and one consumer, which two processes on one Linux host stream
-//! bytes through, with no system call while both are busy.
+//! A pipe in System V shared memory: a lock-free ring of bytes with one producer
+//! and one consumer. Two processes on one Linux host stream bytes through the ring,
+//! without a system call while both are busy.
 //!
-//! It does not carry messages, only bytes; it has no second producer and no
-//! second consumer; it reaches no other host; and what was not published when
-//! a process died is gone with it.
+//! The ring carries bytes, not messages. There is no second producer or consumer,
+//! and no other host. Bytes that a process had not published when it died are lost.
 //!
 //! # Examples
 //!
-//! Two processes that know one path, in either order:
+//! Two processes that know one path, started in either order:
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -39,31 +38,30 @@
 //! |---|---|
 //! | a ring between unrelated processes | [`Options::open_producer`], [`Options::open_consumer`] |
 //! | a ring over a fork, or between threads | [`Ring`], [`pair()`] |
-//! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] and the like |
+//! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] |
 //! | a ring in a memfd, POSIX shared memory or a static | [`Options::create_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | what happens when the peer dies | [`Broken`] |
-//! | what is there, and removing it | [`Snapshot`], [`Options::snapshot`], [`Options::remove`], [`remove_stale`] |
-//! | what is here in place of what you know | [`guide::from_other_channels`] |
-//! | everything else: how it works, failures, deployment, performance, tests | [`guide`] |
+//! | looking at rings and removing them | [`Snapshot`], [`Options::snapshot`], [`Options::remove`], [`remove_stale`] |
+//! | moving here from pipes, sockets or channels | [`guide::from_other_channels`] |
+//! | how the crate works, failures, deployment, performance, tests | [`guide`] |
 //! | System V shared memory itself | [`sysv`] |
 //!
 //! # Trust
 //!
-//! The peer is a stranger. Nothing that it writes to the segment can make a
-//! handle here read or write outside the ring, panic, or wait past its
-//! timeout: a handle that finds the protocol broken says so, with
-//! [`Broken::Corrupted`], and is of no further use. What the peer *sends* is
-//! its own business, and it can write to the ring's bytes at any time; so
-//! bytes are copied out before anybody looks at them. A segment that belongs
-//! to another user, or is open to others, is not looked into.
+//! The peer is not trusted. Whatever the peer writes to the segment, a handle does
+//! not read or write outside the ring, panic, or wait past its timeout. A handle
+//! that finds the protocol broken returns [`Broken::Corrupted`] from then on. The
+//! peer can write to the ring's bytes at any time, so bytes are copied out before
+//! anything looks at them. Segments that belong to another user, or are open to
+//! other users, are refused without being read.
 //!
 //! # Features
 //!
-//! - `async`: handles for executors, over the traits of `futures-io`; see the
+//! - `async`: handles for executors, over the traits of `futures-io`. See the
 //!   module `asynchronous`.
 //!
-//! The command `shmpipe` is a package of its own, `crates/cli`.
+//! The command `shmpipe` is a separate package, `crates/cli`.
 
 #[cfg(not(all(
     target_os = "linux",

@@ -34,22 +34,22 @@ use crate::wait::deadline::Deadline;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RemoveError {
-    /// Somebody has it attached, or may want it again.
+    /// A process has the ring attached, or may attach it again.
     #[non_exhaustive]
     InUse {
-        /// Which ring.
+        /// The place of the ring.
         at: Place,
-        /// The segment.
+        /// The segment's id.
         id: SegmentId,
-        /// Who uses it.
+        /// The user of the ring.
         by: User,
     },
-    /// There is none, or it cannot be told what it is.
+    /// There is no such ring, or the segment could not be judged.
     Open(OpenError),
 }
 
-/// Who uses a ring that is not removed for that. Process ids are those of the
-/// pid namespace that each process is in.
+/// Who uses a ring that was therefore not removed. Each process id is that of the
+/// process's own pid namespace.
 ///
 /// # Examples
 ///
@@ -70,22 +70,22 @@ pub enum RemoveError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum User {
-    /// Its maker, who has not finished it; `None` where the kernel does not
-    /// say who that is. Such a ring is not removed by force either.
+    /// The creator has not finished making the ring. `None` if the kernel does not
+    /// say who the creator is. Force does not remove such a ring.
     Maker(Option<u32>),
-    /// Those who have its roles, one at least.
+    /// Processes that hold a role: one or both.
     Sides {
-        /// Who writes.
+        /// The producer's process id.
         producer: Option<u32>,
-        /// Who reads.
+        /// The consumer's process id.
         consumer: Option<u32>,
     },
-    /// Others who have it attached, without a role.
+    /// Processes that have the ring attached without a role.
     Others {
-        /// How often it is attached; a handle counts two.
+        /// Attachments of the segment. A handle counts two.
         attached: u64,
-        /// Who attached or detached it last; `None` where the kernel does not
-        /// say.
+        /// The process that last attached or detached the ring. `None` if the
+        /// kernel does not say.
         last: Option<u32>,
     },
 }
@@ -123,7 +123,7 @@ impl std::fmt::Display for User {
 }
 
 impl RemoveError {
-    /// The segment `id`, of which `found` was found, is in use.
+    /// The error for the segment `id`, which `found` says is in use.
     fn in_use(id: SegmentId, found: &Found) -> RemoveError {
         let known = |pid: i32| u32::try_from(pid).ok().filter(|&pid| pid != 0);
         let stat = sysv::stat(id).ok();
@@ -140,7 +140,7 @@ impl RemoveError {
                 let (producer, consumer) = (holder(Role::Producer), holder(Role::Consumer));
                 match stat {
                     Some(stat) if producer.is_none() && consumer.is_none() => User::Others {
-                        // Less our own look.
+                        // Without the attachment of this inspection.
                         attached: stat.attached.saturating_sub(u64::from(looked.is_some())),
                         last: known(stat.last_pid).filter(|&pid| pid != std::process::id()),
                     },
@@ -148,11 +148,11 @@ impl RemoveError {
                 }
             }
         };
-        let at = Place::default(); // the caller knows
+        let at = Place::default(); // the caller fills in the place
         RemoveError::InUse { at, id, by }
     }
 
-    /// Has it say that it is about the ring at `place`.
+    /// Adds the place of the ring to the error.
     fn located(mut self, place: &Place) -> RemoveError {
         match self {
             RemoveError::InUse { ref mut at, .. } => {
@@ -230,13 +230,14 @@ impl From<sysv::SysvError> for RemoveError {
     }
 }
 
-/// Removes the ring whose segment is `id`, and nothing but a ring; one that may
-/// have been half made is [what `remove_stale` says](remove_stale).
+/// Removes the ring whose segment is `id`. Removes nothing but rings.
+/// [`remove_stale`] describes which segments count as half-made rings.
 ///
 /// # Errors
 ///
-/// [`RemoveError::InUse`] when somebody has it attached: see [`force_remove`].
-/// [`RemoveError::Open`] when it is no ring of ours.
+/// [`RemoveError::InUse`] while a process has the ring attached: see
+/// [`force_remove`]. [`RemoveError::Open`] if the segment is not a ring that this
+/// process may remove.
 ///
 /// # Examples
 ///
@@ -255,13 +256,14 @@ pub fn remove(id: SegmentId) -> Result<(), RemoveError> {
     remove_id(id, Force::Not)
 }
 
-/// Removes the ring whose segment is `id`, and nothing but a ring, even if
-/// somebody has it attached. Those go on; nobody can find it any more.
+/// Removes the ring whose segment is `id`, even if processes have it attached.
+/// Removes nothing but rings. Those processes continue, but nobody can find the
+/// ring any more.
 ///
 /// # Errors
 ///
-/// [`RemoveError::InUse`] while it is being made. [`RemoveError::Open`] when it is
-/// no ring of ours.
+/// [`RemoveError::InUse`] while the ring is being made. [`RemoveError::Open`] if
+/// the segment is not a ring that this process may remove.
 ///
 /// # Examples
 ///
@@ -281,11 +283,11 @@ pub fn force_remove(id: SegmentId) -> Result<(), RemoveError> {
     remove_id(id, Force::Attached)
 }
 
-/// What does not keep a ring from being removed.
+/// Whether attachments prevent a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Force {
     Not,
-    /// That somebody has it attached.
+    /// Removes the ring even if processes have it attached.
     Attached,
 }
 
@@ -296,14 +298,14 @@ fn remove_id(id: SegmentId, force: Force) -> Result<(), RemoveError> {
         .map_err(|error| error.located(&Place::segment(id)))
 }
 
-/// Removing the ring of a path. Of the options, only the
-/// [project id](Options::project) counts.
+/// Removing the ring of a path. Only the [project id](Options::project) of the
+/// options counts.
 impl Options {
-    /// Removes the ring that the file `path` leads to, as [`remove`] does.
+    /// Removes the ring of the file `path`, under the conditions of [`remove`].
     ///
     /// # Errors
     ///
-    /// As [`remove`]; [`OpenError::NoRing`] when there is none,
+    /// The errors of [`remove`], and [`OpenError::NoRing`] if there is no ring,
     /// [`OpenError::Path`], [`OpenError::Key`].
     ///
     /// # Examples
@@ -324,13 +326,13 @@ impl Options {
         self.remove_path(path.as_ref(), Force::Not)
     }
 
-    /// Removes the ring that the file `path` leads to, even if somebody has it
-    /// attached, as [`force_remove`] does.
+    /// Removes the ring of the file `path`, even if processes have it attached,
+    /// under the conditions of [`force_remove`].
     ///
     /// # Errors
     ///
-    /// As [`force_remove`]; [`OpenError::NoRing`] when there is none,
-    /// [`OpenError::Path`], [`OpenError::Key`].
+    /// The errors of [`force_remove`], and [`OpenError::NoRing`] if there is no
+    /// ring, [`OpenError::Path`], [`OpenError::Key`].
     ///
     /// # Examples
     ///
@@ -374,13 +376,14 @@ fn remove_classified(
     match found.class {
         Class::Absent => Err(OpenError::removed(id).into()),
         Class::Newborn => Err(RemoveError::in_use(id, &found)),
-        // What its words say is not known; that nobody has it attached is.
+        // The meaning of this version's words is unknown. The attach count proves
+        // that nobody uses the ring.
         Class::OtherVersion(_) if force || found.alone => Ok(sysv::remove_if_there(id)?),
         Class::OtherVersion(_) => Err(RemoveError::in_use(id, &found)),
         Class::Live(_) | Class::Spent if !force && !found.alone => {
             Err(RemoveError::in_use(id, &found))
         }
-        // `found` keeps the segment attached, so the id is still its.
+        // `found` keeps the segment attached, so the id still means this segment.
         Class::Stillborn | Class::Spent => Ok(sysv::remove_if_there(id)?),
         Class::Live(geometry) | Class::Orphan(geometry) if force => {
             Ok(open::retire_by_force(id, &geometry)?)
@@ -396,19 +399,19 @@ fn remove_classified(
     }
 }
 
-/// Removes every segment that a dead process has left behind: rings that
-/// nobody joined, and half-made ones. A persistent ring is never among them.
-/// Returns what was removed.
+/// Removes every segment that dead processes left behind: rings that nobody joined,
+/// and half-made rings. Never removes a persistent ring. Returns the ids of the
+/// removed segments.
 ///
-/// What a ring's creator left before it wrote a byte cannot be told from any
-/// segment of a ring's size that is all zero, of mode 0600 and our user,
-/// attached by nobody, and made by a process that is dead: such a one is
-/// removed too, whoever meant it for what.
+/// A creator that dies before it writes a byte leaves a segment that looks like any
+/// empty one. Such a segment is removed if it has the size of a ring, is all zero,
+/// has mode 0600, and belongs to this user. Also, nobody has it attached, and its
+/// creator is dead. This can remove another program's segment.
 ///
 /// # Errors
 ///
-/// When the kernel does not list its segments; and the first error of looking at
-/// or removing one, once all the others were tried.
+/// An error when the kernel does not list its segments. Otherwise the first error
+/// of inspecting or removing a segment, after all others were tried.
 ///
 /// # Examples
 ///
@@ -439,18 +442,19 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
                 if hides_a_ring(&error) {
                     failed.get_or_insert(OpenError::System(error));
                 }
-                continue; // gone, or not ours to judge
+                continue; // removed, or not for this process to judge
             }
         };
         let mode = found.looked.as_ref().map(|looked| looked.stat().mode);
         let done = match found.class {
-            // All zero: only its shape speaks for it, so nothing may speak against.
+            // The segment is all zero, and only its size suggests a ring. The mode
+            // must be the default too.
             Class::Stillborn if mode != Some(Mode::OWNER_ONLY) => continue,
             Class::Stillborn | Class::Spent => sysv::remove_if_there(id)
                 .map(|()| true)
                 .map_err(OpenError::from),
             Class::Orphan(geometry) => open::retire(id, &geometry, found.state),
-            // An anonymous ring whose maker died before it could remove it.
+            // An anonymous ring whose creator died before marking it for removal.
             Class::Live(geometry) if geometry.kind == Kind::Anonymous && found.alone => {
                 open::retire(id, &geometry, found.state)
             }
@@ -470,7 +474,8 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
     }
 }
 
-/// For removing one's own: how open a ring is does not matter.
+/// A mode that trusts every segment of this user: for removal, its permission bits
+/// do not matter.
 fn any_mode() -> Mode {
     Mode::new(0o777).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Looking at rings without touching them.
+//! Inspecting rings without changing them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -22,7 +22,7 @@ use crate::sys::sysv::{self, FileIdentity, Key, SegmentId, SysvErrorKind};
 use crate::tuning::LOOKS;
 use crate::wait;
 
-/// How a ring comes and goes.
+/// How long a ring lives, and whether a key leads to it.
 ///
 /// # Examples
 ///
@@ -39,11 +39,11 @@ use crate::wait;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifeCycle {
-    /// No key leads to it; it goes with its last process.
+    /// The ring has no key, and lives as long as a process has it attached.
     Anonymous,
-    /// A key leads to it until both ends are open.
+    /// The ring has a key until both ends are open.
     Named,
-    /// A key leads to it until it is removed.
+    /// The ring has a key until somebody removes the ring.
     Persistent,
 }
 
@@ -57,11 +57,11 @@ impl std::fmt::Display for LifeCycle {
     }
 }
 
-/// A ring at one moment.
+/// The state of a ring at one moment.
 ///
-/// The words are those of running processes: by the time they are read they
-/// may have changed. They agree with one another as far as `fill` is never
-/// more than `capacity`; and from one look to the next, `written` only grows.
+/// The values are those of running processes, and may have changed by the time they
+/// are read. `fill` is never more than `capacity`. From one snapshot to the next,
+/// `written` only grows.
 ///
 /// # Examples
 ///
@@ -84,48 +84,49 @@ impl std::fmt::Display for LifeCycle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The segment.
+    /// The segment's id.
     pub id: SegmentId,
-    /// Its key; `None` once no key leads to it.
+    /// The segment's key; `None` once no key leads to the segment.
     pub key: Option<Key>,
-    /// Its bytes, as the kernel says.
+    /// Size of the segment in bytes, as the kernel says.
     pub size: usize,
-    /// How often it was attached before this look. A handle counts two.
+    /// Attachments of the segment, without the one of this snapshot. A handle
+    /// counts two.
     pub attached: u64,
-    /// Bytes of the ring.
+    /// Capacity of the ring in bytes.
     pub capacity: u64,
     /// Bytes written and not yet read.
     pub fill: u64,
     /// Bytes written since the ring was made.
     pub written: u64,
-    /// How it comes and goes.
+    /// How long the ring lives.
     pub life_cycle: LifeCycle,
-    /// Ends of streams in it that no consumer has acknowledged; see
+    /// Ends of streams that no consumer has acknowledged. See
     /// [`Options::persistent`](crate::Options::persistent).
     pub unread_ends: u64,
-    /// Tells this ring from every other one, also from a later one with its id
-    /// or its path.
+    /// A random number that identifies the ring. A later ring with the same id or
+    /// path has another number.
     pub nonce: u64,
-    /// The path by which its creator opened it. For people: whoever may write to
-    /// the segment may have changed it, and the file may have moved since. Show
-    /// it escaped.
+    /// The path by which the creator opened the ring. Only for people to read: any
+    /// process that can write to the segment may have changed the path, and the
+    /// file may have moved. Escape the path before showing it.
     pub path: Option<PathBuf>,
-    /// Who writes.
+    /// The occupant of the producer's role.
     pub producer: Occupant,
-    /// Who reads.
+    /// The occupant of the consumer's role.
     pub consumer: Occupant,
     /// Whether the producer sleeps until there is room.
     pub producer_sleeps: bool,
     /// Whether the consumer sleeps until there are bytes.
     pub consumer_sleeps: bool,
-    /// When it was made, or last given another owner or mode: the change time
-    /// that the kernel keeps (`shm_ctime`), in whole seconds.
+    /// When the ring was made, or last given another owner or mode. The kernel
+    /// keeps this time as `shm_ctime`, in whole seconds.
     pub changed: SystemTime,
 }
 
 impl Snapshot {
-    /// Looks at the ring whose segment is `id`, through a read-only
-    /// attachment that is gone when this returns.
+    /// Inspects the ring whose segment is `id`, through a read-only attachment that
+    /// ends before this call returns.
     ///
     /// # Errors
     ///
@@ -145,7 +146,8 @@ impl Snapshot {
         Snapshot::look(id, None).map_err(|error| error.located(&Place::segment(id)))
     }
 
-    /// Looks at the ring whose segment is `id`, if it is that of `file`.
+    /// Inspects the ring whose segment is `id`. The ring must be that of `file`, if
+    /// one is given.
     fn look(id: SegmentId, file: Option<FileIdentity>) -> Result<Snapshot, OpenError> {
         let removed_or = |error: sysv::SysvError| match error.kind() {
             SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::removed(id),
@@ -157,7 +159,8 @@ impl Snapshot {
             return Err(not_a_ring(reason));
         }
         let looked = sysv::look(id).map_err(removed_or)?;
-        // The id may have passed to another segment meanwhile, and cannot any more.
+        // Before the attachment, the id may have passed to another segment. The
+        // attachment now keeps the id from being reused.
         let stat = looked.stat();
         if let Some(reason) = misshapen(stat) {
             return Err(not_a_ring(reason));
@@ -174,7 +177,7 @@ impl Snapshot {
             Kind::Anonymous => LifeCycle::Anonymous,
             Kind::Named => LifeCycle::Named,
             Kind::Persistent => LifeCycle::Persistent,
-            // Never in a segment.
+            // Placed rings lie in no segment.
             Kind::Placed => return Err(not_a_ring(Incompatible::Kind { found: image.kind })),
         };
         let (fill, written) = positions(header, geometry.capacity);
@@ -183,7 +186,7 @@ impl Snapshot {
         let consumer = occupant(header, state, Role::Consumer);
         Ok(Snapshot {
             id,
-            key: Key::from_raw(stat.key_raw).ok(), // 0 is none
+            key: Key::from_raw(stat.key_raw).ok(), // the raw key 0 means no key
             size: looked.len(),
             attached: stat.attached.saturating_sub(1),
             capacity: geometry.capacity,
@@ -202,13 +205,13 @@ impl Snapshot {
         })
     }
 
-    /// Every ring on this host (in this IPC namespace) that this process may
-    /// read. Other programs' segments are looked at, never written to.
+    /// Returns a snapshot of every ring in this IPC namespace that this process may
+    /// read. Segments of other programs are only read, never written to.
     ///
     /// # Errors
     ///
-    /// When the kernel does not list its segments, or there is no memory to look
-    /// at one of them.
+    /// An error when the kernel does not list its segments, or when memory runs
+    /// out.
     ///
     /// # Examples
     ///
@@ -229,20 +232,20 @@ impl Snapshot {
             match Snapshot::of(stat.id) {
                 Ok(ring) => rings.push(ring),
                 Err(OpenError::System(error)) if hides_a_ring(&error) => return Err(error.into()),
-                Err(_) => {} // gone, no ring, or not ours to read
+                Err(_) => {} // removed, not a ring, or not readable
             }
         }
         Ok(rings)
     }
 
-    /// Why rings on this host, which bear the mark of this crate, cannot be
-    /// looked into: each an [`OpenError::NotARing`] that names the segment. They
-    /// were made by builds of other layout versions, or are half made.
-    /// [`remove`] removes them.
+    /// Returns why some rings of this crate cannot be inspected. Each item is an
+    /// [`OpenError::NotARing`] that names the segment. Such rings were made by
+    /// builds of other layout versions, or are half made. [`remove`](crate::remove)
+    /// removes them.
     ///
     /// # Errors
     ///
-    /// When the kernel does not list its segments.
+    /// An error when the kernel does not list its segments.
     ///
     /// # Examples
     ///
@@ -265,14 +268,14 @@ impl Snapshot {
             match Snapshot::of(stat.id) {
                 Err(OpenError::System(error)) if hides_a_ring(&error) => return Err(error.into()),
                 Err(why) if is_ours(&why) => unknown.push(why),
-                Ok(_) | Err(_) => {} // a ring, gone, or not ours to read
+                Ok(_) | Err(_) => {} // a usable ring, a removed segment, or one that is not readable
             }
         }
         Ok(unknown)
     }
 }
 
-/// Fails where the ring of the segment `id` is not that of `file`.
+/// Fails if the segment `id` is not the ring of `file`.
 fn check_file(
     id: SegmentId,
     geometry: &Geometry,
@@ -281,7 +284,7 @@ fn check_file(
 ) -> Result<(), OpenError> {
     match file {
         Some(file) if !geometry.is_of(file) => Err(OpenError::KeyCollision {
-            at: Place::default(), // the caller knows
+            at: Place::default(), // the caller fills in the place
             id,
             owner: (geometry.device, geometry.inode),
             asked: (file.dev, file.ino),
@@ -291,13 +294,15 @@ fn check_file(
     }
 }
 
-/// Whether `holder`, who has `role`, sleeps. Whoever has left cannot.
+/// Whether `holder`, which has `role`, sleeps. A holder that has left does not
+/// sleep.
 fn sleeps(header: &Header, role: Role, holder: Occupant) -> bool {
     let sleeping = &header.side(role).signals.sleeping;
-    matches!(holder, Occupant::Process(_)) && sleeping.load(Ordering::Relaxed) == wait::ASLEEP // shown only
+    matches!(holder, Occupant::Process(_)) && sleeping.load(Ordering::Relaxed) == wait::ASLEEP // only shown to people
 }
 
-/// Fill and tail, read until both stood still in between, or often enough.
+/// Reads the fill and the tail. The reads repeat until the tail stands still
+/// between two of them, or at most [`LOOKS`] times.
 pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
     let load = |role| {
         let word = header.side(role).position.load(Ordering::Relaxed); // with the fence: P1, P2
@@ -314,22 +319,22 @@ pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
         }
         tail = again;
     }
-    // The head may be past this tail by now; positions wrap.
+    // The head may have moved past this tail. Positions wrap.
     let ahead = tail.wrapping_sub(load(Role::Consumer));
     let fill = if ahead > u64::MAX / 2 { 0 } else { ahead };
     (fill.min(capacity), tail)
 }
 
-/// Looking at the ring of a path. Of the options, only the
-/// [project id](Options::project) counts.
+/// Inspecting the ring of a path. Only the [project id](Options::project) of the
+/// options counts.
 impl Options {
-    /// Looks at the ring that the file `path` leads to, as [`Snapshot::of`] does. A
-    /// named ring is found until both ends are open, a persistent one until it is
-    /// removed.
+    /// Inspects the ring of the file `path`, as [`Snapshot::of`] does by id. A
+    /// named ring can be found until both ends are open, a persistent ring until
+    /// somebody removes it.
     ///
     /// # Errors
     ///
-    /// As [`Snapshot::of`], and [`OpenError::NoRing`],
+    /// The errors of [`Snapshot::of`], and [`OpenError::NoRing`],
     /// [`OpenError::KeyCollision`], [`OpenError::Path`], [`OpenError::Key`].
     ///
     /// # Examples

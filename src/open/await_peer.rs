@@ -1,4 +1,4 @@
-//! Waiting in an open until the other end is claimed.
+//! Waiting, while opening, until the other role is claimed.
 
 use super::config::OpenConfig;
 use super::keyfile::KeyFile;
@@ -13,15 +13,15 @@ use crate::sys::sysv;
 use crate::wait::deadline::{self, Deadline};
 use crate::wait::{self, Effort, Spinning, Waited};
 
-/// Why waiting for the peer ends early.
+/// Why waiting for the peer ended early.
 enum Stop {
     Cancelled,
-    /// The key or the path no longer leads here.
+    /// The key or the path no longer leads to this ring.
     Unfindable,
 }
 
-/// Waits until both roles are claimed. `None` when the ring was replaced or
-/// removed and another one is to be made.
+/// Waits until both roles are claimed. `None` if the ring was replaced or removed,
+/// and another ring is to be made.
 pub(super) fn await_peer(
     name: &Name,
     (region, claim): Joined,
@@ -61,7 +61,7 @@ pub(super) fn await_peer(
     } else {
         Ok(Waited::Ready(Life::Paired))
     };
-    // Unless somebody joined at the last moment, which counts.
+    // If a peer joined at the last moment, the ring is paired after all.
     if !matches!(waited, Ok(Waited::Ready(_))) && peer::leave_unpaired(&region) {
         region.unlink()?;
         return match waited {
@@ -73,13 +73,13 @@ pub(super) fn await_peer(
             Ok(_) => Err(deadline.timed_out(nobody_came(claim.role))),
         };
     }
-    // Whoever sees the end of this wait removes the key: the one that made it
-    // so may have died before it could.
+    // Each process that sees the end of this wait removes the key. The process that
+    // ended the wait may have died before doing so.
     region.unlink()?;
     Ok((life() == Some(Life::Paired)).then_some((region, claim)))
 }
 
-/// What the holder of `role` waited for in vain.
+/// Names what the holder of `role` waited for, for an error.
 pub(crate) fn nobody_came(role: Role) -> &'static str {
     match role {
         Role::Producer => "no consumer opened the other end",

@@ -1,4 +1,4 @@
-//! Claiming a role in a ring that is attached.
+//! Claiming a role in an attached ring.
 
 use std::time::Instant;
 
@@ -16,8 +16,8 @@ use crate::tuning::{HALF_DONE, SLICE};
 use crate::wait;
 use crate::wait::deadline::Deadline;
 
-/// Claims `role` of a ring that no path's lock is held for. Has its pages be
-/// there first, where that was asked for, and waits for places if need be.
+/// Claims `role` of a ring without holding a path's lock. Populates the pages
+/// first, if the options ask for that, and waits for places if necessary.
 pub(crate) fn claim(
     region: &MappedRegion,
     role: Role,
@@ -35,8 +35,8 @@ pub(crate) fn claim(
     }
 }
 
-/// Claims `role`; a ring that is thereby paired is removed from its key, and
-/// its other side told. Waits until `latest` for one who is half way through.
+/// Claims `role`. If the ring is now paired, removes the ring from its key. Wakes
+/// the other side. Waits until `latest` for a process in the middle of a claim.
 pub(super) fn take(
     region: &MappedRegion,
     role: Role,
@@ -49,8 +49,8 @@ pub(super) fn take(
             Err(ClaimError::Gone) => return Err(gone(region)),
             Err(ClaimError::TooManyEnds { unread }) => return Err(too_many_ends(region, unread)),
             Err(ClaimError::Corrupt(corruption)) => return Err(corruption.into()),
-            // Somebody is half way through leaving, through a claim, or through
-            // saying that the holder is dead.
+            // Some process is in the middle of leaving, of a claim, or of declaring
+            // the holder dead.
             Err(ClaimError::Taken { .. })
                 if matches!(
                     region.header().state().tenure(role),
@@ -71,12 +71,12 @@ pub(super) fn take(
         }
         step!(KeyRemoved);
     }
-    // A side may wait for whoever comes.
+    // The other side may be waiting for a peer.
     wait::wake_always(&region.header().side(role.peer()).signals);
     Ok(claim)
 }
 
-/// Waits until a producer finds places for the ends of its streams.
+/// Waits until there are places for the ends of a producer's streams.
 pub(super) fn await_places(
     region: &MappedRegion,
     deadline: &Deadline,
@@ -88,15 +88,16 @@ pub(super) fn await_places(
             Err(OpenError::TimedOut { .. }) => return Err(too_many_ends(region, unread)),
             checked => checked?,
         }
-        // A ring that is removed takes nobody: the caller finds out.
+        // A removed ring takes no new holders: the caller's next claim fails.
         if !matches!(header.state().life(), Some(Life::Open | Life::Paired)) {
             return Ok(());
         }
         let prepared = marks::prepare_wait(header);
         match marks::check_places(header) {
             Err(NoPlace::TooMany(now)) => unread = now,
-            // Somebody else may have the role, and leave ends that are acknowledged
-            // between the two looks: whoever has it judges, which is the claim.
+            // Another producer may hold the role, and its ends may be acknowledged
+            // between the two reads. The claim judges such contradictions, not this
+            // wait.
             Ok(()) | Err(NoPlace::Corrupt(_)) => return Ok(()),
         }
         let now = Instant::now();

@@ -1,5 +1,5 @@
-//! What a segment is to us: the one place that decides it. Doubt counts as in
-//! use.
+//! Judges what a segment is. All such judgements are made here. A doubtful segment
+//! counts as in use.
 
 use std::mem::offset_of;
 use std::time::Duration;
@@ -19,25 +19,27 @@ use crate::sys::sysv::{
 use crate::tuning::READING;
 use crate::wait::deadline::Deadline;
 
-/// What is required of a segment before it is looked into.
+/// What a segment must fulfil before it is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Requirements {
-    /// It may be open to nobody beyond this.
+    /// The most permission bits that the segment may have.
     pub(crate) mode: Mode,
-    /// The effective user: it or one of `others` must own it, and have made it.
+    /// The effective user. This user or one of `others` must own the segment and
+    /// must have created it.
     own: u32,
     others: Vec<u32>,
-    /// The key by which it was found, and must be found yet.
+    /// The key by which the segment was found, and must still be found.
     key: Option<Key>,
-    /// The file whose ring it must be.
+    /// The file whose ring the segment must be.
     pub(crate) file: Option<FileIdentity>,
-    /// Whether it may be marked for removal and yet be used, as what is
-    /// looked for by id may.
+    /// Whether a segment that is marked for removal is acceptable. Segments found
+    /// by id are.
     pub(crate) marked: bool,
 }
 
 impl Requirements {
-    /// What a caller that asks for `mode` may trust when it looks by key.
+    /// The requirements of a caller that asks for `mode` and found the segment by
+    /// key.
     pub(crate) fn by_key(
         mode: Mode,
         others: &[u32],
@@ -52,7 +54,8 @@ impl Requirements {
         }
     }
 
-    /// The same when it looks by id.
+    /// The requirements of a caller that asks for `mode` and found the segment by
+    /// id.
     pub(crate) fn by_id(mode: Mode, others: &[u32]) -> Requirements {
         Requirements {
             mode,
@@ -68,8 +71,8 @@ impl Requirements {
         user == self.own || self.others.contains(&user)
     }
 
-    /// What a segment is that belongs to the first of `users`, was made by the
-    /// second and has this mode, all as far as the kernel says it.
+    /// The class of an untrusted segment. `users` are its owner and its creator.
+    /// `None` stands for what the kernel does not say.
     fn distrust(&self, users: Option<(u32, u32)>, mode: Option<Mode>) -> Class {
         let stranger = |(owner, creator)| match self.trusts(owner) {
             true => creator,
@@ -87,48 +90,50 @@ impl Requirements {
 /// What a segment is.
 #[derive(Debug)]
 pub(crate) enum Class {
-    /// There is none, or it is marked for removal.
+    /// There is no such segment, or it is marked for removal.
     Absent,
-    /// Another user's, or open to more users than expected. Not looked into.
+    /// The segment belongs to another user, or is open to more users than required.
+    /// It was not read.
     Untrusted {
         uid: Option<u32>,
         mode: Option<u32>,
         trusted: Vec<u32>,
         most: Mode,
     },
-    /// Not a ring that this build can use.
+    /// The segment is not a ring that this build can use.
     Foreign(Incompatible),
-    /// A ring of this earlier layout version, which this build does not know.
+    /// The segment is a ring of this earlier layout version, which this build does
+    /// not know.
     OtherVersion(u32),
-    /// The ring of another file.
+    /// The segment is the ring of another file.
     Collision {
         owner: (u64, u64),
         asked: (u64, u64),
         earlier: Option<Duration>,
     },
-    /// Being made by a process that may live.
+    /// The ring is being made by a process that may live.
     Newborn,
-    /// Half made by a process that is proven dead.
+    /// The ring was half made by a process that is proven dead.
     Stillborn,
     /// A named ring that nobody joined and whose holders are dead.
     Orphan(Geometry),
-    /// A named ring that the next one to look should remove: paired, replaced
-    /// or given up.
+    /// A named ring that the next opener should remove: paired, replaced or given
+    /// up.
     Spent,
-    /// In use, or to be used.
+    /// A ring that is in use, or can be used.
     Live(Geometry),
 }
 
-/// A segment and what it is.
+/// A segment and its class.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) class: Class,
-    /// The life-cycle word by which it was judged.
+    /// The life-cycle word by which the segment was judged.
     pub(crate) state: State,
-    /// Whether nobody had it attached when that word had been read.
+    /// Whether no other process had the segment attached after that word was read.
     pub(crate) alone: bool,
-    /// Keeps its id from being reused while the class is acted upon; and is
-    /// counted as attached, until it is dropped.
+    /// Keeps the id from being reused while the caller acts on the class. Counts as
+    /// an attachment until dropped.
     pub(crate) looked: Option<Attachment>,
 }
 
@@ -143,7 +148,7 @@ impl From<Class> for Found {
     }
 }
 
-/// Says what the segment `id` is. Reads no further into one than `deadline` and
+/// Judges the segment `id`. Reads the segment for no longer than `deadline` and
 /// [`READING`] allow.
 pub(crate) fn classify(
     id: SegmentId,
@@ -157,16 +162,16 @@ pub(crate) fn classify(
     if let Some(class) = class_by_stat(&stat, required) {
         return Ok(class.into());
     }
-    // Before it is attached: that alone has all pages made in a process that
-    // locks its memory (mlockall).
+    // Asked before attaching: in a process that locks its memory (mlockall), the
+    // attachment alone populates all pages.
     let same = |stat: &Stat| (stat.detach_time, stat.change_time, stat.creator_pid);
     let (before, was_untouched) = (same(&stat), untouched(&stat));
     let looked = match sysv::look(id) {
         Ok(looked) => looked,
         Err(error) => return absent_or(error, id, required),
     };
-    // The answer that decides: the id may have passed to another segment since the first one,
-    // and cannot any more.
+    // This check decides. The id may have passed to another segment since the first
+    // check. The attachment now keeps the id from being reused.
     if let Some(class) = class_by_stat(looked.stat(), required) {
         return Ok(class.into());
     }
@@ -175,8 +180,8 @@ pub(crate) fn classify(
         Err(reason) => return Ok(Class::Foreign(reason).into()),
     };
     let state = inspect::load_state(header);
-    // Counted only now: whoever made the word what it is had it attached, and
-    // either still has, or has gone.
+    // Counted only after the life-cycle word was read. The process that wrote the
+    // word was attached then, and either still is, or has left.
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
         Err(error) => return absent_or(error, id, required),
@@ -188,8 +193,8 @@ pub(crate) fn classify(
         creator: stat.creator_pid,
         len: looked.len(),
         age: stat.age(),
-        // Nobody had it attached then, nobody has come and gone since, and the id
-        // has not passed to another segment.
+        // Nobody had the segment attached at the first check, no other process has
+        // attached since, and the id still means the same segment.
         untouched: was_untouched && alone && same(&stat) == before,
     };
     Ok(Found {
@@ -208,12 +213,12 @@ struct Facts {
     creator: i32,
     len: usize,
     age: Duration,
-    /// Whether nobody ever touched a page of it before this look.
+    /// Whether no process touched a page of the segment before this check.
     untouched: bool,
 }
 
-/// Whether the segment of this `stat`, which nobody has attached, has no page:
-/// it is all zero. `false` where the kernel does not say.
+/// Whether the segment of `stat`, which nobody has attached, has no pages. Such a
+/// segment is all zero. `false` if the kernel does not say.
 fn untouched(stat: &Stat) -> bool {
     stat.attached == 0
         && sysv::resident(stat.id).is_some_and(|pages| pages.in_memory == 0 && pages.swapped == 0)
@@ -232,10 +237,11 @@ fn absent_or(error: SysvError, id: SegmentId, required: &Requirements) -> Result
     }
 }
 
-/// What the kernel alone says, before a byte is believed.
+/// Judges by what the kernel says, before the segment is read.
 fn class_by_stat(stat: &Stat, required: &Requirements) -> Option<Class> {
     if required.key.is_some_and(|key| key.raw() != stat.key_raw) {
-        // Removed since the key led to it; the id may be another segment's by now.
+        // The segment was removed since the key led to it. The id may mean another
+        // segment now.
         return Some(Class::Absent);
     }
     let excess = stat.mode.bits() & !required.mode.bits();
@@ -248,8 +254,8 @@ fn class_by_stat(stat: &Stat, required: &Requirements) -> Option<Class> {
     misshapen(stat).map(Class::Foreign)
 }
 
-/// What a segment's size alone says against its being a ring. Asked before it
-/// is attached: its own program may go by the attach count.
+/// Why a segment of this size is not a ring, if that is so. Checked before
+/// attaching, since another program may rely on the attach count of its segment.
 pub(crate) fn misshapen(stat: &Stat) -> Option<Incompatible> {
     if stat.size < size_of::<Header>() {
         return Some(Incompatible::TooSmall { segment: stat.size });
@@ -269,7 +275,8 @@ fn class_by_header(
     let image = header.identity.load();
     let unborn = facts.state.life() == Some(Life::Unborn);
     if unborn && (image == Default::default() || image.may_become_ours()) {
-        // Its magic makes it ours; without one, nothing in it may be anybody's.
+        // A magic at the start makes the rest of the segment ours. Without one, all
+        // of the segment must be zero.
         let checked = match image.magic {
             0 => usize::MAX,
             _ => offset_of!(Header, path) - LINE, // the path is stored before the state
@@ -282,7 +289,7 @@ fn class_by_header(
         return match zero.or_else(|| inspect::is_zero_behind_identity(looked, checked, latest)) {
             Some(true) => Class::Stillborn,
             Some(false) => Class::Foreign(Incompatible::NoMagic),
-            None => Class::Newborn, // doubt is in use
+            None => Class::Newborn, // a doubtful segment counts as in use
         };
     }
     let geometry = match Geometry::of_segment(&image, facts.len) {
@@ -316,8 +323,8 @@ fn class_by_header(
     }
 }
 
-/// Whether a half-made segment's creator is proven dead. One that was never
-/// attached and whose creator lives is a newborn, however old.
+/// Whether the creator of a half-made segment is proven dead. A segment that was
+/// never attached and whose creator lives is newborn, however old.
 fn is_stillborn(facts: Facts) -> bool {
     let creator = Process {
         pid: u32::try_from(facts.creator).unwrap_or(0), // 0: not in our pid namespace
@@ -327,7 +334,7 @@ fn is_stillborn(facts: Facts) -> bool {
     facts.alone && Watch::new(creator).check() == Liveness::Gone
 }
 
-/// Whether nobody is left of those who might pair an open named ring.
+/// Whether no process is left that could pair an open named ring.
 fn is_orphan(header: &Header, facts: Facts) -> bool {
     let held = |role: &Role| facts.state.tenure(*role) == Some(Tenure::Held);
     let dead = |role| {
@@ -337,15 +344,15 @@ fn is_orphan(header: &Header, facts: Facts) -> bool {
         .into_iter()
         .filter(held)
         .peekable();
-    // Whoever holds a role has it attached.
+    // A process that holds a role has the segment attached.
     facts.alone || held.peek().is_some() && held.all(dead)
 }
 
 impl Class {
-    /// The error for a caller that can do nothing with a segment of this
-    /// class; `None` where it can.
+    /// The error for a caller that cannot use a segment of this class. `None` if
+    /// the caller can.
     pub(crate) fn refusal(&self, id: SegmentId) -> Option<OpenError> {
-        let at = Place::default(); // the caller's caller knows
+        let at = Place::default(); // a caller further up fills in the place
         Some(match self {
             Class::Untrusted {
                 uid,

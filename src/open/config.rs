@@ -1,4 +1,4 @@
-//! What an opener needs to know.
+//! The configuration of an open.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +9,7 @@ use crate::segment::identity::MIN_RING_OFFSET;
 use crate::sys::sysv::Mode;
 use crate::wait::deadline::Deadline;
 
-/// The capacity of a ring when none is asked for, in bytes.
+/// The default capacity of a ring, in bytes.
 ///
 /// # Examples
 ///
@@ -20,7 +20,8 @@ use crate::wait::deadline::Deadline;
 /// ```
 pub const DEFAULT_CAPACITY: usize = 4 << 20;
 
-/// The largest ring: header and two views of it must fit an address space.
+/// The largest capacity in bytes: an address space must hold the header and two
+/// views of the ring.
 const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 
 /// How a ring is found, made and claimed.
@@ -28,10 +29,11 @@ const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
 pub(crate) struct OpenConfig {
     pub(crate) capacity: Option<usize>,
     pub(crate) mode: Mode,
-    /// Users who are trusted beside the own one.
+    /// Users that are trusted besides the effective user.
     pub(crate) owners: Vec<u32>,
     pub(crate) persistent: bool,
-    /// Whether opening waits for the other side; unless said, by life cycle.
+    /// Whether opening waits for the other side. `None` stands for the default of
+    /// the life cycle.
     pub(crate) wait_for_peer: Option<bool>,
     pub(crate) prefault: bool,
     pub(crate) resume: bool,
@@ -59,7 +61,7 @@ impl OpenConfig {
         self.wait_for_peer.unwrap_or(!self.persistent)
     }
 
-    /// The limit of a call that opens and starts now.
+    /// The deadline of an opening call that starts now.
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::new(self.timeout, self.cancel.as_ref())
     }

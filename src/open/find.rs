@@ -1,4 +1,4 @@
-//! Attaching a ring whose segment is known by its id.
+//! Attaching a ring by its segment's id.
 
 use super::classify::{Class, Requirements, classify};
 use super::config::OpenConfig;
@@ -23,7 +23,8 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion,
             Class::Stillborn => return Err(half_made(id)),
             Class::Live(geometry) | Class::Orphan(geometry) => return attach_live(id, &geometry),
             Class::Spent => {
-                // Paired: by id a role can still be asked for, and refused.
+                // The ring is paired. Found by id, its roles can still be asked
+                // for, and are refused.
                 let view = sysv::attach_double(id, ring_offset())?;
                 return MappedRegion::open(view)
                     .map_err(|reason| OpenError::not_a_ring(id, reason));
@@ -33,8 +34,8 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion,
     }
 }
 
-/// The ring takes nobody any more. One in the caller's memory never comes to
-/// that by itself: somebody has written to it.
+/// The error for a ring that takes no new holders. In memory of the caller's, only
+/// a process that breaks the protocol causes this.
 pub(super) fn gone(region: &MappedRegion) -> OpenError {
     match region.id() {
         Some(id) => OpenError::removed(id),
@@ -49,8 +50,8 @@ pub(super) fn half_made(id: SegmentId) -> OpenError {
     OpenError::not_a_ring(id, Incompatible::HalfMade)
 }
 
-/// Attaches a segment that was classified as live, and makes sure that it is
-/// still the same one.
+/// Attaches a segment that was classified as live, and checks that the ring is
+/// still the same.
 pub(super) fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRegion, OpenError> {
     let removed = |error: sysv::SysvError| match error.kind() {
         SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::removed(id),
@@ -64,7 +65,7 @@ pub(super) fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRe
     Ok(region)
 }
 
-/// The segment that `file` leads to.
+/// The id of the segment that `file` leads to.
 pub(crate) fn named_by(file: &KeyFile) -> Result<SegmentId, OpenError> {
     sysv::open(file.key()).map_err(|error| match error.kind() {
         SysvErrorKind::NotFound => OpenError::NoRing {
@@ -74,7 +75,7 @@ pub(crate) fn named_by(file: &KeyFile) -> Result<SegmentId, OpenError> {
     })
 }
 
-/// Whether a failed look at a segment says nothing about the segment.
+/// Whether a failure to inspect a segment says nothing about the segment itself.
 pub(crate) fn hides_a_ring(error: &sysv::SysvError) -> bool {
     matches!(
         error.kind(),

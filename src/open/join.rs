@@ -1,4 +1,4 @@
-//! Making the ring that a name leads to, or joining the one that is there.
+//! Creating the ring that a name leads to, or joining the existing one.
 
 use std::time::Instant;
 
@@ -21,8 +21,8 @@ use crate::tuning::{BIRTH, ELSEWHERE, HALF_DONE, UNCHECKED_TRIES};
 use crate::wait;
 use crate::wait::deadline::Deadline;
 
-/// Makes the ring or joins the one that is there. Tries once even if the time is
-/// over, and once more behind a leftover that it has removed.
+/// Creates the ring or joins the existing one. Makes at least one try after the
+/// deadline, and another one after removing a leftover.
 pub(super) fn join(
     name: &Name,
     role: Role,
@@ -52,20 +52,19 @@ pub(super) fn join(
     }
 }
 
-/// The lock of the path, if the name is one.
+/// The lock of the path, if the name is a path.
 type Lock<'a> = Option<PathLock<'a>>;
 
-/// What the tries of one opener have in common. A try that gives nothing is to be
-/// made again.
+/// What the tries of one opener share. A try that returns `None` is to be repeated.
 struct Joining<'a> {
     name: &'a Name,
     role: Role,
     config: &'a OpenConfig,
     deadline: &'a mut Deadline,
     required: Requirements,
-    /// Since when there is no ring, and somebody waits for one elsewhere.
+    /// Since when no ring was found while a process in another IPC namespace waits.
     absent_since: Option<Instant>,
-    /// Since when the ring is being made.
+    /// Since when another process has been making the ring.
     newborn_since: Option<Instant>,
 }
 
@@ -89,7 +88,8 @@ impl<'a> Joining<'a> {
             Class::Live(geometry) => return self.join_live(id, &geometry, looked, lock),
             Class::Newborn => self.await_birth(id, lock)?,
             Class::Stillborn if lock.is_none() => return Err(half_made(id)),
-            // By id, which `looked` pins: so in the two arms that follow.
+            // Removed by id, which `looked` keeps from being reused. The two arms
+            // below rely on that too.
             Class::Stillborn => sysv::remove_if_there(id)?,
             Class::Spent => self.remove_spent(id, lock)?,
             Class::Orphan(geometry) => drop(retire(id, &geometry, state)?),
@@ -98,8 +98,8 @@ impl<'a> Joining<'a> {
         Ok(None)
     }
 
-    /// There is no ring: makes one, unless somebody waits on the path for one in
-    /// another IPC namespace.
+    /// Creates a ring where none was found. Waits first if a process in another IPC
+    /// namespace waits on the path.
     fn make(&mut self, lock: Lock<'a>) -> Result<Option<Joined>, OpenError> {
         if let Some(file) = self.name.file()
             && file.waited_for_elsewhere()
@@ -126,7 +126,8 @@ impl<'a> Joining<'a> {
         Ok(Some((region, claim)))
     }
 
-    /// There is a ring: claims the role in it, or has it give way to a larger one.
+    /// Claims the role in an existing ring, or replaces that ring by one of another
+    /// capacity.
     fn join_live(
         &mut self,
         id: SegmentId,
@@ -138,12 +139,12 @@ impl<'a> Joining<'a> {
             Err(OpenError::Removed { .. }) => return Ok(None),
             attached => attached?,
         };
-        drop(looked); // the region pins the id; and who is attached is counted
+        drop(looked); // the region now keeps the id from being reused, and the attachments are counted
         if give_way(&region, self.config)? {
             return Ok(None);
         }
-        // No role without the pages, and no lock while they come: the attachment
-        // keeps the ring from looking left behind.
+        // The role is taken after populating, and the lock is not held meanwhile.
+        // The attachment keeps the ring from looking like a leftover.
         let prefault = self.config.prefault;
         let lock = lock.filter(|_| !prefault);
         if prefault {
@@ -162,7 +163,7 @@ impl<'a> Joining<'a> {
         }
     }
 
-    /// Somebody is making the ring.
+    /// Waits while another process makes the ring.
     fn await_birth(&mut self, id: SegmentId, lock: Lock<'a>) -> Result<(), OpenError> {
         let since = *self.newborn_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= BIRTH {
@@ -172,10 +173,11 @@ impl<'a> Joining<'a> {
         self.deadline.pause("the ring is being made")
     }
 
-    /// The ring takes nobody any more: its key is to be free for another one.
+    /// Frees the key of a ring that takes no new holders.
     fn remove_spent(&mut self, id: SegmentId, lock: Lock<'a>) -> Result<(), OpenError> {
         match sysv::remove_if_there(id) {
-            // Another user's: whoever it is that waits there removes it.
+            // The ring belongs to another user. The process that waits there
+            // removes the ring.
             Err(error)
                 if error.kind() == SysvErrorKind::PermissionDenied
                     && self.deadline.elapsed() < BIRTH =>
@@ -188,7 +190,7 @@ impl<'a> Joining<'a> {
     }
 }
 
-/// What a race with another opener, or with a remover, ends in.
+/// Errors that result from a race with another opener or with a remover.
 fn is_race(kind: SysvErrorKind) -> bool {
     matches!(
         kind,
@@ -196,8 +198,8 @@ fn is_race(kind: SysvErrorKind) -> bool {
     )
 }
 
-/// Compares what the caller wants with the ring that is there. `true` when
-/// that ring was given up for one of the capacity asked for.
+/// Compares the existing ring with the options. Returns `true` if that ring was
+/// given up, to be replaced by one of the capacity asked for.
 fn give_way(region: &MappedRegion, config: &OpenConfig) -> Result<bool, OpenError> {
     let geometry = region.geometry();
     let persistent = geometry.kind == Kind::Persistent;

@@ -1,14 +1,14 @@
-//! The file that names a ring: its key, its lock, and the mark by which two
-//! IPC namespaces notice that they cannot meet.
+//! The file that names a ring: its key, its lock, and a mark. By the mark,
+//! processes in two IPC namespaces notice that they cannot meet.
 //!
-//! 1. Creating, judging and reclaiming the segment of a path happen under a
-//!    `flock` of its file, so that two openers never both create, and nobody
-//!    removes what another is about to use. The kernel drops the lock when its
-//!    holder dies.
-//! 2. A side that waits for its peer holds a read lock (an open file
-//!    description lock) on one byte of the file. The offset tells the project
-//!    id and the waiter's IPC namespace. An opener that finds no segment, but
-//!    such a lock from another namespace, knows why they do not meet.
+//! 1. Creating, judging and removing the segment of a path happen under a `flock`
+//!    of its file. So two openers never both create, and a segment that an opener
+//!    is about to use is not removed. The kernel releases the lock when its holder
+//!    dies.
+//! 2. A process that waits for its peer holds a read lock (an open file description
+//!    lock) on one byte of the file. The byte's offset encodes the project id and
+//!    the waiter's IPC namespace. An opener may find no segment, but such a lock
+//!    from another namespace: then the two cannot meet.
 //!
 //! <https://man7.org/linux/man-pages/man2/flock.2.html>
 //! <https://man7.org/linux/man-pages/man2/fcntl_locking.2.html>
@@ -33,30 +33,32 @@ use crate::wait::deadline::Deadline;
 #[derive(Debug)]
 pub(crate) struct KeyFile {
     path: PathBuf,
-    /// Dropped before the file.
+    /// Must be dropped before the file.
     _held: Held,
     file: File,
     identity: FileIdentity,
     key: Key,
-    /// Whether `flock` asks for a file open for writing. Its file system makes
-    /// record locks of it then, as NFS does, which the mark would conflict with.
+    /// Whether `flock` needs a file that is open for writing. File systems such as
+    /// NFS implement `flock` by record locks, and the mark would conflict with
+    /// those.
     writing: AtomicBool,
 }
 
-/// The lock of a path; let go when dropped.
+/// The lock of a path, released on drop.
 #[derive(Debug)]
 pub(crate) enum PathLock<'a> {
-    /// Held by the file that was opened first.
+    /// The lock is on the file that was opened first.
     Reading(&'a File),
-    /// Held by a file opened for writing, and let go as that is closed.
-    /// In the order of their drops.
-    Writing(#[allow(dead_code)] Held, #[allow(dead_code)] File), // kept to be dropped
+    /// The lock is on a second file, opened for writing, and is released when that
+    /// file is closed. The fields are in drop order.
+    Writing(#[allow(dead_code)] Held, #[allow(dead_code)] File), // kept only for their drops
 }
 
 impl Drop for PathLock<'_> {
     fn drop(&mut self) {
         if let PathLock::Reading(file) = self {
-            // A failure would leave the lock until the file is closed, soon after.
+            // If unlocking fails, the lock lasts until the file is closed, which
+            // follows soon.
             let _ = file.unlock();
         }
     }
@@ -68,7 +70,7 @@ impl KeyFile {
             path: path.to_owned(),
             source: explained(path, source),
         };
-        // Non-blocking: a FIFO that nobody writes to must not hold us up.
+        // Non-blocking: opening a FIFO without a writer must not block.
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -90,7 +92,7 @@ impl KeyFile {
         })
     }
 
-    /// Makes the file, empty, where there is none.
+    /// Creates the file, empty, if it does not exist.
     pub(crate) fn create_if_missing(path: &Path, mode: Mode) -> Result<(), OpenError> {
         let mut how = File::options();
         let made = how.write(true).create_new(true).mode(mode.bits().into());
@@ -111,7 +113,7 @@ impl KeyFile {
         self.path.as_os_str().as_bytes()
     }
 
-    /// What an error calls it.
+    /// How errors name this file.
     pub(crate) fn place(&self) -> Place {
         Place::file(&self.path, self.identity.project)
     }
@@ -129,7 +131,7 @@ impl KeyFile {
         FileIdentity::at(&self.path, self.identity.project).is_ok_and(|it| it == self.identity)
     }
 
-    /// Takes the lock of the path.
+    /// Takes the lock of the path, waiting until `deadline`.
     pub(crate) fn lock(&self, deadline: &Deadline) -> Result<PathLock<'_>, OpenError> {
         let mut writing: Option<(Held, File)> = None;
         loop {
@@ -153,7 +155,7 @@ impl KeyFile {
                     let file = self.open_to_write();
                     let file = file.map_err(|error| self.unlockable(error))?;
                     writing = Some((Held::new(&file), file));
-                    // Relaxed: orders nothing; this thread is the one that asks.
+                    // Relaxed: orders nothing; only this thread reads the flag.
                     self.writing.store(true, Ordering::Relaxed);
                 }
                 Err(TryLockError::Error(error)) => return Err(self.unlockable(error)),
@@ -161,13 +163,13 @@ impl KeyFile {
         }
     }
 
-    /// Opens this very file once more, to be locked where that asks for a file
-    /// open for writing. Nothing is written to it.
+    /// Opens the same file again, for writing, on file systems whose locks need
+    /// that. Nothing is written to the file.
     fn open_to_write(&self) -> io::Result<File> {
         let mut how = File::options();
         how.read(true).write(true).custom_flags(libc::O_NONBLOCK);
         let opened = match how.open(format!("/proc/self/fd/{}", self.file.as_raw_fd())) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => how.open(&self.path), // no /proc
+            Err(error) if error.kind() == io::ErrorKind::NotFound => how.open(&self.path), // there is no /proc
             opened => opened,
         };
         let wanting = |what| {
@@ -189,10 +191,10 @@ impl KeyFile {
         }
     }
 
-    /// Marks that this process waits here for its peer, until the file is
-    /// closed. A file system without such locks goes without the mark.
+    /// Marks that this process waits here for its peer, until the file is closed.
+    /// File systems without such locks get no mark.
     pub(crate) fn mark_waiting(&self) {
-        // Relaxed: orders nothing; set by this thread.
+        // Relaxed: orders nothing; this thread set the flag.
         if self.writing.load(Ordering::Relaxed) {
             return;
         }
@@ -202,11 +204,11 @@ impl KeyFile {
         unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
     }
 
-    /// Takes the mark back.
+    /// Removes the mark.
     pub(crate) fn unmark(&self) {
         let mut lock = self.mark(own_namespace(), 1);
         lock.l_type = libc::F_UNLCK as _;
-        // SAFETY: as in `mark_waiting`.
+        // SAFETY: F_OFD_SETLK reads a `flock`, which outlives the call.
         unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
     }
 
@@ -216,21 +218,20 @@ impl KeyFile {
         own != 0 && (self.is_marked(0, own) || self.is_marked(own + 1, u64::from(u32::MAX) - own))
     }
 
-    /// Whether there is a mark of the namespaces from `first`, `count` of
-    /// them.
+    /// Whether there is a mark of the `count` namespaces from `first` on.
     fn is_marked(&self, first: u64, count: u64) -> bool {
         if count == 0 {
             return false;
         }
         let mut lock = self.mark(first, count);
-        lock.l_type = libc::F_WRLCK as _; // would conflict with any mark
+        lock.l_type = libc::F_WRLCK as _; // conflicts with any mark
         // SAFETY: F_OFD_GETLK reads and writes a `flock`, which outlives the
         // call.
         let asked = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
         asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
     }
 
-    /// The bytes that stand for `count` namespaces from `first`, of our
+    /// The byte range that stands for `count` namespaces from `first` on, with this
     /// project id.
     fn mark(&self, first: u64, count: u64) -> libc::flock {
         // SAFETY: `flock` is plain integers, for which zero is valid.

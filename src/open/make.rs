@@ -1,4 +1,4 @@
-//! Making a ring.
+//! Creating a ring.
 
 use super::claim::take;
 use super::config::OpenConfig;
@@ -18,14 +18,15 @@ use crate::sys::sysv::{self, SegmentId, SysvError};
 use crate::tuning::HALF_DONE;
 use crate::wait::deadline::Deadline;
 
-/// Makes an anonymous ring.
+/// Creates an anonymous ring.
 pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, OpenError> {
     let geometry = Geometry::new(config.ring_bytes()?, Kind::Anonymous, nonce(), None, 0);
     let id = sysv::create(None, geometry.ring_end(), config.mode)?;
     step!(Created);
     let view = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
     step!(Attached);
-    // Removed in either case: attached, it lives on until the last detaches.
+    // Removed whether or not the attachment succeeded. An attached segment lives
+    // until its last detachment.
     let removed = match &view {
         Ok(_) => sysv::remove_if_there(id),
         Err(_) => remove_if_own(id, geometry.ring_end()),
@@ -37,7 +38,7 @@ pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, Open
     Ok(region)
 }
 
-/// Makes a ring that others find by `name`, and claims `role` in it.
+/// Creates a ring that others find by `name`, and claims `role` in the ring.
 pub(super) fn create_named(
     name: &Name,
     role: Role,
@@ -78,10 +79,10 @@ pub(super) fn create_named(
     Ok((region, claim))
 }
 
-/// Has every page of a ring that was just made be there, its role being taken
-/// and its path's lock not held, so that the other side can come meanwhile.
-/// Where there is no memory for them the role is given up, and with it the ring,
-/// unless somebody else uses it by now.
+/// Populates all pages of a ring that was just made. The role is taken and the
+/// path's lock is not held, so that the other side can join meanwhile. Without
+/// enough memory the role is given up. The ring is then removed, unless another
+/// process uses it by now.
 pub(super) fn populate_own(
     region: &MappedRegion,
     claim: &Claim,
@@ -93,8 +94,8 @@ pub(super) fn populate_own(
     let kind = region.geometry().kind;
     let left = peer::leave(region, kind, claim, Departure::Aborted, || ());
     let is_unused = match left {
-        // A named one went with its only side; one that persists stays until it
-        // is told to go.
+        // A named ring ended when its only holder left. A persistent ring has to be
+        // given up explicitly.
         Some((_, after)) if after.generation(claim.role.peer()) == 0 => {
             after.life() == Some(Life::Removed) || peer::give_up(region, after)
         }
@@ -106,7 +107,7 @@ pub(super) fn populate_own(
     Err(error.into())
 }
 
-/// Lets the others believe a formatted ring.
+/// Publishes a formatted ring to other processes.
 pub(crate) fn publish(region: &impl Region) {
     step!(Formatted);
     let word = &region.header().state.word;
@@ -114,8 +115,9 @@ pub(crate) fn publish(region: &impl Region) {
     step!(Published);
 }
 
-/// Removes a segment of `len` bytes that this process has made and could not attach, so that
-/// nothing has kept its id from passing to another one.
+/// Removes a segment of `len` bytes that this process has made and could not
+/// attach. No attachment keeps the id from being reused, so its creator is checked
+/// first.
 fn remove_if_own(id: SegmentId, len: usize) -> Result<(), SysvError> {
     match sysv::stat(id) {
         Ok(stat) if stat.made_here() && stat.size == len => sysv::remove_if_there(id),
@@ -123,7 +125,7 @@ fn remove_if_own(id: SegmentId, len: usize) -> Result<(), SysvError> {
     }
 }
 
-/// A number that tells this ring from every other one.
+/// A random number that identifies a ring.
 pub(crate) fn nonce() -> u64 {
     random()
 }

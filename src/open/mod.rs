@@ -2,18 +2,20 @@
 //!
 //! | kind | found by | removed |
 //! |---|---|---|
-//! | anonymous | fork; id | at birth: `IPC_RMID` right after the first attach |
-//! | named | key, until paired | when both roles are claimed; else by the last handle's drop |
-//! | persistent | key | on purpose only |
-//! | placed | its memory, which is the caller's | never: there is no segment |
+//! | anonymous | fork; id | right after the first attachment (`IPC_RMID`) |
+//! | named | key, until paired | when both roles are claimed; otherwise by the last handle's drop |
+//! | persistent | key | only on purpose |
+//! | placed | the caller's memory | never: there is no segment |
 //!
-//! On Linux a segment marked for removal can still be attached by id while
-//! somebody has it attached, and its key is free at once. So nothing here
-//! resolves a key twice: what is held is the id, kept alive by an attachment.
+//! On Linux a segment that is marked for removal can still be attached by id while
+//! some process has it attached. Its key is free at once. So an opener resolves a
+//! key only once and then uses the id, which its attachment keeps from being
+//! reused.
 //!
-//! A segment is removed only by a process that has it attached and has won,
-//! or has seen somebody win, the swap of the life-cycle word that says so. A
-//! winner may die before it removes: whoever sees the word next does it.
+//! A process removes a segment only while attached, and only after the life-cycle
+//! word says that the ring ended. The process that swapped that word may die before
+//! it removes the segment. The next process that sees the word then removes the
+//! segment.
 
 mod await_peer;
 mod claim;
@@ -42,12 +44,12 @@ pub(crate) use self::make::{create_anonymous, nonce, publish};
 pub(crate) use self::name::Name;
 pub(crate) use self::retire::{retire, retire_by_force};
 
-/// A ring and a role in it.
+/// A ring and a claimed role in it.
 pub(crate) type Joined = (MappedRegion, Claim);
 
-/// Makes or finds the ring that `name` leads to, and claims `role` in it.
-/// Waits for the peer of a named ring where the options say so. One limit holds for all of it,
-/// in which the time for having pages be there does not count.
+/// Creates or finds the ring of `name`, and claims `role` in the ring. Waits for
+/// the peer of a named ring if the options say so. One time limit holds for the
+/// whole call, without the time for populating pages.
 pub(crate) fn open(
     name: &Name,
     role: Role,
@@ -64,12 +66,12 @@ pub(crate) fn open(
         }
         match await_peer(name, joined, config, deadline)? {
             Some(joined) => return Ok(joined),
-            None => continue, // the ring was given up for another one
+            None => continue, // the ring was given up for another ring
         }
     }
 }
 
-/// Whether the kernel removes what nobody has attached.
+/// Whether the kernel removes segments that nobody has attached.
 /// <https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html>
 fn forced_removal() -> bool {
     std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced")

@@ -1,4 +1,4 @@
-//! What leads to a ring: a file, or a key.
+//! What leads to a ring: a file or a key.
 
 use super::classify::Requirements;
 use super::config::OpenConfig;
@@ -28,7 +28,7 @@ impl Name {
         }
     }
 
-    /// What an error calls it.
+    /// How errors name this ring.
     pub(crate) fn place(&self) -> Place {
         match self {
             Name::File(file) => file.place(),

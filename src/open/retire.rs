@@ -1,4 +1,4 @@
-//! Taking a ring away.
+//! Removing a ring that exists.
 
 use super::find::attach_live;
 use crate::error::OpenError;
@@ -8,8 +8,8 @@ use crate::segment::state::State;
 use crate::sync::steps::step;
 use crate::sys::sysv::{self, SegmentId};
 
-/// Takes away a ring that was found in the state `seen`, unless it has moved
-/// on since; says whether it was taken away.
+/// Removes a ring that was found in the state `seen`. Returns whether the ring is
+/// gone: `false` if its state has changed.
 pub(crate) fn retire(id: SegmentId, geometry: &Geometry, seen: State) -> Result<bool, OpenError> {
     let region = match attach_live(id, geometry) {
         Err(OpenError::Removed { .. }) => return Ok(true),
@@ -23,8 +23,8 @@ pub(crate) fn retire(id: SegmentId, geometry: &Geometry, seen: State) -> Result<
     Ok(true)
 }
 
-/// Takes away a ring, whatever its holders do meanwhile. One that is paired is
-/// so for good: that word is left to those who go by it.
+/// Removes a ring whatever its holders do meanwhile. The life-cycle word of a
+/// paired ring stays as it is, for its holders.
 pub(crate) fn retire_by_force(id: SegmentId, geometry: &Geometry) -> Result<(), OpenError> {
     let region = match attach_live(id, geometry) {
         Err(OpenError::Removed { .. }) => return Ok(()),

@@ -1,4 +1,4 @@
-//! How the handles of a ring wait, gather and leave.
+//! Options of the handles: how they wait, batch and leave.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,11 +9,11 @@ use crate::wait::WaitPolicy;
 use crate::wait::pace::Pace;
 
 impl Options {
-    /// How long opening may take in all, but for
-    /// [prefaulting](Options::prefault), and then each wait for the peer: the
-    /// limit is [`Producer::set_timeout`] of the handle. `None`, the default, is no
-    /// limit: they wait for as long as it takes. With a limit of zero, a call tries once and
-    /// waits for nobody.
+    /// Sets the time limit for opening as a whole, without
+    /// [prefaulting](Options::prefault), and then for each wait of the handle: see
+    /// [`Producer::set_timeout`](crate::Producer::set_timeout). `None`, the
+    /// default, sets no limit. With a limit of zero, a call tries once and does not
+    /// wait.
     ///
     /// # Examples
     ///
@@ -34,10 +34,11 @@ impl Options {
         self
     }
 
-    /// A flag that ends waiting: once it is `true`, an open or a blocking call
-    /// that would wait fails within about ten milliseconds, with
-    /// [`OpenError::Cancelled`] or [`WaitError::Cancelled`]. That is not final: the
-    /// call can be made again once the flag is reset. A signal handler can set it.
+    /// Sets a cancel flag. Once the flag is `true`, an open or a blocking call that
+    /// would wait fails within about ten milliseconds. The error is
+    /// [`OpenError::Cancelled`](crate::OpenError::Cancelled) or
+    /// [`WaitError::Cancelled`](crate::WaitError::Cancelled). Cancelling is not
+    /// final: reset the flag and call again. A signal handler can set the flag.
     ///
     /// # Examples
     ///
@@ -60,7 +61,7 @@ impl Options {
         self
     }
 
-    /// How blocking calls wait for the peer.
+    /// Sets how blocking calls wait for the peer.
     ///
     /// # Examples
     ///
@@ -78,8 +79,8 @@ impl Options {
         self
     }
 
-    /// How a consumer's blocking reads trade latency for throughput; balanced
-    /// unless said.
+    /// Sets how a consumer's blocking reads trade latency for throughput. The
+    /// default is [`Pace::Balanced`].
     ///
     /// # Examples
     ///
@@ -95,8 +96,8 @@ impl Options {
         self
     }
 
-    /// Bytes that a producer holds back to publish them together; see
-    /// [`Producer::set_batch`].
+    /// Sets how many bytes a producer holds back, to publish them together. See
+    /// [`Producer::set_batch`](crate::Producer::set_batch).
     ///
     /// # Examples
     ///
@@ -116,10 +117,12 @@ impl Options {
         self
     }
 
-    /// Has a drop of a handle count as [`Producer::abort`] or
-    /// [`Consumer::abort`]: a producer that is dropped by an early return does
-    /// not look as if its stream were whole, and a consumer that is does not
-    /// acknowledge the end that it was given. Only `close` is orderly then.
+    /// Makes a drop of a handle count as
+    /// [`Producer::abort`](crate::Producer::abort) or
+    /// [`Consumer::abort`](crate::Consumer::abort). A stream whose producer is
+    /// dropped by an early return is then not mistaken for a whole stream. A
+    /// consumer that is dropped does not acknowledge the end that it was given.
+    /// Only `close` leaves in order.
     ///
     /// # Examples
     ///
@@ -139,15 +142,15 @@ impl Options {
         self
     }
 
-    /// Whether a producer of a ring that persists fails once its consumer has
-    /// left or died, until the next one comes: with
-    /// [`ConsumerClosed`](crate::Broken::ConsumerClosed) and, in a call that
-    /// waits for room, [`Died`](crate::Broken::Died).
+    /// Sets whether a producer of a persistent ring fails after its consumer has
+    /// left or died, until the next consumer comes. The error is
+    /// [`ConsumerClosed`](crate::Broken::ConsumerClosed) or, in a call that waits
+    /// for room, [`Died`](crate::Broken::Died).
     ///
-    /// Unless said, `false` for a persistent segment, where bytes queue for the
-    /// next consumer, and `true` in [memory of the caller's](Options::create_in),
-    /// where two parties know each other. Always `true` where no consumer can
-    /// follow.
+    /// The default for a persistent segment is `false`: bytes queue for the next
+    /// consumer. The default in [memory of the caller's](Options::create_in) is
+    /// `true`, since both parties know each other. The option is always `true` for
+    /// rings that no second consumer can join.
     ///
     /// # Examples
     ///

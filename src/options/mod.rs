@@ -1,4 +1,4 @@
-//! What can be chosen when a ring is opened.
+//! The options of a ring.
 
 mod handle;
 mod open;
@@ -8,16 +8,16 @@ use crate::open::config::OpenConfig;
 
 pub use open::pair;
 
-/// How to open a ring: a builder, ended by one of the calls that open.
+/// The options of a ring: a builder. Its last call opens the ring.
 ///
-/// | ends with | gives | found by |
+/// | last call | returns | found by |
 /// |---|---|---|
 /// | [`open_producer`](Options::open_producer), [`open_consumer`](Options::open_consumer) | a role | a path |
 /// | [`open_producer_by_key`](Options::open_producer_by_key), [`open_consumer_by_key`](Options::open_consumer_by_key) | a role | a key |
-/// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | what the parent process says |
-/// | [`create_anonymous`](Options::create_anonymous) | a [`Ring`] without roles | fork, or its id |
-/// | [`attach`](Options::attach) | a [`Ring`] without roles | an id |
-/// | [`create_in`](Options::create_in), [`attach_in`](Options::attach_in) | a [`Ring`] without roles | memory of the caller's |
+/// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | the environment variable that the parent process sets |
+/// | [`create_anonymous`](Options::create_anonymous) | a [`Ring`](crate::Ring) without roles | fork, or its id |
+/// | [`attach`](Options::attach) | a [`Ring`](crate::Ring) without roles | an id |
+/// | [`create_in`](Options::create_in), [`attach_in`](Options::attach_in) | a [`Ring`](crate::Ring) without roles | memory of the caller's |
 ///
 /// # Examples
 ///
@@ -59,8 +59,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults: [`DEFAULT_CAPACITY`](crate::DEFAULT_CAPACITY), mode 0600, project id 1, not
-    /// persistent, no time limit.
+    /// Returns the defaults: [`DEFAULT_CAPACITY`](crate::DEFAULT_CAPACITY), mode
+    /// 0600, project id 1, not persistent, no time limit.
     ///
     /// # Examples
     ///
@@ -81,12 +81,14 @@ impl Options {
         }
     }
 
-    /// Bytes of the ring, rounded up to a power of two of at least a page.
+    /// Sets the capacity of the ring in bytes. The capacity is rounded up to a
+    /// power of two, and to at least one page.
     ///
-    /// A ring that is there keeps its capacity. A capacity asked for here
-    /// replaces one that nobody asked for, as long as nobody has joined that
-    /// ring; against another one that was asked for, opening fails with
-    /// [`OpenError::CapacityMismatch`].
+    /// An existing ring keeps a capacity that its creator asked for; another one
+    /// fails with
+    /// [`OpenError::CapacityMismatch`](crate::OpenError::CapacityMismatch). A ring
+    /// of default capacity is replaced by one of the capacity asked for, while
+    /// nobody has joined it.
     ///
     /// # Examples
     ///
@@ -103,8 +105,9 @@ impl Options {
         self
     }
 
-    /// Permission bits of a segment that is made here, such as `0o660`, and
-    /// the most that one found may have. The umask has no effect on them.
+    /// Sets the permission bits of a segment that this call makes, such as `0o660`.
+    /// A segment that exists may have no other bits than these. The umask has no
+    /// effect.
     ///
     /// # Examples
     ///
@@ -127,13 +130,14 @@ impl Options {
         self
     }
 
-    /// Trusts the segments of this user too, besides those of the effective
-    /// user and of the users named before.
+    /// Trusts the segments of this user too. The effective user, and each user
+    /// named before, stay trusted.
     ///
     /// # Two users
     ///
-    /// Both run with one effective group, ask for [`mode(0o660)`](Options::mode),
-    /// and name each other here. `guide::deployment` has the recipe.
+    /// Run both processes with one effective group, ask for
+    /// [`mode(0o660)`](Options::mode) in both, and name the other user here.
+    /// `guide::deployment` has the recipe.
     ///
     /// # Examples
     ///
@@ -157,7 +161,7 @@ impl Options {
         self
     }
 
-    /// The project id, 1 to 255: one path can name as many rings.
+    /// Sets the project id, 1 to 255, of ftok(3). One path can name 255 rings.
     ///
     /// # Examples
     ///
@@ -177,43 +181,44 @@ impl Options {
         self
     }
 
-    /// Keeps the segment until it is removed on purpose, so that a reader can
-    /// come long after the writer has gone. Opening waits for nobody, but for
-    /// places (below).
+    /// Keeps the segment until somebody removes it on purpose, so that a reader can
+    /// come long after the writer has gone. Opening does not wait for the peer; a
+    /// producer may wait for places (below).
     ///
     /// # Streams and their ends
     ///
-    /// A ring that persists is a queue of bytes with *ends* in it. Each producer
+    /// A persistent ring is a queue of bytes with *ends* in it. Each producer
     /// begins a stream, unless it [resumes](Options::resume) one. Each stream has
-    /// one end, at its last byte. The consumer gets the ends in order, whoever
-    /// opens when, and each is acknowledged once. The same holds for rings in
-    /// [memory of the caller's](Options::create_in).
+    /// one end, at its last byte. Consumers get the ends in order, and each end is
+    /// acknowledged once. These rules hold for rings in [memory of the
+    /// caller's](Options::create_in) too.
     ///
     /// | the producer | leaves | the consumer gets, after the last byte |
     /// |---|---|---|
     /// | closes, or drops its handle | the end *finished* | `Ok(0)` |
     /// | aborts, panics, or drops its handle under [`abort_on_drop`](Options::abort_on_drop) | the end *aborted* | [`ProducerAborted`](crate::Broken::ProducerAborted) |
-    /// | died, and another one begins a stream | the end *died* | [`Died`](crate::Broken::Died) |
-    /// | died without a byte, and another one begins a stream | nothing | the next stream |
-    /// | died, and another one resumes | nothing | the bytes that follow |
+    /// | died, and another producer begins a stream | the end *died* | [`Died`](crate::Broken::Died) |
+    /// | died without a byte, and another producer begins a stream | nothing | the next stream |
+    /// | died, and another producer resumes | nothing | the bytes that follow |
     /// | died, and nobody follows | nothing yet | `Died`, from each call that would wait |
     ///
     /// | the consumer | does what |
     /// |---|---|
-    /// | reads, peeks or drains at an end | gets that end again and again; no call returns bytes from behind it |
-    /// | calls [`next_stream`](crate::Consumer::next_stream) | acknowledges the end, and goes on with the next stream |
-    /// | closes, or drops its handle, after a reading call returned the end | acknowledges it |
+    /// | reads, peeks or drains at an end | gets that end at each call; no call returns bytes from behind the end |
+    /// | calls [`next_stream`](crate::Consumer::next_stream) | acknowledges the end, and continues with the next stream |
+    /// | closes, or drops its handle, after a reading call returned the end | acknowledges the end |
     /// | leaves by [`abort`](crate::Consumer::abort), a panic, a drop under `abort_on_drop`, or dies | acknowledges nothing: the next consumer gets that end again |
-    /// | is not there, left or dead | the bytes queue until the ring is full, then the producer waits; see [`require_consumer`](Options::require_consumer) |
+    /// | is absent, has left or has died | the bytes queue until the ring is full, then the producer waits; see [`require_consumer`](Options::require_consumer) |
     ///
-    /// There are places for 127 ends that are not acknowledged. A producer
-    /// reserves two when it opens the ring: its own, and that of one who died
-    /// before it. So it opens where at most 125 are taken. Opening waits for
-    /// places within its time limit, then fails with [`OpenError::TooManyEnds`];
-    /// closing never waits.
+    /// The ring has places for 127 unacknowledged ends. A producer reserves two
+    /// places when it opens the ring: one for its own end, one for a dead
+    /// predecessor. Opening therefore succeeds while at most 125 places are taken.
+    /// Opening waits for places within its time limit, then fails with
+    /// [`OpenError::TooManyEnds`](crate::OpenError::TooManyEnds). Closing never
+    /// waits.
     ///
-    /// Whoever comes first makes the ring. One who asks for another
-    /// [`capacity`](Options::capacity) later is refused.
+    /// The first opener makes the ring. A later opener that asks for another
+    /// [`capacity`](Options::capacity) is refused.
     ///
     /// # Examples
     ///
@@ -244,13 +249,15 @@ impl Options {
         self
     }
 
-    /// Has a producer go on with the stream of one that died, at the exact
-    /// position: [`Producer::stream_position`] says how many bytes of the stream
-    /// are in the ring. Without this, that stream is broken off, and the consumer
-    /// gets [`Died`](crate::Broken::Died) at its last byte.
+    /// Makes a producer continue the stream of a dead producer at the exact
+    /// position. [`Producer::stream_position`](crate::Producer::stream_position)
+    /// returns how many bytes of the stream are in the ring. Without this option
+    /// the stream is broken off, and the consumer gets
+    /// [`Died`](crate::Broken::Died) at its last byte.
     ///
-    /// A stream that was finished or aborted cannot be resumed: a new one begins.
-    /// Has no effect on rings that do not persist, which have one stream each.
+    /// A stream that was finished or aborted cannot be resumed: a new stream
+    /// begins. The option has no effect on rings that are not persistent, which
+    /// have one stream each.
     ///
     /// # Examples
     ///
@@ -278,16 +285,16 @@ impl Options {
         self
     }
 
-    /// Whether opening by path or key waits until the other side has come.
+    /// Sets whether opening by path or key waits for the other side.
     ///
-    /// Unless said, by life cycle: `true`, as of a FIFO, but `false` of a ring that
-    /// [persists](Options::persistent). With `false` it opens at once, whether the
-    /// other side is there or not; should that never come, [`Producer::close`] says
-    /// how many bytes nobody will read.
+    /// The default is `true`, as for a FIFO, and `false` for a
+    /// [persistent](Options::persistent) ring. With `false`, opening does not wait.
+    /// If the consumer never comes, [`Producer::close`](crate::Producer::close)
+    /// returns the number of unread bytes.
     ///
-    /// A consumer of a ring that persists waits for nobody where there is
-    /// something to read already. Where nobody comes within the
-    /// [limit](Options::timeout), that ring stays as it was found or made.
+    /// A consumer of a persistent ring does not wait while there is something to
+    /// read. If nobody comes within the [limit](Options::timeout), a persistent
+    /// ring stays as it is.
     ///
     /// # Examples
     ///
@@ -308,9 +315,10 @@ impl Options {
         self
     }
 
-    /// Makes the file that names the ring, empty, where there is none: for opening by
-    /// path. It gets the [mode](Options::mode) of the ring, less the umask. Unless
-    /// said, `false`: a path that was mistyped makes nothing.
+    /// Sets whether opening by path creates the file that names the ring, empty, if
+    /// the file is missing. The file gets the [mode](Options::mode) of the ring,
+    /// less the umask. The default is `false`, so that a mistyped path creates
+    /// nothing.
     ///
     /// # Examples
     ///
@@ -332,19 +340,19 @@ impl Options {
         self
     }
 
-    /// Has every page of the ring be there, in memory and in the address space
-    /// of this process, before the call that takes a role returns. Otherwise
-    /// each comes when it is first used, so that the first lap of the ring is
-    /// slower. The ring takes all of its memory at once. Has no effect in
+    /// Populates all pages of the ring, in memory and in the page tables of this
+    /// process, before the call that takes a role returns. The full capacity is
+    /// committed at once. Without this option each page is populated at its first
+    /// use, and the first lap of the ring is slower. The option has no effect in
     /// [memory of the caller's](Options::create_in).
     ///
-    /// The time that this takes does not count towards the
-    /// [limit](Options::timeout) for opening. The path's lock is not held
-    /// meanwhile. Whoever makes the ring has its role before, so that the other
-    /// side finds it and need not wait; whoever joins one takes the role after.
+    /// Populating does not count towards the [limit](Options::timeout) for opening,
+    /// and the path's lock is not held meanwhile. The maker of a ring takes its
+    /// role first, so that the other side can join. A process that joins takes its
+    /// role after populating.
     ///
-    /// Where there is not enough memory, opening fails with
-    /// [`OpenError::System`].
+    /// Without enough memory, opening fails with
+    /// [`OpenError::System`](crate::OpenError::System).
     ///
     /// # Examples
     ///

@@ -18,14 +18,13 @@ use crate::wait::deadline::Deadline;
 impl Options {
     /// Opens the ring of the file `path` for writing.
     ///
-    /// Makes the ring if it is not there, then waits for the consumer, as
-    /// opening a FIFO does. The file must exist, or be
-    /// [made](Options::create_file); its contents do not matter and are not
-    /// touched.
+    /// Creates the ring if there is none, then waits for the consumer, as opening a
+    /// FIFO does. The file must exist, or be [created](Options::create_file). Its
+    /// contents do not matter and are not touched.
     ///
     /// # Errors
     ///
-    /// Every [`OpenError`].
+    /// Any [`OpenError`].
     ///
     /// # Examples
     ///
@@ -47,11 +46,12 @@ impl Options {
         self.producer_of(&self.file(path.as_ref())?)
     }
 
-    /// Opens the ring of the file `path` for reading.
+    /// Opens the ring of the file `path` for reading. Creates the ring if there is
+    /// none, then waits for the producer.
     ///
     /// # Errors
     ///
-    /// As [`open_producer`](Options::open_producer).
+    /// Any [`OpenError`].
     ///
     /// # Examples
     ///
@@ -74,14 +74,15 @@ impl Options {
         self.consumer_of(&self.file(path.as_ref())?)
     }
 
-    /// Opens the ring of a raw key for writing.
+    /// Opens the ring of a raw key for writing. Creates the ring if there is none,
+    /// then waits for the consumer.
     ///
-    /// Without a file there is no lock that two openers could take turns by,
-    /// so what a creator left half made stays: remove it by hand.
+    /// A raw key has no file, and so no lock for openers to take turns by. A
+    /// segment that its creator left half made therefore stays: remove it by hand.
     ///
     /// # Errors
     ///
-    /// As [`open_producer`](Options::open_producer).
+    /// Any [`OpenError`] but those of files.
     ///
     /// # Examples
     ///
@@ -103,11 +104,13 @@ impl Options {
         self.producer_of(&Name::Key(key))
     }
 
-    /// Opens the ring of a raw key for reading.
+    /// Opens the ring of a raw key for reading. Creates the ring if there is none,
+    /// then waits for the producer. A half-made segment stays: see
+    /// [`open_producer_by_key`](Options::open_producer_by_key).
     ///
     /// # Errors
     ///
-    /// As [`open_producer_by_key`](Options::open_producer_by_key).
+    /// Any [`OpenError`] but those of files.
     ///
     /// # Examples
     ///
@@ -128,8 +131,9 @@ impl Options {
         self.consumer_of(&Name::Key(key))
     }
 
-    /// Makes a ring that no key leads to. Its segment is removed at birth, so
-    /// it goes with the last process that has it, however that ends.
+    /// Creates a ring without a key. Its segment is marked for removal at once, so
+    /// the kernel frees it with the last process that has it attached, however that
+    /// process ends.
     ///
     /// # Errors
     ///
@@ -149,12 +153,12 @@ impl Options {
         Ok(self.ring(region, open, false))
     }
 
-    /// Makes a ring that no key leads to, and takes both of its roles, for two threads
-    /// of this process: as [`pair()`](crate::pair()), with these options.
+    /// Creates a ring without a key and takes both roles, for two threads of this
+    /// process. [`pair()`](crate::pair()) does this with the default options.
     ///
     /// # Errors
     ///
-    /// As [`create_anonymous`](Options::create_anonymous).
+    /// The errors of [`create_anonymous`](Options::create_anonymous).
     ///
     /// # Examples
     ///
@@ -168,16 +172,15 @@ impl Options {
         self.create_anonymous()?.split()
     }
 
-    /// Attaches the ring whose segment has this id, such as one that another
-    /// process has sent here. From a parent to its child,
-    /// [`Ring::spawn_consumer`] does more.
+    /// Attaches the ring whose segment has this id, such as an id that another
+    /// process has sent. Between a parent and its child, use
+    /// [`Ring::spawn_consumer`], which also notices the death of the child.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Removed`], [`OpenError::NotARing`],
-    /// [`OpenError::Untrusted`], [`OpenError::System`]; while the ring is being
-    /// made, which it may be for a second, [`OpenError::TimedOut`] and
-    /// [`OpenError::Cancelled`].
+    /// [`OpenError::Removed`], [`OpenError::NotARing`], [`OpenError::Untrusted`],
+    /// [`OpenError::System`]. While another process is making the ring, for up to a
+    /// second, also [`OpenError::TimedOut`] and [`OpenError::Cancelled`].
     ///
     /// # Examples
     ///
@@ -204,7 +207,7 @@ impl Options {
         Ok(self.ring(region, open, true))
     }
 
-    /// A ring without roles, whose handles get what was asked for here.
+    /// Returns a ring without roles, whose handles get these options.
     pub(crate) fn ring(&self, region: MappedRegion, open: OpenConfig, id_shared: bool) -> Ring {
         Ring::new(region, open, self.handle.clone(), id_shared)
     }
@@ -217,7 +220,7 @@ impl Options {
         Ok(Name::File(self.key_file(path)?))
     }
 
-    /// The file `path`, with the project id.
+    /// Opens the file `path` with the project id of these options.
     pub(crate) fn key_file(&self, path: &Path) -> Result<KeyFile, OpenError> {
         KeyFile::open(path, Project::new(self.project)?)
     }
@@ -252,8 +255,8 @@ impl Options {
         })
     }
 
-    /// Makes or joins the ring that `name` leads to, and takes `role` in it; `handle`
-    /// makes a handle of that. One limit holds for all of it.
+    /// Creates or joins the ring of `name`, and takes `role` in the ring. `handle`
+    /// turns the result into a handle. One time limit holds for all of this.
     fn open<T>(
         &self,
         name: &Name,
@@ -267,7 +270,7 @@ impl Options {
         opened.map_err(|error| error.located(&name.place().with_role(role)))
     }
 
-    /// The options, once nothing in them is impossible.
+    /// Returns the options for opening, after checking their values.
     pub(crate) fn checked(&self) -> Result<OpenConfig, OpenError> {
         let mut open = self.open.clone();
         if let Some(asked) = self.asked_mode {
@@ -280,24 +283,25 @@ impl Options {
     }
 }
 
-/// What opening a ring that persists fails with where its peer did not come.
+/// The error of opening a persistent ring whose peer did not come.
 fn not_awaited(cause: WaitError, role: Role, deadline: &Deadline) -> OpenError {
     match cause {
         WaitError::Cancelled => OpenError::Cancelled,
         WaitError::Broken(Broken::Corrupted(corruption)) => corruption.into(),
-        // Of a ring that persists the rest is no reason to stop waiting.
+        // In a persistent ring, an ended or broken stream is no reason to stop
+        // waiting.
         WaitError::TimedOut | WaitError::Ended | WaitError::Broken(_) => {
             deadline.timed_out(open::nobody_came(role))
         }
     }
 }
 
-/// Makes an anonymous ring of the default capacity and splits it, as
+/// Creates an anonymous ring of the default capacity and splits it, as
 /// [`std::io::pipe`] does.
 ///
 /// # Errors
 ///
-/// As [`Options::create_anonymous`].
+/// The errors of [`Options::create_anonymous`].
 ///
 /// # Examples
 ///
@@ -317,12 +321,12 @@ pub fn pair() -> Result<(Producer, Consumer), OpenError> {
 }
 
 impl Producer {
-    /// Opens the ring of the file `path` for writing, with the default
-    /// [`Options`].
+    /// Opens the ring of the file `path` for writing, with the default [`Options`].
+    /// Waits for the consumer: see [`Options::open_producer`].
     ///
     /// # Errors
     ///
-    /// As [`Options::open_producer`].
+    /// Any [`OpenError`].
     ///
     /// # Examples
     ///
@@ -345,12 +349,12 @@ impl Producer {
 }
 
 impl Consumer {
-    /// Opens the ring of the file `path` for reading, with the default
-    /// [`Options`].
+    /// Opens the ring of the file `path` for reading, with the default [`Options`].
+    /// Waits for the producer: see [`Options::open_consumer`].
     ///
     /// # Errors
     ///
-    /// As [`Options::open_consumer`].
+    /// Any [`OpenError`].
     ///
     /// # Examples
     ///

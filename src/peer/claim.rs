@@ -1,22 +1,22 @@
-//! Who holds a role: claiming it, giving it up, and telling whether its
-//! holder lives.
+//! Claiming a role and giving it up.
 //!
 //! # The steps of a claim (P6)
 //!
-//! 1. `owner` is swapped from free, or from a holder proven dead, to the
-//!    claimer's own word. This decides between claimers.
-//! 2. A producer of a ring that persists looks for places for its marks, and
-//!    frees `owner` if there are none. Unless it resumes, it breaks a dead
-//!    producer's stream off, by a mark (`ring/marks.rs`).
-//! 3. The claim is counted in the side's `claims`.
-//! 4. The claimer fills the rest of the record, then stores its word in
-//!    `complete`: only where both are equal do the other words count.
-//! 5. It clears what the last holder left in the side's line.
-//! 6. The life-cycle word is swapped to say that the role is held.
+//! 1. The claimer swaps `owner` from free, or from a holder proven dead, to the
+//!    claimer's own word. This step decides between claimers.
+//! 2. A producer of a persistent ring checks that there are places for its marks,
+//!    and frees `owner` if there are none. Unless the producer resumes, it ends the
+//!    stream of a dead producer by a mark (`ring/marks.rs`).
+//! 3. The claimer counts the claim in the side's `claims`.
+//! 4. The claimer fills the rest of the record, then stores its owner word in
+//!    `complete`. The other words of a record count only while `owner` and
+//!    `complete` are equal.
+//! 5. The claimer clears what the last holder left in the signals of the side.
+//! 6. The claimer swaps the life-cycle word, which now says that the role is held.
 //!
-//! Giving up goes the other way: life-cycle word first, `owner` last. A
-//! claimer or leaver that is killed in between leaves an `owner` that can be
-//! proven dead, never a role without one.
+//! Giving up a role runs in the opposite order: the life-cycle word first, `owner`
+//! last. A process that is killed half way through either leaves an `owner` that
+//! can be proven dead. A held role always has an owner.
 
 use super::liveness::holder_is_dead;
 use crate::error::Corruption;
@@ -34,28 +34,28 @@ use crate::sys::membarrier;
 use crate::sys::process::Process;
 use crate::wait;
 
-/// A role that this process holds. A copy is as good, for asking after the
-/// peer; the endpoint alone gives the role up.
+/// A role that this process holds. A copy can ask after the peer too. Only the
+/// endpoint gives the role up.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) role: Role,
     pub(crate) generation: u16,
-    /// The number of the claim, by the side's count of claims.
+    /// The number of this claim in the side's count of claims.
     number: u64,
     pub(super) owner: u64,
     pub(super) views: u32,
 }
 
-/// What a claimer wants, and is.
+/// What a claimer is, and what it asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claimer {
     pub(crate) process: Process,
     /// Bits of `Record::capabilities`.
     pub(crate) capabilities: u32,
-    /// What the claim adds to the attach count of the segment: nothing when the
-    /// same mapping is counted for the other role already.
+    /// Attachments that the claim adds to the segment's attach count. Zero if the
+    /// same mapping is already counted for the other role.
     pub(crate) views: u32,
-    /// Whether a producer goes on with the stream of one that died.
+    /// Whether a producer continues the stream of a dead producer.
     pub(crate) resumes: bool,
 }
 
@@ -66,17 +66,18 @@ impl Claim {
     }
 }
 
-/// Why a role was not had.
+/// Why a claim failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimError {
-    /// Its holder lives, or cannot be proven dead, or cannot be followed.
+    /// The holder lives, or cannot be proven dead, or its role cannot be taken by a
+    /// successor.
     Taken { pid: u32 },
-    /// The ring takes nobody any more.
+    /// The ring takes no new holders.
     Gone,
-    /// So many ends of streams are not acknowledged that there is no place for
-    /// another producer's.
+    /// The ring has no place for the ends of another producer: too many ends are
+    /// unacknowledged.
     TooManyEnds { unread: u64 },
-    /// What the last holders left cannot be true.
+    /// Words of earlier holders contradict the protocol.
     Corrupt(Corruption),
 }
 
@@ -89,7 +90,7 @@ impl From<NoPlace> for ClaimError {
     }
 }
 
-/// Claims `role`.
+/// Claims `role` for this process.
 pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<Claim, ClaimError> {
     let kind = region.geometry().kind;
     let is_dead = |found| holder_is_dead(region, role, found);
@@ -216,7 +217,8 @@ fn publish_claim(header: &Header, role: Role, me: &Claimer, owner: u64) -> u64 {
     number
 }
 
-/// The claimer's words of a record, but for the two that say whose it is.
+/// Fills the claimer's words of a record. `owner` and `complete` are stored by the
+/// caller.
 fn fill_record(record: &Record, me: &Claimer) {
     let process = &me.process;
     // Relaxed: published by `complete`.
@@ -233,21 +235,22 @@ fn fill_record(record: &Record, me: &Claimer) {
         .store(me.capabilities, Ordering::Relaxed); // P6
 }
 
-/// Takes away what the last holder of a role left in its signals.
+/// Clears what the last holder of a role left in its signals.
 fn clear_signals(side: &Signals) {
     side.closed.store(0, Ordering::Relaxed); // published by the state word, P6
-    // A promise of the last holder does not bind this one: from the barrier on
-    // nobody reads it any more. Refused, it may cost the first sleep a slice.
+    // The asymmetric fence that the last holder promised does not bind the new
+    // holder. After the barrier no process relies on that promise. If the kernel
+    // refuses the barrier, the first sleep may last a slice too long.
     if side.sleeping.swap(wait::AWAKE, Ordering::Relaxed) == wait::PROMISED {
         membarrier::everywhere(); // P5
     }
     side.wants_echo.store(0, Ordering::Relaxed); // a hint
 }
 
-/// Gives `claim` up and tells the peer. Returns the life-cycle word before and
-/// after; nothing, and does nothing, when the role is no longer this claim's.
-/// Calls `last_act` while the role is still held, and `closed` says already that
-/// its holder leaves: whoever is told of an end sees that too.
+/// Gives up the role of `claim` and wakes the peer. Returns the life-cycle words
+/// before and after, or `None` if this claim no longer holds the role. Calls
+/// `last_act` while the role is still held and `closed` is already set. So a peer
+/// that sees what `last_act` wrote also sees `closed`.
 pub(crate) fn leave(
     region: &impl Region,
     kind: Kind,
@@ -283,8 +286,8 @@ pub(crate) fn leave(
     left.ok()
 }
 
-/// Gives up a named ring that nobody has joined. `false` when somebody just
-/// has.
+/// Gives up a named ring that nobody has joined. Returns `false` if a peer has just
+/// joined.
 pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
     region
         .header()
@@ -295,8 +298,8 @@ pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
         .is_ok()
 }
 
-/// Gives up a ring that was found in this state. `false` when it has moved on
-/// since.
+/// Gives up a ring that was found in the state `seen`. Returns `false` if the state
+/// has changed.
 pub(crate) fn give_up(region: &impl Region, seen: State) -> bool {
     region
         .header()

@@ -1,4 +1,4 @@
-//! What the count of attachments proves.
+//! What the attach count of a segment proves.
 
 use crate::role::Role;
 use crate::segment::record::Holder;
@@ -7,23 +7,24 @@ use crate::segment::region::mapped::MappedRegion;
 use crate::sys::process::Liveness;
 use crate::sys::sysv::{self, DoubleView};
 
-/// How often the segment is attached; `None` when the kernel does not say,
-/// when its id means another segment here (this process has moved to another
-/// IPC namespace), or when there is none.
+/// The attach count of the segment. `None` when the kernel does not say, or when
+/// there is no segment. Also `None` when the id means another segment here, because
+/// this process has moved to another IPC namespace.
 pub(super) fn attached(region: &MappedRegion) -> Option<u64> {
     let stat = sysv::stat(region.known_id()?).ok()?;
     Some(stat.attached)
 }
 
-/// Whether the process of the owner word `found` is proven dead, asked by a
-/// process that holds no role and has the segment attached once, in two views.
+/// Whether the process of the owner word `found` is proven dead. The caller must
+/// hold no role, and have the segment attached once, in two views.
 pub(super) fn holder_is_dead(region: &MappedRegion, role: Role, found: u64) -> bool {
     let holder = Holder::read(region.header().record(role));
     let gone = |holder: Holder| holder.owner == found && holder.liveness() == Liveness::Gone;
     if holder.is_some_and(gone) {
         return true;
     }
-    // Whoever holds a role, or is half way through a claim, has the segment
-    // attached. If nobody but us has, nobody does.
+    // A process that holds a role, or is in the middle of a claim, has the segment
+    // attached. If only this process has the segment attached, no such process
+    // exists.
     attached(region).is_some_and(|count| count <= DoubleView::VIEWS)
 }

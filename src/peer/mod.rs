@@ -1,13 +1,13 @@
-//! Who holds a role, and whether its holder lives.
+//! Who holds a role, and whether the holder lives.
 //!
 //! # Proof of death
 //!
-//! Either the kernel says that the process exited (`sys/process`), or the segment
-//! is attached fewer times than the living would have it. Each claim records
-//! how many attachments its mapping has. Two claims of one process may share a
-//! mapping, those of two processes do not. A count at or above the expected one
-//! proves nothing, since a fork adds to it. What cannot be known counts as
-//! alive.
+//! There are two proofs. Either the kernel says that the process exited
+//! (`sys/process`), or the attach count is lower than with all holders alive. Each
+//! claim records how many attachments its mapping has. Two claims of one process
+//! may share a mapping; claims of two processes do not. A count at or above the
+//! expected count proves nothing, since a fork adds attachments. A holder that
+//! cannot be judged counts as alive.
 
 mod claim;
 mod liveness;

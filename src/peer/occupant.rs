@@ -1,4 +1,4 @@
-//! Who has a role, for whoever asks.
+//! The occupant of a role, as shown to callers.
 
 use crate::role::Role;
 use crate::segment::layout::Header;
@@ -6,7 +6,7 @@ use crate::segment::record::{Holder, last_holder};
 use crate::segment::state::{State, Tenure};
 use crate::sys::process::Liveness;
 
-/// Who has a role.
+/// The occupant of a role.
 ///
 /// # Examples
 ///
@@ -21,14 +21,14 @@ use crate::sys::process::Liveness;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Occupant {
-    /// Nobody has had it yet, or it is free again.
+    /// No process has held the role yet, or the role is free again.
     Nobody,
-    /// This process, in its own pid namespace. It lives, or nothing proves
-    /// that it does not.
+    /// The process with this id, in its own pid namespace. The process lives, or
+    /// nothing proves its death. The id is 0 if unknown.
     Process(u32),
-    /// This process had it and is dead.
+    /// The process with this id held the role and is dead. The id is 0 if unknown.
     Dead(u32),
-    /// Whoever had it has left.
+    /// The last holder has left.
     Left,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for Occupant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Occupant::Nobody => f.write_str("nobody"),
-            Occupant::Process(0) => f.write_str("a process"), // not known which
+            Occupant::Process(0) => f.write_str("a process"), // the process id is unknown
             Occupant::Process(pid) => write!(f, "process {pid}"),
             Occupant::Dead(0) => f.write_str("a process (dead)"),
             Occupant::Dead(pid) => write!(f, "process {pid} (dead)"),
@@ -45,7 +45,7 @@ impl std::fmt::Display for Occupant {
     }
 }
 
-/// Who has `role`, by the life-cycle word `state`.
+/// The occupant of `role`, according to the life-cycle word `state`.
 pub(crate) fn occupant(header: &Header, state: State, role: Role) -> Occupant {
     let record = header.record(role);
     let last = || last_holder(record, state.generation(role));

@@ -1,4 +1,4 @@
-//! Keeping an eye on the peer.
+//! Watching whether the peer lives.
 
 use super::claim::Claim;
 use super::liveness::attached;
@@ -12,45 +12,46 @@ use crate::segment::state::{Kind, State, Tenure};
 use crate::sync::Ordering;
 use crate::sys::process::{Liveness, Process, Watch};
 
-/// What a side is told of its peer.
+/// What is known of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It lives, or nothing proves that it does not.
+    /// The peer lives, or nothing proves its death.
     Present,
-    /// Nobody has the role: not yet, or not any more.
+    /// No process holds the role: not yet, or no longer.
     Absent,
-    /// It is dead.
+    /// The peer is dead.
     Dead { pid: u32 },
-    /// Nobody has the role, and nobody who could take it is left.
+    /// No process holds the role, and no process is left that could take it.
     NeverCame,
 }
 
-/// Keeps an eye on the peer of one claim.
+/// Watches the peer of one claim.
 #[derive(Debug, Default)]
 pub(crate) struct PeerWatch {
-    /// The watch, and the owner word and the process that it is of.
+    /// The watch of a holder, with the holder's owner word and process.
     watch: Option<(u64, Process, Watch)>,
-    /// The child that the role was handed to, until somebody has the role.
+    /// The child that is to take the role, until some process holds the role.
     child: Option<Watch>,
 }
 
 impl PeerWatch {
-    /// Expects this child, not yet waited for, to take the peer's role; and
-    /// nobody else.
+    /// Expects only this child, which must not have been waited for, to take the
+    /// peer's role.
     pub(crate) fn expect_child(&mut self, pid: u32) {
         let mut watch = Watch::new(Process::of_child(pid));
-        // Now, while the pid is sure to be the child's; the answer comes again.
+        // The first check happens while the pid is sure to be the child's. Later
+        // checks rely on the pidfd.
         watch.check();
         self.child = Some(watch);
     }
 
-    /// Whether a child was expected that was not seen to come.
+    /// Whether the expected child has not been seen to take the role.
     pub(crate) fn expects_child(&self) -> bool {
         self.child.is_some()
     }
 
-    /// Asks whether the peer of `claim` lives. `id_shared` says that the
-    /// segment's id was given to a process that may come at any time.
+    /// Asks whether the peer of `claim` lives. `id_shared` says that the segment's
+    /// id was given to another process, which may attach the ring at any time.
     pub(crate) fn check(
         &mut self,
         region: &MappedRegion,
@@ -68,7 +69,8 @@ impl PeerWatch {
                 self.child = None;
                 match self.is_dead(region, claim, holder) {
                     true => Verdict::Dead {
-                        // The owner word may be that of one who found it dead.
+                        // The owner word may be that of a claimer that found the
+                        // holder dead.
                         pid: last_holder(record, now.generation(role)),
                     },
                     false => Verdict::Present,
@@ -85,7 +87,7 @@ impl PeerWatch {
             },
             None => return Err(Corruption::new(Rule::StateWord, now.0, State::OPEN.0)),
         };
-        // The evidence is of one holder only if no other has come meanwhile.
+        // The evidence is about one holder only if no other has claimed meanwhile.
         let owner = record.owner.load(Ordering::Relaxed); // compared only
         if header.state() != now || owner != holder.map_or(0, |holder| holder.owner) {
             return Ok(Verdict::Present);
@@ -95,8 +97,9 @@ impl PeerWatch {
                 (Some(Tenure::Held), Verdict::Dead { .. }) => {
                     declare_lost(header, now, role, owner);
                 }
-                // A claimer or leaver who died half way. The next claimer may not
-                // be able to prove that: the attachments are counted here alone.
+                // A process died in the middle of a claim or of leaving. The next
+                // claimer may be unable to prove that, since only this check
+                // compares attach counts.
                 (Some(Tenure::Free | Tenure::Lost), _)
                     if owner != 0 && self.is_dead(region, claim, holder) =>
                 {
@@ -108,12 +111,14 @@ impl PeerWatch {
         Ok(verdict)
     }
 
-    /// Whether the peer, which has the role or its owner word, is proven dead.
+    /// Whether the peer is proven dead. The peer holds the role, or only its owner
+    /// word.
     fn is_dead(&mut self, region: &MappedRegion, claim: &Claim, holder: Option<Holder>) -> bool {
         let Some(holder) = holder else {
             return false;
         };
-        // Of one process it may be the other half of a split.
+        // The holder may be this process: a split ring has both roles in one
+        // process, which can share a mapping.
         let fewest = if holder.process.may_be(&Process::current()) {
             claim.views.max(holder.views)
         } else {
@@ -123,8 +128,9 @@ impl PeerWatch {
         self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest)
     }
 
-    /// Nobody has the role of an anonymous ring, or of one that was handed to a
-    /// child: may somebody come yet?
+    /// Judges a role without a holder, in an anonymous ring or one whose role a
+    /// child is to take. Can a process still come? `half_done` is a claimer in the
+    /// middle of its claim.
     fn check_newcomer(
         &mut self,
         region: &MappedRegion,
@@ -151,7 +157,7 @@ impl PeerWatch {
     }
 
     fn is_gone(&mut self, holder: &Holder) -> bool {
-        // A claimer that has gone on since the last look is watched anew.
+        // A claimer that has changed since the last check gets a new watch.
         let watch = match &mut self.watch {
             Some((owner, process, watch))
                 if (*owner, *process) == (holder.owner, holder.process) =>
@@ -180,8 +186,8 @@ fn check_own_role(header: &Header, claim: &Claim, now: State) -> Result<(), Corr
     Ok(())
 }
 
-/// Says in the segment that the holder of `role` is dead: whoever opens the
-/// ring next may not be able to prove it.
+/// Declares in the segment that the holder of `role` is dead. The next opener of
+/// the ring may be unable to prove the death.
 pub(crate) fn declare_lost(header: &Header, seen: State, role: Role, owner: u64) {
     let lost = header.transition(|state| {
         if state == seen {
@@ -190,8 +196,8 @@ pub(crate) fn declare_lost(header: &Header, seen: State, role: Role, owner: u64)
             Err(())
         }
     });
-    // The word is freed by whoever has declared it, or finds it declared by a
-    // process that died before it could.
+    // The process that declared the death frees the owner word. If that process
+    // died first, another process that finds the declaration frees the word.
     let declared = lost.is_ok() || seen.tenure(role) == Some(Tenure::Lost);
     if declared && is_of(owner, seen.generation(role)) {
         release_owner(header.record(role), owner);
