@@ -1,8 +1,9 @@
 //! A ring in memory of the caller's: a memfd, POSIX shared memory, a static.
 //!
-//! The layout and the code are those of a segment. What the kernel did there is
-//! the caller's here: to get the memory, to say who may, and to map it.
-#![allow(unsafe_code)] // takes the caller's word for an address
+//! The layout and the code are those of a ring in a segment. The caller allocates
+//! the memory, controls access to it, and maps it; for a segment the kernel does
+//! this.
+#![allow(unsafe_code)] // relies on the caller for an address
 
 use std::ptr::NonNull;
 
@@ -17,51 +18,55 @@ use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::Kind;
 
 impl Options {
-    /// Makes a ring in memory of the caller's: `len` bytes from `memory` on,
-    /// such as a mapped memfd, POSIX shared memory, or a static.
+    /// Creates a ring in memory of the caller's: `len` bytes from `memory` on. The
+    /// memory can be a mapped memfd, POSIX shared memory, or a static.
     ///
-    /// The header takes a page, at least 4096 bytes. Behind it the ring is as
-    /// large a power of two as fits, or the [capacity](Options::capacity) that
-    /// was asked for, rounded up to a power of two; one byte is enough. What
-    /// lies behind the ring is not touched. `memory` must be a multiple of 128
-    /// on x86-64 and aarch64, of 256 on any machine: a page always is.
+    /// The header takes a page, at least 4096 bytes. The ring follows: the largest
+    /// power of two that fits, or the [capacity](Options::capacity) asked for,
+    /// rounded up to a power of two. The least capacity is one byte. Bytes behind
+    /// the ring are not touched. `memory` must be a multiple of 128 on x86-64 and
+    /// aarch64, and of 256 on other machines. Pages always are.
     ///
-    /// What is different from a ring in a segment:
+    /// Differences to a ring in a segment:
     ///
-    /// - It lives as long as the memory, and as [one that
-    ///   persists](Options::persistent): each role can be taken again once its
-    ///   holder has left, or is proven dead. The other options of opening,
-    ///   such as the mode, mean nothing here.
-    /// - The ring is not mapped twice in a row. Reads and writes of every kind
-    ///   go on across its end, but a grant is one piece, and ends there: see
+    /// - The ring lives as long as the memory, and behaves as a
+    ///   [persistent](Options::persistent) ring. A role can be taken again after
+    ///   its holder has left or is proven dead. Other options for opening, such as
+    ///   the mode, have no effect.
+    /// - The ring has no double mapping. Reads and writes continue across the
+    ///   ring's end, but a grant ends there: see
     ///   [`ReserveError::Wraps`](crate::ReserveError) and
     ///   [`PeekError::Wraps`](crate::PeekError).
-    /// - That a peer died is proven by its pidfd alone, so a peer in another
-    ///   pid namespace counts as alive.
-    /// - It has no id and no key, and cannot be handed over by
-    ///   [`Ring::spawn_consumer`].
+    /// - Only a pidfd proves the death of a peer. A peer in another pid namespace
+    ///   counts as alive.
+    /// - The ring has no id and no key, and [`Ring::spawn_consumer`] cannot give it
+    ///   to a child.
     ///
-    /// A ring that was there is overwritten, with whatever was in it. Others
-    /// [attach](Options::attach_in) it once this has returned.
+    /// An existing ring in the memory is overwritten, with all bytes in it. Other
+    /// processes [attach](Options::attach_in) the ring after this call has
+    /// returned.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Memory`] when the memory is too small or misaligned,
-    /// [`OpenError::Capacity`], [`OpenError::Mode`]. Nothing was written then.
+    /// [`OpenError::Memory`] if the memory is too small or misaligned,
+    /// [`OpenError::Capacity`], [`OpenError::Mode`]. Nothing was written in these
+    /// cases.
     ///
     /// # Safety
     ///
-    /// From here on until the [`Ring`], and every handle and grant that comes
-    /// of it, has been dropped, or inherited by a process that does not use it:
+    /// The caller guarantees the following until the [`Ring`], and all handles and
+    /// grants made from it, have been dropped. Copies in a forked process that does
+    /// not use them need not be dropped:
     ///
-    /// - The `len` bytes from `memory` on are mapped for reading and writing,
-    ///   and initialised. What backs them does not shrink, as a file can: use
-    ///   `F_SEAL_SHRINK` where a peer could make it.
-    /// - Nothing accesses them but rings of this crate, and strangers in other
-    ///   processes; within this process, no reference leads to them.
+    /// - The `len` bytes from `memory` on are mapped for reading and writing, and
+    ///   initialised. Their backing does not shrink, as a file can. Use
+    ///   `F_SEAL_SHRINK` where a peer could shrink a memfd.
+    /// - Nothing accesses these bytes but rings of this crate, and other processes.
+    ///   Within this process, no reference to these bytes exists.
     ///
-    /// And while this call runs nobody uses a ring that is there, and nobody
-    /// else makes one: the caller sees to it that one process or thread does.
+    /// During this call, nobody uses an existing ring in the memory, and nobody
+    /// else creates one. The caller makes sure that only one process or thread
+    /// creates the ring.
     ///
     /// # Examples
     ///
@@ -108,22 +113,23 @@ impl Options {
     }
 
     /// Attaches the ring that [`create_in`](Options::create_in) made in this
-    /// memory, perhaps in another process, perhaps long ago.
+    /// memory, perhaps in another process or long ago.
     ///
-    /// The memory may be mapped at another address, and more of it than when
-    /// the ring was made. A [capacity](Options::capacity) that is asked for
-    /// must be the ring's.
+    /// The memory may be mapped at another address than for the creator, and may be
+    /// larger. A [capacity](Options::capacity) asked for must be that of the ring.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Memory`] when the memory is too small or misaligned, or
-    /// holds no ring; [`Incompatible::HalfMade`](crate::error::Incompatible) while one
-    /// is being made. [`OpenError::CapacityMismatch`], [`OpenError::Capacity`],
-    /// [`OpenError::Mode`]. Nothing was written then.
+    /// [`OpenError::Memory`] if the memory is too small or misaligned, or holds no
+    /// ring. The reason is [`Incompatible::HalfMade`](crate::error::Incompatible)
+    /// while another process creates the ring. [`OpenError::CapacityMismatch`],
+    /// [`OpenError::Capacity`], [`OpenError::Mode`]. Nothing was written in these
+    /// cases.
     ///
     /// # Safety
     ///
-    /// As [`create_in`](Options::create_in), but that rings may be there, and used.
+    /// The guarantees of [`create_in`](Options::create_in) about the `len` bytes.
+    /// Unlike there, rings may exist in the memory and be in use.
     ///
     /// # Examples
     ///
@@ -191,8 +197,9 @@ fn check_alignment(memory: NonNull<u8>) -> Result<(), MemoryError> {
     Err(MemoryError::Misaligned { address, alignment })
 }
 
-/// The bytes of a ring in `len` bytes of memory: those asked for, or as large a
-/// power of two as fits. Those asked for are neither zero nor absurdly many.
+/// The capacity in bytes of a ring in `len` bytes of memory. This is the capacity
+/// asked for, or the largest power of two that fits. The caller has checked that
+/// `asked` is neither zero nor too large.
 fn fitting_capacity(len: usize, asked: Option<usize>) -> Result<u64, MemoryError> {
     let wanted = asked.map_or(1, usize::next_power_of_two);
     let least = ring_offset() + wanted;

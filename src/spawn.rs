@@ -1,17 +1,18 @@
-//! Handing one end of a ring to a child process, and taking it there.
+//! Giving one end of a ring to a child process, and taking that end in the child.
 //!
-//! exec gives up every attachment, so the child is told which ring it is, and
-//! attaches it again: `SHMPIPE_RING` holds `id:nonce:role`, the id of the
-//! segment, the number that tells its ring from one that came to have the
-//! same id, in 16 hexadecimal digits, and the role of the child.
+//! exec(2) ends every attachment, so the child attaches the ring again. The
+//! environment variable `SHMPIPE_RING` tells the child which ring, as
+//! `id:nonce:role`. These are the segment's id, the ring's nonce in 16 hexadecimal
+//! digits, and the child's role. The nonce tells the ring from a later one with the
+//! same id.
 //!
-//! 1. The parent has its role before there is a child, so a spawn that fails
-//!    leaves nothing but a handle to drop.
-//! 2. The parent has a pidfd of the child before anybody can have reaped it.
-//!    That proves the end of a child that never took its role.
-//! 3. Until the child has attached the segment the parent's attachment is the
-//!    only one, so a producer does not give that up by finishing: it waits for
-//!    the child ([`Endpoint::await_child`](crate::handle::endpoint::Endpoint)).
+//! 1. The parent takes its role before the child starts. If starting fails, only a
+//!    handle has to be dropped.
+//! 2. The parent opens a pidfd of the child before the child can be reaped. The
+//!    pidfd proves the end of a child that never took its role.
+//! 3. Until the child has attached the segment, the parent has the only attachment.
+//!    A producer that finishes therefore waits for the child
+//!    ([`Endpoint::await_child`](crate::handle::endpoint::Endpoint)).
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fmt;
@@ -27,15 +28,15 @@ use crate::role::Role;
 use crate::sys::environment;
 use crate::sys::sysv::SegmentId;
 
-/// The environment variable that says which ring a child is to attach.
+/// The environment variable that tells a child which ring to attach.
 const VARIABLE: &CStr = c"SHMPIPE_RING";
 
-/// What the variable says.
+/// The content of the environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Handover {
     id: SegmentId,
     nonce: u64,
-    /// The role of the child.
+    /// The child's role.
     role: Role,
 }
 
@@ -46,7 +47,7 @@ impl fmt::Display for Handover {
 }
 
 impl Handover {
-    /// What the parent of this process has said.
+    /// Reads what the parent of this process has set.
     fn from_environment() -> Result<Handover, OpenError> {
         match environment::variable(VARIABLE) {
             None => Err(OpenError::NotHandedOver),
@@ -71,7 +72,7 @@ impl Handover {
         })
     }
 
-    /// Attaches the ring, if it is the one that is meant.
+    /// Attaches the ring, and checks that its nonce is the right one.
     fn attach(&self, asked: Role, options: &Options) -> Result<Ring, OpenError> {
         if self.role != asked {
             let given = self.role;
@@ -86,30 +87,31 @@ impl Handover {
 }
 
 impl Ring {
-    /// Becomes the producer, and starts a child that is to become the consumer.
+    /// Takes the producer's role, and starts a child that is to take the consumer's
+    /// role.
     ///
-    /// The child takes its end with [`Consumer::from_parent`]; `shmpipe recv
-    /// --from-parent` does. Which ring it is stands in the environment variable
-    /// `SHMPIPE_RING`, which is taken off `command` again once the child runs.
+    /// The child takes its end with [`Consumer::from_parent`], or is `shmpipe recv
+    /// --from-parent`. The environment variable `SHMPIPE_RING` tells the child
+    /// which ring. The variable is removed from `command` once the child runs.
     ///
-    /// This does not wait for the child to take its end. Until it has, waiting
-    /// for it ends with [`Broken::NeverCame`](crate::Broken) once the child's
-    /// process has ended, and [`Producer::close`] and an ordinary drop wait for
-    /// it: without this process attached, the bytes would be gone. These two
-    /// are subject to the producer's time limit as well; without one, a child
-    /// that lives and never takes its end is waited for as long as it lives.
-    /// [`Producer::close_deadline`] waits no longer than told and counts what is
-    /// lost, [`Producer::abort`] waits for nothing. So what a child needs before it takes its end, such
-    /// as its stdin, has to be given to it before the producer is dropped.
+    /// This call does not wait until the child has taken its end. If the child's
+    /// process ends before that, waiting calls fail with
+    /// [`Broken::NeverCame`](crate::Broken). [`Producer::close`] and a drop wait
+    /// until the child has taken its end, since without this process attached the
+    /// bytes would be lost. The producer's time limit holds for these waits.
+    /// Without a limit, they last as long as the child lives.
+    /// [`Producer::close_deadline`] waits until its deadline and counts the lost
+    /// bytes. [`Producer::abort`] does not wait. So give the child all that it
+    /// needs first, such as its stdin, before dropping the producer.
     ///
-    /// A child may leave its end to a process that it starts, as a shell does,
-    /// but has to run until that has taken it.
+    /// A child may leave its end to a process that it starts, as a shell does. The
+    /// child must then run until that process has taken the end.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Spawn`] when the child cannot be started; the ring is gone
-    /// then. [`OpenError::RoleTaken`] when somebody is the producer already.
-    /// [`OpenError::NoSegment`] when the ring lies in [memory of the
+    /// [`OpenError::Spawn`] if the child cannot be started; the ring is gone in
+    /// this case. [`OpenError::RoleTaken`] if another process has the producer's
+    /// role. [`OpenError::NoSegment`] if the ring lies in [memory of the
     /// caller's](Options::create_in).
     ///
     /// # Examples
@@ -145,18 +147,19 @@ impl Ring {
         Ok((producer, child))
     }
 
-    /// Becomes the consumer, and starts a child that is to become the producer:
-    /// [`spawn_consumer`](Ring::spawn_consumer) the other way round.
+    /// Takes the consumer's role, and starts a child that is to take the producer's
+    /// role.
     ///
-    /// The child takes its end with [`Producer::from_parent`]; `shmpipe send
-    /// --from-parent` does. A child that ends before it has is noticed by a read,
-    /// as [`Broken::NeverCame`](crate::Broken). Dropping the consumer waits for
-    /// nothing: a child that comes later finds the ring
-    /// [removed](OpenError::Removed).
+    /// The child takes its end with [`Producer::from_parent`], or is `shmpipe send
+    /// --from-parent`. If the child ends before that, a read fails with
+    /// [`Broken::NeverCame`](crate::Broken). Unlike the producer of
+    /// [`spawn_consumer`](Ring::spawn_consumer), a dropped consumer does not wait:
+    /// a child that comes later finds the ring [removed](OpenError::Removed).
     ///
     /// # Errors
     ///
-    /// As [`spawn_consumer`](Ring::spawn_consumer).
+    /// The errors of [`spawn_consumer`](Ring::spawn_consumer), where
+    /// [`OpenError::RoleTaken`] is about the consumer's role.
     ///
     /// # Examples
     ///
@@ -202,24 +205,24 @@ impl Handover {
 }
 
 impl Options {
-    /// Takes the writing end of the ring that the parent of this process has
-    /// handed to it, by [`Ring::spawn_producer`].
+    /// Takes the writing end of the ring that the parent gave to this process, by
+    /// [`Ring::spawn_producer`].
     ///
-    /// Mode and owner say what ring is trusted, as with
+    /// The options' mode and owner decide which ring is trusted, as in
     /// [`attach`](Options::attach). The end can be taken once. The environment
-    /// variable stays: a process started from here without taking it off
-    /// inherits it, and is refused the role. It is read by `getenv(3)`, without
-    /// the lock of [`std::env`](mod@std::env): no other thread may change the environment
+    /// variable stays set: a child of this process inherits the variable, and is
+    /// refused the role. The variable is read by `getenv(3)`, without the lock of
+    /// [`std::env`](mod@std::env). No other thread may change the environment
     /// meanwhile.
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotHandedOver`] when the environment says nothing of a ring,
-    /// [`OpenError::BadHandover`] when it says what no parent of ours says, and
-    /// [`OpenError::WrongRole`] when this process is to be the consumer.
-    /// [`OpenError::Removed`] when the parent has left the ring, also where
-    /// another one has come to have its id. [`OpenError::RoleTaken`] when
-    /// somebody has the role, or had it. Else as [`attach`](Options::attach).
+    /// [`OpenError::NotHandedOver`] if the environment variable is not set.
+    /// [`OpenError::BadHandover`] if its value cannot be parsed.
+    /// [`OpenError::WrongRole`] if this process is to be the consumer.
+    /// [`OpenError::Removed`] if the parent has left the ring, even if another ring
+    /// now has its id. [`OpenError::RoleTaken`] if another process has or had the
+    /// role. Otherwise the errors of [`attach`](Options::attach).
     ///
     /// # Examples
     ///
@@ -235,13 +238,15 @@ impl Options {
             .into_producer()
     }
 
-    /// Takes the reading end of the ring that the parent of this process has
-    /// handed to it, by [`Ring::spawn_consumer`].
+    /// Takes the reading end of the ring that the parent gave to this process, by
+    /// [`Ring::spawn_consumer`].
+    /// [`producer_from_parent`](Options::producer_from_parent) says which ring is
+    /// trusted, and how the environment is read.
     ///
     /// # Errors
     ///
-    /// As [`producer_from_parent`](Options::producer_from_parent), the other
-    /// way round.
+    /// The errors of [`producer_from_parent`](Options::producer_from_parent), where
+    /// [`OpenError::WrongRole`] means that this process is to be the producer.
     ///
     /// # Examples
     ///
@@ -259,12 +264,12 @@ impl Options {
 }
 
 impl Producer {
-    /// Takes the writing end of the ring that the parent of this process has
-    /// handed to it, by [`Ring::spawn_producer`], with the default [`Options`].
+    /// Takes the writing end of the ring that the parent gave to this process, with
+    /// the default [`Options`]. See [`Options::producer_from_parent`].
     ///
     /// # Errors
     ///
-    /// As [`Options::producer_from_parent`].
+    /// The errors of [`Options::producer_from_parent`].
     ///
     /// # Examples
     ///
@@ -282,12 +287,12 @@ impl Producer {
 }
 
 impl Consumer {
-    /// Takes the reading end of the ring that the parent of this process has
-    /// handed to it, by [`Ring::spawn_consumer`], with the default [`Options`].
+    /// Takes the reading end of the ring that the parent gave to this process, with
+    /// the default [`Options`]. See [`Options::consumer_from_parent`].
     ///
     /// # Errors
     ///
-    /// As [`Options::consumer_from_parent`].
+    /// The errors of [`Options::consumer_from_parent`].
     ///
     /// # Examples
     ///

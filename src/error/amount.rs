@@ -5,8 +5,8 @@ use std::io;
 
 use super::{Broken, Bytes, CANCELLED, WaitError, numbered};
 
-/// Why [`Producer::try_reserve`](crate::Producer::try_reserve) gave no grant. Nothing
-/// has changed.
+/// Why [`Producer::try_reserve`](crate::Producer::try_reserve) or another call for
+/// room returned no grant. The call changed nothing.
 ///
 /// # Examples
 ///
@@ -26,45 +26,45 @@ use super::{Broken, Bytes, CANCELLED, WaitError, numbered};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReserveError {
-    /// The ring is not as long as what was asked for, and never will be.
+    /// The ring is shorter than the bytes asked for.
     TooLong {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes of the ring.
+        /// Capacity of the ring in bytes.
         capacity: usize,
     },
-    /// There is as much room as was asked for, but not in one piece: a ring in
-    /// [memory of the caller's](crate::Options::create_in) ends in between. A
-    /// write of as many bytes does not wait.
+    /// There is enough room, but not in one piece: a ring in [memory of the
+    /// caller's](crate::Options::create_in) ends in between. A write of `wanted`
+    /// bytes would not wait.
     Wraps {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes of room up to there.
+        /// Bytes of room up to the ring's end.
         contiguous: usize,
     },
-    /// There is not as much room as was asked for.
+    /// There is less room than asked for.
     Full {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes that there is room for.
+        /// Bytes of room.
         room: usize,
     },
-    /// There was not as much room as was asked for in time.
+    /// There was less room than asked for until the time limit.
     TimedOut {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes that there is room for.
+        /// Bytes of room.
         room: usize,
     },
-    /// The caller's cancel flag was set while there was not as much room; see
+    /// The cancel flag was set while there was too little room. See
     /// [`Options::cancel_on`](crate::Options::cancel_on).
     Cancelled,
-    /// The stream cannot go on.
+    /// The stream cannot continue.
     Broken(Broken),
 }
 
-/// Why [`Consumer::try_peek`](crate::Consumer::try_peek) gave no grant. Nothing has
-/// changed.
+/// Why [`Consumer::try_peek`](crate::Consumer::try_peek) or another call for bytes
+/// returned no grant. The call changed nothing.
 ///
 /// # Examples
 ///
@@ -82,48 +82,47 @@ pub enum ReserveError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeekError {
-    /// The ring is not as long as what was asked for, and never will be.
+    /// The ring is shorter than the bytes asked for.
     TooLong {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes of the ring.
+        /// Capacity of the ring in bytes.
         capacity: usize,
     },
-    /// There are as many bytes as were asked for, but not in one piece: a ring
-    /// in [memory of the caller's](crate::Options::create_in) ends in between. A
-    /// read of as many bytes does not wait.
+    /// There are enough bytes, but not in one piece: a ring in [memory of the
+    /// caller's](crate::Options::create_in) ends in between. A read of `wanted`
+    /// bytes would not wait.
     Wraps {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes up to there.
+        /// Bytes up to the ring's end.
         contiguous: usize,
     },
-    /// There are not as many bytes as were asked for.
+    /// There are fewer bytes than asked for.
     Empty {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes that there are.
+        /// Bytes that can be read.
         available: usize,
     },
-    /// There were not as many bytes as were asked for in time.
+    /// There were fewer bytes than asked for until the time limit.
     TimedOut {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes that there are.
+        /// Bytes that can be read.
         available: usize,
     },
-    /// The caller's cancel flag was set while there were not as many; see
+    /// The cancel flag was set while there were too few bytes. See
     /// [`Options::cancel_on`](crate::Options::cancel_on).
     Cancelled,
-    /// The stream has ended with fewer bytes than were asked for.
+    /// The stream has ended with fewer bytes than asked for.
     Ended {
         /// Bytes asked for.
         wanted: usize,
-        /// Bytes that there are.
+        /// Bytes that can be read.
         available: usize,
     },
-    /// The stream cannot go on. Bytes may be left, for a shorter peek or a
-    /// read.
+    /// The stream cannot continue. Bytes may be left for a shorter peek or a read.
     Broken(Broken),
 }
 

@@ -1,4 +1,4 @@
-//! Why a stream cannot go on.
+//! Why a stream cannot continue.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use super::numbered;
 use crate::role::Role;
 
-/// What in a ring's memory contradicts the protocol.
+/// How a ring's memory contradicts the protocol.
 ///
 /// # Examples
 ///
@@ -23,27 +23,27 @@ use crate::role::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// The tail is further from the consumer's head than the ring is long.
+    /// The tail is further from the consumer's head than the capacity.
     TailOutOfRange,
-    /// The tail went back behind a value seen before.
+    /// The tail moved back behind a value seen earlier.
     TailMovedBack,
-    /// The head is further from the producer's tail than the ring is long.
+    /// The head is further from the producer's tail than the capacity.
     HeadOutOfRange,
-    /// The head went back behind a value seen before.
+    /// The head moved back behind a value seen earlier.
     HeadMovedBack,
     /// A side's closed word has a value that no side writes.
     ClosedWord,
     /// The life-cycle word has a value that no transition leads to.
     StateWord,
-    /// The owner word of this handle's own role, or what the life-cycle word
-    /// says of the role, was overwritten; the numbers are the words.
+    /// The owner word of this handle's own role was overwritten, or the role's part
+    /// of the life-cycle word was. The numbers are the words.
     OwnRole,
-    /// More ends of streams than there are places for are not acknowledged, or
-    /// fewer were made than acknowledged.
+    /// The count of ends contradicts the count of acknowledged ends: there are more
+    /// unacknowledged ends than places, or fewer ends than acknowledged.
     MarkCount,
-    /// The end of a stream lies outside the bytes that are there.
+    /// The end of a stream lies outside the bytes in the ring.
     MarkOutOfRange,
-    /// The end of a stream says something that no producer writes.
+    /// The end of a stream has an ending that no producer writes.
     MarkEnding,
 }
 
@@ -64,8 +64,8 @@ impl Rule {
     }
 }
 
-/// The peer, or somebody else who can write to the segment, broke the
-/// protocol. The handle that found it is of no further use.
+/// Evidence that a process broke the protocol: the peer, or another process that
+/// can write to the segment. The handle that found it cannot be used any more.
 ///
 /// # Examples
 ///
@@ -118,7 +118,7 @@ impl Corruption {
         self.found
     }
 
-    /// The value, kept in private memory, that it contradicts.
+    /// The value in private memory that the found value contradicts.
     #[must_use]
     pub fn against(&self) -> u64 {
         self.against
@@ -157,8 +157,9 @@ impl From<Corruption> for io::Error {
     }
 }
 
-/// Why a stream cannot go on. Final for the handle that reports it, but for a
-/// persistent ring's dead peer, whose role another process can take over.
+/// Why a stream cannot continue. Final for the handle that returns it, with one
+/// exception: another process can take over the role of a peer that died in a
+/// persistent ring.
 ///
 /// # Examples
 ///
@@ -178,24 +179,24 @@ impl From<Corruption> for io::Error {
 pub enum Broken {
     /// This handle was closed.
     Closed,
-    /// This handle is a copy that a fork made; the process that forked has
-    /// the role.
+    /// This handle is a copy in a forked child. The process that forked holds the
+    /// role.
     Inherited,
     /// The consumer closed or dropped its handle.
     ConsumerClosed,
-    /// The producer broke off: [`abort`](crate::Producer::abort), or a drop
-    /// while panicking.
+    /// The producer broke the stream off: by [`abort`](crate::Producer::abort), or
+    /// by a drop while panicking.
     ProducerAborted,
-    /// The peer's process ended without closing.
+    /// The peer's process ended without closing its handle.
     Died {
-        /// Who died.
+        /// The role of the process that died.
         role: Role,
-        /// Its process id, in its own pid namespace.
+        /// Its process id, in its own pid namespace. 0 if unknown.
         pid: u32,
     },
-    /// The only other process that could have taken the role has gone.
+    /// The last process that could have taken the role has ended.
     NeverCame {
-        /// The role nobody took.
+        /// The role that nobody took.
         role: Role,
     },
     /// The peer broke the protocol.
@@ -203,8 +204,8 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// Why the stream cannot go on, if that is what `error` is about: the
-    /// `Broken` in it, or in whatever it wraps, at any depth.
+    /// Returns the `Broken` inside `error`, or inside an error that `error` wraps
+    /// at any depth.
     ///
     /// # Examples
     ///

@@ -4,8 +4,7 @@ use std::fmt;
 
 use super::Bytes;
 
-/// Why a segment, or memory of the caller's, is not a ring that this build can
-/// use.
+/// Why a segment, or memory of the caller's, is not a ring that this build can use.
 ///
 /// # Examples
 ///
@@ -23,55 +22,56 @@ use super::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incompatible {
-    /// It does not start with the magic: another program's segment.
+    /// The segment does not start with the magic: it belongs to another program.
     NoMagic,
-    /// It is too small to hold a header.
+    /// The segment is too small to hold a header.
     TooSmall {
-        /// Its size in bytes.
+        /// Size of the segment in bytes.
         segment: usize,
     },
-    /// It was made by a build of another layout version.
+    /// A build of another layout version made the ring.
     Version {
-        /// Its version.
+        /// The ring's layout version.
         found: u32,
-        /// The version of this build.
+        /// The layout version of this build.
         supported: u32,
     },
-    /// It was made on a machine of the other byte order.
+    /// A machine of the other byte order made the ring.
     ByteOrder,
-    /// It was made by a build that keeps hot words another distance apart.
+    /// A build with another distance between hot words made the ring.
     LineSize {
-        /// Its line size in bytes.
+        /// The ring's line size in bytes.
         found: u32,
-        /// The line size of this build.
+        /// The line size of this build in bytes.
         supported: u32,
     },
-    /// It needs features that this build does not know.
+    /// The ring needs features that this build does not know.
     Features {
         /// The bits of those features.
         unknown: u32,
     },
-    /// Its life cycle is none that this build knows.
+    /// The ring has a life cycle that this build does not know.
     Kind {
         /// The value found.
         found: u32,
     },
-    /// Its header does not describe what fits the size that it has.
+    /// The header does not match the size of the segment or memory.
     Size {
         /// The capacity in its header, in bytes.
         capacity: u64,
         /// The offset of the ring in its header, in bytes.
         ring_offset: u64,
-        /// The size of the segment by the kernel, or of the memory by the
-        /// caller, in bytes.
+        /// Size in bytes: of the segment by the kernel, or of the memory by the
+        /// caller.
         segment: usize,
     },
-    /// Its life-cycle word is none that its life cycle leads to.
+    /// The life-cycle word has a value that is impossible for the ring's life
+    /// cycle.
     State {
         /// The value found.
         found: u64,
     },
-    /// Its creator has not finished it, and may be dead.
+    /// The creator has not finished the ring, and may be dead.
     HalfMade,
 }
 

@@ -1,4 +1,4 @@
-//! Why memory of the caller's is of no use for a ring.
+//! Why memory of the caller's cannot be used for a ring.
 
 use std::fmt;
 use std::io;
@@ -25,22 +25,22 @@ use super::{Bytes, Incompatible, numbered};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// Too few bytes for the header and a ring: of one byte, or of the
-    /// capacity that was asked for.
+    /// The memory is too small for the header and a ring, of one byte or of the
+    /// capacity asked for.
     TooSmall {
-        /// The bytes that there are.
+        /// Size of the memory in bytes.
         len: usize,
-        /// The fewest that would do.
+        /// The least size in bytes that is enough.
         least: usize,
     },
-    /// It begins at an address that the words of the header cannot have.
+    /// The memory's address is not aligned for the words of the header.
     Misaligned {
-        /// Where it begins.
+        /// The address.
         address: usize,
-        /// What the address must be a multiple of.
+        /// The required alignment in bytes.
         alignment: usize,
     },
-    /// No ring that this build can use begins there.
+    /// The memory holds no ring that this build can use.
     NotARing(Incompatible),
 }
 

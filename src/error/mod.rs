@@ -1,18 +1,19 @@
-//! Every way to fail, as types that can be matched.
+//! The errors, as types that can be matched.
 //!
-//! Opening a ring fails with [`OpenError`]; using one with [`TryWriteError`],
-//! [`TryReadError`] or, where the stream cannot go on, [`Broken`]. Each
-//! converts into [`io::Error`] with a fitting [`io::ErrorKind`] and stays
-//! inside it, to be found by [`io::Error::get_ref`], or by [`Broken::find`].
+//! Opening a ring fails with [`OpenError`]. Using a ring fails with
+//! [`TryWriteError`], [`TryReadError`] or, if the stream cannot continue,
+//! [`Broken`]. Each error converts into [`io::Error`] with a fitting
+//! [`io::ErrorKind`]. The error stays inside the `io::Error`, where
+//! [`io::Error::get_ref`] or [`Broken::find`] finds it.
 //!
-//! Each has a `kind`, and an `errno` for C and the like. The errors that calls return
-//! are at the root of the crate, too; what they say in detail is here alone. Struct
-//! variants may grow, but for those of errors that compare equal: of them, what a
-//! call is expected to say can be written down.
+//! Each error has a `kind`, and an `errno` for C callers. The errors that calls
+//! return stand at the root of the crate too; their details stand only here. Struct
+//! variants may get more fields (`#[non_exhaustive]`), except those of errors that
+//! can be compared. So a test can write down an expected error.
 //!
-//! A message is one line, without a full stop at its end. It names the ring
-//! and the role where the call knew them, what was wanted beside what was
-//! found, and what to do. `error/tests.rs` prints and checks them all.
+//! A message is one line without a full stop. A message names the ring and the role
+//! if the call knew them, the wanted and the found value, and what to do.
+//! `error/tests.rs` prints and checks all messages.
 
 mod amount;
 mod broken;
@@ -38,14 +39,16 @@ pub use wait::{NextStreamError, PartialError, WaitError};
 
 pub use crate::role::InvalidRole;
 
-/// The `T` in `error`, or in whatever it wraps, at any depth.
+/// Finds the `T` inside `error`, or inside an error that `error` wraps at any
+/// depth.
 fn find<T: Error + 'static>(error: &io::Error) -> Option<&T> {
     let mut next = inside(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // The source of an `io::Error` is that of what it wraps.
+        // `io::Error::source` skips the wrapped error and returns the source of
+        // that error.
         next = match error.downcast_ref() {
             Some(wrapper) => inside(wrapper),
             None => error.source(),
@@ -54,15 +57,15 @@ fn find<T: Error + 'static>(error: &io::Error) -> Option<&T> {
     None
 }
 
-/// What an `io::Error` wraps.
+/// The error that an `io::Error` wraps.
 fn inside(error: &io::Error) -> Option<&(dyn Error + 'static)> {
     error.get_ref().map(|inner| inner as _)
 }
 
-/// What each error says of a call that was cancelled.
+/// The message of each error about a cancelled call.
 pub(crate) const CANCELLED: &str = "cancelled by the caller";
 
-/// The error of a blocking call whose time is over.
+/// The error of a blocking call whose time limit has passed.
 pub(crate) fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what}"))
 }

@@ -1,4 +1,4 @@
-//! Errors of the calls that never wait, and of closing.
+//! Errors of calls that never wait, and of closing.
 
 use std::fmt;
 use std::io;
@@ -23,9 +23,9 @@ use super::{Broken, Bytes, numbered};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TryWriteError {
-    /// There is no room; the consumer has not released any.
+    /// There is no room: the consumer has not released any.
     Full,
-    /// The stream cannot go on.
+    /// The stream cannot continue.
     Broken(Broken),
 }
 
@@ -47,7 +47,7 @@ pub enum TryWriteError {
 pub enum TryReadError {
     /// There is nothing to read yet.
     Empty,
-    /// The stream cannot go on. Every byte that was published has been read.
+    /// The stream cannot continue. All published bytes have been read.
     Broken(Broken),
 }
 
@@ -115,8 +115,8 @@ try_error!(
 );
 
 /// What [`Producer::close`](crate::Producer::close) and
-/// [`Consumer::close`](crate::Consumer::close) have to report. The handle is
-/// closed all the same.
+/// [`Consumer::close`](crate::Consumer::close) report. The handle is closed
+/// nevertheless.
 ///
 /// # Examples
 ///
@@ -131,14 +131,14 @@ try_error!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// The ring was opened without waiting, or handed to a child, and nobody
-    /// came: so many bytes were written that nobody will read.
+    /// Nobody came to read: the ring was opened without waiting, or its end was
+    /// given to a child. The written bytes are lost.
     NeverCame {
-        /// Bytes.
+        /// Bytes that nobody will read.
         unread: u64,
     },
-    /// The handle could not be closed: it was aborted before, its ring is
-    /// corrupt, or another process has it.
+    /// The handle could not be closed: it was aborted before, its ring is corrupt,
+    /// or another process holds the role.
     Broken(Broken),
 }
 

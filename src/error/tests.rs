@@ -1,6 +1,5 @@
-//! Every message there is: printed (`-- --nocapture`) and checked. A variant
-//! that is not listed here does not compile, and neither goes an error type
-//! unnoticed.
+//! Prints (`-- --nocapture`) and checks every message. A variant that is missing
+//! here does not compile. A missing error type fails a test.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,8 +15,8 @@ use crate::sys::sysv::{
 };
 use crate::{RemoveError, User};
 
-/// Checks what is expected of every message; `names` is what this one has to
-/// name.
+/// Checks what every message must fulfil. `names` are texts that this message must
+/// contain.
 #[track_caller]
 fn check<E: Display + Debug>(error: &E, names: &[&str]) {
     let said = error.to_string();
@@ -33,10 +32,10 @@ fn check<E: Display + Debug>(error: &E, names: &[&str]) {
     assert!(!said.ends_with(['.', ' ', ':', ';', ',']), "{said:?}");
     assert!(said.trim() == said && !said.contains("  "), "{said:?}");
     for wrong in [
-        "0.0 s",      // no time that nobody waited
+        "0.0 s",      // no duration of zero
         "4294967295", // no user -1
-        "0o0 ",       // no mode that nobody knows
-        "process 0",  // no process that is none
+        "0o0 ",       // no unknown mode
+        "process 0",  // no unknown process
         "Some(",
         "None",
         "Os {",
@@ -49,7 +48,8 @@ fn check<E: Display + Debug>(error: &E, names: &[&str]) {
     assert_ne!(said, format!("{error:?}"), "for debugging only");
 }
 
-/// Checks samples of every variant of an enum, each with what it has to name.
+/// Checks samples of every variant of an enum, each with the texts that its message
+/// must contain.
 macro_rules! every {
     ($error:ident { $($variant:ident: $([$($name:expr),*] $sample:expr),+;)+ }) => {{
         // A new variant does not compile until it is listed.
@@ -70,13 +70,13 @@ fn id() -> SegmentId {
     SegmentId::from_raw(98).unwrap()
 }
 
-/// A file whose name would garble a line, as the consumer's.
+/// A file whose name would break a line, opened by the consumer.
 fn at() -> Place {
     let path = Path::new("/tmp/a\nb\x1b[31m");
     Place::file(path, Project::new(7).unwrap()).with_role(Role::Consumer)
 }
 
-/// What each error about that place says.
+/// What each error about that place must name.
 const AT: &str = r#""/tmp/a\nb\u{1b}[31m" with project id 7 (as consumer): "#;
 
 fn path() -> PathBuf {
@@ -121,7 +121,7 @@ fn broken() {
     });
 }
 
-/// For [`check`]: a rule shows in a corruption only.
+/// For [`check`]: a rule is printed only as part of a corruption.
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(&Corruption::new(*self, 5, 3), f)
@@ -321,7 +321,7 @@ fn opening() {
     });
 }
 
-/// What is not known of a ring is not named; what is known is.
+/// Messages name known facts and leave out unknown ones.
 #[test]
 fn places() {
     let timed_out = |at| OpenError::TimedOut {
@@ -426,14 +426,14 @@ fn system_v() {
     check(&InvalidRole, &["producer", "consumer"]);
 }
 
-/// For [`check`]: a kind shows in an error only.
+/// For [`check`]: a kind is printed only as part of an error.
 impl Display for SysvErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(&SysvError::sample(*self, Some(libc::EIO)), f)
     }
 }
 
-/// For [`check`]: a limit shows in an error only.
+/// For [`check`]: a limit is printed only as part of an error.
 impl Display for KernelLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (limit, value) = (*self, 4096);
@@ -441,8 +441,8 @@ impl Display for KernelLimit {
     }
 }
 
-/// The types whose messages are checked here: a new one is to be added, with a
-/// test of its variants.
+/// The types whose messages are checked here. A new type must be added, with a test
+/// of its variants.
 const TYPES: [&str; 16] = [
     "Broken",
     "CloseError",
@@ -484,7 +484,7 @@ fn no_error_type_is_left_out() {
             }
         }
     }
-    // What a macro makes goes by the macro's own names.
+    // Types that a macro makes appear under the macro's own parameter names.
     let by_macro = found.remove("$error");
     assert!(by_macro, "{found:?}");
     let listed: BTreeSet<String> = TYPES
@@ -495,7 +495,7 @@ fn no_error_type_is_left_out() {
     assert_eq!(found, listed);
 }
 
-/// At any depth, through whatever wraps it.
+/// At any depth, through any wrapper.
 #[test]
 fn a_broken_stream_is_found_in_what_wraps_it() {
     let broken = Broken::Died {

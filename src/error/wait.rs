@@ -5,11 +5,11 @@ use std::io;
 
 use super::{Broken, Bytes, CANCELLED, numbered};
 
-/// Why a call that waits stopped before it was done.
+/// Why a waiting call stopped early.
 ///
-/// A blocking [`std::io::Read`] or [`std::io::Write`] call that was cancelled has
-/// [`Cancelled`](WaitError::Cancelled) inside its error: see
-/// [`find`](WaitError::find).
+/// After a cancelled [`std::io::Read`] or [`std::io::Write`] call,
+/// [`find`](WaitError::find) returns [`Cancelled`](WaitError::Cancelled) from its
+/// error.
 ///
 /// # Examples
 ///
@@ -30,17 +30,18 @@ pub enum WaitError {
     TimedOut,
     /// The stream ended.
     Ended,
-    /// The caller's cancel flag was set; see
+    /// The cancel flag was set. See
     /// [`Options::cancel_on`](crate::Options::cancel_on).
     Cancelled,
-    /// The stream cannot go on.
+    /// The stream cannot continue.
     Broken(Broken),
 }
 
 impl WaitError {
-    /// The `WaitError` in `error`, or in whatever it wraps, at any depth. It tells
-    /// that a blocking call was cancelled. Of a stream that cannot go on there may
-    /// be a [`Broken`] alone: see [`Broken::find`].
+    /// Returns the `WaitError` inside `error`, or inside an error that `error`
+    /// wraps at any depth. This tells whether a blocking call was cancelled. The
+    /// error of a stream that cannot continue may contain only a [`Broken`]: see
+    /// [`Broken::find`].
     ///
     /// # Examples
     ///
@@ -78,8 +79,8 @@ impl WaitError {
 
 numbered!(WaitError, "WaitError::TimedOut", "ETIMEDOUT");
 
-/// A call that moves bytes until a deadline stopped before it was done. What
-/// it has moved is moved.
+/// A call with a deadline moved fewer bytes than asked for. The moved bytes stay
+/// moved.
 ///
 /// # Examples
 ///
@@ -99,9 +100,9 @@ numbered!(WaitError, "WaitError::TimedOut", "ETIMEDOUT");
 pub struct PartialError {
     /// Bytes that were moved.
     pub moved: usize,
-    /// Bytes that were to be moved.
+    /// Bytes that should have been moved.
     pub wanted: usize,
-    /// Why no more.
+    /// Why the call stopped.
     pub cause: WaitError,
 }
 
@@ -134,20 +135,20 @@ impl From<WaitError> for io::Error {
     }
 }
 
-/// Why a consumer does not go on with the next stream.
+/// Why a consumer did not continue with the next stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NextStreamError {
-    /// The stream has not come to its end yet, or not with the bytes that are
-    /// there: so many were not read.
+    /// The stream has not ended, or bytes before its end are unread.
     NotEnded {
-        /// Bytes of this stream that are there to be read.
+        /// Unread bytes of this stream in the ring.
         available: usize,
     },
-    /// The end was acknowledged, and nothing of the next stream came in time.
+    /// The end was acknowledged, and nothing of the next stream came within the
+    /// time limit.
     TimedOut,
-    /// The end was acknowledged, and the caller's cancel flag was set before
-    /// anything of the next stream came.
+    /// The end was acknowledged. The cancel flag was set before anything of the
+    /// next stream came.
     Cancelled,
     /// The ring cannot be used.
     Broken(Broken),

@@ -11,8 +11,8 @@ use super::{Corruption, Incompatible, MemoryError, Place, numbered};
 use crate::role::Role;
 use crate::sys::sysv::{KeyError, SegmentId, SysvError};
 
-/// Why a ring could not be made or opened. Nothing was written to, or removed
-/// from, a segment that is not ours.
+/// Why a ring could not be made or opened. A segment that is not a ring of this
+/// user was neither written to nor removed.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ pub enum OpenError {
     Path {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What opening the file returned.
         source: io::Error,
     },
     /// The file that names the ring is a directory.
@@ -39,187 +39,185 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
-    /// The file that names the ring cannot be locked: its file system has no
-    /// locks, has none left, or asks for a right that this process has not.
+    /// The file that names the ring cannot be locked. Its file system has no locks
+    /// or none left, or demands a permission that this process lacks.
     #[non_exhaustive]
     Locking {
         /// The file.
         path: PathBuf,
-        /// What flock(2), or opening the file for it, gave.
+        /// What flock(2), or opening the file for the lock, returned.
         source: io::Error,
     },
-    /// No key can be made of what was given.
+    /// No key can be made from the file and the project id.
     Key(KeyError),
-    /// A capacity of zero, or more than an address space holds.
+    /// The capacity is zero, or more than an address space holds.
     #[non_exhaustive]
     Capacity {
-        /// The bytes asked for.
+        /// The capacity asked for, in bytes.
         asked: usize,
     },
-    /// A mode that is not made of the nine permission bits, or that does not
-    /// let its own user read and write.
+    /// The mode has other bits than the nine permission bits, or does not let the
+    /// owner read and write.
     #[non_exhaustive]
     Mode {
         /// The mode asked for.
         asked: u32,
     },
-    /// A ring of another capacity is there, and it was asked for too.
+    /// A ring of another capacity exists, whose capacity was asked for too.
     #[non_exhaustive]
     CapacityMismatch {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// The bytes asked for, rounded up as they would have been.
+        /// The capacity asked for in bytes, after rounding up.
         asked: u64,
-        /// The bytes of the ring that is there.
+        /// Capacity of the existing ring in bytes.
         found: u64,
     },
-    /// A ring of another life cycle is there.
+    /// A ring of another life cycle exists.
     #[non_exhaustive]
     LifeCycleMismatch {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// Whether the ring that is there persists.
+        /// Whether the existing ring is persistent.
         persistent: bool,
     },
-    /// No ring is there to look at or to remove. Opening one makes it.
+    /// There is no ring to inspect or to remove. Opening creates one.
     #[non_exhaustive]
     NoRing {
-        /// The file that would name it.
+        /// The file that would name the ring.
         path: PathBuf,
     },
-    /// Somebody alive holds the role.
+    /// A live process holds the role.
     #[non_exhaustive]
     RoleTaken {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// The role.
+        /// The role asked for.
         role: Role,
-        /// Who holds it, in its own pid namespace; 0 when not known.
+        /// The holder's process id, in its own pid namespace. 0 if unknown.
         pid: u32,
     },
-    /// The ring persists, and so many streams in it have ends that no consumer
-    /// has acknowledged that there is no place for another one's. None was
-    /// acknowledged in time.
+    /// A persistent ring has no place for the end of another stream: too many ends
+    /// are unacknowledged. No consumer acknowledged one within the time limit.
     #[non_exhaustive]
     TooManyEnds {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// Ends that are not acknowledged.
+        /// Unacknowledged ends.
         unread: u64,
     },
-    /// The key leads to a segment that is no ring of ours.
+    /// The key leads to a segment that is not a usable ring.
     #[non_exhaustive]
     NotARing {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// The segment.
+        /// The segment's id.
         id: SegmentId,
-        /// What is wrong with it.
+        /// Why the segment is not usable.
         reason: Incompatible,
     },
-    /// The key leads to the ring of another file: `ftok` keeps 8 bits of the
-    /// device and 16 of the inode. Another project id leads elsewhere. Or the
-    /// file is gone, and its inode number was given to the file that was asked
-    /// for: the time at which a file was made tells the two.
+    /// The key leads to the ring of another file. `ftok` keeps 8 bits of the device
+    /// number and 16 of the inode number, so two files can have one key. Use
+    /// another project id. The file may also have been deleted, and its inode
+    /// number given to the file asked for. The creation times of the files tell
+    /// these cases apart.
     #[non_exhaustive]
     KeyCollision {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// The segment.
+        /// The segment's id.
         id: SegmentId,
-        /// Device and inode number of the file that it belongs to.
+        /// Device and inode number of the file that the ring belongs to.
         owner: (u64, u64),
         /// Device and inode number of the file that was asked for.
         asked: (u64, u64),
-        /// How old the ring is, if it is that of an earlier file with the same
-        /// numbers.
+        /// Age of the ring, if an earlier file with the same numbers named it.
         earlier: Option<Duration>,
     },
-    /// The segment belongs to another user, or is open to more users than was
-    /// asked for. It was not looked into.
+    /// The segment belongs to another user, or is open to more users than the
+    /// options allow. The segment was not read.
     #[non_exhaustive]
     Untrusted {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// The segment.
+        /// The segment's id.
         id: SegmentId,
-        /// The user that owns it, or made it; `None` where the kernel does not
+        /// The user that owns or created the segment. `None` if the kernel does not
         /// say.
         uid: Option<u32>,
-        /// Its permission bits; `None` where the kernel does not say.
+        /// The segment's permission bits. `None` if the kernel does not say.
         mode: Option<u32>,
-        /// The users whose segments were to be trusted.
+        /// The users that the options trust.
         trusted: Vec<u32>,
-        /// The most permission bits that were to be trusted.
+        /// The most permission bits that the options allow.
         most: u32,
     },
-    /// No segment has this id: it was removed, or never was.
+    /// No segment has this id: it was removed, or never existed.
     #[non_exhaustive]
     Removed {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// The segment.
+        /// The segment's id.
         id: SegmentId,
     },
-    /// The file that names the ring was deleted or replaced while the peer was
-    /// waited for: nobody could have found the ring any more.
+    /// The file that names the ring was deleted or replaced during the wait for the
+    /// peer. The peer could not have found the ring any more.
     #[non_exhaustive]
     FileGone {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
     },
-    /// Another process holds the path open for a ring that cannot be seen
-    /// from here: it is in another IPC namespace, such as another container.
+    /// A process in another IPC namespace, such as another container, waits on this
+    /// path. Its ring cannot be seen from here.
     #[non_exhaustive]
     OtherNamespace {
         /// The path.
         path: PathBuf,
     },
-    /// The peer did not come, or a lock was not had, in time.
+    /// The peer did not come, or a lock was not free, within the time limit.
     #[non_exhaustive]
     TimedOut {
-        /// Which ring, and in which role.
+        /// The ring and the role.
         at: Place,
-        /// How long it took.
+        /// How long the call waited.
         after: Duration,
-        /// What was waited for.
+        /// What the call waited for.
         what: &'static str,
     },
-    /// `kernel.shm_rmid_forced` is 1: the kernel removes what nobody has
-    /// attached, so nothing can persist.
+    /// `kernel.shm_rmid_forced` is 1: the kernel removes segments that nobody has
+    /// attached, so no ring can persist.
     CannotPersist,
-    /// The child that was to have the other end cannot be started.
+    /// The child process could not be started.
     #[non_exhaustive]
     Spawn {
-        /// Its program.
+        /// The child's program.
         program: OsString,
-        /// Why not.
+        /// What starting the program returned.
         source: io::Error,
     },
-    /// The ring lies in memory of the caller's, not in a segment, so it cannot
-    /// be handed to a child.
+    /// The ring lies in memory of the caller's and has no segment, so a child
+    /// cannot attach it by id.
     NoSegment,
-    /// The memory that the caller vouched for cannot hold the ring, or holds
-    /// none.
+    /// The caller's memory cannot hold the ring, or holds none.
     Memory(MemoryError),
-    /// No parent has handed a ring to this process: the environment variable
-    /// `SHMPIPE_RING` is not set.
+    /// The environment variable `SHMPIPE_RING` is not set: the parent process gave
+    /// no ring to this process.
     NotHandedOver,
-    /// The environment variable `SHMPIPE_RING` says what no parent says.
+    /// The environment variable `SHMPIPE_RING` has a value that no parent sets.
     #[non_exhaustive]
     BadHandover {
-        /// What it says.
+        /// The value.
         value: OsString,
     },
-    /// The parent has handed the other role to this process.
+    /// The parent process gave the other role to this process.
     #[non_exhaustive]
     WrongRole {
-        /// The role that this process was given.
+        /// The role that the parent process gave.
         given: Role,
-        /// The role that it asked for.
+        /// The role asked for.
         asked: Role,
     },
-    /// The caller's cancel flag was set; see
+    /// The cancel flag was set. See
     /// [`Options::cancel_on`](crate::Options::cancel_on).
     Cancelled,
     /// The ring contradicts the protocol.
@@ -278,7 +276,7 @@ impl OpenError {
 numbered!(OpenError, "OpenError::CannotPersist", "EOPNOTSUPP");
 
 impl OpenError {
-    /// Which ring it is about, where it knows.
+    /// The place of the ring, for errors that have one.
     pub(crate) fn place(&self) -> Option<&Place> {
         match self {
             OpenError::CapacityMismatch { at, .. }
@@ -295,8 +293,7 @@ impl OpenError {
         }
     }
 
-    /// Has it say that it is about the ring at `place`, where it does not know
-    /// more.
+    /// Adds what `place` knows of the ring to the error's own place.
     pub(crate) fn located(mut self, place: &Place) -> OpenError {
         match &mut self {
             OpenError::CapacityMismatch { at, .. }
@@ -315,7 +312,7 @@ impl OpenError {
         self
     }
 
-    /// There is no such segment.
+    /// The error for a segment that does not exist.
     pub(crate) fn removed(id: SegmentId) -> OpenError {
         OpenError::Removed {
             at: Place::default(),
@@ -323,7 +320,7 @@ impl OpenError {
         }
     }
 
-    /// The segment is no ring of ours.
+    /// The error for a segment that is not a usable ring.
     pub(crate) fn not_a_ring(id: SegmentId, reason: Incompatible) -> OpenError {
         OpenError::NotARing {
             at: Place::default(),

@@ -1,4 +1,5 @@
-//! What each [`OpenError`] says.
+//! The messages of [`OpenError`]. Longer than other functions, `fmt` is a table of
+//! messages.
 
 use std::fmt;
 use std::io;
@@ -216,7 +217,7 @@ impl OpenError {
     }
 }
 
-/// A time as its largest whole unit.
+/// A duration in its largest whole unit.
 struct Age(Duration);
 
 impl fmt::Display for Age {
