@@ -1,4 +1,4 @@
-//! What a handle needs to know.
+//! The configuration of a handle.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,14 +8,14 @@ use crate::segment::state::Kind;
 use crate::wait::WaitPolicy;
 use crate::wait::pace::Pace;
 
-/// How a handle waits, gathers and leaves.
+/// How a handle waits, batches and leaves.
 #[derive(Clone, Debug)]
 pub(crate) struct HandleConfig {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<Arc<AtomicBool>>,
     pub(crate) policy: WaitPolicy,
     pub(crate) pace: Pace,
-    /// Bytes that a producer holds back before it publishes.
+    /// Bytes that a producer holds back before publishing.
     pub(crate) batch: usize,
     pub(crate) abort_on_drop: bool,
     pub(crate) require_consumer: Option<bool>,
@@ -34,7 +34,7 @@ impl HandleConfig {
         }
     }
 
-    /// Whether a producer of a ring of this kind fails without its consumer.
+    /// Whether a producer of a ring of this kind fails without a consumer.
     pub(crate) fn needs_consumer(&self, kind: Kind) -> bool {
         let unless_said = kind != Kind::Persistent;
         !kind.persists() || self.require_consumer.unwrap_or(unless_said)

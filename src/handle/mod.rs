@@ -1,4 +1,5 @@
-//! What the user holds: a ring without roles, the two ends, and grants of their bytes.
+//! What the user holds: a ring without roles, its two ends, and grants of their
+//! bytes.
 
 pub(crate) mod config;
 pub(crate) mod consumer;

@@ -1,5 +1,5 @@
-//! A ring whose roles nobody has taken yet, to be split between threads or
-//! shared out over a fork or an exec.
+//! A ring whose roles are not taken yet. It can be split between threads, or shared
+//! by fork or exec.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,16 +15,17 @@ use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::sys::sysv::{Key, SegmentId};
 
-/// A ring and no role in it.
+/// A ring without a role.
 ///
 /// - Threads: [`split`](Ring::split) it.
-/// - Parent and child: make it, fork, and let each process turn its own copy
+/// - Parent and child: create the ring, fork, and let each process turn its copy
 ///   into its end.
 /// - Across exec: [`spawn_consumer`](Ring::spawn_consumer) and
-///   [`spawn_producer`](Ring::spawn_producer) start the child. Or hand
-///   [`id`](Ring::id) to it by other means, for [`Options::attach`](crate::Options::attach).
+///   [`spawn_producer`](Ring::spawn_producer) start the child. Or send
+///   [`id`](Ring::id) to another process, for
+///   [`Options::attach`](crate::Options::attach).
 ///
-/// Dropping it detaches the segment and touches nothing else.
+/// Dropping the ring detaches the segment and has no other effect.
 ///
 /// # Examples
 ///
@@ -75,11 +76,12 @@ impl Ring {
         }
     }
 
-    /// The segment that the ring lies in. Another process can attach it by
-    /// this number for as long as somebody has it attached. `None` of a ring in
-    /// [memory of the caller's](crate::Options::create_in).
+    /// The id of the ring's segment. Another process can attach the ring by this id
+    /// while any process has it attached. `None` for a ring in [memory of the
+    /// caller's](crate::Options::create_in).
     ///
-    /// Asking says that the id was given away: see [`Producer::id`].
+    /// This call assumes that the caller gives the id to another process: see
+    /// [`Producer::id`].
     ///
     /// # Examples
     ///
@@ -98,8 +100,8 @@ impl Ring {
         self.region.id()
     }
 
-    /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but
-    /// that nobody is expected to come by it.
+    /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
+    /// this call does not assume that a process comes by the id.
     ///
     /// # Examples
     ///
@@ -113,10 +115,10 @@ impl Ring {
         self.region.id()
     }
 
-    /// The key that leads to the ring now, as the kernel says: one system call.
+    /// The key that leads to the ring now, as the kernel says. One system call.
     ///
-    /// `None` of an anonymous ring, of a named one once both ends are open, of
-    /// one that was removed, and of one in [memory of the
+    /// `None` for an anonymous ring, a named ring whose ends are both open, a
+    /// removed ring, and a ring in [memory of the
     /// caller's](crate::Options::create_in). `Some` may be out of date at once.
     ///
     /// # Examples
@@ -139,8 +141,8 @@ impl Ring {
         self.region.key()
     }
 
-    /// A number that tells this ring from every other one, also from a later
-    /// one with its id or its path. Random, and not secret.
+    /// A random number that identifies the ring. A later ring with the same id or
+    /// path has another number. The number is not secret.
     ///
     /// # Examples
     ///
@@ -156,7 +158,7 @@ impl Ring {
         self.region.geometry().nonce
     }
 
-    /// Bytes of the ring.
+    /// Capacity of the ring in bytes.
     ///
     /// # Examples
     ///
@@ -174,7 +176,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`OpenError::RoleTaken`] when somebody has it, or had it.
+    /// [`OpenError::RoleTaken`] if a process has or had the role. A persistent
+    /// ring's role can be taken after its holder has left or died.
     ///
     /// # Examples
     ///
@@ -193,7 +196,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// As [`into_producer`](Ring::into_producer).
+    /// The errors of [`into_producer`](Ring::into_producer).
     ///
     /// # Examples
     ///
@@ -214,7 +217,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// As [`into_producer`](Ring::into_producer).
+    /// The errors of [`into_producer`](Ring::into_producer).
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! How a consumer leaves, goes on with the next stream, and asks after its
+//! How a consumer leaves, continues with the next stream, and asks after its
 //! producer.
 
 use std::time::Instant;
@@ -9,12 +9,12 @@ use crate::ring::Readiness;
 use crate::segment::closed::Departure;
 
 impl Consumer {
-    /// Closes the ring: the producer's writes fail from here on. Nothing happens
-    /// to a handle that was closed before.
+    /// Closes the ring: the producer's writes fail from now on. Has no effect on a
+    /// handle that is already closed.
     ///
     /// # Errors
     ///
-    /// [`CloseError::Broken`] when the handle was [aborted](Self::abort) before,
+    /// [`CloseError::Broken`] if the handle was [aborted](Self::abort) before,
     /// found the ring corrupt, or was inherited by fork.
     ///
     /// # Examples
@@ -38,10 +38,10 @@ impl Consumer {
         Ok(())
     }
 
-    /// Leaves without acknowledging anything: a consumer that comes after this
-    /// one gets the end of the stream again. Where none can, this is as
-    /// [`close`](Self::close). Nothing happens to a handle that is closed or was
-    /// inherited by fork.
+    /// Leaves without acknowledging the end of the stream: the next consumer gets
+    /// that end again. For a ring that no second consumer can join, this has the
+    /// effect of [`close`](Self::close). Has no effect on a handle that is closed
+    /// or was inherited by fork.
     ///
     /// # Examples
     ///
@@ -76,23 +76,25 @@ impl Consumer {
         });
     }
 
-    /// Acknowledges the end of the stream that was read, and goes on with the
-    /// next one. Does not wait: what follows may be there already, or come
-    /// later.
+    /// Acknowledges the end of the stream that was read, and continues with the
+    /// next stream. Does not wait: the next stream may have begun, or may begin
+    /// later. Returns `true` if the end was acknowledged.
     ///
-    /// An end that no call has returned yet is acknowledged if the stream is
-    /// whole. If not, this call returns its error, and the next one acknowledges
-    /// the end: nobody misses that a stream was broken off.
+    /// If no call has returned the end yet, it depends on the stream. The end of a
+    /// whole stream is acknowledged. The error of a broken stream is returned
+    /// first, and the next call acknowledges the end. So no caller misses that a
+    /// stream was broken off.
     ///
-    /// `false` where no stream can follow, since the ring does not
-    /// [persist](crate::Options::persistent): the end stays.
+    /// Returns `false` if the ring is not [persistent](crate::Options::persistent),
+    /// so that no other stream can follow. The end then stays.
     ///
     /// # Errors
     ///
-    /// [`NextStreamError::NotEnded`] where the stream has not ended, or bytes of
-    /// it are left to read. [`NextStreamError::Broken`] with
-    /// [`Broken::ProducerAborted`] or [`Broken::Died`] where the stream was broken
-    /// off and no call has said so, or with what makes the handle unusable.
+    /// [`NextStreamError::NotEnded`] if the stream has not ended, or bytes before
+    /// its end are unread. [`NextStreamError::Broken`] with
+    /// [`Broken::ProducerAborted`] or [`Broken::Died`] if the stream was broken off
+    /// and no call has returned that. Otherwise [`NextStreamError::Broken`] with
+    /// what makes the handle unusable.
     ///
     /// # Examples
     ///
@@ -121,15 +123,16 @@ impl Consumer {
         Err(NextStreamError::NotEnded { available })
     }
 
-    /// As [`next_stream`](Self::next_stream), then waits until something of the
-    /// next stream is there: a byte, its end, or its producer. At the beginning
-    /// of a stream of which nothing has come, it only waits.
+    /// Continues with the next stream, as [`next_stream`](Self::next_stream) does,
+    /// and then waits for that stream until `deadline`. The wait ends at the first
+    /// byte, at an end, or when a producer comes. At the beginning of a stream
+    /// without bytes, this call only waits.
     ///
     /// # Errors
     ///
-    /// As [`next_stream`](Self::next_stream). [`NextStreamError::TimedOut`] at
-    /// `deadline`, or [`NextStreamError::Cancelled`]: the end was acknowledged, and
-    /// the call can be made again.
+    /// The errors of [`next_stream`](Self::next_stream).
+    /// [`NextStreamError::TimedOut`] or [`NextStreamError::Cancelled`] after the
+    /// end was acknowledged: the call can be made again.
     ///
     /// # Examples
     ///
@@ -154,12 +157,14 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_stream_deadline(&mut self, deadline: Instant) -> Result<bool, NextStreamError> {
-        // Called again, it goes on waiting: what has come since was told to nobody.
+        // An earlier call has acknowledged the end and then timed out. What has
+        // come since was returned by no call.
         let goes_on = self.awaits_next && self.end_told == EndTold::No && self.is_at_a_beginning();
         if !goes_on {
             match self.next_stream() {
                 Ok(true) => {}
-                // Of this one nothing has come yet, or everything is to come.
+                // Nothing of this stream has come yet, or all of its bytes are
+                // unread.
                 Err(NextStreamError::NotEnded { available }) if self.is_at_a_beginning() => {
                     if available > 0 {
                         return Ok(true);
@@ -178,12 +183,12 @@ impl Consumer {
         waited
     }
 
-    /// Whether a call has returned the end of the stream: it was finished or
-    /// broken off, or its producer died and another one has begun a new stream.
-    /// [`next_stream`](Self::next_stream) acknowledges it.
+    /// Whether a call has returned the end of the stream. The stream was finished
+    /// or broken off, or its producer died and another producer has begun a new
+    /// stream. [`next_stream`](Self::next_stream) acknowledges the end.
     ///
-    /// After [`Broken::Died`] this tells whether the stream is over. If not, a
-    /// producer that [resumes](crate::Options::resume) may go on with it.
+    /// After [`Broken::Died`], `true` means that the stream is over. With `false`,
+    /// a producer that [resumes](crate::Options::resume) can continue the stream.
     ///
     /// # Examples
     ///
@@ -202,7 +207,7 @@ impl Consumer {
         self.end_told != EndTold::No
     }
 
-    /// Whether an end was acknowledged, and nothing read since.
+    /// Whether an end was acknowledged and no byte was read since.
     fn is_at_a_beginning(&self) -> bool {
         self.stream_position() == 0 && self.end.region().geometry().kind.persists()
     }
@@ -217,24 +222,23 @@ impl Consumer {
         Ok(next)
     }
 
-    /// Sets whether a drop leaves as [`abort`](Self::abort) does, which
-    /// acknowledges nothing. See
-    /// [`Options::abort_on_drop`](crate::Options::abort_on_drop).
+    /// Sets whether a drop acknowledges nothing, as [`abort`](Self::abort) does.
+    /// See [`Options::abort_on_drop`](crate::Options::abort_on_drop).
     pub fn set_abort_on_drop(&mut self, abort: bool) {
         self.end.set_abort_on_drop(abort);
     }
 
-    /// Waits until a producer has the other end, or has had it since this call
-    /// began. Returns at once where there is something to read, or an end. Waits
-    /// no longer than the handle's timeout.
+    /// Waits until a producer holds the other end, or has held the other end since
+    /// this call began. Returns at once if there is something to read, or an end.
+    /// The handle's timeout limits the wait.
     ///
-    /// After [`Broken::Died`] on a ring that [persists](crate::Options::persistent),
-    /// this waits for whoever follows.
+    /// After [`Broken::Died`] on a [persistent](crate::Options::persistent) ring,
+    /// this call waits for the next producer.
     ///
     /// # Errors
     ///
-    /// [`WaitError::TimedOut`]; [`WaitError::Cancelled`]; [`WaitError::Broken`] with what makes the handle unusable,
-    /// or if nobody can come any more.
+    /// [`WaitError::TimedOut`] or [`WaitError::Cancelled`]. [`WaitError::Broken`]
+    /// with what makes the handle unusable, or if nobody can come any more.
     ///
     /// # Examples
     ///
@@ -255,11 +259,12 @@ impl Consumer {
         self.wait_for_peer_until(self.deadline())
     }
 
-    /// As [`wait_for_peer`](Self::wait_for_peer), until `deadline`.
+    /// Waits for a producer until `deadline`, whatever the handle's timeout.
+    /// Otherwise see [`wait_for_peer`](Self::wait_for_peer).
     ///
     /// # Errors
     ///
-    /// As [`wait_for_peer`](Self::wait_for_peer).
+    /// The errors of [`wait_for_peer`](Self::wait_for_peer).
     ///
     /// # Examples
     ///
@@ -284,17 +289,16 @@ impl Consumer {
         Ok(self.end.await_peer(deadline, ready)?)
     }
 
-    /// Asks the kernel whether the producer lives: two system calls. What it
-    /// has published can be read even if it does not.
+    /// Asks the kernel whether the producer lives: two system calls. Bytes that a
+    /// dead producer had published can still be read.
     ///
-    /// A producer that is not there yet, or that finished, is no error. `Ok`
-    /// may be out of date at once, and is said of whoever cannot be proven to
-    /// be dead; an error is proof.
+    /// A producer that has not come yet, or has finished, is no error. `Ok` may be
+    /// out of date at once, and also covers a producer whose death cannot be
+    /// proven. An error is a proof.
     ///
     /// # Errors
     ///
-    /// [`Broken::Died`], [`Broken::NeverCame`], or what makes the handle
-    /// unusable.
+    /// [`Broken::Died`], [`Broken::NeverCame`], or what makes the handle unusable.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! The reading end.
+//! The reading end of a ring.
 
 mod leave;
 mod read;
@@ -25,25 +25,29 @@ use crate::wait::pace::Pacer;
 
 /// The end of a ring that bytes are read from.
 ///
-/// [`io::Read`] blocks while the ring is empty; [`try_read`](Self::try_read)
-/// never does. A producer that finished leaves its bytes to be read, then the
-/// end of the stream, `Ok(0)`. One that broke the stream off, or died, leaves
-/// them too, but then comes an error. A producer that gives up by dropping its
-/// handle has finished, unless [`Options::abort_on_drop`](crate::Options::abort_on_drop) says otherwise.
+/// [`Read`](std::io::Read) blocks while the ring is empty;
+/// [`try_read`](Self::try_read) never does. After a producer has finished, reads
+/// return the rest of its bytes, then the end of the stream, `Ok(0)`. After a
+/// producer has broken off or died, reads return the rest, then an error. A
+/// producer that drops its handle has finished, unless
+/// [`Options::abort_on_drop`](crate::Options::abort_on_drop) says otherwise.
 ///
-/// Dropping the consumer closes the ring: the producer's writes fail with
-/// [`Broken::ConsumerClosed`], an [`io::ErrorKind::BrokenPipe`]. In a ring that
-/// [persists](crate::Options::persistent) they wait for the next consumer, and a drop
-/// acknowledges the end of a stream that was read.
+/// Dropping the consumer closes the ring. The producer's writes then fail with
+/// [`Broken::ConsumerClosed`], which is a
+/// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe). In a
+/// [persistent](crate::Options::persistent) ring, writes continue and wait for the
+/// next consumer when the ring is full. There, a drop acknowledges the end of a
+/// stream that was read.
 ///
-/// It is no [`io::BufRead`]: that would lend out the ring's memory as a slice,
-/// which the peer may be writing. [`std::io::BufReader`] around it is one, with
-/// `lines()` and the like, for a copy more; [`try_peek`](Self::try_peek) looks at
-/// bytes in place. A stream that broke off gives its error again at each call,
-/// so end at the first one: by `?`, `collect::<Result<..>>` or `map_while`.
+/// `Consumer` does not implement [`BufRead`](std::io::BufRead), which would lend
+/// out the ring's memory as a slice while the peer may write there.
+/// [`std::io::BufReader`] adds `lines()` and the like, at the cost of a copy.
+/// [`try_peek`](Self::try_peek) gives access to bytes in place. A broken stream
+/// returns its error at each call, so stop at the first error: by `?`,
+/// `collect::<Result<..>>` or `map_while`.
 ///
-/// A consumer can be sent to another thread, not shared between two. After a
-/// fork it belongs to the process that forked; the child's copy is inert.
+/// A consumer can be sent to another thread, but not shared. After a fork, the
+/// consumer belongs to the process that forked. The child's copy is inert.
 ///
 /// # Examples
 ///
@@ -61,7 +65,7 @@ use crate::wait::pace::Pacer;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Lines:
+/// Reading lines:
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Write};
@@ -74,26 +78,26 @@ use crate::wait::pace::Pacer;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Consumer {
-    /// On lines of its own: the handle of another thread may lie beside it.
+    /// On its own cache lines, since the handle of another thread may be adjacent.
     reader: CachePadded<Reader<MappedRegion>>,
     end: Endpoint,
     pacer: Pacer,
-    /// What calls have said of the end of this stream.
+    /// Which calls have returned the end of this stream.
     end_told: EndTold,
-    /// Whether [`next_stream_deadline`](Self::next_stream_deadline) has
-    /// acknowledged an end, and nothing of the next stream came in time.
+    /// Whether [`next_stream_deadline`](Self::next_stream_deadline) acknowledged an
+    /// end, and nothing of the next stream came within its deadline.
     awaits_next: bool,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
 
-/// What calls have said of the end of a stream.
+/// Which calls have returned the end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum EndTold {
     No,
-    /// By a call that looks, and takes nothing.
+    /// A call that looks at bytes without taking them.
     Shown,
-    /// By a reading call: whoever leaves in order now acknowledges the end.
+    /// A reading call. Leaving in order acknowledges the end from now on.
     Read,
 }
 
@@ -134,7 +138,7 @@ impl Consumer {
         self.end.expect_child(pid);
     }
 
-    /// When a blocking call that starts now gives up.
+    /// The deadline of a blocking call that starts now.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.end.deadline()
     }
@@ -152,13 +156,13 @@ impl Consumer {
         &self.reader
     }
 
-    /// Notes that a call which looks has returned the end.
+    /// Notes that a call which looks at bytes has returned the end.
     pub(crate) fn end_shown(&mut self) {
         self.end_told = self.end_told.max(EndTold::Shown);
     }
 
-    /// The bytes known to be there; looks again if those are fewer than
-    /// `wanted`.
+    /// The known number of readable bytes. Loads the producer's position if that
+    /// number is less than `wanted`.
     pub(crate) fn known(&mut self, wanted: usize) -> Result<usize, Broken> {
         match self.reader.available(wanted as u64) {
             Ok(available) => Ok(available as usize), // at most the capacity
@@ -166,14 +170,14 @@ impl Consumer {
         }
     }
 
-    /// Whether there are `least` bytes, and if not, whether more can come.
+    /// Whether `least` bytes can be read. If not, whether more can come.
     pub(crate) fn readiness(&mut self, least: usize) -> Result<Readiness, Broken> {
         self.end.usable()?;
         let readiness = self.reader.readiness(least as u64);
         readiness.map_err(|corruption| self.end.latch(corruption.into()))
     }
 
-    /// Takes bytes that are there out of the stream.
+    /// Takes `len` readable bytes out of the stream.
     #[inline]
     pub(crate) fn consume(&mut self, len: usize) {
         if len > 0 {
@@ -188,7 +192,7 @@ impl Consumer {
         self.end.wake(peer, head);
     }
 
-    /// Waits until there are `least` bytes, or no more to come.
+    /// Waits until `least` bytes can be read, or no more can come.
     pub(crate) fn wait_for_bytes(
         &mut self,
         least: u64,
@@ -198,8 +202,8 @@ impl Consumer {
         end.wait(wanted, deadline, ready)
     }
 
-    /// What it takes to wait for that: who waits, the tail that is worth a
-    /// wake, and what tells whether the wait is over.
+    /// What [`wait_for_bytes`](Self::wait_for_bytes) waits with: the endpoint, the
+    /// tail that is worth a wake, and the condition that ends the wait.
     pub(crate) fn wait_for_bytes_parts(
         &mut self,
         least: u64,
@@ -214,9 +218,8 @@ impl Consumer {
         (&mut self.end, wanted, ready)
     }
 
-    /// Bytes that can be read without waiting: there are at least so many, and
-    /// none of them goes unless this handle reads it. 0 may be out of date at
-    /// once.
+    /// Returns how many bytes can be read without waiting. This is a lower bound:
+    /// bytes stay until this handle reads them, and more may come at any time.
     ///
     /// # Errors
     ///
@@ -237,7 +240,7 @@ impl Consumer {
     }
 }
 
-/// The error that an ending is to a reader; none for a whole stream.
+/// The error that an ending is for a reader. `None` for a whole stream.
 pub(crate) fn why_broken(ending: Ending) -> Option<Broken> {
     match ending {
         Ending::Finished => None,

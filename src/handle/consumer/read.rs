@@ -10,16 +10,15 @@ use crate::segment::region::Region;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
-    /// Reads what is there, as much as `bytes` holds, and says how much that
-    /// was; 0 is the end of the stream, or that `bytes` is empty. Never
-    /// blocks; makes a system call only to wake a producer that sleeps.
+    /// Reads the available bytes, at most the length of `bytes`, and returns how
+    /// many. 0 means the end of the stream, or that `bytes` is empty. Never blocks.
+    /// The only system call is the wake of a sleeping producer.
     ///
     /// # Errors
     ///
-    /// [`TryReadError::Empty`] when there is nothing yet.
-    /// [`TryReadError::Broken`] when nothing more will come and the stream is
-    /// not whole. A producer that died is not noticed here: see
-    /// [`check_peer`](Self::check_peer).
+    /// [`TryReadError::Empty`] if there are no bytes yet. [`TryReadError::Broken`]
+    /// if no more bytes will come and the stream is not whole. This call does not
+    /// notice the death of a producer: see [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
@@ -41,18 +40,18 @@ impl Consumer {
         self.finish_fast(path, Ok(len), |this| this.try_read_long(bytes))
     }
 
-    /// Fills all of `bytes`, if as many are there, or takes nothing. Never waits.
+    /// Fills all of `bytes` if that many are available, or takes nothing. Never
+    /// waits.
     ///
-    /// No bytes to fill is `Ok(())`.
+    /// An empty `bytes` gives `Ok(())`.
     ///
     /// # Errors
     ///
-    /// [`PeekError::Empty`] and [`PeekError::Ended`] say how many there are:
-    /// nothing was taken, and what `bytes` held is still there.
-    /// [`PeekError::TooLong`] when the ring is not as long as that.
-    /// [`PeekError::Broken`] when fewer are left and no more will come, the stream
-    /// not being whole. A producer that died is not noticed here: see
-    /// [`check_peer`](Self::check_peer).
+    /// [`PeekError::Empty`] and [`PeekError::Ended`] return how many bytes there
+    /// are. Nothing was taken, and `bytes` is unchanged. [`PeekError::TooLong`] if
+    /// `bytes` is longer than the capacity. [`PeekError::Broken`] if too few bytes
+    /// are left and the stream is not whole. This call does not notice the death of
+    /// a producer: see [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
@@ -76,13 +75,13 @@ impl Consumer {
         self.finish_fast(path, Ok(()), |this| this.try_read_exact_slow(bytes))
     }
 
-    /// Reads what is there, at least one byte, blocking until `deadline` while
-    /// there is none; 0 is the end of the stream, or that `bytes` is empty.
-    /// What is there is read even if `deadline` has passed.
+    /// Reads the available bytes, and blocks until `deadline` while there are none.
+    /// 0 means the end of the stream, or that `bytes` is empty. After the deadline,
+    /// available bytes are still read.
     ///
     /// # Errors
     ///
-    /// [`PartialError`] says why nothing was read.
+    /// [`PartialError`] says why no byte was read.
     ///
     /// # Examples
     ///
@@ -113,14 +112,13 @@ impl Consumer {
         })
     }
 
-    /// Fills all of `bytes` before `deadline`, which bounds the whole call,
-    /// however often it waits. After the deadline it looks once, and reads what
-    /// is there.
+    /// Fills all of `bytes` before `deadline`, which limits the call as a whole.
+    /// After the deadline, the call reads what is available at one look.
     ///
     /// # Errors
     ///
-    /// [`PartialError`] says how many bytes were read, and why no more; the first
-    /// of `bytes` hold them.
+    /// [`PartialError`] says how many bytes were read, and why no more. The
+    /// beginning of `bytes` holds them.
     ///
     /// # Examples
     ///
@@ -177,8 +175,8 @@ impl Consumer {
 }
 
 impl io::Read for Consumer {
-    /// Reads what is there, at least one byte, blocking while there is none;
-    /// 0 is the end of the stream.
+    /// Reads the available bytes, and blocks while there are none. 0 means the end
+    /// of the stream.
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let len = bytes.len();
@@ -192,8 +190,8 @@ impl io::Read for Consumer {
         self.finish_fast(path, Ok(()), |this| this.read_exact_long(bytes))
     }
 
-    /// Reads into the parts one after the other what is there, at least one
-    /// byte, and releases it together.
+    /// Reads the available bytes into the parts, one part after the other, and
+    /// releases these bytes together. Blocks while there are none.
     fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let deadline = self.end.deadline();

@@ -1,4 +1,4 @@
-//! What a consumer can be asked, and how it is set.
+//! A consumer's properties and settings.
 
 use std::time::Duration;
 
@@ -10,13 +10,12 @@ use crate::wait::pace::{Pace, Pacer};
 use crate::wait::{Stats, WaitPolicy};
 
 impl Consumer {
-    /// Whether the producer of the stream has left, finished or not, or this
-    /// handle is closed. Bytes may be left to read.
+    /// Whether the producer of the stream has left, whether finished or not, or
+    /// this handle is closed. Bytes may be left to read.
     ///
-    /// `true` is final, but for a ring that persists, where it holds until
-    /// [`next_stream`](Self::next_stream). `false` may be out of date at once,
-    /// and says nothing of a producer that died: see
-    /// [`check_peer`](Self::check_peer).
+    /// `true` is final, except in a persistent ring, where it holds until
+    /// [`next_stream`](Self::next_stream). `false` may be out of date at once, and
+    /// does not exclude a dead producer: see [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
@@ -35,8 +34,9 @@ impl Consumer {
         self.end.usable().is_err() || self.reader.has_ended()
     }
 
-    /// Who has the other end, and what that is worth: see
-    /// [`Producer::peer`](crate::Producer::peer).
+    /// The occupant of the producer's role. Asks the kernel whether a process
+    /// lives. [`Producer::peer`](crate::Producer::peer) says how reliable each
+    /// answer is.
     ///
     /// # Examples
     ///
@@ -84,7 +84,7 @@ impl Consumer {
     /// ```
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
         self.end.set_policy(policy);
-        // The word is another holder's once this one has left.
+        // After leaving, the word belongs to the next holder of the role.
         if self.end.is_usable() {
             self.reader.stop_listening();
         }
@@ -114,7 +114,7 @@ impl Consumer {
         self.pacer = Pacer::new(pace);
     }
 
-    /// Bytes of the ring.
+    /// Capacity of the ring in bytes.
     ///
     /// # Examples
     ///
@@ -128,13 +128,13 @@ impl Consumer {
         self.reader.region().capacity() as usize
     }
 
-    /// The segment that the ring lies in; `None` of a ring in
-    /// [memory of the caller's](crate::Options::create_in).
+    /// The id of the ring's segment. `None` for a ring in [memory of the
+    /// caller's](crate::Options::create_in).
     ///
-    /// Asking says that the id was given to another process, which may attach the ring
-    /// by it at any time: from then on, that nobody is left who could take the other
-    /// role is no longer concluded, and no [`NeverCame`](crate::Broken::NeverCame) ends a wait. For
-    /// logs, see [`id_for_log`](Self::id_for_log).
+    /// This call assumes that the caller gives the id to another process, which may
+    /// attach the ring at any time. From then on no wait ends with
+    /// [`NeverCame`](crate::Broken::NeverCame). For logs, use
+    /// [`id_for_log`](Self::id_for_log).
     ///
     /// # Examples
     ///
@@ -149,8 +149,8 @@ impl Consumer {
         self.end.share_id()
     }
 
-    /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but
-    /// that nobody is expected to come by it.
+    /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
+    /// this call does not assume that a process comes by the id.
     ///
     /// # Examples
     ///
@@ -164,8 +164,8 @@ impl Consumer {
         self.end.region().id()
     }
 
-    /// The key that leads to the ring now; `None` once none does, or if none
-    /// ever did. See [`Ring::key`](crate::Ring::key).
+    /// The key that leads to the ring now. `None` if no key leads to it, or none
+    /// does any more. See [`Ring::key`](crate::Ring::key).
     ///
     /// # Examples
     ///
@@ -179,8 +179,8 @@ impl Consumer {
         self.end.region().key()
     }
 
-    /// Bytes read since the ring was made, by this handle and by those before
-    /// it; wraps at 2^64.
+    /// Bytes read since the ring was made, by this handle and its predecessors.
+    /// Wraps at 2^64.
     ///
     /// # Examples
     ///
@@ -196,8 +196,7 @@ impl Consumer {
         self.reader.head()
     }
 
-    /// Bytes read of the stream that is being read, by this handle and by those
-    /// before it.
+    /// Bytes read of the current stream, by this handle and its predecessors.
     ///
     /// # Examples
     ///
@@ -213,7 +212,7 @@ impl Consumer {
         self.reader.head().wrapping_sub(self.reader.began())
     }
 
-    /// A number that tells the ring from every other one; see
+    /// A random number that identifies the ring. See
     /// [`Ring::nonce`](crate::Ring::nonce).
     #[must_use]
     pub fn nonce(&self) -> u64 {
@@ -236,7 +235,7 @@ impl Consumer {
         self.end.stats()
     }
 
-    /// The limit on each wait for the producer; `None` is no limit.
+    /// The time limit of each wait for the producer. `None` is no limit.
     ///
     /// # Examples
     ///
@@ -250,15 +249,16 @@ impl Consumer {
         self.end.timeout()
     }
 
-    /// Sets the limit on each wait for the producer, as `SO_RCVTIMEO` of a
-    /// socket does. A read that runs into it fails with
-    /// [`TimedOut`](std::io::ErrorKind::TimedOut), and nothing is lost. With a
+    /// Sets the time limit of each wait for the producer, as `SO_RCVTIMEO` does for
+    /// a socket. A read that reaches the limit fails with
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut), and no bytes are lost. With a
     /// limit of zero, a call tries once.
     ///
     /// A call made of many reads, such as `read_exact`, `read_to_end` or
-    /// [`std::io::copy`], has the limit anew for each: a producer that sends a
-    /// byte now and then keeps it going. What bounds a whole call is its form
-    /// with a deadline: [`read_exact_deadline`](Self::read_exact_deadline).
+    /// [`std::io::copy`], has the limit for each read. A producer that sends a byte
+    /// now and then can keep such a call going. To limit a call as a whole, use its
+    /// form with a deadline, such as
+    /// [`read_exact_deadline`](Self::read_exact_deadline).
     ///
     /// # Examples
     ///

@@ -1,4 +1,5 @@
-//! How bytes get out of the ring.
+//! How bytes get out of the ring, in three steps. Each step handles what the step
+//! before left.
 
 use std::io;
 use std::time::Instant;
@@ -13,8 +14,8 @@ use crate::wait::Spinning;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
-    /// The common case of a read: it is of `most` bytes at most, no more than one
-    /// release carries, and so many bytes are known to be there.
+    /// The fast path of a read. Taken if the read has at most `most` bytes, no more
+    /// than one release carries, and the known bytes are enough.
     #[inline(always)]
     pub(super) fn fast(&mut self, bytes: &mut [u8], most: usize) -> FastPath {
         if !(1..=most).contains(&bytes.len())
@@ -26,7 +27,7 @@ impl Consumer {
         self.end.fast_path_done(self.reader.peer_signals())
     }
 
-    /// As [`FastPath::finish`].
+    /// Ends a call after its fast path: see [`FastPath::finish`].
     #[inline(always)]
     pub(super) fn finish_fast<T>(
         &mut self,
@@ -37,7 +38,7 @@ impl Consumer {
         path.finish(self, done, Self::wake_after, otherwise)
     }
 
-    /// Wakes the producer if need be, and gives back `result`.
+    /// Wakes the producer if necessary, and returns `result`.
     #[cold]
     #[inline(never)]
     fn wake_after<T>(&mut self, result: T) -> T {
@@ -49,7 +50,7 @@ impl Consumer {
     #[inline(never)]
     pub(super) fn try_read_exact_slow(&mut self, bytes: &mut [u8]) -> Result<(), PeekError> {
         if let Err(error) = self.bytes_for(bytes.len()) {
-            // As of a reading call: whoever leaves in order acknowledges the end.
+            // This is a reading call, so leaving in order acknowledges the end.
             let is_end = matches!(error, PeekError::Ended { .. } | PeekError::Broken(_));
             if is_end && self.reader.at_the_end().is_some() {
                 self.end_told = EndTold::Read;
@@ -73,8 +74,8 @@ impl Consumer {
         })
     }
 
-    /// As [`read`](io::Read::read) of more than few bytes, or of few that are not
-    /// known to be there.
+    /// The second step of [`read`](io::Read::read): tries the fast path for reads
+    /// of up to one release.
     #[inline(never)]
     pub(super) fn read_long(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let len = bytes.len();
@@ -82,7 +83,8 @@ impl Consumer {
         self.finish_fast(path, Ok(len), |this| this.read_slow(bytes))
     }
 
-    /// The same for [`read_exact`](io::Read::read_exact).
+    /// The second step of [`read_exact`](io::Read::read_exact): tries the fast path
+    /// for reads of up to one release.
     #[inline(never)]
     pub(super) fn read_exact_long(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let path = self.fast(bytes, PUBLICATION);
@@ -106,8 +108,8 @@ impl Consumer {
         self.wait_and_read_exact(&mut bytes[len..])
     }
 
-    /// Takes a message, if one comes in a moment and is to be taken at once: its
-    /// length, or 0.
+    /// Polls briefly for an inline message, if the pace allows taking one at once.
+    /// Returns its length, or 0.
     #[inline(always)]
     fn poll_inline(&mut self, bytes: &mut [u8]) -> usize {
         if bytes.is_empty()
@@ -161,8 +163,8 @@ impl Consumer {
         loop {
             match self.try_read_pieces(bytes, deadline) {
                 Ok(len) => return Ok(len),
-                // Its end was there a moment ago, and is not: a peer that goes
-                // on like this does not outlast the deadline.
+                // The end or the bytes that ended the wait are gone again. A peer
+                // that repeats this cannot prolong the call past its deadline.
                 Err(TryReadError::Empty) if waited && is_past(deadline) => {
                     return Err(Blocked::TimedOut);
                 }
@@ -173,8 +175,8 @@ impl Consumer {
         }
     }
 
-    /// Waits while there is nothing; and, having caught up with the producer,
-    /// lets bytes gather as the pace says.
+    /// Waits while there are no bytes. After catching up with the producer, lets
+    /// bytes gather as the pace says.
     fn gather(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
         if self.reader.known() >= len as u64 {
             return Ok(());
@@ -201,8 +203,9 @@ impl Consumer {
         Ok(())
     }
 
-    /// All cases. After `deadline` there is no look but the first, however little
-    /// that finds: a peer that dribbles does not prolong the call.
+    /// The general case. After `deadline` there is only the first look, even if it
+    /// finds few bytes. So a peer that sends a few bytes at a time cannot prolong
+    /// the call.
     #[inline(never)]
     fn try_read_pieces(
         &mut self,
@@ -212,7 +215,7 @@ impl Consumer {
         self.end.usable()?;
         let mut read = 0;
         while read < bytes.len() {
-            // The next piece needs a look, unless this is what the last one left.
+            // The next piece needs a look, unless the last look left bytes.
             if read > 0 && self.reader.known() == 0 && is_past(deadline) {
                 break;
             }
@@ -228,7 +231,7 @@ impl Consumer {
         Ok(read)
     }
 
-    /// What one release carries, or as much of it as there is.
+    /// Reads at most as many bytes as one release carries.
     #[inline]
     fn read_some(&mut self, bytes: &mut [u8]) -> Result<usize, Broken> {
         let most = bytes.len().min(self.reader.region().longest_release());
@@ -242,8 +245,8 @@ impl Consumer {
         }
     }
 
-    /// Finds out what it means that the ring was empty: how much has come
-    /// since, or 0 for the end.
+    /// Judges an empty ring. Returns 1 if bytes have come since, and 0 at the end
+    /// of the stream.
     #[cold]
     fn nothing_to_read(&mut self) -> Result<u64, TryReadError> {
         match self.reader.readiness(1) {
@@ -260,8 +263,8 @@ impl Consumer {
         }
     }
 
-    /// For a reading call that was refused by `error`: nothing, if that is the end
-    /// of a whole stream. Notes that the end was given, however the stream ended.
+    /// For a reading call that failed with `error`. Returns `Ok` if the error is
+    /// the end of a whole stream. Notes the end, however the stream ended.
     pub(crate) fn end_or(&mut self, error: PeekError) -> io::Result<()> {
         if self.reader.at_the_end().is_some() {
             self.end_told = EndTold::Read;
@@ -272,8 +275,9 @@ impl Consumer {
         }
     }
 
-    /// What ends a call after its deadline, all that it found being read: what
-    /// has come since is left there, or a peer that dribbles would prolong it.
+    /// Why a call ends after its deadline, with all found bytes read. Bytes that
+    /// came since stay in the ring, or a peer that sends a few at a time could
+    /// prolong the call.
     pub(super) fn why_no_more(&mut self) -> WaitError {
         match self.readiness(1) {
             Ok(Readiness::Ready | Readiness::Empty) => WaitError::TimedOut,

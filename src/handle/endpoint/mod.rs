@@ -1,5 +1,5 @@
-//! What the two handles have in common: whose they are, waiting for the peer,
-//! and leaving.
+//! What both handles have in common: their process, waiting for the peer, and
+//! leaving.
 
 mod waiting;
 mod watch;
@@ -31,42 +31,43 @@ pub(crate) struct Endpoint {
     region: MappedRegion,
     claim: Claim,
     epoch: Epoch,
-    /// The same while the handle is of use.
+    /// Equals `epoch` while the handle is usable.
     usable: Epoch,
     watch: PeerWatch,
-    /// Why the handle is of no further use, once it is.
+    /// Why the handle is no longer usable, if so.
     latched: Option<Broken>,
-    /// Whether the id was given to a process that may come at any time.
+    /// Whether the segment's id was given to another process, which may attach the
+    /// ring at any time.
     id_shared: Cell<bool>,
-    /// Whether a peer that died ends the waits of this side. Else another one
-    /// is waited for.
+    /// Whether the death of a peer ends the waits of this side. Otherwise waits
+    /// continue for the next peer.
     needs_peer: bool,
-    /// Whether a drop breaks off, in place of finishing.
+    /// Whether a drop breaks the stream off instead of finishing it.
     aborts_on_drop: bool,
-    /// Whether the handle has left in order.
+    /// Whether the handle was closed in order.
     has_closed: bool,
     timeout: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
     effort: Effort,
     policy: WaitPolicy,
-    /// Whether the peer needs this very processor, and the owner word of the
-    /// peer for which that was found out.
+    /// Whether the peer can only run on the processor of this thread. Known for the
+    /// peer with this owner word.
     shares_processor: Option<(u64, bool)>,
 }
 
-/// How the short way of a call went, which makes no calls itself.
+/// The result of a fast path, which makes no function calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
     Done,
-    /// The peer may have to be woken yet.
+    /// Done, but the peer may have to be woken.
     DoneMustWake,
-    /// Nothing has happened.
+    /// Nothing was done: the call has to continue on a slower path.
     Miss,
 }
 
 impl FastPath {
-    /// Ends a call of `handle`: with `done`, once the peer is woken if need be, or if
-    /// nothing has happened yet, with what `otherwise` makes of it.
+    /// Ends a call of `handle`. Returns `done`, after waking the peer if necessary.
+    /// After a miss, returns the result of `otherwise`.
     #[inline(always)]
     pub(crate) fn finish<H, T>(
         self,
@@ -138,13 +139,13 @@ impl Endpoint {
         self.policy = policy;
     }
 
-    /// Whether the handle can be used, by this process.
+    /// Whether this process can use the handle.
     #[inline]
     pub(crate) fn is_usable(&self) -> bool {
         self.usable.is_current()
     }
 
-    /// As [`is_usable`](Self::is_usable), and if not, why.
+    /// Fails with the reason if this process cannot use the handle.
     #[inline]
     pub(crate) fn usable(&self) -> Result<(), Broken> {
         if self.is_usable() {
@@ -153,8 +154,8 @@ impl Endpoint {
         Err(self.reason())
     }
 
-    /// Whether this handle was closed, by this process and in order: closing it once
-    /// more has nothing left to do.
+    /// Whether this process closed the handle in order, so that closing again has
+    /// no effect.
     pub(crate) fn has_closed(&self) -> bool {
         self.has_closed && self.epoch.is_current()
     }
@@ -168,13 +169,13 @@ impl Endpoint {
         }
     }
 
-    /// Makes what cannot be undone the answer to every later call.
+    /// Makes `broken` the result of every later call, if that cannot be undone.
     #[cold]
     pub(crate) fn latch(&mut self, broken: Broken) -> Broken {
         let persists = self.region.geometry().kind.persists();
         let is_final = match broken {
             Broken::Corrupted(_) | Broken::Closed => true,
-            // With a ring that persists somebody may come and take over.
+            // In a persistent ring another process may take over the role.
             Broken::Died { .. } | Broken::NeverCame { .. } => !persists,
             _ => false,
         };
@@ -197,16 +198,16 @@ impl Endpoint {
         &self.region.header().side(self.claim.role.peer()).signals
     }
 
-    /// Wakes the peer, whose signals these are, if it sleeps and wants no more
-    /// than `position`.
+    /// Wakes the peer, whose signals these are, if it sleeps and `position` reaches
+    /// the position that it waits for.
     #[inline]
     pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
         self.effort.wake(own, peer, position);
     }
 
-    /// What became of a short call that has published: done, unless a
-    /// [`wake`](Self::wake) may be needed.
+    /// The result of a fast path that has published: whether the peer may have to
+    /// be [woken](Self::wake).
     #[inline(always)]
     pub(crate) fn fast_path_done(&self, peer: &Signals) -> FastPath {
         if self.effort.is_spared(peer) {
@@ -216,21 +217,22 @@ impl Endpoint {
         }
     }
 
-    /// As [`wake`](Self::wake), where it is needed.
+    /// The slow case of [`wake`](Self::wake), after a fast path that ended with
+    /// [`FastPath::DoneMustWake`].
     pub(crate) fn wake_slow(&mut self, peer: &Signals, position: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
         self.effort.wake_unspared(own, peer, position);
     }
 
-    /// Counts a call that went on without a sleep; `bytes` are those that it found
-    /// without any wait.
+    /// Counts a call that continued without sleeping. `bytes` are those found
+    /// without waiting.
     #[inline]
     pub(crate) fn stayed_awake(&mut self, bytes: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
         self.effort.stayed_awake(own, bytes);
     }
 
-    /// Whether a drop breaks off, in place of finishing.
+    /// Whether a drop breaks the stream off instead of finishing it.
     pub(crate) fn aborts_on_drop(&self) -> bool {
         self.aborts_on_drop || std::thread::panicking()
     }
@@ -239,8 +241,8 @@ impl Endpoint {
         self.aborts_on_drop = abort;
     }
 
-    /// Leaves the ring. Nothing happens the second time, or in a process that
-    /// only inherited the handle. Calls `last_act` while the role is still held.
+    /// Leaves the ring. Has no effect the second time, or in a process that
+    /// inherited the handle. Calls `last_act` while the role is still held.
     pub(crate) fn leave(&mut self, departure: Departure, last_act: impl FnOnce()) -> Left {
         if !self.epoch.is_current() || self.latched == Some(Broken::Closed) {
             return Left::InOrder;
@@ -255,8 +257,8 @@ impl Endpoint {
         if kind != Kind::Named {
             return Left::InOrder;
         }
-        // Nobody is there to tell of a failure; the last to detach, or the
-        // next to open, sees the state word and removes it.
+        // There is no caller to report a failure to. The process that detaches or
+        // opens next sees the life-cycle word and removes the segment.
         let _ = self.region.unlink();
         match before.life() {
             Some(Life::Open) => Left::Alone,

@@ -14,12 +14,12 @@ use crate::sys::affinity;
 use crate::wait::deadline;
 use crate::wait::{self, Spinning, WaitPolicy, Waited};
 
-/// How much is worth the end of a wait.
+/// How much ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// What the call can go on with.
+    /// Enough for the call to continue.
     Least,
-    /// What lets it go on for a while.
+    /// Enough for the call to continue for a while without another wait.
     Plenty,
 }
 
@@ -54,14 +54,14 @@ impl From<Corruption> for Blocked {
 }
 
 impl Endpoint {
-    /// When a blocking call that starts now gives up.
+    /// The deadline of a blocking call that starts now.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timeout
             .and_then(|limit| Instant::now().checked_add(limit))
     }
 
-    /// The error of a blocking call whose time is over: the handle's limit, or
-    /// a deadline where `limit` is none.
+    /// The error of a blocking call after its time limit. `limit` is the handle's
+    /// limit, or `None` for a deadline.
     #[cold]
     pub(crate) fn timed_out(&self, limit: Option<Duration>) -> io::Error {
         let role = self.claim.role;
@@ -85,7 +85,7 @@ impl Endpoint {
         io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
-    /// The error of a blocking call that has the handle's limit.
+    /// The error of a blocking call with the handle's time limit.
     #[cold]
     pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
         match blocked {
@@ -95,7 +95,7 @@ impl Endpoint {
         }
     }
 
-    /// Waits until `ready` gives a value. `wanted` is the position of the peer
+    /// Waits until `ready` returns a value. `wanted` is the position of the peer
     /// that is worth a wake.
     #[inline]
     pub(crate) fn wait<T>(
@@ -107,9 +107,9 @@ impl Endpoint {
         self.wait_for_plenty(wanted, Duration::ZERO, deadline, |_| ready())
     }
 
-    /// The same for a caller that leaves the peer's line alone for `rest` between two
-    /// looks. While it spins before a sleep, it waits for plenty; then it takes the
-    /// least.
+    /// Waits as [`wait`](Self::wait) does, but looks at the peer's cache line only
+    /// once in each `rest`. Spins for [`Need::Plenty`] before sleeping, then
+    /// accepts [`Need::Least`].
     #[inline]
     pub(crate) fn wait_for_plenty<T>(
         &mut self,
@@ -119,7 +119,7 @@ impl Endpoint {
         mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
         if deadline::is_past(deadline) {
-            // One look, by `sleep`, and none of a spin.
+            // `sleep` looks once. There is no spin.
             return self.sleep(wanted, Spinning::Not, deadline, || ready(Need::Least));
         }
         let spinning = self.spinning();
@@ -127,7 +127,8 @@ impl Endpoint {
             Spinning::For(_) => Need::Plenty,
             Spinning::Not | Spinning::Always => Need::Least,
         };
-        // Before the spin, a peer that is seen to sleep; before the sleep, any.
+        // Before the spin, only a peer that is seen to sleep is woken. Before the
+        // sleep, the peer is woken in any case.
         let role = self.claim.role;
         let header = self.region.header();
         self.effort.wake_if_seen(&header.side(role.peer()).signals);
@@ -186,14 +187,15 @@ impl Endpoint {
         }
     }
 
-    /// The peer may be asleep until more has happened than now ever will.
+    /// Wakes the peer, which may sleep until a position that this side cannot reach
+    /// while it waits.
     pub(crate) fn wake_before_waiting(&mut self) {
         if wait::wake_always(self.peer_signals()) {
             self.effort.stats.wakes += 1;
         }
     }
 
-    /// Between two sleeps: is there still a reason to wait?
+    /// Between two sleeps: fails if there is no reason to wait any longer.
     pub(super) fn slice(&self, watch: &mut PeerWatch) -> Result<(), Blocked> {
         if deadline::is_set(self.cancel.as_ref()) {
             return Err(Blocked::Cancelled);
@@ -204,7 +206,7 @@ impl Endpoint {
         }
     }
 
-    /// How a wait spins, and whether it does.
+    /// Whether and how a wait spins.
     pub(crate) fn spinning(&mut self) -> Spinning {
         let policy = self.policy;
         match policy {
@@ -216,7 +218,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether spinning keeps the peer from running, found out once for each.
+    /// Whether spinning keeps the peer from running. Determined once for each peer.
     fn shares_processor(&mut self) -> bool {
         let record = self.region.header().record(self.claim.role.peer());
         let owner = record.owner.load(Ordering::Relaxed); // compared only

@@ -22,7 +22,7 @@ use crate::sys::sysv::SegmentId;
 #[cfg(feature = "async")]
 use crate::wait::deadline;
 
-/// All that a wait needs to know of a handle that is not at hand.
+/// What the reactor needs to know of a handle during an async wait.
 #[cfg(feature = "async")]
 #[derive(Debug)]
 pub(crate) struct Vigil {
@@ -40,8 +40,8 @@ impl Vigil {
         &self.region.header().side(self.claim.role).signals
     }
 
-    /// Asks what a wait asks once in a slice: whether the handle had better
-    /// look for itself.
+    /// Asks what a blocking wait asks once in a slice. Returns whether the handle
+    /// should look for itself.
     pub(crate) fn has_news(&mut self) -> bool {
         if deadline::is_set(self.cancel.as_ref()) {
             return true;
@@ -57,23 +57,24 @@ impl Vigil {
 }
 
 impl Endpoint {
-    /// The id, for a process that may come at any time.
+    /// Returns the id, for giving it to another process. From now on a process may
+    /// attach the ring at any time.
     pub(crate) fn share_id(&self) -> Option<SegmentId> {
         self.id_shared.set(true);
         self.region.id()
     }
 
-    /// Expects a child, not yet waited for, to take the other role. Of a ring
-    /// that persists anybody may, now or later.
+    /// Expects a child to take the other role. The child must not have been waited
+    /// for. In a persistent ring any process may take the role, so nothing is
+    /// expected.
     pub(crate) fn expect_child(&mut self, pid: u32) {
         if !self.region.geometry().kind.persists() {
             self.watch.expect_child(pid);
         }
     }
 
-    /// Waits until the child that is expected, if one is, has taken the other
-    /// role, and so has the segment attached; or until `deadline`. Says whether
-    /// nobody is missing.
+    /// Waits until `deadline` for an expected child to take the other role, and so
+    /// to have the segment attached. Returns `true` if no child is missing.
     pub(crate) fn await_child(&mut self, deadline: Option<Instant>) -> bool {
         let Some(has_come) = self.child_to_come() else {
             return true;
@@ -82,8 +83,8 @@ impl Endpoint {
         self.wait(u64::MAX, deadline, has_come).is_ok()
     }
 
-    /// What tells whether the child that is expected, if one is, has taken the
-    /// other role.
+    /// The condition that ends the wait for an expected child: that the child has
+    /// taken the other role. `None` without such a child.
     pub(crate) fn child_to_come(
         &self,
     ) -> Option<impl FnMut() -> Result<Option<()>, Blocked> + use<>> {
@@ -94,8 +95,8 @@ impl Endpoint {
         })
     }
 
-    /// For an async wait, which goes on while no call is in progress: what its
-    /// reactor asks after. The watch comes back when the wait is over.
+    /// Lends out what the reactor asks after during an async wait, while no call is
+    /// in progress. [`return_vigil`](Self::return_vigil) ends the loan.
     #[cfg(feature = "async")]
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
         self.effort.sleeps();
@@ -114,7 +115,7 @@ impl Endpoint {
         self.watch = std::mem::take(&mut vigil.watch);
     }
 
-    /// What a wait asks once in a slice, asked now.
+    /// Asks now what a blocking wait asks once in a slice.
     #[cfg(feature = "async")]
     pub(crate) fn ask(&mut self) -> Result<(), Blocked> {
         let mut watch = std::mem::take(&mut self.watch);
@@ -128,8 +129,8 @@ impl Endpoint {
         self.effort.stats.sleeps += 1;
     }
 
-    /// Asks the kernel whether the peer lives; an error says that it does not.
-    /// Only a wait makes that the end: bytes may be left to read.
+    /// Asks the kernel whether the peer lives, and fails if the peer is dead. Bytes
+    /// may be left to read, so only a wait makes that error final.
     pub(crate) fn peer_verdict(&mut self) -> Result<(), Broken> {
         let mut watch = std::mem::take(&mut self.watch);
         let verdict = self.peer(&mut watch);
@@ -149,26 +150,26 @@ impl Endpoint {
         }
     }
 
-    /// Who has the other role.
+    /// The occupant of the other role.
     pub(crate) fn peer_occupant(&self) -> Occupant {
         let header = self.region.header();
         peer::occupant(header, header.state(), self.claim.role.peer())
     }
 
-    /// Whether somebody has the other role, and is not about to give it up.
+    /// Whether a process holds the other role and is not about to leave.
     fn is_peer_here(&self) -> bool {
         let header = self.region.header();
         let role = self.claim.role.peer();
         let is_leaving = || {
             let closed = &header.side(role).signals.closed;
-            // Whoever was told of an end sees this too: P8, P4.
+            // A side that sees what `last_act` wrote also sees `closed`: P8, P4.
             closed.load(Ordering::Relaxed) != 0
         };
         header.state().tenure(role) == Some(Tenure::Held) && !is_leaving()
     }
 
-    /// Waits until somebody has the other role, or has had it since this call
-    /// began; or until `ready` says that this is as good.
+    /// Waits until a process holds the other role, or has held the other role since
+    /// this call began. Also ends when `ready` returns `true`.
     pub(crate) fn await_peer(
         &mut self,
         deadline: Option<Instant>,
@@ -181,10 +182,10 @@ impl Endpoint {
             let side = region.header().side(role);
             side.signals.claims.load(Ordering::Relaxed) // compared only
         };
-        // Where nobody follows, it is enough to have come.
+        // If no second peer can come, a peer that has come and left is enough.
         let before = if persists { claims() } else { 0 };
         let verdict = self.peer_verdict();
-        // What it published before it ended counts first.
+        // What the peer published before its end counts first.
         if ready().map_err(|blocked| self.latch_blocked(blocked))? {
             return Ok(());
         }
