@@ -1,4 +1,4 @@
-//! How a producer leaves, and what it learns of its consumer before.
+//! How a producer leaves, and asks after its consumer.
 
 use std::time::Instant;
 
@@ -9,18 +9,18 @@ use crate::ring::marks::Ending;
 use crate::segment::closed::Departure;
 
 impl Producer {
-    /// Finishes the stream: the consumer reads what is left, then the end.
-    /// Waits for nobody but a child that has yet to take its end: see
-    /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer). Nothing happens to a
-    /// handle that was closed before.
+    /// Finishes the stream: the consumer reads what is left, then the end. Waits
+    /// only for a child that has not taken its end yet: see
+    /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer). Has no effect on a
+    /// handle that is already closed.
     ///
     /// # Errors
     ///
-    /// [`CloseError::NeverCame`] when the ring was opened without waiting and
-    /// nobody has opened the other end, or when the child did not take it: the
-    /// bytes in it are gone.
-    /// [`CloseError::Broken`] when the stream was [aborted](Self::abort) before,
-    /// found corrupt, or the handle was inherited by fork.
+    /// [`CloseError::NeverCame`] if the ring was opened without waiting and nobody
+    /// has opened the other end, or if the child did not take it. The bytes in the
+    /// ring are lost. [`CloseError::Broken`] if the stream was
+    /// [aborted](Self::abort) before or found corrupt, or the handle was inherited
+    /// by fork.
     ///
     /// # Examples
     ///
@@ -37,13 +37,14 @@ impl Producer {
         self.close_until(self.deadline())
     }
 
-    /// Finishes the stream as [`close`](Self::close) does, and waits until
-    /// `deadline` at most for a child that has yet to take its end.
+    /// Finishes the stream, and waits until `deadline` for a child that has not
+    /// taken its end yet, whatever the handle's timeout. Otherwise see
+    /// [`close`](Self::close).
     ///
     /// # Errors
     ///
-    /// As [`close`](Self::close): [`CloseError::NeverCame`] counts the bytes
-    /// when the child did not come in time.
+    /// The errors of [`close`](Self::close). [`CloseError::NeverCame`] counts the
+    /// lost bytes if the child did not come before `deadline`.
     ///
     /// # Examples
     ///
@@ -76,8 +77,8 @@ impl Producer {
         self.finish(has_come)
     }
 
-    /// Leaves, all being published. Whoever was to come `has_come`, or never
-    /// will.
+    /// Leaves after everything was published. `has_come` says whether an expected
+    /// child has come.
     pub(crate) fn finish(&mut self, has_come: bool) -> Result<(), CloseError> {
         let unread = self.writer.unread().unwrap_or_else(|corruption| {
             self.end.latch(corruption.into());
@@ -92,8 +93,8 @@ impl Producer {
     }
 
     /// Breaks the stream off: the consumer reads what is left, then gets
-    /// [`Broken::ProducerAborted`]. Nothing happens to a handle that is closed
-    /// or was inherited by fork.
+    /// [`Broken::ProducerAborted`]. Has no effect on a handle that is closed or was
+    /// inherited by fork.
     ///
     /// # Examples
     ///
@@ -114,7 +115,7 @@ impl Producer {
     }
 
     fn leave(&mut self, departure: Departure) -> Left {
-        // What a corrupt ring holds is no whole stream.
+        // The bytes in a corrupt ring are not a whole stream.
         let departure = match self.end.usable() {
             Err(Broken::Corrupted(_)) => Departure::Aborted,
             _ => departure,
@@ -127,8 +128,8 @@ impl Producer {
         self.end.leave(departure, || writer.leave_mark(ending))
     }
 
-    /// Sets whether a drop breaks the stream off, as [`abort`](Self::abort)
-    /// does, in place of finishing it. See
+    /// Sets whether a drop breaks the stream off, as [`abort`](Self::abort) does,
+    /// instead of finishing it. See
     /// [`Options::abort_on_drop`](crate::Options::abort_on_drop).
     ///
     /// # Examples
@@ -148,14 +149,14 @@ impl Producer {
         self.end.set_abort_on_drop(abort);
     }
 
-    /// Waits until a consumer has the other end, or has had it since this call
-    /// began. Where none can follow, it is enough to have had it. Until then what
-    /// is written is for nobody yet. Waits no longer than the handle's timeout.
+    /// Waits until a consumer holds the other end, or has held the other end since
+    /// this call began. If no second consumer can join, one that has come and left
+    /// is enough. The handle's timeout limits the wait.
     ///
     /// # Errors
     ///
-    /// [`WaitError::TimedOut`]; [`WaitError::Cancelled`]; [`WaitError::Broken`] with what makes the handle unusable,
-    /// or if nobody can come any more.
+    /// [`WaitError::TimedOut`] or [`WaitError::Cancelled`]. [`WaitError::Broken`]
+    /// with what makes the handle unusable, or if nobody can come any more.
     ///
     /// # Examples
     ///
@@ -176,11 +177,12 @@ impl Producer {
         self.wait_for_peer_until(self.deadline())
     }
 
-    /// As [`wait_for_peer`](Self::wait_for_peer), until `deadline`.
+    /// Waits for a consumer until `deadline`, whatever the handle's timeout.
+    /// Otherwise see [`wait_for_peer`](Self::wait_for_peer).
     ///
     /// # Errors
     ///
-    /// As [`wait_for_peer`](Self::wait_for_peer).
+    /// The errors of [`wait_for_peer`](Self::wait_for_peer).
     ///
     /// # Examples
     ///
@@ -195,8 +197,8 @@ impl Producer {
         self.wait_for_peer_until(Some(deadline))
     }
 
-    /// For a handle that was opened to wait for its consumer, who did not come: gives
-    /// the role up as if nobody had had it. A stream that was resumed can be resumed.
+    /// Gives the role up as if nobody had held it, after opening waited for a
+    /// consumer that did not come. A resumed stream can be resumed again.
     pub(crate) fn withdraw(&mut self) {
         self.end.leave(Departure::Aborted, || ());
     }
@@ -212,8 +214,8 @@ impl Producer {
 
     /// Asks the kernel whether the consumer lives: two system calls.
     ///
-    /// A consumer that is not there yet is no error. `Ok` may be out of date at
-    /// once, and is said of whoever cannot be proven to be dead; an error is
+    /// A consumer that has not come yet is no error. `Ok` may be out of date at
+    /// once, and also covers a consumer whose death cannot be proven. An error is a
     /// proof.
     ///
     /// # Errors
@@ -237,8 +239,9 @@ impl Producer {
         match self.writer.peer_departure() {
             Ok(Departure::Open) => self.end.peer_verdict(),
             Ok(_) => {
-                // One that died in leaving is declared dead, so that another can follow.
-                let _ = self.end.peer_verdict(); // it has left all the same
+                // If the consumer died while leaving, this declares its death, so
+                // that another consumer can follow.
+                let _ = self.end.peer_verdict(); // the consumer has left in any case
                 Err(Broken::ConsumerClosed)
             }
             Err(corruption) => Err(self.end.latch(corruption.into())),

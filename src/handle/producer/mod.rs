@@ -1,4 +1,4 @@
-//! The writing end.
+//! The writing end of a ring.
 
 mod leave;
 mod room;
@@ -24,19 +24,19 @@ use crate::segment::region::mapped::MappedRegion;
 /// The end of a ring that bytes are written to.
 ///
 /// [`Write`](std::io::Write) blocks while the ring is full;
-/// [`try_write`](Self::try_write) never does. Each write is published at once,
-/// a long one as it goes, so [`flush`](std::io::Write::flush) has nothing to do.
-/// One that sleeps in a full ring is woken once a quarter of it is free, and
-/// finds within about ten milliseconds if less is.
+/// [`try_write`](Self::try_write) never does. Each write is published at once, and
+/// a long write in pieces, so [`flush`](std::io::Write::flush) has nothing to do. A
+/// producer that sleeps in a full ring is woken when a quarter of the ring is free.
+/// It notices less room within about ten milliseconds.
 ///
-/// Dropping the producer finishes the stream, as [`close`](Self::close) does.
-/// Dropping it while panicking, or under
+/// Dropping the producer finishes the stream, as [`close`](Self::close) does. A
+/// drop while panicking, or under
 /// [`Options::abort_on_drop`](crate::Options::abort_on_drop), breaks the stream
-/// off, as [`abort`](Self::abort) does. A process that ends in any other way has died:
-/// the consumer reads all that was published, then gets an error.
+/// off, as [`abort`](Self::abort) does. A process that ends in any other way has
+/// died: the consumer reads all published bytes, then gets an error.
 ///
-/// A producer can be sent to another thread, not shared between two. After a
-/// fork it belongs to the process that forked; the child's copy is inert.
+/// A producer can be sent to another thread, but not shared. After a fork, the
+/// producer belongs to the process that forked. The child's copy is inert.
 ///
 /// # Examples
 ///
@@ -53,17 +53,17 @@ use crate::segment::region::mapped::MappedRegion;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// It is not [`Sync`]:
+/// `Producer` is not [`Sync`]:
 ///
 /// ```compile_fail
 /// fn shared<T: Sync>(_: T) {}
 /// shared(shmpipe::pair().unwrap().0);
 /// ```
 pub struct Producer {
-    /// On lines of its own: the handle of another thread may lie beside it.
+    /// On its own cache lines, since the handle of another thread may be adjacent.
     writer: CachePadded<Writer<MappedRegion>>,
     end: Endpoint,
-    /// Bytes held back before they are published together.
+    /// Bytes to hold back before publishing them together.
     batch: u64,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
@@ -105,7 +105,8 @@ impl Producer {
         }
     }
 
-    /// Whether there is somebody to write for; publishes what is held back.
+    /// Prepares a grant: checks that there is a consumer to write for, and
+    /// publishes bytes held back.
     pub(crate) fn start_grant(&mut self) -> Result<(), Broken> {
         self.end.usable()?;
         self.check_consumer()?;
@@ -117,7 +118,7 @@ impl Producer {
         self.end.expect_child(pid);
     }
 
-    /// When a blocking call that starts now gives up.
+    /// The deadline of a blocking call that starts now.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.end.deadline()
     }
@@ -135,13 +136,13 @@ impl Producer {
         &self.writer
     }
 
-    /// What a grant ends with. Its length is room that there was.
+    /// Publishes `len` bytes of a grant, which the caller knows to be room.
     pub(crate) fn commit(&mut self, len: usize) {
         self.writer.advance(len as u64);
         self.publish();
     }
 
-    /// Whether there is a consumer left to write for.
+    /// Fails if there is no consumer to write for.
     #[inline]
     pub(crate) fn check_consumer(&mut self) -> Result<(), Broken> {
         match self.writer.is_left_alone() {
@@ -151,7 +152,7 @@ impl Producer {
         }
     }
 
-    /// Publishes what was written, and wakes a consumer that waits for it.
+    /// Publishes what was written, and wakes a consumer that waits for these bytes.
     #[inline]
     pub(crate) fn publish(&mut self) {
         if self.writer.pending() > 0 {

@@ -1,4 +1,4 @@
-//! How much room there is, and waiting for more.
+//! How much room the ring has, and waiting for more.
 
 use std::time::Instant;
 
@@ -10,8 +10,8 @@ use crate::tuning::IDLE_LOOKS;
 use crate::wait::pace;
 
 impl Producer {
-    /// Bytes there is room for: at least so many can be written without
-    /// waiting, however late. 0 may be out of date at once.
+    /// Returns how many bytes can be written without waiting. This is a lower
+    /// bound: room stays until this handle uses it, and more may come at any time.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl Producer {
         self.known_room(self.capacity())
     }
 
-    /// The room that is known of; looks at the consumer's position if that is less
+    /// The known room in bytes. Loads the consumer's position if that room is less
     /// than `wanted`.
     pub(crate) fn known_room(&mut self, wanted: usize) -> Result<usize, Broken> {
         self.end.usable()?;
@@ -40,28 +40,30 @@ impl Producer {
         }
     }
 
-    /// A quarter of the ring: room that is worth a wake.
+    /// A quarter of the capacity: room that is worth a wake.
     pub(crate) fn quarter(&self) -> u64 {
         self.writer.region().capacity() / 4
     }
 
-    /// Waits for some room. The consumer wakes a sleeping producer once a
-    /// quarter of the ring is free; less is found at the end of a slice.
+    /// Waits for at least one byte of room. The consumer wakes a sleeping producer
+    /// when a quarter of the ring is free. Less room is found at the end of a
+    /// slice.
     pub(crate) fn wait_for_some_room(&mut self, deadline: Option<Instant>) -> Result<(), Blocked> {
         self.wait_for_room(1, self.quarter(), deadline)
     }
 
-    /// Waits for `least` bytes of room; `worth_a_wake` is how many the consumer
-    /// had better have made before it wakes us.
+    /// Waits for `least` bytes of room. The consumer should wake this side once
+    /// there are `worth_a_wake` bytes.
     pub(crate) fn wait_for_room(
         &mut self,
         least: u64,
         worth_a_wake: u64,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
-        // A reader that is a ring behind has more to do than to be watched.
-        // A writer that follows right behind it takes lines that it has hardly let
-        // go. So while the reader goes on, half of the ring is waited for.
+        // A writer that follows directly behind the reader takes cache lines that
+        // the reader has only just released. Watching the reader's position slows
+        // the reader down, too. So while the reader makes progress, the spin waits
+        // for half of the ring.
         let capacity = self.writer.region().capacity();
         let rest = pace::until_room(capacity);
         let plenty = least.max(capacity / 2);
@@ -79,15 +81,15 @@ impl Producer {
         })
     }
 
-    /// What it takes to wait for that, all that was held back being published:
-    /// who waits, the head that is worth a wake, and what tells how much room there
-    /// is.
+    /// What [`wait_for_room`](Self::wait_for_room) waits with, after publishing
+    /// bytes held back. Returns the endpoint, the head that is worth a wake, and a
+    /// function for the room there is.
     pub(crate) fn wait_for_room_parts(
         &mut self,
         worth_a_wake: u64,
     ) -> (&mut Endpoint, u64, impl FnMut() -> Result<u64, Blocked>) {
         self.publish();
-        // The head at which that much is free.
+        // The head at which `worth_a_wake` bytes are free.
         let capacity = self.writer.region().capacity();
         let all_free = self.writer.tail().wrapping_sub(capacity);
         let wanted = all_free.wrapping_add(worth_a_wake);

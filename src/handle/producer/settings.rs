@@ -1,4 +1,4 @@
-//! What a producer can be asked, and how it is set.
+//! A producer's properties and settings.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::wait::{Stats, WaitPolicy};
 impl Producer {
     /// Whether the consumer has closed the ring, or this handle is closed.
     ///
-    /// `true` is final, but for a persistent ring, which another consumer can
-    /// open; `false` may be out of date at once, and says nothing of a
-    /// consumer that died: see [`check_peer`](Self::check_peer).
+    /// `true` is final, except in a persistent ring, which another consumer can
+    /// open. `false` may be out of date at once, and does not exclude a dead
+    /// consumer: see [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
@@ -32,14 +32,14 @@ impl Producer {
         self.end.usable().is_err() || self.writer.peer_departure() != Ok(Departure::Open)
     }
 
-    /// Who has the other end. Asks the kernel whether a process that has it
+    /// The occupant of the consumer's role. Asks the kernel whether a process
     /// lives, without waiting.
     ///
-    /// [`Left`](Occupant::Left) and [`Dead`](Occupant::Dead) are final, but for
-    /// a persistent ring, which somebody else can open. `Dead` is proven;
-    /// [`Process`](Occupant::Process) may be out of date at once, and is said of
-    /// whoever cannot be proven to be dead. [`Nobody`](Occupant::Nobody) may
-    /// come at any time.
+    /// [`Left`](Occupant::Left) and [`Dead`](Occupant::Dead) are final, except in a
+    /// persistent ring, which another process can open. `Dead` is proven.
+    /// [`Process`](Occupant::Process) may be out of date at once, and also covers a
+    /// process whose death cannot be proven. After [`Nobody`](Occupant::Nobody), a
+    /// process may come at any time.
     ///
     /// # Examples
     ///
@@ -57,7 +57,8 @@ impl Producer {
         self.end.peer_occupant()
     }
 
-    /// How many bytes are held back before they are published together.
+    /// How many bytes are held back before they are published together. 0 publishes
+    /// every write.
     ///
     /// # Examples
     ///
@@ -71,12 +72,11 @@ impl Producer {
         self.batch as usize
     }
 
-    /// Holds bytes back until there are at least so many, then publishes them
-    /// together: many small writes cost one publication.
-    /// [`flush`](std::io::Write::flush), a wait for room,
-    /// [`close`](Self::close) and a drop publish them too;
-    /// [`abort`](Self::abort) and death do not. 0, the default, publishes every
-    /// write.
+    /// Sets how many bytes are held back before they are published together: many
+    /// small writes then cost one publication. [`flush`](std::io::Write::flush), a
+    /// wait for room, [`close`](Self::close) and a drop publish these bytes too.
+    /// [`abort`](Self::abort) and the death of the process do not. 0, the default,
+    /// publishes every write.
     ///
     /// # Examples
     ///
@@ -128,7 +128,7 @@ impl Producer {
         self.end.set_policy(policy);
     }
 
-    /// Bytes of the ring.
+    /// Capacity of the ring in bytes.
     ///
     /// # Examples
     ///
@@ -142,13 +142,13 @@ impl Producer {
         self.writer.region().capacity() as usize
     }
 
-    /// The segment that the ring lies in; `None` of a ring in
-    /// [memory of the caller's](crate::Options::create_in).
+    /// The id of the ring's segment. `None` for a ring in [memory of the
+    /// caller's](crate::Options::create_in).
     ///
-    /// Asking says that the id was given to another process, which may attach the ring
-    /// by it at any time: from then on, that nobody is left who could take the other
-    /// role is no longer concluded, and no [`NeverCame`](crate::Broken::NeverCame) ends a wait. For
-    /// logs, see [`id_for_log`](Self::id_for_log).
+    /// This call assumes that the caller gives the id to another process, which may
+    /// attach the ring at any time. From then on no wait ends with
+    /// [`NeverCame`](crate::Broken::NeverCame). For logs, use
+    /// [`id_for_log`](Self::id_for_log).
     ///
     /// # Examples
     ///
@@ -163,8 +163,8 @@ impl Producer {
         self.end.share_id()
     }
 
-    /// The segment that the ring lies in, for people to read: as [`id`](Self::id), but
-    /// that nobody is expected to come by it.
+    /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
+    /// this call does not assume that a process comes by the id.
     ///
     /// # Examples
     ///
@@ -178,8 +178,8 @@ impl Producer {
         self.end.region().id()
     }
 
-    /// The key that leads to the ring now; `None` once none does, or if none
-    /// ever did. See [`Ring::key`](crate::Ring::key).
+    /// The key that leads to the ring now. `None` if no key leads to it, or none
+    /// does any more. See [`Ring::key`](crate::Ring::key).
     ///
     /// # Examples
     ///
@@ -193,8 +193,8 @@ impl Producer {
         self.end.region().key()
     }
 
-    /// Bytes written since the ring was made, by this handle and by those
-    /// before it; wraps at 2^64.
+    /// Bytes written since the ring was made, by this handle and its predecessors.
+    /// Wraps at 2^64.
     ///
     /// # Examples
     ///
@@ -209,8 +209,8 @@ impl Producer {
         self.writer.tail()
     }
 
-    /// Bytes of the stream that is being written: more than 0 at first where
-    /// the stream of a producer that died was [resumed](crate::Options::resume).
+    /// Bytes written of the current stream. Begins above 0 if this handle
+    /// [resumed](crate::Options::resume) the stream of a dead producer.
     ///
     /// # Examples
     ///
@@ -225,9 +225,9 @@ impl Producer {
         self.writer.tail().wrapping_sub(self.writer.began())
     }
 
-    /// The position up to which the consumer has read and released: bytes since
-    /// the ring was made. What a producer holds until it was consumed can go up
-    /// to here.
+    /// The position up to which the consumer has released bytes, counted since the
+    /// ring was made. A sender that keeps bytes until they were consumed can free
+    /// them up to here.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ impl Producer {
         consumed.map_err(|corruption| self.end.latch(corruption.into()))
     }
 
-    /// A number that tells the ring from every other one; see
+    /// A random number that identifies the ring. See
     /// [`Ring::nonce`](crate::Ring::nonce).
     #[must_use]
     pub fn nonce(&self) -> u64 {
@@ -271,7 +271,7 @@ impl Producer {
         self.end.stats()
     }
 
-    /// The limit on each wait for the consumer; `None` is no limit.
+    /// The time limit of each wait for the consumer. `None` is no limit.
     ///
     /// # Examples
     ///
@@ -285,16 +285,16 @@ impl Producer {
         self.end.timeout()
     }
 
-    /// Sets the limit on each wait for the consumer, as `SO_SNDTIMEO` of a
-    /// socket does. A [`write`](std::io::Write::write) that runs into it after
-    /// some bytes says how many; one that wrote none fails with
+    /// Sets the time limit of each wait for the consumer, as `SO_SNDTIMEO` does for
+    /// a socket. A [`write`](std::io::Write::write) that reaches the limit returns
+    /// the number of bytes written. If no byte was written, it fails with
     /// [`TimedOut`](std::io::ErrorKind::TimedOut). With a limit of zero, a call
     /// tries once.
     ///
     /// A call made of many writes, such as `write_all` or [`std::io::copy`], has
-    /// the limit anew for each: a consumer that makes room for a byte now and
-    /// then keeps it going. What bounds a whole call is its form with a
-    /// deadline: [`write_all_deadline`](Self::write_all_deadline).
+    /// the limit for each write. A consumer that frees a byte now and then can keep
+    /// such a call going. To limit a call as a whole, use its form with a deadline,
+    /// such as [`write_all_deadline`](Self::write_all_deadline).
     /// [`close`](Self::close) and a drop have the limit once.
     ///
     /// # Examples

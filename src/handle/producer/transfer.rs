@@ -1,4 +1,5 @@
-//! How bytes get into the ring.
+//! How bytes get into the ring, in three steps. Each step handles what the step
+//! before left.
 
 use std::io;
 use std::time::Instant;
@@ -11,8 +12,8 @@ use crate::tuning::{PUBLICATION, publication};
 use crate::wait::deadline::is_past;
 
 impl Producer {
-    /// The most common case of a write: it is short, there is somebody to read it,
-    /// who does not ask for echoes, and there is room that is known of.
+    /// The fast path of a short write. Taken if there is a consumer that has not
+    /// asked for inline messages, and the known room is enough.
     #[inline(always)]
     pub(super) fn fast_short(&mut self, bytes: &[u8]) -> FastPath {
         if !(1..=INLINE).contains(&bytes.len())
@@ -25,8 +26,8 @@ impl Producer {
         self.publish_if_due()
     }
 
-    /// The common case: one publication carries it, there is somebody to read it,
-    /// and there is room that is known of.
+    /// The fast path of a write that fits one publication. Taken if there is a
+    /// consumer, and the known room is enough.
     #[inline(always)]
     fn fast_long(&mut self, bytes: &[u8]) -> FastPath {
         if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
@@ -41,7 +42,8 @@ impl Producer {
         self.publish_if_due()
     }
 
-    /// The same for a consumer that takes messages one at a time.
+    /// The fast path for a consumer that asks for a delivery hint: it takes
+    /// messages one at a time, inline if they are short.
     #[inline(never)]
     fn fast_inline(&mut self, bytes: &[u8]) -> FastPath {
         if !self.writer.put_asked(bytes) {
@@ -52,7 +54,7 @@ impl Producer {
         path
     }
 
-    /// Publishes what was written, unless a batch is to hold more.
+    /// Publishes what was written, unless the batch is not full yet.
     #[inline(always)]
     fn publish_if_due(&mut self) -> FastPath {
         if self.batch > 0 && self.writer.pending() < self.batch {
@@ -62,7 +64,7 @@ impl Producer {
         self.end.fast_path_done(self.writer.peer_signals())
     }
 
-    /// As [`FastPath::finish`].
+    /// Ends a call after its fast path: see [`FastPath::finish`].
     #[inline(always)]
     pub(super) fn finish_fast<T>(
         &mut self,
@@ -73,7 +75,7 @@ impl Producer {
         path.finish(self, done, Self::wake_after, otherwise)
     }
 
-    /// Wakes the consumer if need be, and gives back `result`.
+    /// Wakes the consumer if necessary, and returns `result`.
     #[cold]
     #[inline(never)]
     fn wake_after<T>(&mut self, result: T) -> T {
@@ -103,7 +105,8 @@ impl Producer {
         }
         let room = self.known_room(wanted)?;
         if room < wanted {
-            // Nothing may be held back from a consumer that has to make room first.
+            // The consumer has to make room first, so it must see all bytes held
+            // back.
             self.publish();
             return Err(ReserveError::Full { wanted, room });
         }
@@ -148,8 +151,9 @@ impl Producer {
         Ok(())
     }
 
-    /// All cases. After `deadline` there is no look but the first, however little
-    /// room that finds: a peer that dribbles does not prolong the call.
+    /// The general case. After `deadline` there is only the first look, even if it
+    /// finds little room. So a peer that frees a few bytes at a time cannot prolong
+    /// the call.
     #[inline(never)]
     pub(super) fn try_write_pieces(
         &mut self,
@@ -162,7 +166,7 @@ impl Producer {
         }
         let mut written = 0;
         loop {
-            // The next piece needs a look, unless the last one left room.
+            // The next piece needs a look, unless the last look left room.
             if written > 0 && deadline.is_some() && self.known_room(0)? == 0 && is_past(deadline) {
                 return Ok(written);
             }
@@ -171,7 +175,7 @@ impl Producer {
             match self.write_some(&bytes[written..], most) {
                 Ok(0) if written == 0 => return Err(TryWriteError::Full),
                 Err(broken) if written == 0 => return Err(broken.into()),
-                // What was published counts; the next call gives the reason.
+                // The published bytes count. The next call returns the error.
                 Ok(0) | Err(_) => return Ok(written),
                 Ok(len) => written += len,
             }
@@ -182,16 +186,16 @@ impl Producer {
         }
     }
 
-    /// What one publication of at most `most` bytes carries, or as much of it as there
-    /// is room for.
+    /// Writes at most `most` bytes in one publication, or as many as there is room
+    /// for.
     #[inline]
     fn write_some(&mut self, bytes: &[u8], most: usize) -> Result<usize, Broken> {
         self.check_consumer()?;
         let bytes = &bytes[..bytes.len().min(most)];
         match self.writer.put(bytes) {
             Ok(len) => {
-                // Nothing may be held back from a consumer that has to make
-                // room first.
+                // The consumer has to make room first, so it must see all bytes
+                // held back.
                 if len < bytes.len() || self.writer.pending() >= self.batch {
                     self.publish();
                 }
@@ -201,7 +205,8 @@ impl Producer {
         }
     }
 
-    /// Writes all of `bytes` before `deadline`, or says how far it came.
+    /// Writes all of `bytes` before `deadline`. Returns how many bytes were
+    /// written, and why no more.
     pub(super) fn write_until(
         &mut self,
         bytes: &[u8],
@@ -212,8 +217,8 @@ impl Producer {
             match self.try_write_pieces(&bytes[written..], deadline) {
                 Ok(len) => {
                     written += len;
-                    // What has become free since is left: a peer that dribbles
-                    // does not prolong the call.
+                    // Room freed since the last look is left unused. So a peer that
+                    // frees a few bytes at a time cannot prolong the call.
                     if written < bytes.len() && is_past(deadline) {
                         let departure = self.check_consumer().map_err(Blocked::from);
                         return (written, departure.and(Err(Blocked::TimedOut)));
@@ -230,7 +235,7 @@ impl Producer {
         (written, Ok(()))
     }
 
-    /// The error of a blocking call that has a deadline of its own.
+    /// The error of a blocking call with a deadline.
     #[cold]
     pub(crate) fn io_error(&self, blocked: Blocked) -> io::Error {
         match blocked {

@@ -7,16 +7,16 @@ use super::Producer;
 use crate::error::{PartialError, ReserveError, TryWriteError, WaitError};
 
 impl Producer {
-    /// Writes what there is room for, and says how much that was. Never
-    /// blocks; makes a system call only to wake a consumer that sleeps.
+    /// Writes as many bytes as there is room for, and returns how many. Never
+    /// blocks. The only system call is the wake of a sleeping consumer.
     ///
-    /// No bytes to write is `Ok(0)`, and changes nothing.
+    /// An empty `bytes` gives `Ok(0)` and changes nothing.
     ///
     /// # Errors
     ///
-    /// [`TryWriteError::Full`] when there is no room at all.
-    /// [`TryWriteError::Broken`] when the stream cannot go on. A consumer that
-    /// died is not noticed here: see [`check_peer`](Self::check_peer).
+    /// [`TryWriteError::Full`] if there is no room at all.
+    /// [`TryWriteError::Broken`] if the stream cannot continue. This call does not
+    /// notice the death of a consumer: see [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
@@ -35,22 +35,22 @@ impl Producer {
         self.finish_fast(path, Ok(bytes.len()), |this| this.try_write_long(bytes))
     }
 
-    /// Writes all of `bytes`, if there is room for them, or nothing. Never waits,
-    /// and publishes them together: a consumer sees all of them or none, even if
-    /// this process is killed in between.
+    /// Writes all of `bytes` if there is room for all of them, or nothing. Never
+    /// waits. All bytes are published together: a consumer sees all of them or
+    /// none, even if this process is killed during the call.
     ///
-    /// No bytes to write is `Ok(())`, and changes nothing.
+    /// An empty `bytes` gives `Ok(())` and changes nothing.
     ///
     /// # Errors
     ///
-    /// [`ReserveError::Full`] says how much room there is: nothing was written.
-    /// [`ReserveError::TooLong`] when the ring is not as long as that.
-    /// [`ReserveError::Broken`] when the stream cannot go on. A consumer that
-    /// died is not noticed here: see [`check_peer`](Self::check_peer).
+    /// [`ReserveError::Full`] returns how much room there is; nothing was written.
+    /// [`ReserveError::TooLong`] if `bytes` is longer than the capacity.
+    /// [`ReserveError::Broken`] if the stream cannot continue. This call does not
+    /// notice the death of a consumer: see [`check_peer`](Self::check_peer).
     ///
     /// # Examples
     ///
-    /// A log writer that drops what there is no room for:
+    /// A log writer that drops records when the ring is full:
     ///
     /// ```
     /// use shmpipe::ReserveError;
@@ -73,14 +73,13 @@ impl Producer {
         self.finish_fast(path, Ok(()), |this| this.try_write_all_slow(bytes))
     }
 
-    /// Writes what there is room for, at least one byte, blocking until
-    /// `deadline` while there is none; says how many bytes that was. What there
-    /// is room for is written even if `deadline` has passed. No bytes to write
-    /// is `Ok(0)`.
+    /// Writes as many bytes as there is room for, and returns how many. Blocks
+    /// until `deadline` while there is no room. After the deadline, available room
+    /// is still used. An empty `bytes` gives `Ok(0)`.
     ///
     /// # Errors
     ///
-    /// [`PartialError`] says why nothing was written.
+    /// [`PartialError`] says why no byte was written.
     ///
     /// # Examples
     ///
@@ -117,14 +116,13 @@ impl Producer {
         })
     }
 
-    /// Writes all of `bytes` before `deadline`, which bounds the whole call,
-    /// however often it waits. After the deadline it looks once, and writes what
-    /// there is room for.
+    /// Writes all of `bytes` before `deadline`, which limits the call as a whole.
+    /// After the deadline, the call uses the room that one look finds.
     ///
     /// # Errors
     ///
-    /// [`PartialError`] says how many bytes were written, and why no more; those
-    /// are in the stream.
+    /// [`PartialError`] says how many bytes were written, and why no more. These
+    /// bytes are in the stream.
     ///
     /// # Examples
     ///
@@ -156,9 +154,9 @@ impl Producer {
 }
 
 impl io::Write for Producer {
-    /// Writes all of `bytes`, blocking while the ring is full. Fewer are
-    /// written only when the stream breaks or the time is over in between; the
-    /// next call then gives the reason.
+    /// Writes all of `bytes`, and blocks while the ring is full. Writes fewer only
+    /// if the stream breaks or the time limit passes meanwhile. The next call then
+    /// returns the error.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let path = self.fast_short(bytes);
@@ -171,8 +169,8 @@ impl io::Write for Producer {
         self.finish_fast(path, Ok(()), |this| this.write_all_long(bytes))
     }
 
-    /// Writes the parts one after the other, as many as there is room for, and
-    /// publishes them together. Blocks while there is no room at all.
+    /// Writes the parts one after the other, as many bytes as there is room for,
+    /// and publishes them together. Blocks while there is no room.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         self.end.usable()?;
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
@@ -200,10 +198,9 @@ impl io::Write for Producer {
         Ok(written)
     }
 
-    /// Publishes what is held back in a batch; fails if there is nobody left to
-    /// read it. Without a batch there is nothing to do: every write is
-    /// published before it returns. Does not wait until the consumer has read
-    /// it.
+    /// Publishes bytes held back in a batch, and fails if there is no consumer to
+    /// read them. Without a batch, every write is already published before it
+    /// returns. Does not wait until the consumer has read these bytes.
     fn flush(&mut self) -> io::Result<()> {
         self.end.usable()?;
         if self.writer.pending() > 0 {
