@@ -1,4 +1,4 @@
-//! The reading end, for executors.
+//! The reading end of a ring, for executors.
 
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut, Read};
@@ -13,17 +13,17 @@ use crate::handle::consumer::Consumer;
 
 /// A [`Consumer`] that lets its task sleep instead of its thread.
 ///
-/// A read gives what is there, at least one byte; 0 is the end of the stream.
-/// It fails as a [`Consumer`]'s does: after the last byte, with the
-/// [`Broken`](crate::Broken) in the [`io::Error`]. It is cancel-safe: a read
-/// that is dropped before it is ready has taken nothing.
+/// A read returns the available bytes, at least one. 0 means the end of the stream.
+/// Like the reads of a [`Consumer`], a read fails after the last byte of a broken
+/// stream. Its [`io::Error`] contains the [`Broken`](crate::Broken). Reads are
+/// cancel-safe: a read that is dropped before it is ready has taken nothing.
 ///
-/// It has no buffer, so that nothing is in two places: for lines and the like
-/// put it into the `BufReader` of `futures` or of `tokio`.
+/// There is no buffer besides the ring. For reading lines, use the `BufReader` of
+/// `futures` or `tokio`.
 ///
-/// The handle's [timeout](Consumer::timeout) does not apply; executors have
-/// their own. Its cancel flag ([`Options::cancel_on`](crate::Options::cancel_on))
-/// does.
+/// The handle's [timeout](Consumer::timeout) does not apply, since executors have
+/// timeouts of their own. Its cancel flag
+/// ([`Options::cancel_on`](crate::Options::cancel_on)) does.
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ pub struct AsyncConsumer {
 }
 
 impl AsyncConsumer {
-    /// Makes a consumer async. No system call, and no thread yet.
+    /// Makes a consumer async. This makes no system call, and starts no thread.
     ///
     /// # Examples
     ///
@@ -78,40 +78,40 @@ impl AsyncConsumer {
         }
     }
 
-    /// The consumer, with every byte that was not read.
+    /// Returns the consumer, with all unread bytes.
     #[must_use]
     pub fn into_inner(mut self) -> Consumer {
         self.parking.resume(self.consumer.end());
         self.consumer
     }
 
-    /// The consumer.
+    /// Returns the consumer.
     #[must_use]
     pub fn get_ref(&self) -> &Consumer {
         &self.consumer
     }
 
-    /// The consumer, for what does not wait: [`Consumer::try_peek`],
-    /// [`Consumer::close`], [`Consumer::check_peer`] and the like. What waits,
-    /// such as [`io::Read`], blocks the thread.
+    /// Returns the consumer, for calls that do not wait: [`Consumer::try_peek`],
+    /// [`Consumer::close`], [`Consumer::check_peer`] and the like. Calls that wait,
+    /// such as those of [`io::Read`], block the thread.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut Consumer {
         self.parking.resume(self.consumer.end());
         &mut self.consumer
     }
 
-    /// Sets whether a drop leaves without acknowledging the end that was read;
-    /// see [`Consumer::set_abort_on_drop`].
+    /// Sets whether a drop leaves the end of the stream unacknowledged. See
+    /// [`Consumer::set_abort_on_drop`].
     pub fn set_abort_on_drop(&mut self, abort: bool) {
         self.consumer.set_abort_on_drop(abort);
     }
 
-    /// Waits until [`Consumer::try_peek`] grants `len` bytes: a read without a
+    /// Waits until [`Consumer::try_peek`] grants `len` bytes, for reads without a
     /// copy. Cancel-safe.
     ///
     /// # Errors
     ///
-    /// Those of [`Consumer::try_peek`], but for [`PeekError::Empty`].
+    /// The errors of [`Consumer::try_peek`] but [`PeekError::Empty`].
     ///
     /// # Examples
     ///
@@ -134,11 +134,11 @@ impl AsyncConsumer {
         poll_fn(|context| self.poll_readable(context, len)).await
     }
 
-    /// [`readable`](Self::readable), as a poll.
+    /// Polls what [`readable`](Self::readable) waits for.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`readable`](Self::readable).
     ///
     /// # Examples
     ///
@@ -162,8 +162,8 @@ impl AsyncConsumer {
         })
     }
 
-    /// Waits for `least` bytes, or no more to come, until `attempt` gives a
-    /// value.
+    /// Calls `attempt` until it returns a value. Waits between the attempts for
+    /// `least` bytes, or until no more can come.
     #[inline]
     fn poll_until<T>(
         &mut self,
@@ -213,7 +213,7 @@ impl AsyncRead for AsyncConsumer {
             match consumer.try_peek_up_to(len) {
                 Err(PeekError::Empty { .. }) => Ok(None),
                 Err(error) => consumer.end_or(error).map(|()| Some(0)),
-                // It does not wait now.
+                // There are bytes, so this does not wait.
                 Ok(_) => consumer.read_vectored(parts).map(Some),
             }
         })

@@ -1,17 +1,20 @@
-//! Calls of code that is not ours, which may panic: a waker's, and that of what a panic leaves.
+//! Calls of foreign code that may panic: the code of wakers and of panic payloads.
 //!
-//! 1. None is made while a lock is held, or between two changes that belong together.
-//! 2. A panic of a wake or of a drop has been reported by the panic hook, and goes no further: it
-//!    must not end the waiting of all others, and no call of ours can make it undone.
-//! 3. A panic of a clone goes to the caller of the poll, and leaves the handle as it was.
+//! 1. No such call is made while a lock is held, or between two changes that belong
+//!    together.
+//! 2. A panic of a wake or of a drop is caught. The panic hook has reported it. One
+//!    waker must not end the waiting of all others.
+//! 3. A panic of a clone goes on to the caller of the poll. The handle stays as it
+//!    was.
 
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::task::Waker;
 
-/// Makes a call; `None` if it panicked.
+/// Makes a call. `None` if the call panicked.
 ///
-/// What a panic leaves, its payload, may panic in its drop. Then what that leaves is leaked.
+/// The payload of a panic may panic in its drop. The payload of that second panic
+/// is leaked.
 pub(super) fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
     let payload = match panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => return Some(value),

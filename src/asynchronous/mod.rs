@@ -1,48 +1,49 @@
-//! Handles for executors, with the feature `async`: they let a task sleep
-//! instead of its thread.
+//! Handles for executors, with the feature `async`. A waiting call suspends its
+//! task, not its thread.
 //!
-//! [`AsyncProducer`] and [`AsyncConsumer`] implement the traits of
-//! [`futures_io`], and so work with every executor: `futures`, `smol` and the
-//! like use them as they are; `tokio` through `tokio_util::compat`, as
-//! `examples/async_tokio.rs` shows.
+//! [`AsyncProducer`] and [`AsyncConsumer`] implement the traits of [`futures_io`],
+//! and so work with every executor. `futures` and `smol` use these traits directly,
+//! `tokio` through `tokio_util::compat`: see `examples/async_tokio.rs`.
 //!
 //! # What it costs
 //!
-//! A futex is no descriptor, so an executor cannot wait for it. One thread of
-//! the process, `shmpipe-async`, waits for all of its handles, in one system
-//! call (`FUTEX_WAITV`): it starts with the first call that must wait, and ends
-//! when for a second none has. What is there is read, and what there is room
-//! for is written, without it and without a system call.
+//! A futex is not a descriptor, so an executor cannot wait for one. One thread of
+//! the process, `shmpipe-async`, waits for all async handles in one system call
+//! (`FUTEX_WAITV`). The thread starts with the first call that has to wait, and
+//! ends after a second without such calls. Available bytes are read, and available
+//! room is written, without this thread and without a system call.
 //!
-//! - A wake goes from the peer to this thread, and from there to the task: one
-//!   switch more than with a handle that blocks. A call never spins, whatever
-//!   the [`WaitPolicy`](crate::WaitPolicy) says.
-//! - While a call waits, the thread wakes up each 10 ms to ask whether the
-//!   peer lives, as a blocked call does; of more than 32 waiting calls, it
-//!   asks after 32 at a time. It does not wake the task for that.
-//! - The kernel takes 127 handles at once. With more, the thread sleeps on
-//!   them in turn, for 5 ms or less at a time, and some wakes take as long.
-//! - The thread calls the wakers. One that blocks holds up the others; one that
-//!   panics, in a call or in its drop, does not.
-//! - Before Linux 5.16, or where a filter forbids the call, the thread looks
-//!   each millisecond.
+//! - A wake goes from the peer to this thread, and then to the task: one context
+//!   switch more than for a blocking handle. A call never spins, whatever the
+//!   [`WaitPolicy`](crate::WaitPolicy).
+//! - While a call waits, the thread wakes up every 10 ms to ask whether the peer
+//!   lives, as a blocked call does. With more than 32 waiting calls, the thread
+//!   asks for 32 of them at a time. These checks do not wake the task.
+//! - The kernel waits for 127 handles at once. With more handles, the thread sleeps
+//!   on them in turn, for at most 5 ms at a time. Some wakes are delayed by that
+//!   time.
+//! - The thread calls the wakers. A waker that blocks delays the other wakes. A
+//!   waker that panics, in a call or in its drop, does not.
+//! - Before Linux 5.16, or if a filter forbids the system call, the thread looks at
+//!   all handles every millisecond.
 //!
 //! # Opening
 //!
 //! [`Options::open_producer`](crate::Options::open_producer),
-//! [`Options::open_consumer`](crate::Options::open_consumer) and the like wait for the
-//! peer and so block their thread. Call them where the executor has blocking
-//! calls made (`tokio::task::spawn_blocking`, `blocking::unblock`), with a
-//! [timeout](crate::Options::timeout) or a
-//! [cancel flag](crate::Options::cancel_on); or use
-//! [`wait_for_peer(false)`](crate::Options::wait_for_peer). Anonymous rings do not wait. A drop of
-//! a producer whose spawned child has not taken its end waits for it;
-//! [`close`](futures_io::AsyncWrite::poll_close) does so without blocking.
+//! [`Options::open_consumer`](crate::Options::open_consumer) and the like wait for
+//! the peer and block the thread. Run them where the executor runs blocking calls
+//! (`tokio::task::spawn_blocking`, `blocking::unblock`). Give them a
+//! [timeout](crate::Options::timeout) or a [cancel
+//! flag](crate::Options::cancel_on). Or use
+//! [`wait_for_peer(false)`](crate::Options::wait_for_peer). Anonymous rings do not
+//! wait. A producer with a spawned child that has not taken its end blocks in its
+//! drop. [`close`](futures_io::AsyncWrite::poll_close) waits for that child without
+//! blocking.
 //!
 //! # Fork
 //!
-//! As with any handle, a child's copy is inert. The thread stays with the
-//! parent; a child that waits for rings of its own starts its own.
+//! As with any handle, a forked child's copy is inert. The thread stays with the
+//! parent. A child that waits for rings of its own starts its own thread.
 
 mod consumer;
 mod foreign;

@@ -1,4 +1,4 @@
-//! The handle's half of an async wait.
+//! The handle's part of an async wait.
 
 use std::io;
 use std::mem;
@@ -12,22 +12,22 @@ use crate::error::{Broken, WaitError};
 use crate::handle::endpoint::{Blocked, Endpoint, Vigil};
 use crate::wait;
 
-/// A handle's side of its waits: where it is between two polls.
+/// A handle's state between two polls.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
-    /// From the first wait on.
+    /// The slot that is shared with the reactor. Made by the first wait.
     waiter: Option<Arc<Waiter>>,
     /// Whether the last call left the handle armed.
     armed: bool,
-    /// Whether the reactor wants the peer to be asked after.
+    /// Whether the reactor wants this handle to ask after its peer.
     doubt: bool,
     /// Whether a call has moved bytes since the last wait.
     moved: bool,
 }
 
 impl Parking {
-    /// Takes the handle back from the reactor, at the start of each call.
-    /// A handle that a fork made is left as it is.
+    /// Takes the handle back from the reactor, at the start of each call. A handle
+    /// that was copied by a fork stays as it is.
     #[inline]
     pub(super) fn resume(&mut self, end: &mut Endpoint) {
         if self.armed {
@@ -45,14 +45,14 @@ impl Parking {
         }
     }
 
-    /// A call has done what it was to do.
+    /// Notes that a call has moved bytes.
     #[inline]
     pub(super) fn moved(&mut self) {
         self.moved = true;
     }
 
-    /// Waits until `ready` gives a value; the handle has been resumed, and has
-    /// found nothing. The counterpart of [`Endpoint::wait`].
+    /// Waits until `ready` returns a value: the async form of [`Endpoint::wait`].
+    /// The caller has resumed the handle, and found nothing.
     pub(super) fn poll<T>(
         &mut self,
         end: &mut Endpoint,
@@ -78,21 +78,21 @@ impl Parking {
     ) -> Result<Option<T>, Stopped> {
         if mem::take(&mut self.doubt) {
             let verdict = end.ask();
-            // The peer may have published between the last look and its end,
-            // and what it published counts first.
+            // The peer may have published between the last look and its end.
+            // Published bytes count first.
             if let Some(value) = ready()? {
                 return Ok(Some(value));
             }
             verdict?;
         }
-        // The code of the executor. If it panics, nothing has changed yet.
+        // Foreign code: if the clone panics, nothing has changed yet.
         let waker = context.waker().clone();
         end.wake_before_waiting();
         let waiter = self.waiter.get_or_insert_with(|| Arc::new(Waiter::new()));
         let moved = mem::take(&mut self.moved);
         self.armed = true;
         let armed = arm(waiter, end.lend_vigil(), wanted, waker, moved);
-        // P5: once more, now that the peer can tell that we sleep.
+        // P5: looks once more, now that the peer can see that this side sleeps.
         let value = armed.map_err(Stopped::Other).and_then(|()| Ok(ready()?));
         match value {
             Ok(None) => end.count_sleep(),
@@ -114,7 +114,7 @@ impl Drop for Parking {
 #[derive(Debug)]
 enum Stopped {
     Broken(Broken),
-    /// Nobody can wait for us: there is no thread to be had.
+    /// No thread can be started that would wait for this handle.
     Other(io::Error),
 }
 
@@ -123,14 +123,14 @@ impl From<Blocked> for Stopped {
         match blocked {
             Blocked::Broken(broken) => Stopped::Broken(broken),
             Blocked::Cancelled => Stopped::Other(WaitError::Cancelled.into()),
-            Blocked::TimedOut => Stopped::Other(io::ErrorKind::TimedOut.into()), // no deadline here
+            Blocked::TimedOut => Stopped::Other(io::ErrorKind::TimedOut.into()), // async calls have no deadline
         }
     }
 }
 
-/// From here on the reactor wakes the task when the peer's position has
-/// come to `wanted`, or the peer has left or died. The caller looks once
-/// more. `moved` says that the last wake was for something.
+/// Arms the handle: the reactor will wake the task when the peer's position reaches
+/// `wanted`, or the peer leaves or dies. The caller must look once more. `moved`
+/// says that the last wake was useful.
 fn arm(
     waiter: &Arc<Waiter>,
     vigil: Vigil,
@@ -147,7 +147,7 @@ fn arm(
     state.unused = false;
     state.armed = true;
     reactor.stir(); // R1: before the word is set
-    // If the caller's look may be too early, it looks again in a slice.
+    // If the caller's next look may be too early, it looks again after a slice.
     state.doubt = !wait::announce(vigil.own_signals(), wanted);
     let old_vigil = state.vigil.replace(vigil);
     let old_waker = state.waker.replace(waker);
@@ -171,9 +171,9 @@ mod tests {
     use crate::sync::Ordering;
     use crate::wait::{AWAKE, PROMISED};
 
-    /// Found in review: the reactor did not sleep on the word of a handle that
-    /// had promised a barrier in a blocking call, so that the next wake was
-    /// noticed at the end of a slice.
+    /// Found in review: the reactor did not sleep on the word of a handle that had
+    /// promised an asymmetric fence in a blocking call. The next wake was noticed
+    /// only at the end of a slice.
     #[test]
     fn a_handle_that_has_promised_a_barrier_is_watched() {
         let (_producer, mut consumer) = crate::pair().unwrap();
@@ -186,8 +186,8 @@ mod tests {
         assert!(matches!(look, Look::Watch(_)), "{look:?}");
     }
 
-    /// Found in review: an async sleep left the count of waits without a sleep
-    /// as it was, so that blocking calls after it did not promise again.
+    /// Found in review: an async sleep did not reset the count of waits without a
+    /// sleep. Blocking calls after it did not promise an asymmetric fence again.
     #[test]
     fn blocking_calls_after_an_async_sleep_promise_again() {
         let (_producer, mut consumer) = crate::pair().unwrap();

@@ -1,4 +1,4 @@
-//! The writing end, for executors.
+//! The writing end of a ring, for executors.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
@@ -13,19 +13,19 @@ use crate::handle::producer::Producer;
 
 /// A [`Producer`] that lets its task sleep instead of its thread.
 ///
-/// A write takes what there is room for, at least one byte, and publishes it
-/// as a [`Producer`] does; `flush` has something to do only with
-/// [`Producer::set_batch`]. `close` finishes the stream. So does a drop,
-/// unless its thread panics or [`set_abort_on_drop`](Self::set_abort_on_drop)
-/// says otherwise: then it breaks the stream off. A task that is aborted drops
-/// what it has, so say so where a part must not pass for the whole.
+/// A write takes as many bytes as there is room for, at least one, and publishes
+/// them as a [`Producer`] does. `flush` has an effect only with
+/// [`Producer::set_batch`]. `close` finishes the stream. A drop finishes the stream
+/// too, unless its thread panics or [`set_abort_on_drop`](Self::set_abort_on_drop)
+/// says otherwise. An aborted task drops its producer. Set `set_abort_on_drop`
+/// where a partial stream must not be mistaken for a whole one.
 ///
-/// It is cancel-safe: a write that is dropped before it is ready has written
-/// nothing. (`write_all` is many writes: it is not, as everywhere.)
+/// Writes are cancel-safe: a write that is dropped before it is ready has written
+/// nothing. `write_all` consists of many writes, and is not cancel-safe.
 ///
-/// The handle's [timeout](Producer::timeout) does not apply; executors have
-/// their own. Its cancel flag ([`Options::cancel_on`](crate::Options::cancel_on))
-/// does.
+/// The handle's [timeout](Producer::timeout) does not apply, since executors have
+/// timeouts of their own. Its cancel flag
+/// ([`Options::cancel_on`](crate::Options::cancel_on)) does.
 ///
 /// # Examples
 ///
@@ -37,7 +37,7 @@ pub struct AsyncProducer {
 }
 
 impl AsyncProducer {
-    /// Makes a producer async. No system call, and no thread yet.
+    /// Makes a producer async. This makes no system call, and starts no thread.
     ///
     /// # Examples
     ///
@@ -60,40 +60,42 @@ impl AsyncProducer {
         }
     }
 
-    /// The producer.
+    /// Returns the producer.
     #[must_use]
     pub fn into_inner(mut self) -> Producer {
         self.parking.resume(self.producer.end());
         self.producer
     }
 
-    /// The producer.
+    /// Returns the producer.
     #[must_use]
     pub fn get_ref(&self) -> &Producer {
         &self.producer
     }
 
-    /// The producer, for what does not wait: [`Producer::try_reserve`],
-    /// [`Producer::abort`], [`Producer::check_peer`] and the like. What waits,
-    /// such as [`io::Write`], blocks the thread.
+    /// Returns the producer, for calls that do not wait: [`Producer::try_reserve`],
+    /// [`Producer::abort`], [`Producer::check_peer`] and the like. Calls that wait,
+    /// such as those of [`io::Write`], block the thread.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut Producer {
         self.parking.resume(self.producer.end());
         &mut self.producer
     }
 
-    /// Sets whether a drop breaks the stream off in place of finishing it; see
-    /// [`Producer::set_abort_on_drop`]. `poll_close` finishes either way.
+    /// Sets whether a drop breaks the stream off instead of finishing it. See
+    /// [`Producer::set_abort_on_drop`]. `poll_close` finishes the stream in either
+    /// case.
     pub fn set_abort_on_drop(&mut self, abort: bool) {
         self.producer.set_abort_on_drop(abort);
     }
 
-    /// Waits until [`Producer::try_reserve`] grants room for `len` bytes: a write
-    /// without a copy, and whole or not there. Cancel-safe.
+    /// Waits until [`Producer::try_reserve`] grants room for `len` bytes, for
+    /// writes without a copy. A committed record is complete or absent.
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
-    /// Those of [`Producer::try_reserve`], but for [`ReserveError::Full`].
+    /// The errors of [`Producer::try_reserve`] but [`ReserveError::Full`].
     ///
     /// # Examples
     ///
@@ -114,11 +116,11 @@ impl AsyncProducer {
         poll_fn(|context| self.poll_writable(context, len)).await
     }
 
-    /// [`writable`](Self::writable), as a poll.
+    /// Polls what [`writable`](Self::writable) waits for.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`writable`](Self::writable).
     ///
     /// # Examples
     ///
@@ -145,9 +147,9 @@ impl AsyncProducer {
         })
     }
 
-    /// Waits until there is nobody left to write for, and gives the error that
-    /// a write fails with then: that the consumer has left, or died, or the
-    /// like. Cancel-safe.
+    /// Waits until there is no consumer to write for, and returns the error of a
+    /// write in that state: the consumer has left, has died, or the like.
+    /// Cancel-safe.
     ///
     /// # Examples
     ///
@@ -166,7 +168,7 @@ impl AsyncProducer {
         poll_fn(|context| self.poll_closed(context)).await
     }
 
-    /// [`closed`](Self::closed), as a poll.
+    /// Polls what [`closed`](Self::closed) waits for.
     ///
     /// # Examples
     ///
@@ -183,8 +185,8 @@ impl AsyncProducer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        // Room that never is: the wait ends by an error only. No head that the
-        // consumer can come to is worth a wake.
+        // More room than any ring has, so only an error ends the wait. No head that
+        // the consumer can reach is worth a wake.
         const NEVER: u64 = 1 << 62;
         let waited = self.poll_until(context, NEVER, NEVER, |producer| {
             producer.end().usable()?;
@@ -197,15 +199,16 @@ impl AsyncProducer {
         })
     }
 
-    /// How much room is worth a wake for `len` bytes to write. No more than
-    /// those: nobody looks at the end of a slice whether there is less.
+    /// How much room is worth a wake for a write of `len` bytes: a quarter of the
+    /// ring, but at most `len`. An async wait does not look for less room at the
+    /// end of a slice.
     fn worth_a_wake(&self, len: usize) -> u64 {
         self.producer.quarter().min(len as u64)
     }
 
-    /// Waits for `least` bytes of room until `attempt` gives a value;
-    /// `worth_a_wake` is how many the consumer had better have made before it
-    /// wakes us.
+    /// Calls `attempt` until it returns a value. Waits between the attempts for
+    /// `least` bytes of room. The consumer should wake this side once there are
+    /// `worth_a_wake` bytes.
     #[inline]
     fn poll_until<T>(
         &mut self,
@@ -263,7 +266,7 @@ impl AsyncWrite for AsyncProducer {
                 producer.check_consumer()?;
                 return Ok(None);
             }
-            producer.write_vectored(parts).map(Some) // does not wait now
+            producer.write_vectored(parts).map(Some) // there is room, so this does not wait
         })
     }
 
@@ -271,8 +274,8 @@ impl AsyncWrite for AsyncProducer {
         Poll::Ready(self.get_mut().producer.flush())
     }
 
-    /// Finishes the stream, as [`Producer::close`] does. Waits for nobody but a
-    /// child that has yet to take its end. Closing once more changes nothing.
+    /// Finishes the stream, as [`Producer::close`] does. Waits only for a child
+    /// that has not taken its end yet. Closing again has no effect.
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let AsyncProducer { parking, producer } = self.get_mut();
         parking.resume(producer.end());
@@ -283,7 +286,7 @@ impl AsyncWrite for AsyncProducer {
         producer.publish();
         let end = producer.end();
         let has_come = match end.child_to_come() {
-            // No position ends this wait; the reactor sees the child come.
+            // No position ends this wait. The reactor notices when the child comes.
             None => true,
             Some(ready) => match ready!(parking.poll(end, context, u64::MAX, ready)) {
                 Ok(()) => true,

@@ -1,16 +1,16 @@
-//! The one thread of a process that waits for all its async handles.
+//! The reactor: one thread that waits for all async handles of a process.
 //!
-//! It sleeps on the `sleeping` words of the handles on its list and on a word
-//! of its own, all in one `FUTEX_WAITV`. When it wakes it looks at each of
-//! them, and calls the wakers of those whose word the peer has cleared.
+//! The thread sleeps on the `sleeping` words of all listed handles and on a word of
+//! its own, in one `FUTEX_WAITV`. After waking, the thread looks at each handle,
+//! and calls the wakers of those whose word the peer has cleared.
 //!
 //! # No wake is lost (R1)
 //!
-//! The list takes a system call to change, so a handle stays on it from one
-//! wait to the next: its word is slept on with the value 0, too. What a handle
-//! that arms must rule out is this: the reactor reads 0, the handle sets 1, the
-//! peer clears it to 0 and wakes nobody, the reactor sleeps with the 0 that it
-//! expected.
+//! Changing the list takes a system call. So a handle stays listed between two
+//! waits, and the thread sleeps on its word with the value 0 too. The following
+//! lost wake must be impossible. The reactor reads 0, the handle sets 1, and the
+//! peer clears the word to 0 without waking anybody. Then the reactor sleeps on the
+//! expected 0.
 //!
 //! ```text
 //! handle, its lock held          reactor
@@ -19,37 +19,38 @@
 //! armed = true                   FUTEX_WAITV(each sleeping, ..., stir == seen)
 //! ```
 //!
-//! The kernel takes the words in their order, and `stir` comes last. If the
-//! handle's lock came before the reactor's, the reactor sees that it is armed.
-//! If it came after, and the kernel finds `stir` changed, it does not sleep. If
-//! it finds it unchanged, the reactor is in the queue of every word by then,
-//! and the handle had not yet set its own: the peer's wake, which comes later
-//! still, finds it there.
+//! The kernel checks the words in their order, and `stir` is the last. If the
+//! handle took its lock before the reactor did, the reactor sees that the handle is
+//! armed. Otherwise there are two cases. If the kernel finds `stir` changed, the
+//! reactor does not sleep. If the kernel finds `stir` unchanged, the reactor is
+//! queued on every word, and the handle has not set its own word yet. The peer's
+//! wake comes later still, and finds the reactor in the queue.
 //!
 //! # How many, and how old a kernel
 //!
-//! `FUTEX_WAITV` takes 128 words, of which one is our own. Of more handles than
-//! fit, the reactor sleeps on some in turn, for the shorter the more there are,
-//! and looks at all when it wakes. Without the call (before Linux 5.16) it
-//! sleeps a millisecond at a time and looks at all.
+//! `FUTEX_WAITV` takes 128 words, one of which is `stir`. If more handles are
+//! listed than fit, the reactor sleeps on some in turn, and looks at all after each
+//! sleep. The more handles, the shorter the sleeps. Without the system call (before
+//! Linux 5.16), the reactor sleeps for a millisecond at a time and looks at all
+//! handles.
 //!
 //! # A peer that wakes for nothing
 //!
-//! A handle that is woken again and again without anything to do is left alone
-//! for the rest of the slice. Where it is not to be told who it was that kept
-//! the reactor from sleeping, it sleeps a millisecond at a time where no peer
-//! reaches it, for the rest of the slice.
+//! A handle that is woken repeatedly without anything to do is ignored for the rest
+//! of the slice. If the reactor cannot tell which peer keeps waking it, it sleeps
+//! where no peer can reach it. It does so for a millisecond at a time, for the rest
+//! of the slice.
 //!
 //! # Fork
 //!
-//! A fork leaves the thread behind. The child finds that the reactor is another
-//! process's, touches none of its locks, and makes its own.
+//! The thread stays with the parent of a fork. The child finds that the reactor
+//! belongs to another process, touches none of its locks, and creates its own.
 //!
 //! # Code that is not ours
 //!
-//! A waker is code of an executor, which may panic, and which may come back to
-//! us: no lock is held while it runs, and a panic ends nothing (`foreign.rs`).
-//! One that blocks holds up all handles, as one that blocks an executor does.
+//! A waker is code of an executor, which may panic or call back into this crate. So
+//! no lock is held while a waker runs, and its panic is caught (`foreign.rs`). A
+//! waker that blocks delays all handles, as in an executor.
 #![allow(unsafe_code)] // the reactor is reached through a pointer
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -65,28 +66,28 @@ use crate::sys::fork::Epoch;
 use crate::sys::futex::{self, Expected, MOST_WORDS, Woken};
 use crate::tuning::{ASKED_PER_SLICE, FALSE_WAKES, LINGER, NAP, SLICE};
 
-/// The reactor of this process, or of one that it was forked from.
+/// The reactor of this process, or of a process from which this one was forked.
 static REACTOR: AtomicPtr<Reactor> = AtomicPtr::new(ptr::null_mut());
 
 /// What the thread and the handles share.
 #[derive(Debug)]
 pub(super) struct Reactor {
     epoch: Epoch,
-    /// Changes when a handle arms. The thread sleeps on it.
+    /// Changes when a handle arms. The thread sleeps on this word.
     stir: AtomicU32,
     door: Mutex<Door>,
 }
 
 #[derive(Debug, Default)]
 struct Door {
-    /// Those that the thread has not yet put on its list.
+    /// Handles that the thread has not listed yet.
     arrivals: Vec<Arc<Waiter>>,
-    /// Whether there is a thread.
+    /// Whether the thread runs.
     open: bool,
 }
 
 impl Reactor {
-    /// That of this process.
+    /// Returns the reactor of this process.
     pub(super) fn current() -> &'static Reactor {
         let mut found = REACTOR.load(Ordering::Acquire); // pairs with the exchange below
         loop {
@@ -107,11 +108,11 @@ impl Reactor {
                 found,
                 fresh,
                 Ordering::Release, // pairs with both loads
-                Ordering::Acquire, // the winner's is whole
+                Ordering::Acquire, // the winner's reactor is complete
             );
             if let Err(winner) = exchange {
-                // SAFETY: it came from a box above, and nobody else has its
-                // address.
+                // SAFETY: `fresh` came from the box above, and its address was not
+                // published.
                 drop(unsafe { Box::from_raw(fresh) });
                 found = winner;
             } else {
@@ -120,14 +121,14 @@ impl Reactor {
         }
     }
 
-    /// Says that a handle is about to arm. No system call.
+    /// Announces that a handle is about to arm. Makes no system call.
     pub(super) fn stir(&self) {
-        // Release: ordered before the word that the handle sets, which is
-        // itself a Release. AcqRel only to be no weaker than either side needs.
+        // Release: ordered before the handle's store to its word, which is itself a
+        // Release. AcqRel is only stronger than either side needs.
         self.stir.fetch_add(1, Ordering::AcqRel); // R1
     }
 
-    /// Puts a handle on the list.
+    /// Adds a handle to the list.
     pub(super) fn enlist(&'static self, waiter: &Arc<Waiter>) -> io::Result<()> {
         let mut door = lock(&self.door);
         if !door.open {
@@ -143,20 +144,20 @@ impl Reactor {
     }
 }
 
-/// The thread's own.
+/// What only the thread uses.
 struct Run {
     reactor: &'static Reactor,
     list: Vec<Arc<Waiter>>,
-    /// Of the tasks to be woken.
+    /// The wakers of the tasks to be woken.
     wakers: Vec<Waker>,
-    /// The end of the slice.
+    /// The end of the current slice.
     slice_ends: Instant,
-    /// When the list was found empty.
+    /// Since when the list has been empty.
     empty_since: Option<Instant>,
-    /// Where on the list the next sleep begins.
+    /// The position in the list at which the next sleep begins.
     first: usize,
-    /// Sleeps in this slice that ended early, with nobody to wake and nobody
-    /// having armed.
+    /// Sleeps of this slice that ended early although no task was to be woken and
+    /// no handle had armed.
     fruitless: u32,
     /// Whether the kernel has FUTEX_WAITV.
     has_waitv: bool,
@@ -176,8 +177,9 @@ impl Run {
         }
     }
 
-    /// Runs to the end. A panic, which there is no cause for, would end the waiting of all: then
-    /// the list and the wakers are still there, and it goes on.
+    /// Runs until the thread ends. A panic is not expected, and would end the
+    /// waiting of all handles. So the loop continues with the list and the wakers,
+    /// which are intact.
     fn run_on(mut self) {
         while contained(|| self.run()).is_none() {}
     }
@@ -211,14 +213,14 @@ impl Run {
         }
     }
 
-    /// Ends the thread, unless somebody is at the door.
+    /// Ends the thread unless a handle has just arrived.
     fn leave(&self) -> bool {
         let mut door = lock(&self.reactor.door);
         door.open = !door.arrivals.is_empty();
         !door.open
     }
 
-    /// Looks at every handle. `words` are those to sleep on.
+    /// Looks at every handle. Adds the words to sleep on to `words`.
     fn look(&mut self, now: Instant, words: &mut Vec<Expected>) {
         let slice = now >= self.slice_ends;
         if slice {
@@ -237,13 +239,13 @@ impl Run {
             true
         });
         if slice {
-            // Those behind are asked after in the next one.
+            // The next slice asks for the handles further down the list.
             let asked = ASKED_PER_SLICE.min(self.list.len());
             self.list.rotate_left(asked);
         }
     }
 
-    /// Sleeps on `words` and on our own, up to the end of the slice at most.
+    /// Sleeps on `words` and on `stir`, at most until the end of the slice.
     fn sleep(&mut self, stir: u32, words: &mut Vec<Expected>) -> Woken {
         const ROOM: usize = MOST_WORDS - 1;
         let mut time = self.slice_ends.saturating_duration_since(Instant::now());
@@ -252,7 +254,7 @@ impl Run {
             return Woken::TimedOut;
         }
         if words.len() > ROOM {
-            let sleeps = words.len().div_ceil(ROOM) as u32; // as many as fit memory
+            let sleeps = words.len().div_ceil(ROOM) as u32; // fits: the list is in memory
             time = time.min(NAP.max(SLICE / sleeps));
             self.first = (self.first + ROOM) % words.len();
             words.rotate_left(self.first);

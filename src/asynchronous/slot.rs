@@ -1,16 +1,16 @@
-//! What one handle and the reactor share.
+//! The state that a handle and the reactor share.
 //!
 //! | the handle | the reactor |
 //! |---|---|
-//! | `arm`: leaves its vigil and its waker, says in the segment that it sleeps | [`look`](Waiter::look): has the peer cleared the word? then disarms, and wakes the task |
-//! | looks once more, as the handshake (P5) wants it | once in a slice: asks whether the peer lives; if not, the same |
+//! | `arm`: leaves its vigil and its waker, and says in the segment that it sleeps | [`look`](Waiter::look): if the peer has cleared the word, disarms the handle and wakes the task |
+//! | looks once more, as the handshake (P5) requires | once in a slice, asks whether the peer lives; if not, disarms the handle and wakes the task |
 //! | [`disarm`](Waiter::disarm), when it is polled again: takes the vigil back | |
-//! | [`retire`](Waiter::retire), when it is dropped | forgets it |
+//! | [`retire`](Waiter::retire), when it is dropped | removes the handle from the list |
 //!
-//! A wake of the reactor is a hint: the task that is polled again looks for
-//! itself, and asks itself if the reactor thinks that the peer is dead. So a
-//! wake too many does no harm, and a future that is dropped leaves nothing to
-//! be undone: all that it leaves is a waker that may be called once more.
+//! A wake of the reactor is a hint. The polled task looks for itself, and asks
+//! after the peer itself if the reactor suspects its death. So a superfluous wake
+//! is harmless. A future that is dropped needs no cleanup: its waker may be called
+//! once more.
 
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -24,46 +24,48 @@ use crate::sys::futex::Expected;
 use crate::tuning::FALSE_WAKES;
 use crate::wait::{self, ASLEEP, AWAKE, PROMISED};
 
-/// Locks, whoever panicked meanwhile: no state here is ever half written.
+/// Locks a mutex, even after a panic of another holder: no state here is ever half
+/// written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One handle, as the reactor sees it.
+/// The slot of one handle.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// The process whose reactor this is of. In a forked child, another
-    /// thread's lock on `state` may never be given back.
+    /// The process of the reactor. In a forked child, another thread's lock on
+    /// `state` may never be released.
     pub(super) epoch: Epoch,
     pub(super) state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// What to look at, from the first wait on. While the handle is at work,
-    /// it has the watch that belongs to it.
+    /// What the reactor looks at, from the first wait on. While a call of the
+    /// handle runs, the watch in it belongs to the handle.
     pub(super) vigil: Option<Vigil>,
     pub(super) waker: Option<Waker>,
-    /// Whether the handle waits: `sleeping` was set, and nobody was woken.
+    /// Whether the handle waits: `sleeping` is set, and the task was not woken.
     pub(super) armed: bool,
-    /// Whether the reactor has this waiter on its list.
+    /// Whether the reactor has listed this slot.
     pub(super) listed: bool,
     /// Whether the reactor wants the handle to ask after its peer.
     pub(super) doubt: bool,
-    /// Whether the handle has not waited for a slice.
+    /// Whether the handle has not waited since the last slice.
     pub(super) unused: bool,
     /// Wakes in this slice after which the handle found nothing.
     pub(super) alarms: u32,
 }
 
-/// What the reactor has found out about a waiter.
+/// What the reactor found out about a handle.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// To be watched, with this value.
+    /// Sleep on this word, expecting this value.
     Watch(Expected),
-    /// Not to be watched until the slice is over: the peer wakes for nothing.
+    /// Do not sleep on the word for the rest of the slice: the peer wakes for
+    /// nothing.
     Ignore,
-    /// To be taken off the list.
+    /// Remove the handle from the list.
     Forget,
 }
 
@@ -75,8 +77,8 @@ impl Waiter {
         }
     }
 
-    /// The handle is at work again. Gives its watch back, and says whether the
-    /// reactor wants it to ask after its peer.
+    /// Disarms the handle, which is polled again, and returns its watch. The result
+    /// says whether the reactor wants the handle to ask after its peer.
     pub(super) fn disarm(&self, end: &mut Endpoint) -> bool {
         let mut state = lock(&self.state);
         state.armed = false;
@@ -91,7 +93,7 @@ impl Waiter {
         doubt
     }
 
-    /// The handle is gone. Lets go of the segment.
+    /// Releases the segment, after the handle was dropped.
     pub(super) fn retire(&self) {
         if !self.epoch.is_current() {
             return self.retire_copy();
@@ -105,29 +107,31 @@ impl Waiter {
         state.armed = false;
         let (vigil, waker) = (state.vigil.take(), state.waker.take());
         drop(state);
-        drop(vigil); // detaches here, or with the handle
+        drop(vigil); // detaches the segment here, or later with the handle
         let_go(waker);
     }
 
-    /// [`retire`](Self::retire), of a copy that a fork made.
+    /// The part of [`retire`](Self::retire) for a handle that was copied by a fork.
     fn retire_copy(&self) {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // By a thread that is not here: the attachment stays until this process ends.
+            // Locked by a thread that does not exist in this process. The
+            // attachment stays until this process ends.
             Err(TryLockError::WouldBlock) => return,
         };
         state.armed = false;
         let (vigil, waker) = (state.vigil.take(), state.waker.take());
         drop(state);
         drop(vigil);
-        // The executor's locks may be held by threads that are not here: none of its code runs.
+        // Threads that do not exist here may hold locks of the executor, so none of
+        // its code runs.
         mem::forget(waker);
     }
 
-    /// The reactor's look. Once in a slice the time is up, and of some waiters
-    /// it `asks` then after the peer, which takes system calls. `wakers` are
-    /// those to wake.
+    /// Looks at the handle, for the reactor. `slice` says that a slice has ended.
+    /// If `asks` is set too, the look asks after the peer, which takes system
+    /// calls. Adds the wakers to be called to `wakers`.
     pub(super) fn look(&self, slice: bool, asks: bool, wakers: &mut Vec<Waker>) -> Look {
         let mut state = lock(&self.state);
         let state = &mut *state;
@@ -153,19 +157,19 @@ impl Waiter {
             return Look::Ignore;
         }
         let word = &vigil.own_signals().sleeping;
-        let value = word.load(Ordering::Acquire); // P5: what was published before it was cleared
+        let value = word.load(Ordering::Acquire); // P5: sees what was published before the word was cleared
         match (state.armed, value) {
-            // A promise is from a call that blocked.
+            // The promise of an asymmetric fence comes from a blocking call.
             (true, ASLEEP) | (false, AWAKE | PROMISED) => Look::Watch(Expected::new(word, value)),
             (true, _) => {
-                // Woken by the peer.
+                // The peer has woken this handle.
                 state.armed = false;
                 state.alarms += 1;
                 wait::retract(vigil.own_signals());
                 wakers.extend(state.waker.take());
                 Look::Watch(Expected::new(word, 0))
             }
-            // The peer sets what is not its to set.
+            // The peer sets a word that it must not set.
             (false, _) => Look::Ignore,
         }
     }

@@ -1,8 +1,8 @@
-//! Bytes between a ring and a file descriptor, with no copy in this process:
-//! the kernel reads into the ring, or writes out of it. A span of a segment's
-//! ring is always one piece, so read(2) and write(2) do. In memory of the
-//! caller's the ring's end can divide it: then readv(2) and writev(2) do.
-#![allow(unsafe_code)] // hands a region's addresses to the kernel
+//! Moves bytes between a ring and a file descriptor without a copy in this process:
+//! the kernel reads into the ring, or writes out of it. In a segment, any span of
+//! the ring is one piece, so read(2) and write(2) serve. In memory of the caller's
+//! the ring's end can divide a span: then readv(2) and writev(2) serve.
+#![allow(unsafe_code)] // passes a region's addresses to the kernel
 
 mod unwaited;
 
@@ -18,23 +18,23 @@ use crate::segment::region::Region;
 use crate::tuning::DESCRIPTOR_PAUSE;
 use unwaited::Way;
 
-/// The most that a descriptor that blocks is given at once: `PIPE_BUF`, which a
-/// pipe takes whole, by pipe(7).
+/// The most bytes given at once to a descriptor that blocks: `PIPE_BUF`, which a
+/// pipe takes as a whole, by pipe(7).
 const SURE: usize = 4096;
 
 impl Producer {
-    /// Fills the ring from `file` with one `read(2)`, straight into the ring,
-    /// and says how many bytes that was; 0 is the end of the file, or that
-    /// `most`, which limits the bytes, is 0. Waits while the ring is full,
-    /// within the limit of [`set_timeout`](Producer::set_timeout); for how long
-    /// the read may block is up to the file. What was held back in a batch, and
-    /// then what was read, is published at once.
+    /// Fills the ring from `file` with one `read(2)`, directly into the ring, and
+    /// returns the number of bytes. Reads at most `most` bytes. 0 means the end of
+    /// the file, or that `most` is 0. Waits while the ring is full, within the
+    /// limit of [`set_timeout`](Producer::set_timeout). The read itself may block
+    /// for as long as the file makes it. Bytes held back in a batch, and then the
+    /// bytes read, are published at once.
     ///
     /// # Errors
     ///
-    /// What the read gives, such as [`io::ErrorKind::WouldBlock`] from a
-    /// descriptor that does not block; nothing is written then. An interrupted
-    /// read is made again. Otherwise as [`io::Write::write`].
+    /// The error of the read, such as [`io::ErrorKind::WouldBlock`] from a
+    /// descriptor that does not block; nothing was written. An interrupted read is
+    /// repeated. Otherwise the errors of [`io::Write::write`].
     ///
     /// # Examples
     ///
@@ -56,19 +56,19 @@ impl Producer {
         self.fill_once(file.as_fd(), most)
     }
 
-    /// As [`fill_from`](Self::fill_from), but waits until `deadline` at most:
-    /// for room in the ring first, then, by poll(2), for something to read. A
-    /// deadline that has passed does not keep what is there from being moved.
+    /// Fills the ring from `file`, and waits until `deadline`: first for room in
+    /// the ring, then, by poll(2), for something to read. After the deadline,
+    /// available bytes are still moved. Otherwise see
+    /// [`fill_from`](Self::fill_from).
     ///
-    /// The read itself does not wait, even if another reader is faster. What
-    /// makes that so for a pipe, a socket or a terminal leaves the flags of the
-    /// caller's descriptor as they are: others may share them. A terminal is
-    /// opened anew for that, by `/proc/self/fd`. Files on disks and unknown
-    /// devices are beyond this.
+    /// The read itself does not wait, even if another reader is faster. The flags
+    /// of the caller's descriptor stay as they are, since other processes may share
+    /// them. A terminal is opened again by `/proc/self/fd` instead. Files on disks
+    /// and unknown devices can still block.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::TimedOut`]: nothing was moved. Otherwise as
+    /// [`io::ErrorKind::TimedOut`] if nothing was moved. Otherwise the errors of
     /// [`fill_from`](Self::fill_from).
     ///
     /// # Examples
@@ -107,7 +107,7 @@ impl Producer {
         }
     }
 
-    /// Waits for room for some of `most` bytes.
+    /// Waits for room for at least one of `most` bytes.
     fn await_room(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<()> {
         let most = most.min(self.capacity());
         if self.room_for(most)? == 0 && most > 0 {
@@ -122,7 +122,7 @@ impl Producer {
         Ok(filled.unwrap_or(0))
     }
 
-    /// Commits what `read` has read into the room there is.
+    /// Commits the bytes that `read` has read into the room.
     fn fill_with(
         &mut self,
         most: usize,
@@ -137,20 +137,20 @@ impl Producer {
 }
 
 impl Consumer {
-    /// Drains the ring into `file` with one `write(2)`, straight from the
-    /// ring, and says how many bytes that was; 0 is the end of the stream, or
-    /// that `most`, which limits the bytes, is 0. Waits while the ring is
-    /// empty, within the limit of [`set_timeout`](Consumer::set_timeout); for
-    /// how long the write may block is up to the file. Only what the file has
-    /// taken leaves the stream.
+    /// Drains the ring into `file` with one `write(2)`, directly from the ring, and
+    /// returns the number of bytes. Writes at most `most` bytes. 0 means the end of
+    /// the stream, or that `most` is 0. Waits while the ring is empty, within the
+    /// limit of [`set_timeout`](Consumer::set_timeout). The write itself may block
+    /// for as long as the file makes it. Only bytes that the file has taken leave
+    /// the stream.
     ///
     /// # Errors
     ///
-    /// What the write gives, such as [`io::ErrorKind::WouldBlock`] from a
-    /// descriptor that does not block, or [`io::ErrorKind::BrokenPipe`]; the
-    /// bytes stay in the ring then. [`io::ErrorKind::WriteZero`] from a file
-    /// that takes nothing, so that it does not look like the end of the stream.
-    /// An interrupted write is made again. Otherwise as [`io::Read::read`].
+    /// The error of the write, such as [`io::ErrorKind::WouldBlock`] from a
+    /// descriptor that does not block, or [`io::ErrorKind::BrokenPipe`]; the bytes
+    /// stay in the ring. [`io::ErrorKind::WriteZero`] if the file takes no byte,
+    /// since 0 means the end of the stream. An interrupted write is repeated.
+    /// Otherwise the errors of [`io::Read::read`].
     ///
     /// # Examples
     ///
@@ -176,21 +176,21 @@ impl Consumer {
         }
     }
 
-    /// As [`drain_to`](Self::drain_to), but waits until `deadline` at most: for
-    /// bytes in the ring first, then, by poll(2), for the file to take some. A
-    /// deadline that has passed does not keep what is there from being moved.
-    /// A pipe, socket or terminal that blocks is given 4096 bytes at most; one
-    /// that does not block (`O_NONBLOCK`) is given all.
+    /// Drains the ring into `file`, and waits until `deadline`: first for bytes in
+    /// the ring, then, by poll(2), for the file to take some. After the deadline,
+    /// available bytes are still moved. A pipe, socket or terminal that blocks gets
+    /// at most 4096 bytes. With `O_NONBLOCK` it gets all. Otherwise see
+    /// [`drain_to`](Self::drain_to).
     ///
-    /// The write itself does not wait, though poll(2) promises room for one byte
-    /// only, and others may write meanwhile. What makes that so leaves the flags
-    /// of the caller's descriptor as they are: others may share them. A terminal
-    /// is opened anew for that, by `/proc/self/fd`; where that is refused, so is
-    /// this call. Files on disks and unknown devices are beyond this.
+    /// The write itself does not wait, although poll(2) promises room for only one
+    /// byte and other processes may write meanwhile. The flags of the caller's
+    /// descriptor stay as they are, since other processes may share them. A
+    /// terminal is opened again by `/proc/self/fd` instead, and if that is refused,
+    /// this call fails. Files on disks and unknown devices can still block.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::TimedOut`]: nothing was moved. Otherwise as
+    /// [`io::ErrorKind::TimedOut`] if nothing was moved. Otherwise the errors of
     /// [`drain_to`](Self::drain_to).
     ///
     /// # Examples
@@ -234,8 +234,7 @@ impl Consumer {
         }
     }
 
-    /// The next eight bytes, if they are there, as the number that an eventfd
-    /// takes them for.
+    /// The next eight bytes, if available, as the number that an eventfd would add.
     fn first_word(&mut self) -> io::Result<Option<u64>> {
         let mut word = [0; 8];
         if self.known(word.len())? < word.len() {
@@ -246,7 +245,8 @@ impl Consumer {
         Ok(Some(u64::from_ne_bytes(word)))
     }
 
-    /// Waits for some of `most` bytes; `false` at the end of the stream.
+    /// Waits for at least one of `most` bytes. Returns `false` at the end of the
+    /// stream.
     fn await_bytes(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<bool> {
         match self.wait_to_peek(most.min(1), deadline) {
             Ok(()) => Ok(true),
@@ -259,7 +259,7 @@ impl Consumer {
         Ok(drained.unwrap_or(0))
     }
 
-    /// Takes out of the stream what `write` has written of the bytes there are.
+    /// Takes the bytes that `write` has written out of the stream.
     fn drain_with(
         &mut self,
         most: usize,
@@ -281,26 +281,26 @@ impl Consumer {
 /// Two runs of addresses, with the length of each.
 type Runs = [(NonNull<u8>, usize); 2];
 
-/// Fills the start of `room` from `file` with one read, and says how far; 0 is
-/// the end of the file. An interrupted read is made again.
+/// Fills the start of `room` from `file` with one read, and returns the number of
+/// bytes. 0 means the end of the file. An interrupted read is repeated.
 ///
 /// <https://man7.org/linux/man-pages/man2/read.2.html>
 /// <https://man7.org/linux/man-pages/man2/readv.2.html>
 fn fill(room: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
     let fd = file.as_raw_fd();
     if let [(place, len), (_, 0)] = room {
-        // SAFETY: the kernel writes at most `len` bytes from `place` on, which
-        // are mapped while the handle that gave them is borrowed. It copes
-        // with whatever the peer does to them meanwhile.
+        // SAFETY: the kernel writes at most `len` bytes from `place` on, which are
+        // mapped while the handle that gave them is borrowed. The kernel's writes
+        // are sound whatever the peer does to these bytes meanwhile.
         return retry(|| unsafe { libc::read(fd, place.as_ptr().cast(), len) });
     }
     let parts = room.map(part);
-    // SAFETY: as above, of each of the two parts.
+    // SAFETY: as for `read`, for each of the two parts.
     retry(|| unsafe { libc::readv(fd, parts.as_ptr(), 2) })
 }
 
-/// Drains the start of `bytes` into `file` with one write, and says how far.
-/// An interrupted write is made again.
+/// Drains the start of `bytes` into `file` with one write, and returns the number
+/// of bytes. An interrupted write is repeated.
 ///
 /// <https://man7.org/linux/man-pages/man2/write.2.html>
 /// <https://man7.org/linux/man-pages/man2/writev.2.html>
@@ -312,11 +312,11 @@ fn drain(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
         return retry(|| unsafe { libc::write(fd, place.as_ptr().cast(), len) });
     }
     let parts = bytes.map(part);
-    // SAFETY: as above, of each of the two parts.
+    // SAFETY: as for `write`, for each of the two parts.
     retry(|| unsafe { libc::writev(fd, parts.as_ptr(), 2) })
 }
 
-/// A run as the kernel takes it.
+/// A run in the form of the kernel.
 fn part((place, len): (NonNull<u8>, usize)) -> libc::iovec {
     libc::iovec {
         iov_base: place.as_ptr().cast(),
@@ -324,8 +324,8 @@ fn part((place, len): (NonNull<u8>, usize)) -> libc::iovec {
     }
 }
 
-/// Waits until `file` can be read from or written to, as `events` says, or has
-/// failed, which the call itself will tell. Gives what poll(2) says.
+/// Waits until `file` is ready for `events`, or has failed, which the read or write
+/// will report. Returns the events of poll(2).
 ///
 /// <https://man7.org/linux/man-pages/man2/poll.2.html>
 fn await_file(
@@ -354,7 +354,7 @@ fn await_file(
     }
 }
 
-/// Lets a moment pass, if there is one before `deadline`.
+/// Sleeps for a moment, unless `deadline` has passed.
 fn pause(deadline: Instant) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {

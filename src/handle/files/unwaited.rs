@@ -1,24 +1,24 @@
-//! Reads and writes that do not wait, whatever poll(2) has promised.
+//! Reads and writes that do not wait, even after poll(2) promised too much.
 //!
-//! poll(2) calls a descriptor writable that takes one byte, and a write(2) of
-//! more waits until all of it is taken, or somebody else is faster:
+//! poll(2) calls a descriptor writable if it takes one byte. A write(2) of more
+//! bytes then waits until all are taken. A read waits if another reader was faster.
 //!
-//! | descriptor | what waits | what is done |
+//! | descriptor | what can wait | what is done |
 //! |---|---|---|
-//! | `O_NONBLOCK` is set; a file on a disk | nothing | the plain call |
-//! | a socket | a datagram that proves damaged, other readers and writers | `MSG_DONTWAIT` |
-//! | a pipe, and what else knows it | other readers and writers | `RWF_NOWAIT` |
-//! | a pipe on a kernel before 6.5 | the same | a description of our own, `O_NONBLOCK` |
-//! | a terminal | the room it has; a tab takes eight bytes; `VTIME` | the same |
-//! | the master of a pty | the room it has | byte after byte, polled between |
-//! | an eventfd, written | a sum that is too large | the sum is worked out first |
+//! | with `O_NONBLOCK`; a file on a disk | nothing | the plain call |
+//! | a socket | a datagram with a wrong checksum, other readers and writers | `MSG_DONTWAIT` |
+//! | a pipe, and others that know the flag | other readers and writers | `RWF_NOWAIT` |
+//! | a pipe on a kernel before 6.5 | other readers and writers | a new open file description, `O_NONBLOCK` |
+//! | a terminal | too little room; a tab takes eight bytes; `VTIME` | a new open file description, `O_NONBLOCK` |
+//! | the master of a pty | too little room | single bytes, with a poll between them |
+//! | an eventfd, written | a sum that is too large | the sum is computed first |
 //!
-//! `O_NONBLOCK` is a flag of the open file description, which other processes
-//! share. So it is never set on the caller's.
+//! `O_NONBLOCK` is a flag of the open file description, which other processes may
+//! share. So the flag is never set on the caller's descriptor.
 //!
 //! <https://man7.org/linux/man-pages/man2/preadv2.2.html>
 //! <https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html>
-#![allow(unsafe_code)] // hands a region's addresses to the kernel
+#![allow(unsafe_code)] // passes a region's addresses to the kernel
 
 use std::fs::File;
 use std::io;
@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use super::{Runs, await_file, drain, fill, part, retry};
 
-/// Which way the bytes go.
+/// The direction in which the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     IntoTheRing,
@@ -48,21 +48,22 @@ impl Direction {
 /// How a call is kept from waiting.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// It does not wait, or nothing can be done about it.
+    /// The plain call: it does not wait, or nothing can prevent that.
     Plain,
     Socket,
-    /// By `RWF_NOWAIT`, where the descriptor knows it; poll(2) has said `revents`.
+    /// By `RWF_NOWAIT`, if the descriptor knows the flag. poll(2) returned
+    /// `revents`.
     Flag {
         revents: libc::c_short,
     },
-    /// By another descriptor, of a description of our own.
+    /// By another descriptor, with an open file description of its own.
     Own(OwnedFd),
     ByteByByte,
     EventFd,
 }
 
 impl Way {
-    /// What suits `file`, of which poll(2) has said `revents`.
+    /// The way for `file`, for which poll(2) returned `revents`.
     pub(super) fn of(file: BorrowedFd<'_>, revents: libc::c_short) -> io::Result<Way> {
         // SAFETY: integers only.
         let flags = retry(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) } as isize)?;
@@ -78,20 +79,20 @@ impl Way {
         Ok(Way::Flag { revents })
     }
 
-    /// What suits a `file` that does not know the flag.
+    /// The way for a `file` that does not know `RWF_NOWAIT`.
     fn without_flag(
         file: BorrowedFd<'_>,
         direction: Direction,
         revents: libc::c_short,
     ) -> io::Result<Way> {
-        // Of a terminal that was hung up, or a pipe without another end, a call
-        // fails at once; and another description would not be hung up.
+        // A call on a terminal that was hung up, or on a pipe without another end,
+        // fails at once. A new open file description would not be hung up.
         if revents & (libc::POLLERR | libc::POLLHUP) != 0 {
             return Ok(Way::Plain);
         }
         let stat = fstat(file)?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFIFO {
-            // Refused where it is another user's.
+            // Refused if the pipe belongs to another user.
             return Ok(open_again(file, direction).map_or(Way::Plain, Way::Own));
         }
         // SAFETY: an integer.
@@ -111,8 +112,8 @@ impl Way {
     ) -> io::Result<Way> {
         let is_master = matches!((libc::major(rdev), libc::minor(rdev)), (5, 2) | (2, _));
         if is_master {
-            // To open it again would make another pty. Its output is not
-            // processed, and its input is there once poll(2) says so.
+            // Opening a master again would create another pty. A master does not
+            // process its output, and has its input when poll(2) says so.
             return Ok(match direction {
                 Direction::IntoTheRing => Way::Plain,
                 Direction::OutOfTheRing => Way::ByteByByte,
@@ -128,7 +129,7 @@ impl Way {
         }
     }
 
-    /// Reads into `room` what is there; `None` if it would have to wait.
+    /// Reads available bytes into `room`. `None` if the read would wait.
     pub(super) fn fill(self, room: Runs, file: BorrowedFd<'_>) -> io::Result<Option<usize>> {
         match self {
             Way::Socket => unless_it_waits(receive(room, file)),
@@ -143,8 +144,8 @@ impl Way {
         }
     }
 
-    /// Writes of `bytes` what is taken; `None` if it would have to wait. `first`
-    /// is the first eight of them.
+    /// Writes as many of `bytes` as are taken. `None` if the write would wait.
+    /// `first` is the number in the first eight bytes.
     pub(super) fn drain(
         self,
         bytes: Runs,
@@ -167,8 +168,8 @@ impl Way {
         }
     }
 
-    /// Whether a call may say that it would have to wait, for the caller to try
-    /// again.
+    /// Whether the plain call is made. That call may return that it would wait, and
+    /// the caller may try again.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Way::Plain)
     }
@@ -184,8 +185,8 @@ fn fstat(file: BorrowedFd<'_>) -> io::Result<libc::stat> {
 }
 
 /// Whether an error says that `RWF_NOWAIT` is unknown to the descriptor, to the
-/// kernel or to a system-call filter. If it says something else after all, so
-/// does the call that follows.
+/// kernel or to a system-call filter. If the error has another cause, the next call
+/// returns the same error.
 fn is_unknown(error: &io::Error) -> bool {
     let codes = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EPERM, libc::EINVAL];
     error
@@ -201,7 +202,7 @@ fn unless_it_waits(moved: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// preadv2(2) or pwritev2(2) at the file's own position, with `RWF_NOWAIT`.
+/// preadv2(2) or pwritev2(2) at the file's current position, with `RWF_NOWAIT`.
 fn with_flag(runs: Runs, file: BorrowedFd<'_>, direction: Direction) -> io::Result<usize> {
     const AT_ITS_OWN: libc::c_long = -1;
     let call = match direction {
@@ -210,9 +211,9 @@ fn with_flag(runs: Runs, file: BorrowedFd<'_>, direction: Direction) -> io::Resu
     };
     let parts = runs.map(part);
     retry(|| {
-        // SAFETY: the kernel goes by two iovecs, which outlive the call, and
-        // whose addresses are mapped while the handle that gave the runs is
-        // borrowed. The position is in two words where a word has 32 bits.
+        // SAFETY: the kernel reads two iovecs, which outlive the call. Their
+        // addresses are mapped while the handle that gave the runs is borrowed. The
+        // position is passed in two words, for machines with 32-bit words.
         let moved = unsafe {
             libc::syscall(
                 call,
@@ -224,11 +225,11 @@ fn with_flag(runs: Runs, file: BorrowedFd<'_>, direction: Direction) -> io::Resu
                 libc::RWF_NOWAIT,
             )
         };
-        moved as isize // no loss: a c_long is as wide
+        moved as isize // no loss: a c_long is as wide as an isize
     })
 }
 
-/// The two parts as a message without an address.
+/// A message of the two parts, without an address.
 fn message(parts: &mut [libc::iovec; 2]) -> libc::msghdr {
     // SAFETY: all fields are integers or pointers, for which zero is a value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -240,7 +241,7 @@ fn message(parts: &mut [libc::iovec; 2]) -> libc::msghdr {
 fn receive(room: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
     let mut parts = room.map(part);
     let mut message = message(&mut parts);
-    // SAFETY: as in `with_flag`, of a message that leads to the two iovecs.
+    // SAFETY: as in `with_flag`, for a message that points to the two iovecs.
     retry(|| unsafe { libc::recvmsg(file.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })
 }
 
@@ -251,7 +252,8 @@ fn send(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
     retry(|| unsafe { libc::sendmsg(file.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) })
 }
 
-/// A description of our own of the same pipe or terminal, which does not block.
+/// Opens the pipe or terminal again, with a new open file description that does not
+/// block.
 fn open_again(file: BorrowedFd<'_>, direction: Direction) -> io::Result<OwnedFd> {
     let opened = File::options()
         .read(direction == Direction::IntoTheRing)
@@ -261,7 +263,7 @@ fn open_again(file: BorrowedFd<'_>, direction: Direction) -> io::Result<OwnedFd>
     Ok(opened.into())
 }
 
-/// Writes as long as poll(2) says that one more byte is taken.
+/// Writes single bytes while poll(2) says that one more byte is taken.
 fn drain_byte_by_byte(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     let mut written = 0;
     for (place, len) in bytes {
@@ -275,7 +277,7 @@ fn drain_byte_by_byte(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<Option<us
             match drain([(one, 1), (one, 0)], file) {
                 Ok(1) => written += 1,
                 Ok(_) => return Ok(Some(written)),
-                // What was written counts; the next call gives the reason.
+                // The written bytes count. The next call returns the error.
                 Err(_) if written > 0 => return Ok(Some(written)),
                 Err(error) => return Err(error),
             }
@@ -289,7 +291,7 @@ fn is_eventfd(file: BorrowedFd<'_>) -> bool {
     link.is_ok_and(|link| link.as_os_str() == "anon_inode:[eventfd]")
 }
 
-/// Whether a write of `value` to this eventfd would wait for a read.
+/// Whether writing `value` to this eventfd would wait for a read.
 ///
 /// <https://man7.org/linux/man-pages/man2/eventfd.2.html>
 fn exceeds(file: BorrowedFd<'_>, value: Option<u64>) -> bool {
@@ -304,6 +306,6 @@ fn exceeds(file: BorrowedFd<'_>, value: Option<u64>) -> bool {
         (Some(count), Some(value)) if value < u64::MAX => {
             count.checked_add(value).is_none_or(|sum| sum == u64::MAX)
         }
-        _ => false, // the call says what is wrong, or cannot be foreseen
+        _ => false, // the write reports what is wrong, or nothing can be predicted
     }
 }

@@ -1,14 +1,13 @@
-//! Zero-copy: room to write into before it is published, bytes to look at
-//! before they are released.
+//! Zero-copy access: room to fill before publishing, and bytes to look at before
+//! releasing.
 //!
-//! A grant is one run of addresses, of any length up to the capacity: a segment
-//! is mapped twice in a row. In memory of the caller's a grant ends where the
-//! ring does, at the latest. What the addresses lead to is shared with the
-//! peer, so the safe methods copy, or give a pointer and a length; slices are
-//! behind `unsafe`, for a peer that keeps to the protocol.
+//! A grant is one run of addresses, up to the capacity, since a segment is mapped
+//! twice in a row. In memory of the caller's, a grant ends at the ring's end. The
+//! peer shares the memory. So the safe methods copy, or return a pointer and a
+//! length. Slices need `unsafe`, and a peer that keeps to the protocol.
 //!
-//! A fork copies a grant that is held. The copy's methods ask whose it is, as
-//! those of the handles do, before they change anything that is shared.
+//! A fork copies a held grant. As with handles, the methods of the copy check the
+//! process before they change anything shared.
 #![allow(unsafe_code)] // makes slices of a region's addresses
 
 mod peek;
@@ -24,11 +23,10 @@ use crate::segment::region::Region;
 
 /// Room in the ring, to be filled and then committed.
 ///
-/// Nothing of it is visible to the consumer before [`commit`](Self::commit),
-/// and all that is committed after, even if the process is killed in between:
-/// a record is whole or not there. A grant that is dropped was never there.
-/// A copy that a fork made is inert: writing to it and committing it do
-/// nothing.
+/// The consumer sees nothing of the room before [`commit`](Self::commit), and all
+/// committed bytes after, even if the process is killed meanwhile. So a record is
+/// complete or absent. Dropping a grant has no effect. A copy made by a fork is
+/// inert: writing to it and committing it do nothing.
 ///
 /// # Examples
 ///
@@ -53,7 +51,7 @@ pub struct WriteGrant<'a> {
 }
 
 impl WriteGrant<'_> {
-    /// Bytes of room, one run of addresses.
+    /// Length of the room in bytes.
     ///
     /// # Examples
     ///
@@ -63,15 +61,15 @@ impl WriteGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // a grant has at least what was asked for
+    #[allow(clippy::len_without_is_empty)] // a grant has at least the length asked for
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The first address. Valid for writes of [`len`](Self::len) bytes while
-    /// the grant lives. The peer can write there too, whatever the protocol
-    /// says, so ordinary Rust reads and writes need the peer's good conduct;
-    /// system calls and volatile or atomic accesses do not.
+    /// The first address, valid for writes of [`len`](Self::len) bytes while the
+    /// grant lives. A peer that breaks the protocol can write there too. Ordinary
+    /// Rust reads and writes are sound only if the peer does not. System calls and
+    /// volatile or atomic accesses are always sound.
     ///
     /// # Examples
     ///
@@ -94,12 +92,12 @@ impl WriteGrant<'_> {
         writer.region().at(writer.tail(), self.len).as_ptr()
     }
 
-    /// Copies `bytes` to `offset` in the grant; the arguments are those of
+    /// Copies `bytes` to `offset` in the grant. The arguments have the order of
     /// [`FileExt`](std::os::unix::fs::FileExt).
     ///
     /// # Panics
     ///
-    /// When they reach beyond the end of the grant.
+    /// If the bytes reach beyond the end of the grant.
     ///
     /// # Examples
     ///
@@ -125,14 +123,14 @@ impl WriteGrant<'_> {
         writer.region().copy_in(position, bytes, 0);
     }
 
-    /// The room as a slice. Its bytes are those of an earlier lap.
+    /// The room as a slice. Its bytes are left from an earlier lap.
     ///
     /// # Safety
     ///
-    /// - The peer keeps to the protocol: it does not touch room that it has
-    ///   released, for as long as the slice lives.
-    /// - The process is the one that made the grant, not one that a fork gave
-    ///   a copy.
+    /// - The peer keeps to the protocol: it does not touch released room while the
+    ///   slice lives.
+    /// - The process is the one that made the grant, not a forked child with a
+    ///   copy.
     ///
     /// # Examples
     ///
@@ -150,10 +148,10 @@ impl WriteGrant<'_> {
     /// ```
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         let len = self.len;
-        // SAFETY: `at` gives the start of `len` mapped bytes, initialised by
-        // the kernel or by whoever vouched for them. They are the writer's until they are
-        // published, for which the grant has to go first; that nobody else
-        // touches them meanwhile is the caller's word.
+        // SAFETY: `at` returns the start of `len` mapped bytes, initialised by the
+        // kernel or by the caller of `create_in`. The bytes are the writer's until
+        // they are published, and publishing consumes the grant. The caller
+        // guarantees that nobody else touches them meanwhile.
         unsafe { slice::from_raw_parts_mut(self.as_mut_ptr(), len) }
     }
 
@@ -161,7 +159,7 @@ impl WriteGrant<'_> {
     ///
     /// # Panics
     ///
-    /// When `len` is more than the grant has.
+    /// If `len` is more than the length of the grant.
     ///
     /// # Examples
     ///
@@ -202,9 +200,8 @@ impl WriteGrant<'_> {
 
 /// Bytes in the ring, to be looked at and then released.
 ///
-/// They stay until [`consume`](Self::consume); a grant that is dropped has
-/// consumed nothing. A copy that a fork made is inert: consuming it does
-/// nothing.
+/// The bytes stay in the stream until [`consume`](Self::consume). Dropping a grant
+/// consumes nothing. A copy made by a fork is inert: consuming it does nothing.
 ///
 /// # Examples
 ///
@@ -232,7 +229,7 @@ pub struct ReadGrant<'a> {
 }
 
 impl ReadGrant<'_> {
-    /// Bytes there are, one run of addresses.
+    /// Number of bytes.
     ///
     /// # Examples
     ///
@@ -243,14 +240,14 @@ impl ReadGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // a grant has at least what was asked for
+    #[allow(clippy::len_without_is_empty)] // a grant has at least the length asked for
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The first address. Valid for reads of [`len`](Self::len) bytes while
-    /// the grant lives. The peer can write there, whatever the protocol says:
-    /// see [`WriteGrant::as_mut_ptr`].
+    /// The first address, valid for reads of [`len`](Self::len) bytes while the
+    /// grant lives. A peer that breaks the protocol can write there: see
+    /// [`WriteGrant::as_mut_ptr`].
     ///
     /// # Examples
     ///
@@ -269,12 +266,12 @@ impl ReadGrant<'_> {
         reader.region().at(reader.head(), self.len).as_ptr()
     }
 
-    /// Copies bytes from `offset` in the grant on, as many as `bytes` holds; the
-    /// arguments are those of [`FileExt`](std::os::unix::fs::FileExt).
+    /// Copies bytes from `offset` in the grant until `bytes` is full. The arguments
+    /// have the order of [`FileExt`](std::os::unix::fs::FileExt).
     ///
     /// # Panics
     ///
-    /// When that reaches beyond the end of the grant.
+    /// If the bytes reach beyond the end of the grant.
     ///
     /// # Examples
     ///
@@ -295,7 +292,7 @@ impl ReadGrant<'_> {
         reader.region().copy_out(position, bytes, 0);
     }
 
-    /// A copy of all the bytes.
+    /// Returns a copy of all bytes.
     ///
     /// # Examples
     ///
@@ -318,10 +315,10 @@ impl ReadGrant<'_> {
     ///
     /// # Safety
     ///
-    /// - The peer keeps to the protocol: it does not touch bytes that it has
-    ///   published, for as long as the slice lives.
-    /// - The process is the one that made the grant, not one that a fork gave
-    ///   a copy.
+    /// - The peer keeps to the protocol: it does not touch published bytes while
+    ///   the slice lives.
+    /// - The process is the one that made the grant, not a forked child with a
+    ///   copy.
     ///
     /// # Examples
     ///
@@ -337,9 +334,10 @@ impl ReadGrant<'_> {
     /// ```
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[u8] {
-        // SAFETY: `at` gives the start of `len` mapped bytes. They are the
-        // reader's until they are released, for which the grant has to go
-        // first; that nobody else touches them meanwhile is the caller's word.
+        // SAFETY: `at` returns the start of `len` mapped bytes, initialised by the
+        // producer. The bytes are the reader's until they are released, and
+        // releasing consumes the grant. The caller guarantees that nobody else
+        // touches them meanwhile.
         unsafe { slice::from_raw_parts(self.as_ptr(), self.len) }
     }
 
@@ -347,7 +345,7 @@ impl ReadGrant<'_> {
     ///
     /// # Panics
     ///
-    /// When `len` is more than the grant has.
+    /// If `len` is more than the length of the grant.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Asking for bytes.
+//! Grants of bytes.
 
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -13,15 +13,16 @@ use crate::segment::region::Region;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
-    /// Looks at the next `len` bytes, in one piece, without taking them out of
-    /// the stream. Never waits: see [`peek`](Self::peek).
+    /// Returns a grant of the next `len` bytes, in one piece. The bytes stay in the
+    /// stream. Never waits; [`peek`](Self::peek) does.
     ///
     /// # Errors
     ///
-    /// [`PeekError::Empty`] and [`PeekError::Ended`] say how many there are.
-    /// [`PeekError::TooLong`] when the ring is not as long as that.
-    /// [`PeekError::Wraps`] when the ring's end divides the bytes, as it can in
-    /// [memory of the caller's](crate::Options::create_in) only.
+    /// [`PeekError::Empty`] and [`PeekError::Ended`] return how many bytes there
+    /// are. [`PeekError::TooLong`] if `len` is more than the capacity.
+    /// [`PeekError::Wraps`] if the ring's end divides the bytes, which happens only
+    /// in [memory of the caller's](crate::Options::create_in).
+    /// [`PeekError::Broken`] if the stream cannot continue.
     ///
     /// # Examples
     ///
@@ -44,13 +45,13 @@ impl Consumer {
         self.grant(len)
     }
 
-    /// Looks at the bytes that are there in one piece, at most `most` and at
-    /// least one. Never waits: see [`peek_up_to`](Self::peek_up_to).
+    /// Returns a grant of the bytes available in one piece: at least one, and at
+    /// most `most`. Never waits; [`peek_up_to`](Self::peek_up_to) does.
     ///
     /// # Errors
     ///
-    /// [`PeekError::Empty`] when there are none yet, [`PeekError::Ended`] when
-    /// there will be none.
+    /// [`PeekError::Empty`] if there are no bytes yet, [`PeekError::Ended`] after
+    /// the end of the stream. [`PeekError::Broken`] if the stream cannot continue.
     ///
     /// # Examples
     ///
@@ -70,15 +71,15 @@ impl Consumer {
         self.grant_up_to(most)
     }
 
-    /// Looks at the next `len` bytes, in one piece, without taking them out of
-    /// the stream. Waits for them, no longer than the handle's
+    /// Returns a grant of the next `len` bytes, in one piece. The bytes stay in the
+    /// stream. Waits for the bytes, within the handle's
     /// [timeout](Self::set_timeout).
     ///
     /// # Errors
     ///
-    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many there are.
-    /// [`PeekError::Broken`] when the stream was broken off, or its producer
-    /// died, before there were as many. Otherwise as
+    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] return how many bytes there
+    /// are. [`PeekError::Broken`] if the stream was broken off, or its producer
+    /// died, before `len` bytes came. Otherwise the errors of
     /// [`try_peek`](Self::try_peek).
     ///
     /// # Examples
@@ -100,12 +101,12 @@ impl Consumer {
         self.grant(len)
     }
 
-    /// Looks at the bytes that are there in one piece, at most `most`. Waits for
-    /// at least one, no longer than the handle's [timeout](Self::set_timeout).
+    /// Returns a grant of the bytes available in one piece, at most `most`. Waits
+    /// for at least one byte, within the handle's [timeout](Self::set_timeout).
     ///
     /// # Errors
     ///
-    /// As [`peek`](Self::peek), but for [`PeekError::TooLong`] and
+    /// The errors of [`peek`](Self::peek) but [`PeekError::TooLong`] and
     /// [`PeekError::Wraps`].
     ///
     /// # Examples
@@ -136,13 +137,14 @@ impl Consumer {
         self.grant_up_to(most)
     }
 
-    /// Looks at the bytes that are there in one piece, at most `most`. Waits for
-    /// at least one until `deadline`. A deadline that has passed does not keep
-    /// bytes that are there from being granted.
+    /// Returns a grant of the bytes available in one piece, at most `most`. Waits
+    /// for at least one byte until `deadline`. After the deadline, available bytes
+    /// are still granted.
     ///
     /// # Errors
     ///
-    /// As [`peek_up_to`](Self::peek_up_to), whatever the handle's timeout.
+    /// The errors of [`peek_up_to`](Self::peek_up_to). The handle's timeout does
+    /// not apply.
     ///
     /// # Examples
     ///
@@ -166,18 +168,18 @@ impl Consumer {
         self.grant_up_to(most)
     }
 
-    /// The bytes that [`try_peek_up_to`](Self::try_peek_up_to) would grant, as an
-    /// address and a length, for bindings that cannot express a borrow. They are
-    /// taken out of the stream by [`consume_raw`](Self::consume_raw). Never waits: see
-    /// [`wait_readable`](Self::wait_readable).
+    /// Returns the bytes that [`try_peek_up_to`](Self::try_peek_up_to) would grant,
+    /// as an address and a length, for bindings that cannot express a borrow.
+    /// [`consume_raw`](Self::consume_raw) takes these bytes out of the stream.
+    /// Never waits; [`wait_readable`](Self::wait_readable) does.
     ///
-    /// The bytes stay until the next call on this handle that takes some, and are
-    /// mapped for as long as the handle lives. The peer can write there: see
-    /// [`ReadGrant::as_ptr`].
+    /// The bytes stay until the next call on this handle that takes bytes. They are
+    /// mapped while the handle lives. A peer that breaks the protocol can write
+    /// there: see [`ReadGrant::as_ptr`].
     ///
     /// # Errors
     ///
-    /// As [`try_peek_up_to`](Self::try_peek_up_to).
+    /// The errors of [`try_peek_up_to`](Self::try_peek_up_to).
     ///
     /// # Examples
     ///
@@ -203,7 +205,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// As [`try_peek`](Self::try_peek) at as many: nothing was taken.
+    /// The errors of [`try_peek`](Self::try_peek) for `len` bytes. Nothing was
+    /// taken.
     ///
     /// # Examples
     ///
@@ -222,7 +225,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Grants what is there in one piece, at most `most` bytes.
+    /// Grants the bytes available in one piece, at most `most`.
     fn grant_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
         let most = most.min(self.capacity());
         let available = self.known(most)?;
@@ -230,20 +233,19 @@ impl Consumer {
         self.grant(len)
     }
 
-    /// Waits until there are `len` bytes, so that a read of as many does not
-    /// wait; no longer than the handle's [timeout](Self::set_timeout).
+    /// Waits until `len` bytes are available, within the handle's
+    /// [timeout](Self::set_timeout). A read of `len` bytes then does not wait.
     ///
-    /// The bytes need not be in one piece: in
-    /// [memory of the caller's](crate::Options::create_in), a grant ends where the
-    /// ring does. With a `len` of 0 this only says whether the handle is of use.
+    /// The bytes need not be in one piece: in [memory of the
+    /// caller's](crate::Options::create_in), a grant ends at the ring's end. With a
+    /// `len` of 0, this call only checks whether the handle is usable.
     ///
     /// # Errors
     ///
-    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] say how many bytes there
-    /// are. [`PeekError::TooLong`] when the ring is not as long as that, and never
-    /// will be. [`PeekError::Broken`] when the stream was broken off, or its
-    /// producer died, before there were as many, or the handle is of no further
-    /// use.
+    /// [`PeekError::TimedOut`] and [`PeekError::Ended`] return how many bytes there
+    /// are. [`PeekError::TooLong`] if `len` is more than the capacity.
+    /// [`PeekError::Broken`] if the stream was broken off, or its producer died,
+    /// before `len` bytes came, or if the handle is unusable.
     ///
     /// # Examples
     ///
@@ -261,12 +263,13 @@ impl Consumer {
         self.wait_to_peek(len, self.deadline())
     }
 
-    /// Waits until there are `len` bytes, or until `deadline`. Bytes that are
-    /// there count even if the deadline has passed.
+    /// Waits until `len` bytes are available, or until `deadline`. Succeeds after
+    /// the deadline if the bytes are available.
     ///
     /// # Errors
     ///
-    /// As [`wait_readable`](Self::wait_readable), whatever the handle's timeout.
+    /// The errors of [`wait_readable`](Self::wait_readable). The handle's timeout
+    /// does not apply.
     ///
     /// # Examples
     ///
@@ -290,13 +293,13 @@ impl Consumer {
         self.wait_to_peek(len, Some(deadline))
     }
 
-    /// Looks at the next `len` bytes, in one piece; waits for them until
-    /// `deadline`. A deadline that has passed does not keep bytes that are
-    /// there from being granted.
+    /// Returns a grant of the next `len` bytes, in one piece, and waits for the
+    /// bytes until `deadline`. After the deadline, available bytes are still
+    /// granted.
     ///
     /// # Errors
     ///
-    /// As [`peek`](Self::peek), whatever the handle's timeout.
+    /// The errors of [`peek`](Self::peek). The handle's timeout does not apply.
     ///
     /// # Examples
     ///
@@ -333,8 +336,8 @@ impl Consumer {
                 there => return there,
             }
             match self.wait_for_bytes(len as u64, deadline) {
-                // A peer that lies may take back what was seen, again and again.
-                // The deadline holds all the same.
+                // A peer that breaks the protocol may take back bytes again and
+                // again. The deadline still holds.
                 Ok(()) if !is_past(deadline) => continue,
                 Ok(()) => {
                     return match self.bytes_for(len) {
@@ -345,7 +348,7 @@ impl Consumer {
                     };
                 }
                 Err(Blocked::TimedOut) => match self.known(len)? {
-                    // They came at the last moment.
+                    // The bytes came at the last moment.
                     available if available >= len => return Ok(()),
                     available => {
                         return Err(PeekError::TimedOut {
@@ -360,7 +363,7 @@ impl Consumer {
         }
     }
 
-    /// Grants bytes that are there, if they are in one piece.
+    /// Grants available bytes, if they are in one piece.
     fn grant(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
         let contiguous = self.contiguous_bytes();
         if contiguous < len {
@@ -373,17 +376,18 @@ impl Consumer {
         Ok(ReadGrant { consumer, len })
     }
 
-    /// Bytes from the head on that are one piece, be they readable or not.
+    /// Bytes from the head to the end of the run of addresses, whether readable or
+    /// not.
     fn contiguous_bytes(&self) -> usize {
         let reader = self.reader();
         reader.region().contiguous(reader.head())
     }
 
-    /// Whether there are `len` bytes, and if not, why.
+    /// Fails with the reason if fewer than `len` bytes are available.
     pub(crate) fn bytes_for(&mut self, len: usize) -> Result<(), PeekError> {
         let capacity = self.capacity();
         if len > capacity {
-            self.readiness(0)?; // a handle of no use says so first
+            self.readiness(0)?; // an unusable handle returns its own error first
             return Err(PeekError::TooLong {
                 wanted: len,
                 capacity,

@@ -1,4 +1,4 @@
-//! Asking for room.
+//! Grants of room.
 
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -11,17 +11,17 @@ use crate::segment::region::Region;
 
 impl Producer {
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.
-    /// Never waits: see [`reserve`](Self::reserve). Bytes that are held back in a
-    /// batch are published.
+    /// Never waits; [`reserve`](Self::reserve) does. Bytes held back in a batch are
+    /// published.
     ///
     /// # Errors
     ///
-    /// [`ReserveError::Full`] says how much room there is.
-    /// [`ReserveError::TooLong`] when the ring is not as long as that.
-    /// [`ReserveError::Wraps`] when the ring's end divides the room, as it can
-    /// in [memory of the caller's](crate::Options::create_in) only.
-    /// [`ReserveError::Broken`] when there is nobody to write for, or the
-    /// handle is of no further use.
+    /// [`ReserveError::Full`] returns how much room there is.
+    /// [`ReserveError::TooLong`] if `len` is more than the capacity.
+    /// [`ReserveError::Wraps`] if the ring's end divides the room, which happens
+    /// only in [memory of the caller's](crate::Options::create_in).
+    /// [`ReserveError::Broken`] if there is no consumer to write for, or the handle
+    /// is unusable.
     ///
     /// # Examples
     ///
@@ -45,12 +45,13 @@ impl Producer {
         self.grant(len)
     }
 
-    /// Reserves as much room as there is in one piece, at most `most` bytes and
-    /// at least one. Never waits: see [`reserve_up_to`](Self::reserve_up_to).
+    /// Reserves the room available in one piece: at least one byte, and at most
+    /// `most`. Never waits; [`reserve_up_to`](Self::reserve_up_to) does.
     ///
     /// # Errors
     ///
-    /// [`ReserveError::Full`] when there is none.
+    /// [`ReserveError::Full`] if there is no room. [`ReserveError::Broken`] if
+    /// there is no consumer to write for, or the handle is unusable.
     ///
     /// # Examples
     ///
@@ -70,14 +71,13 @@ impl Producer {
     }
 
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.
-    /// Waits for it, no longer than the handle's
-    /// [timeout](Self::set_timeout).
+    /// Waits for the room, within the handle's [timeout](Self::set_timeout).
     ///
     /// # Errors
     ///
-    /// [`ReserveError::TimedOut`] says how much room there is.
-    /// [`ReserveError::Broken`] when the consumer has left, or died. Otherwise as
-    /// [`try_reserve`](Self::try_reserve).
+    /// [`ReserveError::TimedOut`] returns how much room there is.
+    /// [`ReserveError::Broken`] if the consumer has left or died. Otherwise the
+    /// errors of [`try_reserve`](Self::try_reserve).
     ///
     /// # Examples
     ///
@@ -97,13 +97,12 @@ impl Producer {
         self.grant(len)
     }
 
-    /// Reserves as much room as there is in one piece, at most `most` bytes.
-    /// Waits for at least one, no longer than the handle's
-    /// [timeout](Self::set_timeout).
+    /// Reserves the room available in one piece, at most `most` bytes. Waits for at
+    /// least one byte, within the handle's [timeout](Self::set_timeout).
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve), but for [`ReserveError::TooLong`] and
+    /// The errors of [`reserve`](Self::reserve) but [`ReserveError::TooLong`] and
     /// [`ReserveError::Wraps`].
     ///
     /// # Examples
@@ -120,13 +119,14 @@ impl Producer {
         self.reserve_up_to_until(most, deadline)
     }
 
-    /// Reserves as much room as there is in one piece, at most `most` bytes.
-    /// Waits for at least one until `deadline`. A deadline that has passed does
-    /// not keep room that is there from being granted.
+    /// Reserves the room available in one piece, at most `most` bytes. Waits for at
+    /// least one byte until `deadline`. After the deadline, available room is still
+    /// granted.
     ///
     /// # Errors
     ///
-    /// As [`reserve_up_to`](Self::reserve_up_to), whatever the handle's timeout.
+    /// The errors of [`reserve_up_to`](Self::reserve_up_to). The handle's timeout
+    /// does not apply.
     ///
     /// # Examples
     ///
@@ -161,18 +161,18 @@ impl Producer {
         self.grant(len)
     }
 
-    /// The room that [`try_reserve_up_to`](Self::try_reserve_up_to) would grant, as an
-    /// address and a length, for bindings that cannot express a borrow. What was
-    /// written there is published by [`commit_raw`](Self::commit_raw). Never waits:
-    /// see [`wait_writable`](Self::wait_writable).
+    /// Returns the room that [`try_reserve_up_to`](Self::try_reserve_up_to) would
+    /// grant, as an address and a length, for bindings that cannot express a
+    /// borrow. [`commit_raw`](Self::commit_raw) publishes the bytes written there.
+    /// Never waits; [`wait_writable`](Self::wait_writable) does.
     ///
-    /// The room is the producer's until the next call on this handle, and is mapped
-    /// for as long as the handle lives. The peer can write there too: see
-    /// [`WriteGrant::as_mut_ptr`].
+    /// The room is the producer's until the next call on this handle. It is mapped
+    /// while the handle lives. A peer that breaks the protocol can write there too:
+    /// see [`WriteGrant::as_mut_ptr`].
     ///
     /// # Errors
     ///
-    /// As [`try_reserve_up_to`](Self::try_reserve_up_to).
+    /// The errors of [`try_reserve_up_to`](Self::try_reserve_up_to).
     ///
     /// # Examples
     ///
@@ -196,14 +196,15 @@ impl Producer {
         Ok(NonNull::slice_from_raw_parts(first, len))
     }
 
-    /// Writes the next `len` bytes of room to the stream, whatever they hold, and
-    /// publishes them. What they hold is what was written to the address that
-    /// [`try_reserve_raw`](Self::try_reserve_raw) gave, if no other call came in
-    /// between; or else bytes of an earlier lap.
+    /// Writes the next `len` bytes of room to the stream, with their present
+    /// content, and publishes them. The content is what was written to the address
+    /// of [`try_reserve_raw`](Self::try_reserve_raw), if no other call came
+    /// between. Otherwise the content may be bytes of an earlier lap.
     ///
     /// # Errors
     ///
-    /// As [`try_reserve`](Self::try_reserve) of as many: nothing was written.
+    /// The errors of [`try_reserve`](Self::try_reserve) for `len` bytes. Nothing
+    /// was written.
     ///
     /// # Examples
     ///
@@ -222,21 +223,20 @@ impl Producer {
         Ok(())
     }
 
-    /// Waits until there is room for `len` bytes, so that a write of as many does
-    /// not wait; no longer than the handle's [timeout](Self::set_timeout). Bytes
-    /// that are held back in a batch are published.
+    /// Waits until there is room for `len` bytes, within the handle's
+    /// [timeout](Self::set_timeout). A write of `len` bytes then does not wait.
+    /// Bytes held back in a batch are published.
     ///
-    /// The room need not be in one piece: in
-    /// [memory of the caller's](crate::Options::create_in), a grant ends where the
-    /// ring does. With a `len` of 0 this only says whether there is somebody to
-    /// write for.
+    /// The room need not be in one piece: in [memory of the
+    /// caller's](crate::Options::create_in), a grant ends at the ring's end. With a
+    /// `len` of 0, this call only checks whether there is a consumer to write for.
     ///
     /// # Errors
     ///
-    /// [`ReserveError::TimedOut`] says how much room there is.
-    /// [`ReserveError::TooLong`] when the ring is not as long as that, and never
-    /// will be. [`ReserveError::Broken`] when the consumer has left, or died, or
-    /// the handle is of no further use.
+    /// [`ReserveError::TimedOut`] returns how much room there is.
+    /// [`ReserveError::TooLong`] if `len` is more than the capacity.
+    /// [`ReserveError::Broken`] if the consumer has left or died, or the handle is
+    /// unusable.
     ///
     /// # Examples
     ///
@@ -257,12 +257,13 @@ impl Producer {
         self.wait_to_reserve(len, len as u64, self.deadline())
     }
 
-    /// Waits until there is room for `len` bytes, or until `deadline`. Room that
-    /// is there counts even if the deadline has passed.
+    /// Waits until there is room for `len` bytes, or until `deadline`. Succeeds
+    /// after the deadline if there is enough room.
     ///
     /// # Errors
     ///
-    /// As [`wait_writable`](Self::wait_writable), whatever the handle's timeout.
+    /// The errors of [`wait_writable`](Self::wait_writable). The handle's timeout
+    /// does not apply.
     ///
     /// # Examples
     ///
@@ -286,13 +287,13 @@ impl Producer {
         self.wait_to_reserve(len, len as u64, Some(deadline))
     }
 
-    /// Reserves `len` bytes of room, in one piece; waits for it until
-    /// `deadline`. A deadline that has passed does not keep room that is there
-    /// from being granted.
+    /// Reserves `len` bytes of room, in one piece, and waits for the room until
+    /// `deadline`. After the deadline, available room is still granted.
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve), whatever the handle's timeout.
+    /// The errors of [`reserve`](Self::reserve). The handle's timeout does not
+    /// apply.
     ///
     /// # Examples
     ///
@@ -316,8 +317,8 @@ impl Producer {
         self.grant(len)
     }
 
-    /// Waits for room for `len` bytes; the consumer had better have made room for
-    /// `worth_a_wake` before it wakes us.
+    /// Waits for room for `len` bytes. The consumer should wake this side once
+    /// there are `worth_a_wake` bytes.
     fn wait_to_reserve(
         &mut self,
         len: usize,
@@ -330,7 +331,7 @@ impl Producer {
         match self.wait_for_room(len as u64, worth_a_wake, deadline) {
             Ok(()) => Ok(()),
             Err(Blocked::TimedOut) => match self.room_for(len)? {
-                // It came at the last moment.
+                // The room came at the last moment.
                 room if room >= len => Ok(()),
                 room => Err(ReserveError::TimedOut { wanted: len, room }),
             },
@@ -339,7 +340,7 @@ impl Producer {
         }
     }
 
-    /// Grants room that is there, if it is in one piece.
+    /// Grants available room, if it is in one piece.
     fn grant(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
         let contiguous = self.contiguous_room();
         if contiguous < len {
@@ -352,13 +353,13 @@ impl Producer {
         Ok(WriteGrant { producer, len })
     }
 
-    /// Bytes from the tail on that are one piece, be they room or not.
+    /// Bytes from the tail to the end of the run of addresses, whether room or not.
     fn contiguous_room(&self) -> usize {
         let writer = self.writer();
         writer.region().contiguous(writer.tail())
     }
 
-    /// The room there is, if the ring is at all as long as `len`.
+    /// The available room. Fails if `len` is more than the capacity.
     pub(crate) fn room_for(&mut self, len: usize) -> Result<usize, ReserveError> {
         self.start_grant()?;
         if len > self.capacity() {

@@ -42,8 +42,8 @@ impl Producer {
         self.publish_if_due()
     }
 
-    /// The fast path for a consumer that asks for a delivery hint: it takes
-    /// messages one at a time, inline if they are short.
+    /// The fast path for a consumer that asks for single messages. Short messages
+    /// are written inline.
     #[inline(never)]
     fn fast_inline(&mut self, bytes: &[u8]) -> FastPath {
         if !self.writer.put_asked(bytes) {
