@@ -147,9 +147,8 @@ impl AsyncProducer {
         })
     }
 
-    /// Waits until there is no consumer to write for, and returns the error of a
-    /// write in that state: the consumer has left, has died, or the like.
-    /// Cancel-safe.
+    /// Waits until there is no consumer to write for: it has left, has died, or the
+    /// like. Returns the error that a write would return. Cancel-safe.
     ///
     /// # Examples
     ///

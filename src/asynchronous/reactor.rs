@@ -38,8 +38,8 @@
 //!
 //! A handle that is woken repeatedly without anything to do is ignored for the rest
 //! of the slice. If the reactor cannot tell which peer keeps waking it, it sleeps
-//! where no peer can reach it. It does so for a millisecond at a time, for the rest
-//! of the slice.
+//! on no peer's word for the rest of the slice. These sleeps last a millisecond
+//! each.
 //!
 //! # Fork
 //!

@@ -158,8 +158,8 @@ impl From<Corruption> for io::Error {
 }
 
 /// Why a stream cannot continue. Final for the handle that returns it, with one
-/// exception: another process can take over the role of a peer that died in a
-/// persistent ring.
+/// exception: in a persistent ring another process can take over a dead peer's
+/// role.
 ///
 /// # Examples
 ///

@@ -1,9 +1,10 @@
 //! Prints (`-- --nocapture`) and checks every message. A variant that is missing
-//! here does not compile. A missing error type fails a test.
+//! here does not compile. A missing error type fails a test. The file is long
+//! because it is a table of samples.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt::{Debug, Display};
+use std::fmt::{self, Debug, Display};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::*;
 use crate::sys::sysv::{
     InvalidSegmentId, KernelLimit, Key, KeyError, Project, SegmentId, SysvError, SysvErrorKind,
 };
-use crate::{RemoveError, User};
+use crate::{RemoveError, Role, User};
 
 /// Checks what every message must fulfil. `names` are texts that this message must
 /// contain.

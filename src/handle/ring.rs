@@ -1,5 +1,5 @@
-//! A ring whose roles are not taken yet. It can be split between threads, or shared
-//! by fork or exec.
+//! A ring whose roles are not taken yet, to be split between threads, or shared by
+//! fork or exec.
 
 use std::cell::Cell;
 use std::fmt;

@@ -166,7 +166,7 @@ impl Producer {
     /// borrow. [`commit_raw`](Self::commit_raw) publishes the bytes written there.
     /// Never waits; [`wait_writable`](Self::wait_writable) does.
     ///
-    /// The room is the producer's until the next call on this handle. It is mapped
+    /// The room is the producer's until the next call on this handle, and is mapped
     /// while the handle lives. A peer that breaks the protocol can write there too:
     /// see [`WriteGrant::as_mut_ptr`].
     ///

@@ -27,7 +27,7 @@ use crate::segment::region::mapped::MappedRegion;
 /// [`try_write`](Self::try_write) never does. Each write is published at once, and
 /// a long write in pieces, so [`flush`](std::io::Write::flush) has nothing to do. A
 /// producer that sleeps in a full ring is woken when a quarter of the ring is free.
-/// It notices less room within about ten milliseconds.
+/// The producer notices less room within about ten milliseconds.
 ///
 /// Dropping the producer finishes the stream, as [`close`](Self::close) does. A
 /// drop while panicking, or under
