@@ -125,9 +125,9 @@ pub use role::Role;
 pub use snapshot::{LifeCycle, Snapshot};
 #[cfg(feature = "__failpoints")]
 #[doc(hidden)]
-pub use sync::steps;
+pub use sync::failpoint;
 pub use sys::sysv;
-pub use wait::pace::Pace;
+pub use wait::coalesce::Pace;
 pub use wait::{Stats, WaitPolicy};
 
 #[cfg(doctest)]

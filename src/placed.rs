@@ -15,7 +15,7 @@ use crate::segment::identity::ring_offset;
 use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry};
 use crate::segment::layout::Header;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::Kind;
+use crate::segment::state::LifeCycleKind;
 
 impl Options {
     /// Creates a ring in memory of the caller's: `len` bytes from `memory` on. The
@@ -103,7 +103,7 @@ impl Options {
             Some(_) => EXPLICIT_CAPACITY,
             None => 0,
         };
-        let geometry = Geometry::new(capacity, Kind::Placed, open::nonce(), None, flags);
+        let geometry = Geometry::new(capacity, LifeCycleKind::Placed, open::nonce(), None, flags);
         // SAFETY: the caller vouches for `len` bytes, which are enough for
         // `geometry`, for longer than the ring lives. The alignment was
         // checked, and `ring_offset` is at least the size of a `Header`.

@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::peer::{Occupant, occupant};
 use crate::role::Role;
 use crate::segment::region::inspect;
-use crate::segment::state::Kind;
+use crate::segment::state::LifeCycleKind;
 use crate::sys::sysv::{self, Mode, SegmentId};
 use crate::tuning::REMOVING;
 use crate::wait::deadline::Deadline;
@@ -455,7 +455,7 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
                 .map_err(OpenError::from),
             Class::Orphan(geometry) => open::retire(id, &geometry, found.state),
             // An anonymous ring whose creator died before marking it for removal.
-            Class::Live(geometry) if geometry.kind == Kind::Anonymous && found.alone => {
+            Class::Live(geometry) if geometry.kind == LifeCycleKind::Anonymous && found.alone => {
                 open::retire(id, &geometry, found.state)
             }
             _ => continue,

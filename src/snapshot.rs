@@ -16,7 +16,7 @@ use crate::segment::identity::Geometry;
 use crate::segment::layout::Header;
 use crate::segment::position;
 use crate::segment::region::inspect;
-use crate::segment::state::{Kind, Life};
+use crate::segment::state::{Life, LifeCycleKind};
 use crate::sync::{Ordering, fence};
 use crate::sys::sysv::{self, FileIdentity, Key, SegmentId, SysvErrorKind};
 use crate::tuning::LOOKS;
@@ -174,11 +174,13 @@ impl Snapshot {
         }
         check_file(id, &geometry, file, stat.age())?;
         let life_cycle = match geometry.kind {
-            Kind::Anonymous => LifeCycle::Anonymous,
-            Kind::Named => LifeCycle::Named,
-            Kind::Persistent => LifeCycle::Persistent,
+            LifeCycleKind::Anonymous => LifeCycle::Anonymous,
+            LifeCycleKind::Named => LifeCycle::Named,
+            LifeCycleKind::Persistent => LifeCycle::Persistent,
             // Placed rings lie in no segment.
-            Kind::Placed => return Err(not_a_ring(Incompatible::Kind { found: image.kind })),
+            LifeCycleKind::Placed => {
+                return Err(not_a_ring(Incompatible::Kind { found: image.kind }));
+            }
         };
         let (fill, written) = positions(header, geometry.capacity);
         let path = header.load_path();

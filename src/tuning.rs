@@ -130,7 +130,7 @@ pub(crate) const MESSAGES: u32 = 8;
 /// Looks for an inline message before any other way of waiting: some microseconds.
 /// Looking only after the ordinary wait was no better. Few under loom, which has other
 /// threads go on after each.
-pub(crate) const HEARING: u32 = if cfg!(loom) { 2 } else { 96 };
+pub(crate) const MESSAGE_POLLS: u32 = if cfg!(loom) { 2 } else { 96 };
 
 /// Bytes of the longest single message that a writer demotes to the shared cache, or
 /// prepares the next place for. Round trip of 1 KiB: 1388 to 1302 ns on a Xeon, 517 to

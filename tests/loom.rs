@@ -29,10 +29,10 @@ run! {
         a_writer_takes_over_the_room
         a_reader_takes_over;
     inline:
-        an_echo_is_whole
-        a_long_echo_is_whole
+        an_inline_message_is_whole
+        a_long_inline_message_is_whole
         what_is_not_one_message_comes_from_the_ring
-        the_echo_of_a_dead_writer_is_nobodys;
+        the_inline_message_of_a_dead_writer_is_nobodys;
     marks:
         a_mark_is_found_at_its_place
         a_mark_behind_a_known_tail_is_found

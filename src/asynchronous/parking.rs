@@ -148,7 +148,7 @@ fn arm(
     state.armed = true;
     reactor.stir(); // R1: before the word is set
     // If the caller's next look may be too early, it looks again after a slice.
-    state.doubt = !wait::announce(vigil.own_signals(), wanted);
+    state.doubt = !wait::prepare_park(vigil.own_signals(), wanted);
     let old_vigil = state.vigil.replace(vigil);
     let old_waker = state.waker.replace(waker);
     drop(state);

@@ -63,7 +63,7 @@ use super::foreign::{self, contained};
 use super::slot::{Look, Waiter, lock};
 use super::thread;
 use crate::sys::fork::Epoch;
-use crate::sys::futex::{self, Expected, MOST_WORDS, Woken};
+use crate::sys::futex::{self, FutexWait, MOST_WORDS, Woken};
 use crate::tuning::{ASKED_PER_SLICE, FALSE_WAKES, LINGER, NAP, SLICE};
 
 /// The reactor of this process, or of a process from which this one was forked.
@@ -221,7 +221,7 @@ impl Run {
     }
 
     /// Looks at every handle. Adds the words to sleep on to `words`.
-    fn look(&mut self, now: Instant, words: &mut Vec<Expected>) {
+    fn look(&mut self, now: Instant, words: &mut Vec<FutexWait>) {
         let slice = now >= self.slice_ends;
         if slice {
             self.slice_ends = now + SLICE;
@@ -246,7 +246,7 @@ impl Run {
     }
 
     /// Sleeps on `words` and on `stir`, at most until the end of the slice.
-    fn sleep(&mut self, stir: u32, words: &mut Vec<Expected>) -> Woken {
+    fn sleep(&mut self, stir: u32, words: &mut Vec<FutexWait>) -> Woken {
         const ROOM: usize = MOST_WORDS - 1;
         let mut time = self.slice_ends.saturating_duration_since(Instant::now());
         if !self.has_waitv || self.fruitless > FALSE_WAKES {
@@ -260,7 +260,7 @@ impl Run {
             words.rotate_left(self.first);
             words.truncate(ROOM);
         }
-        words.push(Expected::new(&self.reactor.stir, stir)); // R1: the last one
+        words.push(FutexWait::new(&self.reactor.stir, stir)); // R1: the last one
         let woken = futex::wait_any(words, time);
         self.has_waitv = woken != Woken::Refused;
         woken

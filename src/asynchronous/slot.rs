@@ -20,7 +20,7 @@ use super::foreign::let_go;
 use crate::handle::endpoint::{Endpoint, Vigil};
 use crate::sync::Ordering;
 use crate::sys::fork::Epoch;
-use crate::sys::futex::Expected;
+use crate::sys::futex::FutexWait;
 use crate::tuning::FALSE_WAKES;
 use crate::wait::{self, ASLEEP, AWAKE, PROMISED};
 
@@ -61,7 +61,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) enum Look {
     /// Sleep on this word, expecting this value.
-    Watch(Expected),
+    Watch(FutexWait),
     /// Do not sleep on the word for the rest of the slice: the peer wakes for
     /// nothing.
     Ignore,
@@ -84,7 +84,7 @@ impl Waiter {
         state.armed = false;
         let waker = state.waker.take();
         if let Some(vigil) = &mut state.vigil {
-            wait::retract(vigil.own_signals());
+            wait::cancel_park(vigil.own_signals());
             end.return_vigil(vigil);
         }
         let doubt = mem::take(&mut state.doubt);
@@ -102,7 +102,7 @@ impl Waiter {
         if let Some(vigil) = &state.vigil
             && state.armed
         {
-            wait::retract(vigil.own_signals());
+            wait::cancel_park(vigil.own_signals());
         }
         state.armed = false;
         let (vigil, waker) = (state.vigil.take(), state.waker.take());
@@ -150,7 +150,7 @@ impl Waiter {
             }
             if state.armed && (state.doubt || is_ignored) {
                 state.armed = false;
-                wait::retract(vigil.own_signals());
+                wait::cancel_park(vigil.own_signals());
                 wakers.extend(state.waker.take());
             }
         } else if is_ignored {
@@ -160,14 +160,14 @@ impl Waiter {
         let value = word.load(Ordering::Acquire); // P5: sees what was published before the word was cleared
         match (state.armed, value) {
             // The promise of an asymmetric fence comes from a blocking call.
-            (true, ASLEEP) | (false, AWAKE | PROMISED) => Look::Watch(Expected::new(word, value)),
+            (true, ASLEEP) | (false, AWAKE | PROMISED) => Look::Watch(FutexWait::new(word, value)),
             (true, _) => {
                 // The peer has woken this handle.
                 state.armed = false;
                 state.alarms += 1;
-                wait::retract(vigil.own_signals());
+                wait::cancel_park(vigil.own_signals());
                 wakers.extend(state.waker.take());
-                Look::Watch(Expected::new(word, 0))
+                Look::Watch(FutexWait::new(word, 0))
             }
             // The peer sets a word that it must not set.
             (false, _) => Look::Ignore,

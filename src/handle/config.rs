@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::segment::state::Kind;
+use crate::segment::state::LifeCycleKind;
 use crate::wait::WaitPolicy;
-use crate::wait::pace::Pace;
+use crate::wait::coalesce::Pace;
 
 /// How a handle waits, batches and leaves.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ impl HandleConfig {
     }
 
     /// Whether a producer of a ring of this kind fails without a consumer.
-    pub(crate) fn needs_consumer(&self, kind: Kind) -> bool {
-        let unless_said = kind != Kind::Persistent;
+    pub(crate) fn needs_consumer(&self, kind: LifeCycleKind) -> bool {
+        let unless_said = kind != LifeCycleKind::Persistent;
         !kind.persists() || self.require_consumer.unwrap_or(unless_said)
     }
 }

@@ -11,7 +11,7 @@ use crate::ring::{Departures, Reader, Writer};
 use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::Kind;
+use crate::segment::state::LifeCycleKind;
 use crate::sync::Ordering;
 
 /// The positions wrap in the middle of each model.
@@ -24,18 +24,18 @@ fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
 /// A reader that has asked for echoes, by the rule.
 fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     crate::open::publish(region);
-    claim(region, Kind::Named, Role::Producer, 1).unwrap(); // by one who knows of them
+    claim(region, LifeCycleKind::Named, Role::Producer, 1).unwrap(); // by one who knows of them
     let mut reader = Reader::new(region.clone(), false).unwrap();
     let own = &region.header().side(Role::Consumer).signals;
-    while own.wants_echo.load(Ordering::Relaxed) == 0 {
-        reader.note(1, false); // one thread yet
+    while own.delivery_hint.load(Ordering::Relaxed) == 0 {
+        reader.note_arrival(1, false); // one thread yet
     }
     reader
 }
 
 /// Sends a message that is echoed to whoever asks for it.
 fn send(writer: &mut Writer<HeapRegion>, message: &[u8]) {
-    assert!(writer.put_asked(message));
+    assert!(writer.put_hinted(message));
     writer.publish();
 }
 
@@ -52,8 +52,8 @@ impl Ways {
     fn take(&self, reader: &mut Reader<HeapRegion>, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most];
         let mut len = 0;
-        if reader.may_hear() {
-            len = reader.hear_next(&mut bytes);
+        if reader.expects_message() {
+            len = reader.poll_message(&mut bytes);
         }
         if len > 0 {
             self.heard.fetch_add(1, Ordering::Relaxed); // outside the model
@@ -100,12 +100,12 @@ fn stream(len: usize, capacity: usize, messages: u8) {
 }
 
 /// P7: no byte of a later message is heard for one of this.
-pub fn an_echo_is_whole() {
+pub fn an_inline_message_is_whole() {
     stream(1, 4, 2);
 }
 
 /// P7: the same for messages of two words, the second one not full.
-pub fn a_long_echo_is_whole() {
+pub fn a_long_inline_message_is_whole() {
     stream(9, 32, 2);
 }
 
@@ -133,7 +133,7 @@ pub fn what_is_not_one_message_comes_from_the_ring() {
 
 /// P7: a writer died between an echo and its publication, and its successor
 /// publishes other bytes up to the same tail, without an echo and with.
-pub fn the_echo_of_a_dead_writer_is_nobodys() {
+pub fn the_inline_message_of_a_dead_writer_is_nobodys() {
     let ways = Ways::default();
     for echoes in [false, true] {
         let of_this = ways.clone();
@@ -142,7 +142,7 @@ pub fn the_echo_of_a_dead_writer_is_nobodys() {
             let mut reader = listener(&region);
             let mut dead = writer(&region);
             send(&mut dead, &[1]);
-            assert!(dead.put_asked(&[9]));
+            assert!(dead.put_hinted(&[9]));
             let listening = {
                 let ways = of_this.clone();
                 thread::spawn(move || {

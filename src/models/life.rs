@@ -13,10 +13,10 @@ use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::region::inspect::load_state;
-use crate::segment::state::{Kind, Life, State, Tenure};
+use crate::segment::state::{Life, LifeCycleKind, State, Tenure};
 
 fn geometry() -> Geometry {
-    Geometry::new(1 << 20, Kind::Named, 7, None, 0)
+    Geometry::new(1 << 20, LifeCycleKind::Named, 7, None, 0)
 }
 
 /// P3, through a read-only mapping: who sees the ring open sees its identity.
@@ -85,7 +85,7 @@ pub fn two_claims_pair_a_ring_once() {
         let region = ready(2, 0);
         let other = region.clone();
         let paired = |region: &HeapRegion, role, pid| {
-            let claim = claim(region, Kind::Named, role, pid).unwrap();
+            let claim = claim(region, LifeCycleKind::Named, role, pid).unwrap();
             assert_eq!(claim.generation, 1);
             region.header().state().life() == Some(Life::Paired)
         };
@@ -106,10 +106,10 @@ pub fn two_claims_pair_a_ring_once() {
 pub fn giving_up_and_joining_exclude_each_other() {
     explore(5, || {
         let region = ready(2, 0);
-        claim(&region, Kind::Named, Role::Producer, 1).unwrap();
+        claim(&region, LifeCycleKind::Named, Role::Producer, 1).unwrap();
         let other = region.clone();
         let opener = thread::spawn(move || peer::leave_unpaired(&other));
-        let joined = claim(&region, Kind::Named, Role::Consumer, 2);
+        let joined = claim(&region, LifeCycleKind::Named, Role::Consumer, 2);
         let has_left = opener.join().unwrap();
         assert_eq!(joined.is_ok(), !has_left);
         if has_left {
@@ -127,7 +127,7 @@ pub fn reclaiming_and_claiming_exclude_each_other() {
         let region = ready(2, 0);
         let other = region.clone();
         let reclaimer = thread::spawn(move || peer::give_up(&other, State::OPEN));
-        let joined = claim(&region, Kind::Named, Role::Consumer, 2);
+        let joined = claim(&region, LifeCycleKind::Named, Role::Consumer, 2);
         assert_eq!(joined.is_ok(), !reclaimer.join().unwrap());
     });
 }

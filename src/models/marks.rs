@@ -13,12 +13,12 @@ use crate::segment::layout::KNOWS_INLINE;
 use crate::segment::record::pid_of;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::Kind;
+use crate::segment::state::LifeCycleKind;
 use crate::sync::Ordering;
 
 /// The positions wrap in the middle of each model.
 const START: u64 = u64::MAX;
-const KIND: Kind = Kind::Persistent;
+const KIND: LifeCycleKind = LifeCycleKind::Persistent;
 /// Whoever has this process id or a greater one is dead once another one comes.
 const DEAD: u32 = 100;
 
@@ -54,8 +54,8 @@ fn reader(region: &HeapRegion) -> Reader<HeapRegion> {
 fn put(writer: &mut Writer<HeapRegion>, bytes: &[u8]) {
     for byte in bytes {
         let byte = std::slice::from_ref(byte);
-        if writer.is_asked_for_echoes() {
-            assert!(writer.put_asked(byte));
+        if writer.wants_inline() {
+            assert!(writer.put_hinted(byte));
         } else {
             assert_eq!(writer.put(byte), Ok(1));
         }
@@ -117,7 +117,7 @@ impl Reading {
         let mut len = 0;
         match way {
             Way::Take if reader.get_known(&mut bytes[..1]) => len = 1,
-            Way::Hear if reader.may_hear() => len = reader.hear_next(&mut bytes),
+            Way::Hear if reader.expects_message() => len = reader.poll_message(&mut bytes),
             Way::Look => {
                 let available = reader.available(u64::MAX).unwrap();
                 if available == 0 {
@@ -303,9 +303,9 @@ pub fn no_message_is_heard_across_a_mark() {
 /// A reader that has asked for inline messages, by the rule.
 fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     let mut reader = reader(region);
-    while !reader.may_hear() {
+    while !reader.expects_message() {
         assert_eq!(reader.available(u64::MAX), Ok(0));
-        reader.note(1, false);
+        reader.note_arrival(1, false);
     }
     reader
 }
@@ -326,13 +326,13 @@ pub fn a_message_is_heard_of_one_that_knows_them() {
             };
             assert_eq!(dead.put(&[9]), Ok(1));
             let own = region.header().side(Role::Producer);
-            own.echo.put(START, &[9]); // and dies
+            own.inline.put(START, &[9]); // and dies
             let reading = thread::spawn(move || {
                 let mut bytes = [0; 1];
                 if reader.available(u64::MAX).unwrap() > 0 && !asks_at_once {
-                    (0..8).for_each(|_| reader.note(1, false)); // asks after so many
+                    (0..8).for_each(|_| reader.note_arrival(1, false)); // asks after so many
                 }
-                if reader.may_hear() && reader.hear_next(&mut bytes) > 0 {
+                if reader.expects_message() && reader.poll_message(&mut bytes) > 0 {
                     return Some(bytes);
                 }
                 (reader.get(&mut bytes).unwrap() > 0).then_some(bytes)

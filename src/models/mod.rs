@@ -25,7 +25,7 @@ use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, State};
+use crate::segment::state::{LifeCycleKind, State};
 use crate::sys::process::Process;
 use crate::wait::Effort;
 
@@ -77,7 +77,12 @@ fn ready(capacity: usize, position: u64) -> HeapRegion {
 }
 
 /// Claims a role whose last holder, if there is one, lives.
-fn claim(region: &HeapRegion, kind: Kind, role: Role, pid: u32) -> Result<Claim, ClaimError> {
+fn claim(
+    region: &HeapRegion,
+    kind: LifeCycleKind,
+    role: Role,
+    pid: u32,
+) -> Result<Claim, ClaimError> {
     claim_as(claimer(pid), region, kind, role, |_| false)
 }
 
@@ -85,7 +90,7 @@ fn claim(region: &HeapRegion, kind: Kind, role: Role, pid: u32) -> Result<Claim,
 fn paired(capacity: usize, position: u64) -> (HeapRegion, Claim, Claim) {
     let region = ready(capacity, position);
     let mut both = [(Role::Producer, 1), (Role::Consumer, 2)]
-        .map(|(role, pid)| claim(&region, Kind::Named, role, pid).unwrap())
+        .map(|(role, pid)| claim(&region, LifeCycleKind::Named, role, pid).unwrap())
         .into_iter();
     let (producer, consumer) = (both.next().unwrap(), both.next().unwrap());
     (region, producer, consumer)
@@ -93,7 +98,7 @@ fn paired(capacity: usize, position: u64) -> (HeapRegion, Claim, Claim) {
 
 /// Leaves a ring that does not persist.
 fn leave(region: &HeapRegion, claim: &Claim, departure: Departure) -> Option<(State, State)> {
-    crate::peer::leave(region, Kind::Named, claim, departure, || ())
+    crate::peer::leave(region, LifeCycleKind::Named, claim, departure, || ())
 }
 
 /// The last argument of a wait: there is no end of a slice.

@@ -12,7 +12,7 @@ use crate::segment::record::Holder;
 use crate::segment::record::pid_of;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Tenure};
+use crate::segment::state::{LifeCycleKind, Tenure};
 use crate::sync::Ordering;
 
 const ROLE: Role = Role::Producer;
@@ -24,16 +24,23 @@ fn act(region: &HeapRegion, pid: u32) {
     region.copy_in(0, &[pid as u8], 0);
 }
 
-fn take(region: &HeapRegion, kind: Kind, pid: u32) -> Option<Claim> {
+fn take(region: &HeapRegion, kind: LifeCycleKind, pid: u32) -> Option<Claim> {
     let claim = claim(region, kind, ROLE, pid).ok()?;
     act(region, pid);
     Some(claim)
 }
 
 /// Takes the role from the dead, as often as `open::claim` would try.
-fn take_over(region: &HeapRegion, pid: u32) -> Option<Claim> {
+fn claim_producer(region: &HeapRegion, pid: u32) -> Option<Claim> {
     let is_dead = |found| pid_of(found) == DEAD;
-    let claim = peer::claim_as(claimer(pid), region, Kind::Persistent, ROLE, is_dead).ok()?;
+    let claim = peer::claim_as(
+        claimer(pid),
+        region,
+        LifeCycleKind::Persistent,
+        ROLE,
+        is_dead,
+    )
+    .ok()?;
     act(region, pid);
     Some(claim)
 }
@@ -44,9 +51,9 @@ pub fn one_of_several_claimers_wins() {
         let region = ready(1, 0);
         let claimers = [1, 2].map(|pid| {
             let region = region.clone();
-            thread::spawn(move || take(&region, Kind::Named, pid).is_some())
+            thread::spawn(move || take(&region, LifeCycleKind::Named, pid).is_some())
         });
-        let mut winners = usize::from(take(&region, Kind::Named, 3).is_some());
+        let mut winners = usize::from(take(&region, LifeCycleKind::Named, 3).is_some());
         for claimer in claimers {
             winners += usize::from(claimer.join().unwrap());
         }
@@ -63,10 +70,10 @@ pub fn one_of_several_claimers_wins() {
 pub fn one_claimer_takes_over() {
     explore(10, || {
         let region = ready(1, 0);
-        claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
+        claim(&region, LifeCycleKind::Persistent, ROLE, DEAD).unwrap();
         let other = region.clone();
-        let claimer = thread::spawn(move || take_over(&other, 1).is_some());
-        let winners = usize::from(take_over(&region, 2).is_some());
+        let claimer = thread::spawn(move || claim_producer(&other, 1).is_some());
+        let winners = usize::from(claim_producer(&region, 2).is_some());
         assert_eq!(winners + usize::from(claimer.join().unwrap()), 1);
         let state = region.header().state();
         assert_eq!(
@@ -81,7 +88,7 @@ pub fn one_claimer_takes_over() {
 pub fn declaring_a_death_takes_nothing_from_a_successor() {
     explore(10, || {
         let region = ready(1, 0);
-        claim(&region, Kind::Persistent, ROLE, DEAD).unwrap();
+        claim(&region, LifeCycleKind::Persistent, ROLE, DEAD).unwrap();
         let seen = region.header().state();
         let record = region.header().record(ROLE);
         let owner = record.owner.load(Ordering::Relaxed); // one thread yet
@@ -89,10 +96,10 @@ pub fn declaring_a_death_takes_nothing_from_a_successor() {
         let declarer = thread::spawn(move || {
             peer::declare_lost(other.header(), seen, ROLE, owner);
         });
-        let mut claim = take_over(&region, 1);
+        let mut claim = claim_producer(&region, 1);
         declarer.join().unwrap();
         if claim.is_none() {
-            claim = take_over(&region, 1);
+            claim = claim_producer(&region, 1);
         }
         assert_eq!(claim.unwrap().generation, 2);
         let state = region.header().state();
@@ -107,10 +114,10 @@ pub fn declaring_a_death_takes_nothing_from_a_successor() {
 pub fn a_successor_comes_after_its_predecessor() {
     explore(10, || {
         let region = ready(1, 0);
-        let predecessor = take(&region, Kind::Persistent, 1).unwrap();
+        let predecessor = take(&region, LifeCycleKind::Persistent, 1).unwrap();
         let other = region.clone();
         let succeeding = thread::spawn(move || {
-            let claim = take(&other, Kind::Persistent, 2);
+            let claim = take(&other, LifeCycleKind::Persistent, 2);
             assert!(claim.is_none_or(|claim| claim.generation == 2));
         });
         let other = region.clone();
@@ -124,7 +131,7 @@ pub fn a_successor_comes_after_its_predecessor() {
         act(&region, 1);
         peer::leave(
             &region,
-            Kind::Persistent,
+            LifeCycleKind::Persistent,
             &predecessor,
             Departure::Finished,
             || (),
@@ -144,11 +151,18 @@ pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
         let looking = thread::spawn(move || look(&other));
         let other = region.clone();
         let quick = thread::spawn(move || {
-            if let Some(claim) = take(&other, Kind::Persistent, 1) {
-                peer::leave(&other, Kind::Persistent, &claim, Departure::Finished, || ()).unwrap();
+            if let Some(claim) = take(&other, LifeCycleKind::Persistent, 1) {
+                peer::leave(
+                    &other,
+                    LifeCycleKind::Persistent,
+                    &claim,
+                    Departure::Finished,
+                    || (),
+                )
+                .unwrap();
             }
         });
-        take(&region, Kind::Persistent, 2);
+        take(&region, LifeCycleKind::Persistent, 2);
         quick.join().unwrap();
         looking.join().unwrap();
     });
@@ -167,12 +181,19 @@ pub fn an_owner_word_has_the_generation_of_its_claim() {
         };
         let other = region.clone();
         let quick = thread::spawn(move || {
-            if let Some(claim) = take(&other, Kind::Persistent, 1) {
+            if let Some(claim) = take(&other, LifeCycleKind::Persistent, 1) {
                 check(&other, &claim);
-                peer::leave(&other, Kind::Persistent, &claim, Departure::Finished, || ()).unwrap();
+                peer::leave(
+                    &other,
+                    LifeCycleKind::Persistent,
+                    &claim,
+                    Departure::Finished,
+                    || (),
+                )
+                .unwrap();
             }
         });
-        if let Some(claim) = take(&region, Kind::Persistent, 2) {
+        if let Some(claim) = take(&region, LifeCycleKind::Persistent, 2) {
             check(&region, &claim);
         }
         quick.join().unwrap();
@@ -188,20 +209,20 @@ pub fn a_transition_comes_after_the_last() {
             let signals = &region.header().side(ROLE).signals;
             signals.closed.load(Ordering::Relaxed) // after the state word, P6
         };
-        let first = take(&region, Kind::Persistent, 1).unwrap();
+        let first = take(&region, LifeCycleKind::Persistent, 1).unwrap();
         peer::leave(
             &region,
-            Kind::Persistent,
+            LifeCycleKind::Persistent,
             &first,
             Departure::Finished,
             || (),
         )
         .unwrap();
         let other = region.clone();
-        let claiming = thread::spawn(move || take(&other, Kind::Persistent, 2).unwrap());
+        let claiming = thread::spawn(move || take(&other, LifeCycleKind::Persistent, 2).unwrap());
         let (before, _) = region
             .header()
-            .transition(|state| state.claim(ROLE.peer(), Kind::Persistent, false))
+            .transition(|state| state.claim(ROLE.peer(), LifeCycleKind::Persistent, false))
             .unwrap();
         if before.tenure(ROLE) == Some(Tenure::Held) {
             assert_eq!(closed(&region), 0, "the predecessor's");
@@ -228,7 +249,7 @@ fn look(region: &HeapRegion) {
 fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sync + 'static) {
     explore(10, move || {
         let region = ready(1, 0);
-        let claim = take(&region, Kind::Persistent, first).unwrap();
+        let claim = take(&region, LifeCycleKind::Persistent, first).unwrap();
         let other = region.clone();
         let looking = thread::spawn(move || look(&other));
         change(&region, claim);
@@ -241,13 +262,13 @@ pub fn a_record_is_of_one_holder() {
     look_while(1, |region, predecessor| {
         peer::leave(
             region,
-            Kind::Persistent,
+            LifeCycleKind::Persistent,
             &predecessor,
             Departure::Finished,
             || (),
         )
         .unwrap();
-        take(region, Kind::Persistent, 2).unwrap();
+        take(region, LifeCycleKind::Persistent, 2).unwrap();
     });
 }
 
@@ -256,7 +277,7 @@ pub fn a_record_is_of_one_holder() {
 /// of the dead.
 pub fn a_record_taken_over_is_of_one_holder() {
     look_while(DEAD, |region, _| {
-        take_over(region, 2).unwrap();
+        claim_producer(region, 2).unwrap();
     });
 }
 
@@ -264,8 +285,8 @@ pub fn a_record_taken_over_is_of_one_holder() {
 pub fn a_held_role_is_refused() {
     explore(1, || {
         let region = ready(1, 0);
-        take(&region, Kind::Persistent, 1).unwrap();
-        let refused = claim(&region, Kind::Persistent, ROLE, 2).unwrap_err();
+        take(&region, LifeCycleKind::Persistent, 1).unwrap();
+        let refused = claim(&region, LifeCycleKind::Persistent, ROLE, 2).unwrap_err();
         assert_eq!(refused, ClaimError::Taken { pid: 1 });
     });
 }

@@ -14,9 +14,9 @@ use crate::segment::closed::Departure;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::state::{Kind, Life};
+use crate::segment::state::{Life, LifeCycleKind};
 use crate::sys::futex;
-use crate::wait::{self, Spinning};
+use crate::wait::{self, SpinBudget};
 
 /// The positions wrap in the middle of each model.
 const START: u64 = u64::MAX;
@@ -68,7 +68,7 @@ impl<T> Side<T> {
         match wait::wait(
             own,
             wanted,
-            Spinning::Not,
+            SpinBudget::None,
             None,
             &mut effort(),
             ready,
@@ -184,8 +184,8 @@ pub fn a_position_wanted_before_counts_no_more() {
     explore(20, || {
         let (mut writing, mut reading) = sides(2);
         let own = &reading.region.header().side(Role::Consumer).signals;
-        wait::announce(own, reading.half.head().wrapping_add(2));
-        wait::retract(own);
+        wait::prepare_park(own, reading.half.head().wrapping_add(2));
+        wait::cancel_park(own);
         let writer = thread::spawn(move || writing.write(&[1]));
         assert_eq!(reading.read(1), [1]);
         assert!(writer.join().unwrap());
@@ -226,10 +226,10 @@ pub fn a_sleep_that_ends_early_loses_nothing() {
 pub fn joining_wakes_who_waits_in_open() {
     explore(10, || {
         let region = ready(1, START);
-        claim(&region, Kind::Named, Role::Producer, 1).unwrap();
+        claim(&region, LifeCycleKind::Named, Role::Producer, 1).unwrap();
         let other = region.clone();
         let joining = thread::spawn(move || {
-            claim(&other, Kind::Named, Role::Consumer, 2).unwrap();
+            claim(&other, LifeCycleKind::Named, Role::Consumer, 2).unwrap();
             wait::wake_always(&other.header().side(Role::Producer).signals);
         });
         let header = region.header();
@@ -237,7 +237,7 @@ pub fn joining_wakes_who_waits_in_open() {
         let waited = wait::wait(
             &header.side(Role::Producer).signals,
             u64::MAX, // as `open/` does
-            Spinning::Not,
+            SpinBudget::None,
             None,
             &mut effort(),
             || Ok::<_, Infallible>(life().filter(|&life| life != Life::Open)),

@@ -8,10 +8,10 @@ use crate::peer;
 use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::state::Life;
-use crate::sync::steps::step;
+use crate::sync::failpoint::failpoint;
 use crate::sys::sysv;
 use crate::wait::deadline::{self, Deadline};
-use crate::wait::{self, Effort, Spinning, Waited};
+use crate::wait::{self, Effort, SpinBudget, Waited};
 
 /// Why waiting for the peer ended early.
 enum Stop {
@@ -38,11 +38,11 @@ pub(super) fn await_peer(
     let on_path = || file.is_none_or(KeyFile::is_current);
     let waited = if life() == Some(Life::Open) {
         file.inspect(|file| file.mark_waiting());
-        step!(Announced);
+        failpoint!(Announced);
         let waited = wait::wait(
             &header.side(claim.role).signals,
             u64::MAX, // no position ends this wait
-            Spinning::Not,
+            SpinBudget::None,
             deadline.at(),
             &mut Effort::new(),
             || Ok(life().filter(|&life| life != Life::Open)),

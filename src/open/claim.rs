@@ -10,8 +10,8 @@ use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, Life, Tenure};
-use crate::sync::steps::step;
+use crate::segment::state::{Life, LifeCycleKind, Tenure};
+use crate::sync::failpoint::failpoint;
 use crate::tuning::{HALF_DONE, SLICE};
 use crate::wait;
 use crate::wait::deadline::Deadline;
@@ -66,10 +66,10 @@ pub(super) fn take(
         }
     };
     if region.header().state().life() == Some(Life::Paired) {
-        if region.geometry().kind == Kind::Named {
+        if region.geometry().kind == LifeCycleKind::Named {
             region.unlink()?;
         }
-        step!(KeyRemoved);
+        failpoint!(KeyRemoved);
     }
     // The other side may be waiting for a peer.
     wait::wake_always(&region.header().side(role.peer()).signals);

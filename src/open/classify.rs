@@ -11,7 +11,7 @@ use crate::segment::identity::{LINE, MIN_RING_OFFSET, ring_offset};
 use crate::segment::layout::Header;
 use crate::segment::record::Holder;
 use crate::segment::region::inspect;
-use crate::segment::state::{Kind, Life, State, Tenure};
+use crate::segment::state::{Life, LifeCycleKind, State, Tenure};
 use crate::sys::process::{Liveness, Process, Watch, effective_uid};
 use crate::sys::sysv::{
     self, Attachment, FileIdentity, Key, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
@@ -308,14 +308,16 @@ fn class_by_header(
             earlier: geometry.is_of_earlier(file).then_some(facts.age),
         };
     }
-    if geometry.kind == Kind::Anonymous && !required.marked {
+    if geometry.kind == LifeCycleKind::Anonymous && !required.marked {
         // No key leads to an anonymous ring.
         return Class::Foreign(Incompatible::Kind { found: image.kind });
     }
     match (geometry.kind, facts.state.life()) {
         (_, Some(Life::Removed)) => Class::Spent,
-        (Kind::Named, Some(Life::Paired | Life::Replaced)) => Class::Spent,
-        (Kind::Named, Some(Life::Open)) if is_orphan(header, facts) => Class::Orphan(geometry),
+        (LifeCycleKind::Named, Some(Life::Paired | Life::Replaced)) => Class::Spent,
+        (LifeCycleKind::Named, Some(Life::Open)) if is_orphan(header, facts) => {
+            Class::Orphan(geometry)
+        }
         (_, Some(Life::Open | Life::Paired)) => Class::Live(geometry),
         (_, Some(Life::Unborn | Life::Replaced) | None) => Class::Foreign(Incompatible::State {
             found: facts.state.0,

@@ -15,7 +15,7 @@ use crate::role::Role;
 use crate::segment::identity::Geometry;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::Kind;
+use crate::segment::state::LifeCycleKind;
 use crate::sys::sysv::{self, Attachment, SegmentId, SysvErrorKind};
 use crate::tuning::{BIRTH, ELSEWHERE, HALF_DONE, UNCHECKED_TRIES};
 use crate::wait;
@@ -202,7 +202,7 @@ fn is_race(kind: SysvErrorKind) -> bool {
 /// given up, to be replaced by one of the capacity asked for.
 fn give_way(region: &MappedRegion, config: &OpenConfig) -> Result<bool, OpenError> {
     let geometry = region.geometry();
-    let persistent = geometry.kind == Kind::Persistent;
+    let persistent = geometry.kind == LifeCycleKind::Persistent;
     if persistent != config.persistent {
         let at = Place::segment(region.id());
         return Err(OpenError::LifeCycleMismatch { at, persistent });

@@ -11,8 +11,8 @@ use crate::segment::closed::Departure;
 use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry, UNWAITED};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, Life, State};
-use crate::sync::steps::step;
+use crate::segment::state::{Life, LifeCycleKind, State};
+use crate::sync::failpoint::failpoint;
 use crate::sys::random::random;
 use crate::sys::sysv::{self, SegmentId, SysvError};
 use crate::tuning::HALF_DONE;
@@ -20,18 +20,24 @@ use crate::wait::deadline::Deadline;
 
 /// Creates an anonymous ring.
 pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, OpenError> {
-    let geometry = Geometry::new(config.ring_bytes()?, Kind::Anonymous, nonce(), None, 0);
+    let geometry = Geometry::new(
+        config.ring_bytes()?,
+        LifeCycleKind::Anonymous,
+        nonce(),
+        None,
+        0,
+    );
     let id = sysv::create(None, geometry.ring_end(), config.mode)?;
-    step!(Created);
+    failpoint!(Created);
     let view = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
-    step!(Attached);
+    failpoint!(Attached);
     // Removed whether or not the attachment succeeded. An attached segment lives
     // until its last detachment.
     let removed = match &view {
         Ok(_) => sysv::remove_if_there(id),
         Err(_) => remove_if_own(id, geometry.ring_end()),
     };
-    step!(Unkeyed);
+    failpoint!(Unkeyed);
     let region = MappedRegion::format(view?, geometry, &[]);
     removed?;
     publish(&region);
@@ -46,9 +52,9 @@ pub(super) fn create_named(
     deadline: &Deadline,
 ) -> Result<Joined, OpenError> {
     let kind = if config.persistent {
-        Kind::Persistent
+        LifeCycleKind::Persistent
     } else {
-        Kind::Named
+        LifeCycleKind::Named
     };
     let flags = if config.capacity.is_some() {
         EXPLICIT_CAPACITY
@@ -62,7 +68,7 @@ pub(super) fn create_named(
     let file = name.file().map(KeyFile::identity);
     let geometry = Geometry::new(config.ring_bytes()?, kind, nonce(), file, flags);
     let id = sysv::create(Some(name.key()), geometry.ring_end(), config.mode)?;
-    step!(Created);
+    failpoint!(Created);
     let own = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
     let view = match own {
         Ok(view) => view,
@@ -71,7 +77,7 @@ pub(super) fn create_named(
             return Err(error.into());
         }
     };
-    step!(Attached);
+    failpoint!(Attached);
     let path = name.file().map_or(&[][..], KeyFile::path_bytes);
     let region = MappedRegion::format(view, geometry, path);
     publish(&region);
@@ -109,10 +115,10 @@ pub(super) fn populate_own(
 
 /// Publishes a formatted ring to other processes.
 pub(crate) fn publish(region: &impl Region) {
-    step!(Formatted);
+    failpoint!(Formatted);
     let word = &region.header().state.word;
     word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
-    step!(Published);
+    failpoint!(Published);
 }
 
 /// Removes a segment of `len` bytes that this process has made and could not

@@ -5,7 +5,7 @@ use crate::error::OpenError;
 use crate::peer;
 use crate::segment::identity::Geometry;
 use crate::segment::state::State;
-use crate::sync::steps::step;
+use crate::sync::failpoint::failpoint;
 use crate::sys::sysv::{self, SegmentId};
 
 /// Removes a ring that was found in the state `seen`. Returns whether the ring is
@@ -18,7 +18,7 @@ pub(crate) fn retire(id: SegmentId, geometry: &Geometry, seen: State) -> Result<
     if !peer::give_up(&region, seen) {
         return Ok(false);
     }
-    step!(OrphanTaken);
+    failpoint!(OrphanTaken);
     sysv::remove_if_there(id)?;
     Ok(true)
 }

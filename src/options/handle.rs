@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Options;
 use crate::wait::WaitPolicy;
-use crate::wait::pace::Pace;
+use crate::wait::coalesce::Pace;
 
 impl Options {
     /// Sets the time limit for opening as a whole, without

@@ -27,8 +27,8 @@ use crate::segment::layout::{HEARS_BARRIERS, Header, KNOWS_INLINE, Record, Signa
 use crate::segment::record::{owner_word, pid_of, release_owner, restore_owner};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, Life, Refusal, State, Tenure};
-use crate::sync::steps::step;
+use crate::segment::state::{Life, LifeCycleKind, Refusal, State, Tenure};
+use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, fence};
 use crate::sys::membarrier;
 use crate::sys::process::Process;
@@ -113,7 +113,7 @@ pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<
 pub(crate) fn claim_as(
     me: Claimer,
     region: &impl Region,
-    kind: Kind,
+    kind: LifeCycleKind,
     role: Role,
     is_dead: impl FnOnce(u64) -> bool,
 ) -> Result<Claim, ClaimError> {
@@ -146,7 +146,7 @@ pub(crate) fn claim_as(
         restore_owner(record, owner, found);
         return Err(ClaimError::Taken { pid: 0 });
     }
-    step!(OwnerTaken);
+    failpoint!(OwnerTaken);
 
     if role == Role::Producer && kind.persists() {
         settle_marks(header, &me, owner, found)?;
@@ -155,7 +155,7 @@ pub(crate) fn claim_as(
 
     match header.transition(|state| state.claim(role, kind, dead)) {
         Ok((_, state)) => {
-            step!(RoleHeld);
+            failpoint!(RoleHeld);
             Ok(Claim {
                 role,
                 generation: state.generation(role),
@@ -203,17 +203,17 @@ fn publish_claim(header: &Header, role: Role, me: &Claimer, owner: u64) -> u64 {
     let claims = &header.side(role).signals.claims;
     let number = claims.load(Ordering::Relaxed).wrapping_add(1); // after the last holder's, P6
     claims.store(number, Ordering::Release); // P6, P8
-    step!(ClaimCounted);
+    failpoint!(ClaimCounted);
 
     // Release: a process that reads one of the words below finds the owner word
     // changed when it looks again, and finds the claim counted.
     fence(Ordering::Release); // P6
     fill_record(record, me);
     record.complete.store(owner, Ordering::Release); // P6
-    step!(RecordComplete);
+    failpoint!(RecordComplete);
 
     clear_signals(&header.side(role).signals);
-    step!(SideCleared);
+    failpoint!(SideCleared);
     number
 }
 
@@ -244,7 +244,7 @@ fn clear_signals(side: &Signals) {
     if side.sleeping.swap(wait::AWAKE, Ordering::Relaxed) == wait::PROMISED {
         membarrier::everywhere(); // P5
     }
-    side.wants_echo.store(0, Ordering::Relaxed); // a hint
+    side.delivery_hint.store(0, Ordering::Relaxed); // a hint
 }
 
 /// Gives up the role of `claim` and wakes the peer. Returns the life-cycle words
@@ -253,7 +253,7 @@ fn clear_signals(side: &Signals) {
 /// that sees what `last_act` wrote also sees `closed`.
 pub(crate) fn leave(
     region: &impl Region,
-    kind: Kind,
+    kind: LifeCycleKind,
     claim: &Claim,
     departure: Departure,
     last_act: impl FnOnce(),
@@ -267,7 +267,7 @@ pub(crate) fn leave(
     let word = departure.to_word(claim.number);
     let signals = &header.side(claim.role).signals;
     signals.closed.store(word, Ordering::Release); // P4
-    step!(ClosedStored);
+    failpoint!(ClosedStored);
     last_act();
     let left = header.transition(|state| {
         if claim.is_held_in(state) {
@@ -276,13 +276,13 @@ pub(crate) fn leave(
             Err(())
         }
     });
-    step!(RoleLeft);
+    failpoint!(RoleLeft);
     if kind.persists() {
         release_owner(record, claim.owner);
-        step!(OwnerFreed);
+        failpoint!(OwnerFreed);
     }
     wait::wake_always(&header.side(claim.role.peer()).signals);
-    step!(LeftTold);
+    failpoint!(LeftTold);
     left.ok()
 }
 

@@ -8,7 +8,7 @@ use crate::segment::layout::Header;
 use crate::segment::record::{Holder, is_of, last_holder, release_owner};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, State, Tenure};
+use crate::segment::state::{LifeCycleKind, State, Tenure};
 use crate::sync::Ordering;
 use crate::sys::process::{Liveness, Process, Watch};
 
@@ -77,7 +77,7 @@ impl PeerWatch {
                 }
             }
             Some(Tenure::Free)
-                if region.geometry().kind == Kind::Anonymous || self.child.is_some() =>
+                if region.geometry().kind == LifeCycleKind::Anonymous || self.child.is_some() =>
             {
                 self.check_newcomer(region, claim, holder, id_shared)
             }

@@ -2,7 +2,7 @@
 //!
 //! A reader that waits for a reply looks at the tail; what it has to fetch after
 //! that, the line of the ring with the message, costs as much again. So while
-//! a reader asks for it ([`Signals::wants_echo`]), a short message is put beside
+//! a reader asks for it ([`Signals::delivery_hint`]), a short message is put beside
 //! the tail too, where the look that finds the new tail finds the message.
 //!
 //! The ring remains the stream: the echo is a copy of bytes that are in it, the
@@ -31,21 +31,21 @@
 //! The reader copies at most what the words hold and what it asked for, so a
 //! lie is a wrong byte, which a lying peer could as well have put in the ring.
 //!
-//! [`Signals::wants_echo`]: crate::segment::layout::Signals
+//! [`Signals::delivery_hint`]: crate::segment::layout::Signals
 
 use crate::segment::copy;
-use crate::segment::layout::{ECHO_WORDS, Echo};
+use crate::segment::layout::{INLINE_WORDS, InlineMessage};
 use crate::sync::{Ordering, fence};
 
 /// Bytes of the longest message that is echoed.
-pub(crate) const MOST: usize = ECHO_WORDS * WORD;
+pub(crate) const MOST: usize = INLINE_WORDS * WORD;
 
 /// Bytes of an echo that lie on the line of the tail, where lines have 64.
 pub(crate) const NEAR: usize = 40;
 
 const WORD: usize = size_of::<u64>();
 
-impl Echo {
+impl InlineMessage {
     /// Makes the echo nobody's, for a writer that goes on at `tail`.
     pub(crate) fn clear(&self, tail: u64) {
         self.end.store(none(tail), Ordering::Relaxed); // P7: published by the next tail, P1
@@ -54,18 +54,18 @@ impl Echo {
     /// Gets the lines of an echo of `len` bytes, and of the tail, ready to be
     /// written: a hint.
     #[inline]
-    pub(crate) fn prepare(&self, len: usize) {
-        copy::prepare(std::ptr::from_ref(self).cast());
+    pub(crate) fn prefetch_write(&self, len: usize) {
+        copy::prefetch_write(std::ptr::from_ref(self).cast());
         if len > NEAR {
-            copy::prepare(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
+            copy::prefetch_write(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
         }
     }
 
     /// Gets what an echo of more than [`NEAR`] bytes has beyond the line of the
     /// tail ready to be read: a hint.
     #[inline]
-    pub(crate) fn fetch_far(&self) {
-        copy::fetch(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
+    pub(crate) fn prefetch_far(&self) {
+        copy::prefetch_read(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
     }
 
     /// Echoes `bytes`, at most [`MOST`], which begin at `start` and are about to
@@ -160,14 +160,14 @@ mod tests {
 
     #[test]
     fn every_length_is_echoed() {
-        let echo = Echo::default();
+        let message = InlineMessage::default();
         let source: Vec<u8> = (1..=MOST as u8).collect();
         let step = if cfg!(miri) { 7 } else { 1 }; // Miri is slow
         for start in [0, 5, u64::MAX - 3] {
             for len in (1..=MOST).step_by(step) {
                 let mut bytes = vec![0; len];
-                echo.put(start, &source[..len]);
-                assert!(echo.get(start, &mut bytes));
+                message.put(start, &source[..len]);
+                assert!(message.get(start, &mut bytes));
                 assert_eq!(bytes, source[..len]);
             }
         }
@@ -175,26 +175,26 @@ mod tests {
 
     #[test]
     fn what_is_not_the_whole_echo_is_not_got() {
-        let echo = Echo::default();
-        echo.put(100, &[7; 20]);
-        assert!(!echo.get(100, &mut [0; 19]));
-        assert!(!echo.get(100, &mut [0; 21]));
-        assert!(!echo.get(101, &mut [0; 19]));
-        assert!(!echo.get(99, &mut [0; 21]));
-        assert!(echo.get(100, &mut [0; 20]));
-        echo.clear(120);
-        assert!(!echo.get(100, &mut [0; 20]));
+        let message = InlineMessage::default();
+        message.put(100, &[7; 20]);
+        assert!(!message.get(100, &mut [0; 19]));
+        assert!(!message.get(100, &mut [0; 21]));
+        assert!(!message.get(101, &mut [0; 19]));
+        assert!(!message.get(99, &mut [0; 21]));
+        assert!(message.get(100, &mut [0; 20]));
+        message.clear(120);
+        assert!(!message.get(100, &mut [0; 20]));
     }
 
     #[test]
     fn a_lie_about_the_start_is_bounded() {
-        let echo = Echo::default();
+        let message = InlineMessage::default();
         let end = 1000u64;
-        echo.end.store(end, Ordering::Relaxed); // one thread
+        message.end.store(end, Ordering::Relaxed); // one thread
         for len in [MOST + 1, 500] {
             let start = end - len as u64;
-            echo.start.store(start, Ordering::Relaxed); // one thread
-            assert!(!echo.get(start, &mut vec![0; len]));
+            message.start.store(start, Ordering::Relaxed); // one thread
+            assert!(!message.get(start, &mut vec![0; len]));
         }
     }
 }

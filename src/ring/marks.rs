@@ -53,7 +53,7 @@ use std::time::Duration;
 use crate::error::{Corruption, Rule};
 use crate::role::Role;
 use crate::segment::layout::{Header, MARKS, MarkSlot};
-use crate::sync::steps::step;
+use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, fence};
 use crate::sys::futex;
 
@@ -117,10 +117,10 @@ pub(crate) fn leave(header: &Header, number: u64, position: u64, ending: Ending)
     let slot = slot(header, number);
     slot.position.store(position, Ordering::Relaxed); // P8
     slot.ending.store(ending.to_word(), Ordering::Relaxed); // P8
-    step!(MarkWritten);
+    failpoint!(MarkWritten);
     let count = &header.side(Role::Producer).signals.marks;
     count.store(number.wrapping_add(1), Ordering::Release); // P8
-    step!(MarkCounted);
+    failpoint!(MarkCounted);
 }
 
 /// Marks that the consumer has not acknowledged, out of `count`.
@@ -256,7 +256,7 @@ impl Acknowledged {
         self.began = position;
         let own = &header.side(Role::Consumer).signals;
         own.marks.store(self.count, Ordering::Release); // P9
-        step!(Acknowledged);
+        failpoint!(Acknowledged);
         fence(Ordering::SeqCst); // P5
         if own.places.load(Ordering::Relaxed) & WAITING == 0 {
             return; // P5, with the fence

@@ -54,7 +54,7 @@ impl Recorder {
         }
         let words = [
             (at(&producer.position), "tail"),
-            (at(&producer.echo.end), "echo end"),
+            (at(&producer.inline.end), "inline message end"),
             (at(&producer.signals.closed), "producer closed"),
             (at(&producer.signals.sleeping), "producer sleeping"),
             (at(&producer.signals.wanted), "producer wanted"),
@@ -63,7 +63,10 @@ impl Recorder {
             (at(&consumer.signals.closed), "consumer closed"),
             (at(&consumer.signals.sleeping), "consumer sleeping"),
             (at(&consumer.signals.wanted), "consumer wanted"),
-            (at(&consumer.signals.wants_echo), "consumer wants echo"),
+            (
+                at(&consumer.signals.delivery_hint),
+                "consumer delivery hint",
+            ),
         ];
         let found = words.iter().find(|(word, _)| *word == address);
         found.expect("a word that the ring has business with").1
@@ -106,7 +109,7 @@ impl Region for Recorder {
         self.region.copy_in(position, bytes, beyond);
     }
 
-    fn hand_back(&self, position: u64, len: u64) {
+    fn return_lines(&self, position: u64, len: u64) {
         self.log(Some(HandBack(position, len)));
     }
 
@@ -129,7 +132,7 @@ fn ring(capacity: usize) -> Recorded {
     let region = HeapRegion::new(capacity, 0);
     let writer = Writer::new(Recorder::new(&region), false, Departures::End).unwrap();
     let events = writer.region().take();
-    let clear = Store("echo end");
+    let clear = Store("inline message end");
     assert_eq!(events, [Capacity, Load("tail"), Load("head"), clear]);
     let reader = Reader::new(Recorder::new(&region), false).unwrap();
     assert_eq!(

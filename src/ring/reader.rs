@@ -6,14 +6,14 @@ use crate::ring::inline;
 use crate::ring::marks::{Acknowledged, Ending};
 use crate::role::Role;
 use crate::segment::closed::Departure;
-use crate::segment::layout::{ECHO, HAND_ON, KNOWS_INLINE, NOTHING, Signals};
+use crate::segment::layout::{HINT_DEMOTE, HINT_INLINE, HINT_NONE, KNOWS_INLINE, Signals};
 use crate::segment::position;
 use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::window::Window;
-use crate::sync::steps::step;
+use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, spin_loop};
-use crate::tuning::{DEMOTED, HEARING, MESSAGES};
+use crate::tuning::{DEMOTED, MESSAGE_POLLS, MESSAGES};
 
 /// What a reader finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +44,12 @@ pub(crate) struct Reader<R> {
     marks: Option<Acknowledged>,
     /// How many messages in a row have come one at a time for which the writer is
     /// not asked for what suits them.
-    unasked: u32,
-    /// What the writer is asked for, as in [`Signals::wants_echo`].
-    asked: u32,
+    other_hints: u32,
+    /// What the writer is asked for, as in [`Signals::delivery_hint`].
+    hint: u32,
     /// The tail when the writer was found to know inline messages: up to here one
     /// that does not may have written.
-    unheard: u64,
+    unverified_tail: u64,
     /// Whether the last message was of a length whose echo is on more than the line
     /// of the tail.
     far: bool,
@@ -70,9 +70,9 @@ impl<R: Region> Reader<R> {
             ending: None,
             claims: 0,
             marks,
-            unasked: 0,
-            asked: NOTHING,
-            unheard: tail,
+            other_hints: 0,
+            hint: HINT_NONE,
+            unverified_tail: tail,
             far: false,
         };
         reader.accept_anew(tail)?;
@@ -134,8 +134,8 @@ impl<R: Region> Reader<R> {
     fn accept_anew(&mut self, mut tail: u64) -> Result<u64, Corruption> {
         // Once more, so that a writer that came meanwhile is noticed next time.
         self.claims = self.peer_signals().claims.load(Ordering::Acquire); // P6
-        if self.asked != NOTHING && !self.believes_inline() {
-            self.stop_listening();
+        if self.hint != HINT_NONE && !self.believes_inline() {
+            self.drop_hint();
         }
         let header = self.window.region().header();
         let next = match &self.marks {
@@ -176,7 +176,7 @@ impl<R: Region> Reader<R> {
         // The claim that was counted carries all tails of writers before it.
         let tail = side.position.load(Ordering::Relaxed); // P6
         let believes = claims == self.claims && capabilities & KNOWS_INLINE != 0;
-        self.unheard = tail;
+        self.unverified_tail = tail;
         believes
     }
 
@@ -188,7 +188,7 @@ impl<R: Region> Reader<R> {
         if !self.window.take(bytes) {
             return false;
         }
-        step!(CopiedOut);
+        failpoint!(CopiedOut);
         self.release_from(start, bytes.len() as u64);
         true
     }
@@ -207,11 +207,11 @@ impl<R: Region> Reader<R> {
         let len = available.min(bytes.len() as u64) as usize;
         if len > 0 {
             let bytes = &mut bytes[..len];
-            if !self.hear(available, bytes) {
+            if !self.get_inline(available, bytes) {
                 let beyond = available - bytes.len() as u64;
                 self.region().copy_out(self.head(), bytes, beyond);
             }
-            step!(CopiedOut);
+            failpoint!(CopiedOut);
         }
         Ok(len)
     }
@@ -219,50 +219,50 @@ impl<R: Region> Reader<R> {
     /// Fills `bytes` from beside the tail, if they are all of the `available`
     /// ones, and there.
     #[inline]
-    fn hear(&self, available: u64, bytes: &mut [u8]) -> bool {
-        self.asked == ECHO
+    fn get_inline(&self, available: u64, bytes: &mut [u8]) -> bool {
+        self.hint == HINT_INLINE
             && available == bytes.len() as u64
             && self.ending.is_none()
-            && self.known_tail != self.unheard
+            && self.known_tail != self.unverified_tail
             && self
                 .region()
                 .header()
                 .side(Role::Producer)
-                .echo
+                .inline
                 .get(self.head(), bytes) // P7
     }
 
     /// Whether a message may come by itself next: the writer is asked for what suits
     /// such ones, and nothing is known to be there to read, nor the end of the stream.
     #[inline]
-    pub(crate) fn may_hear(&self) -> bool {
-        self.asked != NOTHING && self.known() == 0 && self.ending.is_none()
+    pub(crate) fn expects_message(&self) -> bool {
+        self.hint != HINT_NONE && self.known() == 0 && self.ending.is_none()
     }
 
     /// Looks for a message for a moment, a short one beside the tail, where one
-    /// [may come](Self::may_hear). Takes it out of the stream; its length is at
+    /// [may come](Self::expects_message). Takes it out of the stream; its length is at
     /// most that of `bytes`. 0 if there is none, or a long one.
     ///
     /// What is done from the look that finds a message to the reply is what a
     /// round trip consists of, but for the way of the lines.
     #[inline]
-    pub(crate) fn hear_next(&mut self, bytes: &mut [u8]) -> usize {
+    pub(crate) fn poll_message(&mut self, bytes: &mut [u8]) -> usize {
         let head = self.head();
         let side = self.region().header().side(Role::Producer);
         let most = self.capacity.min(bytes.len().min(DEMOTED) as u64);
-        for _ in 0..HEARING {
+        for _ in 0..MESSAGE_POLLS {
             let tail = side.position.load(Ordering::Acquire); // P1
             if tail != head {
                 let len = tail.wrapping_sub(head);
                 let claims = side.signals.claims.load(Ordering::Relaxed); // carried by the tail: P1
-                if len > most || claims != self.claims || tail == self.unheard {
+                if len > most || claims != self.claims || tail == self.unverified_tail {
                     return 0; // a tail too far, or behind, is for `available` to judge
                 }
                 let bytes = &mut bytes[..len as usize];
-                if len > inline::MOST as u64 || !side.echo.get(head, bytes) {
+                if len > inline::MOST as u64 || !side.inline.get(head, bytes) {
                     self.region().copy_out_alone(head, bytes);
                 }
-                step!(CopiedOut);
+                failpoint!(CopiedOut);
                 self.far = (inline::NEAR + 1..=inline::MOST).contains(&(len as usize));
                 self.known_tail = tail;
                 self.limit = tail;
@@ -270,7 +270,7 @@ impl<R: Region> Reader<R> {
                 return len as usize;
             }
             if self.far {
-                side.echo.fetch_far();
+                side.inline.prefetch_far();
             }
             spin_loop();
         }
@@ -282,41 +282,41 @@ impl<R: Region> Reader<R> {
     /// come beside the tail, too, and longer ones to be handed on; a stream is
     /// not.
     #[inline]
-    pub(crate) fn note(&mut self, found: u64, alone: bool) {
+    pub(crate) fn note_arrival(&mut self, found: u64, alone: bool) {
         let suits = match found as usize {
-            0..=inline::MOST => ECHO,
-            0..=DEMOTED if alone => HAND_ON,
-            _ => NOTHING,
+            0..=inline::MOST => HINT_INLINE,
+            0..=DEMOTED if alone => HINT_DEMOTE,
+            _ => HINT_NONE,
         };
-        if suits == self.asked {
-            self.unasked = 0;
-        } else if suits == NOTHING {
-            self.stop_listening();
+        if suits == self.hint {
+            self.other_hints = 0;
+        } else if suits == HINT_NONE {
+            self.drop_hint();
         } else {
-            self.unasked += 1;
-            if self.unasked == MESSAGES {
-                self.ask_for(suits);
+            self.other_hints += 1;
+            if self.other_hints == MESSAGES {
+                self.set_hint(suits);
             }
         }
     }
 
     /// Has the writer spare itself the trouble.
     #[inline]
-    pub(crate) fn stop_listening(&mut self) {
-        self.unasked = 0;
-        if self.asked != NOTHING {
-            self.ask_for(NOTHING);
+    pub(crate) fn drop_hint(&mut self) {
+        self.other_hints = 0;
+        if self.hint != HINT_NONE {
+            self.set_hint(HINT_NONE);
         }
     }
 
-    fn ask_for(&mut self, what: u32) {
-        self.unasked = 0;
-        if what != NOTHING && !self.believes_inline() {
+    fn set_hint(&mut self, what: u32) {
+        self.other_hints = 0;
+        if what != HINT_NONE && !self.believes_inline() {
             return;
         }
-        self.asked = what;
+        self.hint = what;
         let own = &self.region().header().side(Role::Consumer).signals;
-        own.wants_echo.store(what, Ordering::Relaxed); // a hint
+        own.delivery_hint.store(what, Ordering::Relaxed); // a hint
     }
 
     /// Gives the room of the first `len` bytes, which are there, back to the
@@ -332,10 +332,10 @@ impl<R: Region> Reader<R> {
     /// Gives the room from `start` up to the own position back, `len` bytes.
     #[inline(always)]
     fn release_from(&mut self, start: u64, len: u64) {
-        self.region().hand_back(start, len);
+        self.region().return_lines(start, len);
         let side = self.region().header().side(Role::Consumer);
         side.position.store(self.head(), Ordering::Release); // P2
-        step!(HeadStored);
+        failpoint!(HeadStored);
     }
 
     /// Whether there are `least` bytes to read, and if not, whether more can

@@ -137,7 +137,7 @@ fn a_departed_reader_is_passed_over_where_another_one_follows() {
     leave(&region, Role::Consumer, Departure::Finished);
     assert_eq!(writer.is_left_alone(), Ok(false));
     assert_eq!(writer.peer_departure(), Ok(Departure::Finished));
-    assert!(writer.put_unechoed(b"queued"));
+    assert!(writer.put_known(b"queued"));
     // What it left is not judged by the next writer.
     let mut writer = Writer::new(region.clone(), true, Departures::End).unwrap();
     assert_eq!(writer.is_left_alone(), Ok(false));

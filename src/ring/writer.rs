@@ -6,12 +6,12 @@ use crate::ring::inline;
 use crate::ring::marks::{self, Ending};
 use crate::role::Role;
 use crate::segment::closed::Departure;
-use crate::segment::layout::{ECHO, NOTHING, Signals};
+use crate::segment::layout::{HINT_INLINE, HINT_NONE, Signals};
 use crate::segment::position;
 use crate::segment::region::Region;
 use crate::segment::region::window::Window;
 use crate::sync::Ordering;
-use crate::sync::steps::step;
+use crate::sync::failpoint::failpoint;
 use crate::tuning::DEMOTED;
 
 /// The writing side.
@@ -66,7 +66,7 @@ impl<R: Region> Writer<R> {
         };
         let own = region.header().side(Role::Producer);
         // The last writer may have died between an echo and its publication.
-        own.echo.clear(tail); // P7
+        own.inline.clear(tail); // P7
         let marks = persists.then(|| own.signals.marks.load(Ordering::Relaxed)); // P6
         let mut window = Window::new(region, tail);
         window.open(capacity - occupied);
@@ -114,30 +114,30 @@ impl<R: Region> Writer<R> {
 
     /// Whether the reader asks for echoes.
     #[inline(always)]
-    pub(crate) fn is_asked_for_echoes(&self) -> bool {
-        self.peer_signals().wants_echo.load(Ordering::Relaxed) == ECHO // a hint
+    pub(crate) fn wants_inline(&self) -> bool {
+        self.peer_signals().delivery_hint.load(Ordering::Relaxed) == HINT_INLINE // a hint
     }
 
     /// Whether the reader asks for what suits messages one at a time.
     #[inline(always)]
-    pub(crate) fn is_asked(&self) -> bool {
-        self.peer_signals().wants_echo.load(Ordering::Relaxed) != NOTHING // a hint
+    pub(crate) fn has_hint(&self) -> bool {
+        self.peer_signals().delivery_hint.load(Ordering::Relaxed) != HINT_NONE // a hint
     }
 
     /// Copies all of `bytes` if there is a reader, who asks for something, and room
     /// that is known of, in one run, and publishes nothing. `false` if not; nothing
     /// has happened then.
-    pub(crate) fn put_asked(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() <= inline::MOST && self.is_asked_for_echoes() {
-            self.put_echoed(bytes)
+    pub(crate) fn put_hinted(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() <= inline::MOST && self.wants_inline() {
+            self.put_inline(bytes)
         } else {
-            self.put_handed_on(bytes)
+            self.put_demoted(bytes)
         }
     }
 
     /// For a reader that asks for echoes: puts the bytes beside the tail too, if
     /// it is they alone that are published next.
-    fn put_echoed(&mut self, bytes: &[u8]) -> bool {
+    fn put_inline(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
         // An echo ends at a tail.
         let echoed = self.pending() == 0;
@@ -145,53 +145,53 @@ impl<R: Region> Writer<R> {
             // The reader looks at that line all the time: have it come while
             // the rest is done.
             let side = self.region().header().side(Role::Producer);
-            side.echo.prepare(bytes.len());
+            side.inline.prefetch_write(bytes.len());
         }
-        let put = self.put_and_go_on(bytes, false);
+        let put = self.put_in_window(bytes, false);
         if put && echoed {
             let side = self.region().header().side(Role::Producer);
-            side.echo.put(start, bytes); // P7
+            side.inline.put(start, bytes); // P7
         }
         put
     }
 
     /// For a reader that takes messages one at a time: has their lines where it
     /// finds them.
-    fn put_handed_on(&mut self, bytes: &[u8]) -> bool {
+    fn put_demoted(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
         let alone = self.pending() == 0; // not of a batch that is published later
-        let put = self.put_and_go_on(bytes, false);
+        let put = self.put_in_window(bytes, false);
         if put && alone && bytes.len() <= DEMOTED {
-            self.region().hand_on(start, bytes.len());
+            self.region().demote(start, bytes.len());
         }
         put
     }
 
     /// For a reader that takes messages one at a time, which has just been given one
     /// of `len` bytes: gets the place of the next one ready, which may be as long.
-    pub(crate) fn get_ready(&self, len: usize) {
+    pub(crate) fn prefetch_write(&self, len: usize) {
         let room = self.capacity - self.occupied();
         if len > inline::MOST && len <= DEMOTED && len as u64 <= room {
-            self.region().get_ready(self.tail(), len);
+            self.region().prefetch_write(self.tail(), len);
         }
     }
 
-    /// As [`put_asked`](Self::put_asked), where nothing is asked for.
+    /// As [`put_hinted`](Self::put_hinted), where nothing is asked for.
     #[inline(always)]
-    pub(crate) fn put_unechoed(&mut self, bytes: &[u8]) -> bool {
-        self.put_and_go_on(bytes, true)
+    pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
+        self.put_in_window(bytes, true)
     }
 
     /// The same; and whether more is to follow soon, so that its lines are worth
     /// asking for before these bytes are published.
     #[inline(always)]
-    fn put_and_go_on(&mut self, bytes: &[u8], soon: bool) -> bool {
+    fn put_in_window(&mut self, bytes: &[u8], soon: bool) -> bool {
         // Relaxed: whoever takes the slow way then looks again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
         if closed != self.passed_over || !self.window.put(bytes, soon) {
             return false;
         }
-        step!(CopiedIn);
+        failpoint!(CopiedIn);
         true
     }
 
@@ -211,7 +211,7 @@ impl<R: Region> Writer<R> {
         if len > 0 {
             let beyond = room - len as u64;
             self.region().copy_in(self.tail(), &bytes[..len], beyond);
-            step!(CopiedIn);
+            failpoint!(CopiedIn);
             self.advance(len as u64);
         }
         Ok(len)
@@ -237,7 +237,7 @@ impl<R: Region> Writer<R> {
         self.published = self.tail();
         let side = self.region().header().side(Role::Producer);
         side.position.store(self.tail(), Ordering::Release); // P1
-        step!(TailStored);
+        failpoint!(TailStored);
     }
 
     /// What the reader says that is no position.

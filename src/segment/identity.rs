@@ -1,8 +1,8 @@
 //! What a segment says that it is, and how much of that is believed.
 
 use crate::error::Incompatible;
-use crate::segment::state::Kind;
-use crate::sync::steps::step;
+use crate::segment::state::LifeCycleKind;
+use crate::sync::failpoint::failpoint;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::sysv::FileIdentity;
 use crate::sys::sysv::page_size;
@@ -163,7 +163,7 @@ impl Identity {
         // Release: the rest of the line does not overtake the magic, as seen
         // by `load`.
         fence(Ordering::Release); // P3
-        step!(MagicStored);
+        failpoint!(MagicStored);
         // Relaxed: published by the state word, P3.
         self.version.store(image.version, Ordering::Relaxed); // P3
         self.byte_order.store(image.byte_order, Ordering::Relaxed); // P3
@@ -191,7 +191,7 @@ pub(crate) struct Geometry {
     /// Bytes from the start of the segment to the ring.
     pub(crate) ring_offset: usize,
     /// How the segment comes and goes.
-    pub(crate) kind: Kind,
+    pub(crate) kind: LifeCycleKind,
     /// Tells this ring from every other one.
     pub(crate) nonce: u64,
     /// The file the ring is found by, as recorded by its creator.
@@ -210,7 +210,7 @@ impl Geometry {
     /// The geometry of a ring to be made.
     pub(crate) fn new(
         capacity: u64,
-        kind: Kind,
+        kind: LifeCycleKind,
         nonce: u64,
         file: Option<FileIdentity>,
         flags: u32,
@@ -236,7 +236,7 @@ impl Geometry {
         segment_len: usize,
     ) -> Result<Geometry, Incompatible> {
         let geometry = Geometry::parse(image, segment_len)?;
-        if geometry.kind == Kind::Placed {
+        if geometry.kind == LifeCycleKind::Placed {
             return Err(Incompatible::Kind { found: image.kind });
         }
         if image.capacity < MIN_RING_OFFSET as u64 || geometry.ring_end() != segment_len {
@@ -249,7 +249,7 @@ impl Geometry {
     /// memory, of `len` bytes, and that this build can use.
     pub(crate) fn of_memory(image: &IdentityImage, len: usize) -> Result<Geometry, Incompatible> {
         let geometry = Geometry::parse(image, len)?;
-        if geometry.kind != Kind::Placed {
+        if geometry.kind != LifeCycleKind::Placed {
             return Err(Incompatible::Kind { found: image.kind });
         }
         Ok(geometry)
@@ -279,7 +279,7 @@ impl Geometry {
         if unknown != 0 {
             return Err(Incompatible::Features { unknown });
         }
-        let Some(kind) = Kind::from_bits(image.kind) else {
+        let Some(kind) = LifeCycleKind::from_bits(image.kind) else {
             return Err(Incompatible::Kind { found: image.kind });
         };
         let ring_end = image.ring_offset.checked_add(image.capacity);

@@ -60,12 +60,12 @@ use crate::segment::identity::{Identity, IdentityImage};
 use crate::segment::state::State;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// In [`Signals::wants_echo`]: nothing.
-pub(crate) const NOTHING: u32 = 0;
-/// In [`Signals::wants_echo`]: short messages are echoed, longer ones handed on.
-pub(crate) const ECHO: u32 = 1;
+/// In [`Signals::delivery_hint`]: nothing.
+pub(crate) const HINT_NONE: u32 = 0;
+/// In [`Signals::delivery_hint`]: short messages are echoed, longer ones handed on.
+pub(crate) const HINT_INLINE: u32 = 1;
 /// The same: longer ones are handed on, and short ones are as ever.
-pub(crate) const HAND_ON: u32 = 2;
+pub(crate) const HINT_DEMOTE: u32 = 2;
 
 /// In [`Record::capabilities`]: the holder wakes a sleeping peer by futex(2).
 pub(crate) const WAKES: u32 = 1;
@@ -133,22 +133,22 @@ pub(crate) struct Side {
     /// made.
     pub(crate) position: AtomicU64,
     /// On the line of the position. The consumer's is unused.
-    pub(crate) echo: Echo,
+    pub(crate) inline: InlineMessage,
     pub(crate) signals: Line<Signals>,
 }
 
 /// The words of an echo: with a position, they fill a line.
-pub(crate) const ECHO_WORDS: usize = 13;
+pub(crate) const INLINE_WORDS: usize = 13;
 
 /// A short message once more, beside the tail; see `ring/inline.rs`.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(crate) struct Echo {
+pub(crate) struct InlineMessage {
     /// The position behind the last byte, or one that is far from it.
     pub(crate) end: AtomicU64,
     /// The position of the first byte.
     pub(crate) start: AtomicU64,
-    pub(crate) words: [AtomicU64; ECHO_WORDS],
+    pub(crate) words: [AtomicU64; INLINE_WORDS],
 }
 
 /// What a side says that is no position: written by that side, but for
@@ -161,8 +161,8 @@ pub(crate) struct Signals {
     /// The word that the side sleeps on.
     pub(crate) sleeping: AtomicU32,
     /// What the consumer has the producer do for messages one at a time: nothing,
-    /// [`ECHO`] or [`HAND_ON`].
-    pub(crate) wants_echo: AtomicU32,
+    /// [`HINT_INLINE`] or [`HINT_DEMOTE`].
+    pub(crate) delivery_hint: AtomicU32,
     /// The position of the other side that the sleeper waits for.
     pub(crate) wanted: AtomicU64,
     /// How often the role has been claimed.
@@ -234,19 +234,19 @@ mod pinned {
     const _: () = assert!(size_of::<Record>() == 40);
 
     const _: () = assert!(offset_of!(Side, position) == 0);
-    const _: () = assert!(offset_of!(Side, echo) == 8);
+    const _: () = assert!(offset_of!(Side, inline) == 8);
     const _: () = assert!(offset_of!(Side, signals) == 128);
     const _: () = assert!(offset_of!(Signals, closed) == 0);
     const _: () = assert!(offset_of!(Signals, sleeping) == 8);
-    const _: () = assert!(offset_of!(Signals, wants_echo) == 12);
+    const _: () = assert!(offset_of!(Signals, delivery_hint) == 12);
     const _: () = assert!(offset_of!(Signals, wanted) == 16);
     const _: () = assert!(offset_of!(Signals, claims) == 24);
     const _: () = assert!(offset_of!(Signals, marks) == 32);
     const _: () = assert!(offset_of!(Signals, places) == 40);
-    const _: () = assert!(offset_of!(Echo, end) == 0);
-    const _: () = assert!(offset_of!(Echo, start) == 8);
-    const _: () = assert!(offset_of!(Echo, words) == 16);
-    const _: () = assert!(size_of::<Echo>() == 120);
+    const _: () = assert!(offset_of!(InlineMessage, end) == 0);
+    const _: () = assert!(offset_of!(InlineMessage, start) == 8);
+    const _: () = assert!(offset_of!(InlineMessage, words) == 16);
+    const _: () = assert!(size_of::<InlineMessage>() == 120);
     const _: () = assert!(offset_of!(MarkSlot, position) == 0);
     const _: () = assert!(offset_of!(MarkSlot, ending) == 8);
 }

@@ -15,7 +15,7 @@ use crate::role::Role;
 
 /// How a ring comes to be and when its segment goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LifeCycleKind {
     /// No key: found by fork or by id; removed at birth.
     Anonymous,
     /// Found by key until both roles are claimed, then removed.
@@ -26,22 +26,22 @@ pub(crate) enum Kind {
     Placed,
 }
 
-impl Kind {
+impl LifeCycleKind {
     pub(crate) fn to_bits(self) -> u32 {
         match self {
-            Kind::Anonymous => 1,
-            Kind::Named => 2,
-            Kind::Persistent => 3,
-            Kind::Placed => 4,
+            LifeCycleKind::Anonymous => 1,
+            LifeCycleKind::Named => 2,
+            LifeCycleKind::Persistent => 3,
+            LifeCycleKind::Placed => 4,
         }
     }
 
-    pub(crate) fn from_bits(bits: u32) -> Option<Kind> {
+    pub(crate) fn from_bits(bits: u32) -> Option<LifeCycleKind> {
         match bits {
-            1 => Some(Kind::Anonymous),
-            2 => Some(Kind::Named),
-            3 => Some(Kind::Persistent),
-            4 => Some(Kind::Placed),
+            1 => Some(LifeCycleKind::Anonymous),
+            2 => Some(LifeCycleKind::Named),
+            3 => Some(LifeCycleKind::Persistent),
+            4 => Some(LifeCycleKind::Placed),
             _ => None,
         }
     }
@@ -49,7 +49,7 @@ impl Kind {
     /// Whether the ring outlives its processes, so that each role can be taken
     /// again and again.
     pub(crate) fn persists(self) -> bool {
-        matches!(self, Kind::Persistent | Kind::Placed)
+        matches!(self, LifeCycleKind::Persistent | LifeCycleKind::Placed)
     }
 }
 
@@ -182,7 +182,12 @@ impl State {
     }
 
     /// `role` is claimed. `dead` says that its present holder is proven dead.
-    pub(crate) fn claim(self, role: Role, kind: Kind, dead: bool) -> Result<State, Refusal> {
+    pub(crate) fn claim(
+        self,
+        role: Role,
+        kind: LifeCycleKind,
+        dead: bool,
+    ) -> Result<State, Refusal> {
         match self.life() {
             Some(Life::Open | Life::Paired) => {}
             _ => return Err(Refusal::Gone),
@@ -203,14 +208,14 @@ impl State {
 
     /// The holder of `role` leaves. A named ring that nobody joined goes with
     /// it.
-    pub(crate) fn leave(self, role: Role, kind: Kind) -> State {
+    pub(crate) fn leave(self, role: Role, kind: LifeCycleKind) -> State {
         let after = if kind.persists() {
             Tenure::Free
         } else {
             Tenure::Left
         };
         let next = self.with_tenure(role, after);
-        if kind == Kind::Named && self.life() == Some(Life::Open) {
+        if kind == LifeCycleKind::Named && self.life() == Some(Life::Open) {
             next.with_life(Life::Removed)
         } else {
             next
@@ -249,7 +254,12 @@ impl std::fmt::Debug for State {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 4] = [Kind::Anonymous, Kind::Named, Kind::Persistent, Kind::Placed];
+    const KINDS: [LifeCycleKind; 4] = [
+        LifeCycleKind::Anonymous,
+        LifeCycleKind::Named,
+        LifeCycleKind::Persistent,
+        LifeCycleKind::Placed,
+    ];
     const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
 
     #[test]
@@ -260,8 +270,8 @@ mod tests {
                 assert_eq!(one.life(), Some(Life::Open));
                 let two = one.claim(role.peer(), kind, false).unwrap();
                 let expected = match kind {
-                    Kind::Persistent | Kind::Placed => Life::Open,
-                    Kind::Anonymous | Kind::Named => Life::Paired,
+                    LifeCycleKind::Persistent | LifeCycleKind::Placed => Life::Open,
+                    LifeCycleKind::Anonymous | LifeCycleKind::Named => Life::Paired,
                 };
                 assert_eq!(two.life(), Some(expected));
                 for role in ROLES {
@@ -280,10 +290,12 @@ mod tests {
                 let held = State::OPEN.claim(role, kind, false).unwrap();
                 let taken = held.claim(role, kind, true);
                 match kind {
-                    Kind::Persistent | Kind::Placed => {
+                    LifeCycleKind::Persistent | LifeCycleKind::Placed => {
                         assert_eq!(taken.unwrap().generation(role), 2);
                     }
-                    Kind::Anonymous | Kind::Named => assert_eq!(taken, Err(Refusal::Taken)),
+                    LifeCycleKind::Anonymous | LifeCycleKind::Named => {
+                        assert_eq!(taken, Err(Refusal::Taken))
+                    }
                 }
             }
         }
@@ -292,12 +304,12 @@ mod tests {
     #[test]
     fn a_named_ring_nobody_joined_goes_with_its_holder() {
         let alone = State::OPEN
-            .claim(Role::Producer, Kind::Named, false)
+            .claim(Role::Producer, LifeCycleKind::Named, false)
             .unwrap();
-        let left = alone.leave(Role::Producer, Kind::Named);
+        let left = alone.leave(Role::Producer, LifeCycleKind::Named);
         assert_eq!(left.life(), Some(Life::Removed));
         assert_eq!(
-            left.claim(Role::Consumer, Kind::Named, false),
+            left.claim(Role::Consumer, LifeCycleKind::Named, false),
             Err(Refusal::Gone)
         );
     }
@@ -305,14 +317,16 @@ mod tests {
     #[test]
     fn an_anonymous_ring_can_be_joined_after_one_side_has_left() {
         let alone = State::OPEN
-            .claim(Role::Producer, Kind::Anonymous, false)
+            .claim(Role::Producer, LifeCycleKind::Anonymous, false)
             .unwrap();
-        let left = alone.leave(Role::Producer, Kind::Anonymous);
-        let joined = left.claim(Role::Consumer, Kind::Anonymous, false).unwrap();
+        let left = alone.leave(Role::Producer, LifeCycleKind::Anonymous);
+        let joined = left
+            .claim(Role::Consumer, LifeCycleKind::Anonymous, false)
+            .unwrap();
         assert_eq!(joined.life(), Some(Life::Paired));
         assert_eq!(joined.tenure(Role::Producer), Some(Tenure::Left));
         assert_eq!(
-            joined.claim(Role::Producer, Kind::Anonymous, false),
+            joined.claim(Role::Producer, LifeCycleKind::Anonymous, false),
             Err(Refusal::Taken)
         );
     }
@@ -320,11 +334,13 @@ mod tests {
     #[test]
     fn a_persistent_role_is_free_again_once_left() {
         let held = State::OPEN
-            .claim(Role::Consumer, Kind::Persistent, false)
+            .claim(Role::Consumer, LifeCycleKind::Persistent, false)
             .unwrap();
-        let left = held.leave(Role::Consumer, Kind::Persistent);
+        let left = held.leave(Role::Consumer, LifeCycleKind::Persistent);
         assert_eq!(left.tenure(Role::Consumer), Some(Tenure::Free));
-        let again = left.claim(Role::Consumer, Kind::Persistent, false).unwrap();
+        let again = left
+            .claim(Role::Consumer, LifeCycleKind::Persistent, false)
+            .unwrap();
         assert_eq!(again.generation(Role::Consumer), 2);
     }
 
@@ -343,7 +359,10 @@ mod tests {
             State(0x77),
         ] {
             for role in ROLES {
-                assert_eq!(gone.claim(role, Kind::Persistent, true), Err(Refusal::Gone));
+                assert_eq!(
+                    gone.claim(role, LifeCycleKind::Persistent, true),
+                    Err(Refusal::Gone)
+                );
             }
         }
         assert_eq!(State::OPEN.remove().replace(), None);

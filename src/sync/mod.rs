@@ -2,12 +2,12 @@
 //! `std`, or loom's under its model checker. The only file that knows which.
 //! In the unit tests they also say what is done with them.
 
+#[cfg(feature = "__failpoints")]
+pub mod failpoint;
+#[cfg(not(feature = "__failpoints"))]
+pub(crate) mod failpoint;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod recording;
-#[cfg(feature = "__failpoints")]
-pub mod steps;
-#[cfg(not(feature = "__failpoints"))]
-pub(crate) mod steps;
 
 #[cfg(not(loom))]
 mod imp {

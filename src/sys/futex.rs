@@ -44,7 +44,7 @@ pub(crate) const MOST_WORDS: usize = 128; // FUTEX_WAITV_MAX
 #[cfg(feature = "async")]
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Expected {
+pub(crate) struct FutexWait {
     value: u64,
     address: u64,
     flags: u32,
@@ -52,10 +52,10 @@ pub(crate) struct Expected {
 }
 
 #[cfg(feature = "async")]
-impl Expected {
-    pub(crate) fn new(word: &AtomicU32, value: u32) -> Expected {
+impl FutexWait {
+    pub(crate) fn new(word: &AtomicU32, value: u32) -> FutexWait {
         const FUTEX2_SIZE_U32: u32 = 2; // and not FUTEX2_PRIVATE
-        Expected {
+        FutexWait {
             value: u64::from(value),
             address: word.as_ptr().expose_provenance() as u64, // pointers have 64 bits
             flags: FUTEX2_SIZE_U32,
@@ -85,7 +85,7 @@ pub(crate) enum Woken {
 /// those before it is already noticed.
 /// <https://docs.kernel.org/userspace-api/futex2.html>
 #[cfg(feature = "async")]
-pub(crate) fn wait_any(words: &[Expected], timeout: Duration) -> Woken {
+pub(crate) fn wait_any(words: &[FutexWait], timeout: Duration) -> Woken {
     let mut until = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

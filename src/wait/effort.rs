@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ASLEEP, AWAKE, PROMISED, Stats, announce, rouse, slice_len};
+use super::{ASLEEP, AWAKE, PROMISED, Stats, prepare_park, slice_len, unpark};
 use crate::segment::layout::Signals;
 use crate::sync::{Ordering, compiler_fence, fence, now};
 use crate::sys::membarrier;
@@ -11,17 +11,17 @@ use crate::tuning::{
 };
 
 /// No value of `sleeping`, but of a peer that has its own wakes to lose.
-const NOTHING: u32 = u32::MAX;
+const NEVER: u32 = u32::MAX;
 
 /// What a side keeps from one wait to the next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     pub(crate) stats: Stats,
     /// When it last asked whether there is a reason to wait.
-    pub(super) asked: Instant,
+    pub(super) last_slice: Instant,
     /// The word of the peer's that makes a fence needless here: [`PROMISED`],
-    /// or [`NOTHING`] if the barriers of others do not reach this process.
-    pub(super) believed: u32,
+    /// or [`NEVER`] if the barriers of others do not reach this process.
+    pub(super) fenceless: u32,
     /// Waits and calls since the last sleep, and what they found, in
     /// [`BYTES_AWAKE`]; up to [`WAITS_AWAKE`].
     awake: u32,
@@ -38,8 +38,8 @@ impl Effort {
     pub(crate) fn new() -> Effort {
         Effort {
             stats: Stats::default(),
-            asked: now(),
-            believed: NOTHING,
+            last_slice: now(),
+            fenceless: NEVER,
             awake: 0,
             short_sleeps: 0,
             fences: 0,
@@ -51,10 +51,10 @@ impl Effort {
     /// them.
     pub(crate) fn with_barriers() -> Effort {
         Effort {
-            believed: if membarrier::register() {
+            fenceless: if membarrier::register() {
                 PROMISED
             } else {
-                NOTHING
+                NEVER
             },
             ..Effort::new()
         }
@@ -88,14 +88,14 @@ impl Effort {
     /// never have to wait, and then its peer is never to fence. A sleep that is
     /// announced stays so: an async wait goes on while its handle is used.
     pub(crate) fn promise(&self, own: &Signals) {
-        if self.believed == PROMISED {
+        if self.fenceless == PROMISED {
             let word = &own.sleeping;
             let _ = word.compare_exchange(AWAKE, PROMISED, Ordering::Relaxed, Ordering::Relaxed); // P5: orders nothing
         }
     }
 
     /// How long to spin, if that is left to experience.
-    pub(crate) fn spin(&self) -> Duration {
+    pub(crate) fn spin_budget(&self) -> Duration {
         if self.short_sleeps < SHORT_SLEEPS {
             SPIN
         } else {
@@ -113,10 +113,10 @@ impl Effort {
     }
 
     /// Announces a sleep.
-    pub(super) fn announce(&mut self, own: &Signals, wanted: u64) {
+    pub(super) fn prepare_park(&mut self, own: &Signals, wanted: u64) {
         self.sleeps();
-        if !announce(own, wanted) {
-            self.believed = NOTHING;
+        if !prepare_park(own, wanted) {
+            self.fenceless = NEVER;
             self.refused = true;
         }
     }
@@ -140,24 +140,24 @@ impl Effort {
     /// Whether the peer does the barrier before it sleeps, so that what the
     /// caller has just published needs no wake of it.
     #[inline(always)]
-    pub(crate) fn is_spared(&self, peer: &Signals) -> bool {
+    pub(crate) fn skips_fence(&self, peer: &Signals) -> bool {
         // In the program, the position is stored before `sleeping` is loaded.
         compiler_fence(Ordering::SeqCst); // P5
-        peer.sleeping.load(Ordering::Relaxed) == self.believed // P5: the peer does the barrier
+        peer.sleeping.load(Ordering::Relaxed) == self.fenceless // P5: the peer does the barrier
     }
 
     /// Wakes the peer if it sleeps and waits for no more than `position`, which
     /// the caller has just published.
     #[inline]
     pub(crate) fn wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
-        if !self.is_spared(peer) {
-            self.wake_unspared(own, peer, position);
+        if !self.skips_fence(peer) {
+            self.fence_and_wake(own, peer, position);
         }
     }
 
     /// As [`wake`](Self::wake) of a peer that does no barrier.
     #[inline]
-    pub(crate) fn wake_unspared(&mut self, own: &Signals, peer: &Signals, position: u64) {
+    pub(crate) fn fence_and_wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
         fence(Ordering::SeqCst); // P5
         self.fenced(own);
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
@@ -170,7 +170,7 @@ impl Effort {
         let wanted = peer.wanted.load(Ordering::Relaxed); // P5: ordered by the fence
         // Positions wrap, so "not yet there" is a distance of half the range.
         if position.wrapping_sub(wanted) <= u64::MAX / 2 {
-            self.stats.wakes += u64::from(rouse(peer));
+            self.stats.wakes += u64::from(unpark(peer));
         }
     }
 
@@ -179,7 +179,7 @@ impl Effort {
     #[inline]
     pub(crate) fn wake_if_seen(&mut self, peer: &Signals) {
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
-            self.stats.wakes += u64::from(rouse(peer)); // P5: a look ahead
+            self.stats.wakes += u64::from(unpark(peer)); // P5: a look ahead
         }
     }
 }

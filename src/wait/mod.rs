@@ -78,19 +78,19 @@
 //! again and asks whether the peer lives. A peer that wakes it again and again
 //! for nothing gets it to sleep its slices where no wake reaches it.
 
+pub(crate) mod coalesce;
 pub(crate) mod deadline;
 mod effort;
-pub(crate) mod pace;
 mod policy;
 
 pub(crate) use effort::Effort;
-pub(crate) use policy::Spinning;
+pub(crate) use policy::SpinBudget;
 pub use policy::{Stats, WaitPolicy};
 
 use std::time::{Duration, Instant};
 
 use crate::segment::layout::Signals;
-use crate::sync::steps::step;
+use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, fence, now, spin_loop};
 use crate::sys::futex;
 use crate::sys::membarrier;
@@ -121,7 +121,7 @@ pub(crate) enum Waited<T> {
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,
-    spinning: Spinning,
+    spinning: SpinBudget,
     deadline: Option<Instant>,
     effort: &mut Effort,
     mut ready: impl FnMut() -> Result<Option<T>, E>,
@@ -133,9 +133,9 @@ pub(crate) fn wait<T, E>(
         let now = now();
         let is_over = deadline.is_some_and(|deadline| now >= deadline);
         let mut verdict = Ok(());
-        let asks = now - effort.asked >= slice_len();
+        let asks = now - effort.last_slice >= slice_len();
         if asks {
-            effort.asked = now;
+            effort.last_slice = now;
             naps = 0;
             verdict = slice();
         }
@@ -154,7 +154,7 @@ pub(crate) fn wait<T, E>(
         let nap = deadline.map_or(most, |deadline| most.min(deadline - now));
         naps += 1;
 
-        if spinning == Spinning::Always {
+        if spinning == SpinBudget::Always {
             let until = Some(now + nap);
             if let Some(value) = spin(spinning, Duration::ZERO, until, &mut ready)? {
                 return Ok(Waited::Ready(value));
@@ -163,15 +163,15 @@ pub(crate) fn wait<T, E>(
             effort.stats.sleeps += 1;
             std::thread::sleep(nap); // out of the peer's reach
         } else {
-            effort.announce(own, wanted); // P5
+            effort.prepare_park(own, wanted); // P5
             let value = ready();
             if matches!(value, Ok(None)) {
                 effort.stats.sleeps += 1;
-                step!(SleepNow);
+                failpoint!(SleepNow);
                 futex::wait(&own.sleeping, ASLEEP, nap);
-                step!(Slept);
+                failpoint!(Slept);
             }
-            retract(own);
+            cancel_park(own);
             if let Some(value) = value? {
                 return Ok(Waited::Ready(value));
             }
@@ -183,10 +183,10 @@ pub(crate) fn wait<T, E>(
 /// Says that this side is about to sleep until the peer's position is
 /// `wanted`. The caller looks once more before it does. `false` if that look
 /// may be too early, since a barrier that was promised was refused.
-pub(crate) fn announce(own: &Signals, wanted: u64) -> bool {
+pub(crate) fn prepare_park(own: &Signals, wanted: u64) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
     let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
-    step!(SleepSet);
+    failpoint!(SleepSet);
     // The word says so if a promise stands, or else the peer has overwritten
     // it, which it has no business to: such a one need not wake us at all.
     let kept = before != PROMISED || membarrier::everywhere();
@@ -195,7 +195,7 @@ pub(crate) fn announce(own: &Signals, wanted: u64) -> bool {
 }
 
 /// Takes that back.
-pub(crate) fn retract(own: &Signals) {
+pub(crate) fn cancel_park(own: &Signals) {
     // Nobody owes a wake. Swapped, so that it comes after a waker's swap also
     // for loom, which lets a store come in between.
     own.sleeping.swap(AWAKE, Ordering::Relaxed); // P5: orders nothing
@@ -205,7 +205,7 @@ pub(crate) fn retract(own: &Signals) {
 #[inline]
 fn slice_len() -> Duration {
     #[cfg(feature = "__failpoints")]
-    if let Some(len) = crate::sync::steps::slice() {
+    if let Some(len) = crate::sync::failpoint::slice() {
         return len;
     }
     SLICE
@@ -215,15 +215,15 @@ fn slice_len() -> Duration {
 /// at least `rest` between two looks.
 #[inline]
 pub(crate) fn spin<T, E>(
-    spinning: Spinning,
+    spinning: SpinBudget,
     rest: Duration,
     deadline: Option<Instant>,
     ready: &mut impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
     let most = match spinning {
-        Spinning::Not => return Ok(None),
-        Spinning::For(time) => time.min(SLICE),
-        Spinning::Always => SLICE,
+        SpinBudget::None => return Ok(None),
+        SpinBudget::For(time) => time.min(SLICE),
+        SpinBudget::Always => SLICE,
     };
     // The clock is looked at only by those who wait for longer.
     let looks = if rest.is_zero() { SPINS_PER_LOOK } else { 1 };
@@ -236,7 +236,7 @@ pub(crate) fn spin<T, E>(
             if rest.is_zero() {
                 spin_loop();
             } else {
-                pace::rest(rest);
+                coalesce::rest(rest);
             }
         }
         let now = now();
@@ -254,21 +254,21 @@ pub(crate) fn spin<T, E>(
 /// that no position tells. Says whether it did.
 pub(crate) fn wake_always(peer: &Signals) -> bool {
     fence(Ordering::SeqCst); // P5
-    peer.sleeping.load(Ordering::Relaxed) == ASLEEP && rouse(peer) // P5: ordered by the fence
+    peer.sleeping.load(Ordering::Relaxed) == ASLEEP && unpark(peer) // P5: ordered by the fence
 }
 
 #[cold]
-fn rouse(peer: &Signals) -> bool {
+fn unpark(peer: &Signals) -> bool {
     // The word changes before the wake: see the module's head.
-    step!(WakeSeen);
+    failpoint!(WakeSeen);
     let slept = peer
         .sleeping
         .compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed) // P5: ordered by the fence
         .is_ok();
     if slept {
-        step!(WakeCleared);
+        failpoint!(WakeCleared);
         futex::wake(&peer.sleeping);
-        step!(Woken);
+        failpoint!(Woken);
     }
     slept
 }

@@ -38,8 +38,8 @@ pub enum WaitPolicy {
 
 /// How long a wait spins before it sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spinning {
-    Not,
+pub(crate) enum SpinBudget {
+    None,
     For(Duration),
     Always,
 }

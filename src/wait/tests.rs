@@ -29,7 +29,7 @@ fn sleep(own: &Signals, effort: &mut Effort) -> u32 {
     let waited = wait(
         own,
         0,
-        Spinning::Not,
+        SpinBudget::None,
         deadline,
         effort,
         || {
@@ -49,14 +49,14 @@ fn a_deadline_that_has_passed_leaves_one_look() {
     for slice_is_over in [false, true] {
         let mut effort = Effort::new();
         if slice_is_over {
-            effort.asked = Instant::now() - 2 * SLICE;
+            effort.last_slice = Instant::now() - 2 * SLICE;
         }
         for found in [None, Some(7)] {
             let mut looks = 0;
             let waited = wait(
                 &own,
                 0,
-                Spinning::Not,
+                SpinBudget::None,
                 Some(Instant::now()),
                 &mut effort,
                 || {
@@ -100,7 +100,7 @@ fn who_is_not_reached_by_barriers_promises_none_and_believes_none() {
         effort.stayed_awake(&own, 0);
     }
     assert_eq!(word(&own), AWAKE);
-    assert_ne!(effort.believed, PROMISED);
+    assert_ne!(effort.fenceless, PROMISED);
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
     let soon = LONG_SPIN - Duration::from_nanos(1);
     for _ in 0..2 {
         for _ in 0..SHORT_SLEEPS {
-            assert_eq!(effort.spin(), SPIN);
+            assert_eq!(effort.spin_budget(), SPIN);
             effort.slept(soon);
         }
-        assert_eq!(effort.spin(), LONG_SPIN);
+        assert_eq!(effort.spin_budget(), LONG_SPIN);
         effort.slept(LONG_SPIN); // one that the longer spin has not spared
     }
     for _ in 1..SHORT_SLEEPS {
@@ -138,7 +138,7 @@ fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
     }
     effort.slept(soon * 2);
     effort.slept(soon);
-    assert_eq!(effort.spin(), SPIN, "not in a row");
+    assert_eq!(effort.spin_budget(), SPIN, "not in a row");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
     // It takes as many fences again, and somebody who is awake.
     fence_so_often(&mut effort, FENCES_AWAKE - 1);
     assert_eq!(word(&own), AWAKE);
-    announce(&own, 0);
+    prepare_park(&own, 0);
     fence_so_often(&mut effort, 1);
     assert_eq!(word(&own), ASLEEP);
 }

@@ -18,7 +18,7 @@ use crate::common::kill::{
 use crate::common::random::any;
 use crate::common::{End, Fork, TempPath, alone};
 use fastrand::Rng;
-use shmpipe::steps::{Point, kill_at};
+use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::{OpenError, Ring, Role};
 
 fn role_of(round: u64) -> Role {

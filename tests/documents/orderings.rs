@@ -151,7 +151,7 @@ fn every_ordering_of_the_protocol_that_is_not_relaxed_has_a_label() {
         let own = [
             "src/sys/fork/mod.rs",
             "src/sys/fork/held.rs",
-            "src/sync/steps.rs",
+            "src/sync/failpoint.rs",
             "src/asynchronous/reactor.rs",
         ];
         if found.code.contains("Ordering::")

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use shmpipe::steps::{Point, kill_at, stop_at};
+use shmpipe::failpoint::{Point, kill_at, stop_at};
 use shmpipe::{Broken, NextStreamError, Occupant, Role, WaitError};
 
 use crate::common::{End, Fork, PATIENCE, alone, exit_now, unshare, until};

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
-use shmpipe::steps::{Point, kill_at};
+use shmpipe::failpoint::{Point, kill_at};
 
 use crate::common::kill::kills;
 use crate::common::{End, Fork, alone, exit_now};

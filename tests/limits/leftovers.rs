@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shmpipe::steps::{Point, kill_at};
+use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Options, RemoveError, Role};
 

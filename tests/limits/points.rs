@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::steps::{Point, kill_at, stop_at};
+use shmpipe::failpoint::{Point, kill_at, stop_at};
 use shmpipe::{Consumer, Options, Producer, Role, Snapshot};
 
 use crate::common::kill::{HANG, Opened, assert_no_segments, open, own_namespace};

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shmpipe::steps::{Point, kill_at};
+use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::{
     Occupant, OpenError, Options, PeekError, ReserveError, Role, Snapshot, TryReadError, WaitError,
 };

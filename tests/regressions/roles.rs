@@ -150,28 +150,28 @@ fn a_role_that_is_another_holders_is_not_left() {
 /// successor had asked of the producer.
 #[test]
 fn a_consumer_that_has_left_changes_nothing_of_its_successors() {
-    const WANTS_ECHO: usize = SIGNALS[1] + WANTS;
+    const DELIVERY_HINT: usize = SIGNALS[1] + WANTS;
     let path = TempPath::new();
     let mut options = options(4096);
     options.persistent(true).wait_for_peer(false);
     let mut producer = options.open_producer(&path).unwrap();
     let id = producer.id().unwrap();
-    let wants_echo = || bytes_of(id)[WANTS_ECHO];
+    let delivery_hint = || bytes_of(id)[DELIVERY_HINT];
     let mut first = options.open_consumer(&path).unwrap();
     // Short messages, one at a time.
     for _ in 0..8 {
         producer.write_all(b"short").unwrap();
         first.read_exact(&mut [0; 5]).unwrap();
     }
-    if wants_echo() == 0 {
+    if delivery_hint() == 0 {
         return skipped("a second processor");
     }
     first.close().unwrap();
     let second = options.open_consumer(&path).unwrap();
-    assert_eq!(wants_echo(), 0);
-    poke(id, WANTS_ECHO, &1_u32.to_ne_bytes()); // as the second would
+    assert_eq!(delivery_hint(), 0);
+    poke(id, DELIVERY_HINT, &1_u32.to_ne_bytes()); // as the second would
     first.set_wait_policy(WaitPolicy::Park);
-    assert_eq!(wants_echo(), 1);
+    assert_eq!(delivery_hint(), 1);
     drop((producer, second));
     shmpipe::force_remove(id).unwrap();
 }

@@ -17,7 +17,7 @@ use crate::common::pin::{allowed_cpus, pin_to};
 use crate::common::random::{any, dawdle};
 use crate::common::{End, Fork, alone, asked_for};
 use fastrand::Rng;
-use shmpipe::steps::set_slice;
+use shmpipe::failpoint::set_slice;
 use shmpipe::sysv::SegmentId;
 use shmpipe::{Consumer, Occupant, Options, Producer, Ring, Role, Snapshot, WaitPolicy};
 

@@ -21,7 +21,7 @@ use crate::ring::{Reader, Readiness};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::region::mapped::MappedRegion;
-use crate::wait::pace::Pacer;
+use crate::wait::coalesce::Coalescer;
 
 /// The end of a ring that bytes are read from.
 ///
@@ -81,7 +81,7 @@ pub struct Consumer {
     /// On its own cache lines, since the handle of another thread may be adjacent.
     reader: CachePadded<Reader<MappedRegion>>,
     end: Endpoint,
-    pacer: Pacer,
+    coalescer: Coalescer,
     /// Which calls have returned the end of this stream.
     end_told: EndTold,
     /// Whether [`next_stream_deadline`](Self::next_stream_deadline) acknowledged an
@@ -124,7 +124,7 @@ impl Consumer {
                 end,
                 end_told: EndTold::No,
                 awaits_next: false,
-                pacer: Pacer::new(config.pace),
+                coalescer: Coalescer::new(config.pace),
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {

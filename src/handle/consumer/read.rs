@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Consumer;
 use crate::error::{PartialError, PeekError, TryReadError, WaitError};
-use crate::segment::copy::INLINE;
+use crate::segment::copy::SHORT;
 use crate::segment::region::Region;
 use crate::wait::deadline::is_past;
 

@@ -6,7 +6,7 @@ use super::Consumer;
 use crate::peer::Occupant;
 use crate::segment::region::Region;
 use crate::sys::sysv::{Key, SegmentId};
-use crate::wait::pace::{Pace, Pacer};
+use crate::wait::coalesce::{Coalescer, Pace};
 use crate::wait::{Stats, WaitPolicy};
 
 impl Consumer {
@@ -86,7 +86,7 @@ impl Consumer {
         self.end.set_policy(policy);
         // After leaving, the word belongs to the next holder of the role.
         if self.end.is_usable() {
-            self.reader.stop_listening();
+            self.reader.drop_hint();
         }
     }
 
@@ -94,7 +94,7 @@ impl Consumer {
     /// [`set_pace`](Self::set_pace).
     #[must_use]
     pub fn pace(&self) -> Pace {
-        self.pacer.pace
+        self.coalescer.pace
     }
 
     /// Sets how blocking reads trade latency for throughput.
@@ -111,7 +111,7 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_pace(&mut self, pace: Pace) {
-        self.pacer = Pacer::new(pace);
+        self.coalescer = Coalescer::new(pace);
     }
 
     /// Capacity of the ring in bytes.

@@ -10,7 +10,7 @@ use crate::handle::endpoint::{Blocked, FastPath};
 use crate::ring::Readiness;
 use crate::segment::region::Region;
 use crate::tuning::PUBLICATION;
-use crate::wait::Spinning;
+use crate::wait::SpinBudget;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
@@ -113,19 +113,19 @@ impl Consumer {
     #[inline(always)]
     fn poll_inline(&mut self, bytes: &mut [u8]) -> usize {
         if bytes.is_empty()
-            || !self.reader.may_hear()
-            || !self.pacer.is_at_once()
+            || !self.reader.expects_message()
+            || !self.coalescer.is_at_once()
             || !self.end.is_usable()
         {
             return 0;
         }
-        let len = self.reader.hear_next(bytes);
+        let len = self.reader.poll_message(bytes);
         if len > 0 {
             self.wake_producer();
             self.end.stayed_awake(0);
-            self.pacer.taken_at_once();
-            let alone = self.pacer.finds_nothing_more();
-            self.reader.note(len as u64, alone);
+            self.coalescer.taken_at_once();
+            let alone = self.coalescer.finds_nothing_more();
+            self.reader.note_arrival(len as u64, alone);
         }
         len
     }
@@ -157,7 +157,7 @@ impl Consumer {
         deadline: Option<Instant>,
     ) -> Result<usize, Blocked> {
         if !bytes.is_empty() && self.end.is_usable() {
-            self.gather(bytes.len(), deadline)?;
+            self.coalesce(bytes.len(), deadline)?;
         }
         let mut waited = false;
         loop {
@@ -177,7 +177,7 @@ impl Consumer {
 
     /// Waits while there are no bytes. After catching up with the producer, lets
     /// bytes gather as the pace says.
-    fn gather(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
+    fn coalesce(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
         if self.reader.known() >= len as u64 {
             return Ok(());
         }
@@ -189,16 +189,16 @@ impl Consumer {
             found => self.end.stayed_awake(found as u64),
         }
         let found = self.reader.known();
-        if found > 0 && self.end.spinning() != Spinning::Not && !is_past(deadline) {
+        if found > 0 && self.end.spinning() != SpinBudget::None && !is_past(deadline) {
             let capacity = self.reader.region().capacity();
             let reader = &mut self.reader;
             let gathered = self
                 .pacer
-                .gather(found, capacity, || reader.available(u64::MAX));
+                .coalesce(found, capacity, || reader.available(u64::MAX));
             gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
-            let alone = self.pacer.finds_nothing_more();
+            let alone = self.coalescer.finds_nothing_more();
             let known = self.reader.known();
-            self.reader.note(known, alone);
+            self.reader.note_arrival(known, alone);
         }
         Ok(())
     }

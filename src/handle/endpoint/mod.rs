@@ -17,7 +17,7 @@ use crate::segment::closed::Departure;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
-use crate::segment::state::{Kind, Life};
+use crate::segment::state::{Life, LifeCycleKind};
 use crate::sys::fork::Epoch;
 use crate::wait::{Effort, Stats, WaitPolicy};
 
@@ -210,7 +210,7 @@ impl Endpoint {
     /// be [woken](Self::wake).
     #[inline(always)]
     pub(crate) fn fast_path_done(&self, peer: &Signals) -> FastPath {
-        if self.effort.is_spared(peer) {
+        if self.effort.skips_fence(peer) {
             FastPath::Done
         } else {
             FastPath::DoneMustWake
@@ -221,7 +221,7 @@ impl Endpoint {
     /// [`FastPath::DoneMustWake`].
     pub(crate) fn wake_slow(&mut self, peer: &Signals, position: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
-        self.effort.wake_unspared(own, peer, position);
+        self.effort.fence_and_wake(own, peer, position);
     }
 
     /// Counts a call that continued without sleeping. `bytes` are those found
@@ -254,7 +254,7 @@ impl Endpoint {
         let Some((before, _)) = left else {
             return Left::InOrder;
         };
-        if kind != Kind::Named {
+        if kind != LifeCycleKind::Named {
             return Left::InOrder;
         }
         // There is no caller to report a failure to. The process that detaches or

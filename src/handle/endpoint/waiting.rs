@@ -12,7 +12,7 @@ use crate::segment::region::Region;
 use crate::sync::Ordering;
 use crate::sys::affinity;
 use crate::wait::deadline;
-use crate::wait::{self, Spinning, WaitPolicy, Waited};
+use crate::wait::{self, SpinBudget, WaitPolicy, Waited};
 
 /// How much ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,12 +120,12 @@ impl Endpoint {
     ) -> Result<T, Blocked> {
         if deadline::is_past(deadline) {
             // `sleep` looks once. There is no spin.
-            return self.sleep(wanted, Spinning::Not, deadline, || ready(Need::Least));
+            return self.sleep(wanted, SpinBudget::None, deadline, || ready(Need::Least));
         }
         let spinning = self.spinning();
         let need = match spinning {
-            Spinning::For(_) => Need::Plenty,
-            Spinning::Not | Spinning::Always => Need::Least,
+            SpinBudget::For(_) => Need::Plenty,
+            SpinBudget::None | SpinBudget::Always => Need::Least,
         };
         // Before the spin, only a peer that is seen to sleep is woken. Before the
         // sleep, the peer is woken in any case.
@@ -150,14 +150,14 @@ impl Endpoint {
     fn sleep<T>(
         &mut self,
         wanted: u64,
-        spinning: Spinning,
+        spinning: SpinBudget,
         deadline: Option<Instant>,
         ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
         self.wake_before_waiting();
         let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
-        let started = matches!(spinning, Spinning::For(_)).then(Instant::now);
+        let started = matches!(spinning, SpinBudget::For(_)).then(Instant::now);
         let waited = wait::wait(
             self.own_signals(),
             wanted,
@@ -169,7 +169,7 @@ impl Endpoint {
         );
         self.watch = watch;
         self.effort = effort;
-        if let (Spinning::For(spun), Some(started)) = (spinning, started) {
+        if let (SpinBudget::For(spun), Some(started)) = (spinning, started) {
             self.effort.slept(spun.saturating_add(started.elapsed()));
         }
         match waited {
@@ -207,14 +207,18 @@ impl Endpoint {
     }
 
     /// Whether and how a wait spins.
-    pub(crate) fn spinning(&mut self) -> Spinning {
+    pub(crate) fn spinning(&mut self) -> SpinBudget {
         let policy = self.policy;
         match policy {
-            WaitPolicy::Spin => Spinning::Always,
-            WaitPolicy::SpinThenPark(Duration::ZERO) => Spinning::Not,
-            WaitPolicy::SpinThenPark(time) if !self.shares_processor() => Spinning::For(time),
-            WaitPolicy::Adaptive if !self.shares_processor() => Spinning::For(self.effort.spin()),
-            WaitPolicy::SpinThenPark(_) | WaitPolicy::Adaptive | WaitPolicy::Park => Spinning::Not,
+            WaitPolicy::Spin => SpinBudget::Always,
+            WaitPolicy::SpinThenPark(Duration::ZERO) => SpinBudget::None,
+            WaitPolicy::SpinThenPark(time) if !self.shares_processor() => SpinBudget::For(time),
+            WaitPolicy::Adaptive if !self.shares_processor() => {
+                SpinBudget::For(self.effort.spin_budget())
+            }
+            WaitPolicy::SpinThenPark(_) | WaitPolicy::Adaptive | WaitPolicy::Park => {
+                SpinBudget::None
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::Broken;
 use crate::handle::endpoint::{Blocked, Endpoint, Need};
 use crate::segment::region::Region;
 use crate::tuning::IDLE_LOOKS;
-use crate::wait::pace;
+use crate::wait::coalesce;
 
 impl Producer {
     /// Returns how many bytes can be written without waiting. This is a lower
@@ -65,7 +65,7 @@ impl Producer {
         // the reader down, too. So while the reader makes progress, the spin waits
         // for half of the ring.
         let capacity = self.writer.region().capacity();
-        let rest = pace::until_room(capacity);
+        let rest = coalesce::until_room(capacity);
         let plenty = least.max(capacity / 2);
         let (end, wanted, mut room) = self.wait_for_room_parts(worth_a_wake);
         let (mut before, mut idle) = (0, 0);

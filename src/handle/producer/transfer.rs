@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Producer;
 use crate::error::{Broken, ReserveError, TryWriteError, WaitError};
 use crate::handle::endpoint::{Blocked, FastPath};
-use crate::segment::copy::INLINE;
+use crate::segment::copy::SHORT;
 use crate::tuning::{PUBLICATION, publication};
 use crate::wait::deadline::is_past;
 
@@ -18,8 +18,8 @@ impl Producer {
     pub(super) fn fast_short(&mut self, bytes: &[u8]) -> FastPath {
         if !(1..=INLINE).contains(&bytes.len())
             || !self.end.is_usable()
-            || self.writer.is_asked_for_echoes()
-            || !self.writer.put_unechoed(bytes)
+            || self.writer.wants_inline()
+            || !self.writer.put_known(bytes)
         {
             return FastPath::Miss;
         }
@@ -33,10 +33,10 @@ impl Producer {
         if !(1..=PUBLICATION).contains(&bytes.len()) || !self.end.is_usable() {
             return FastPath::Miss;
         }
-        if self.writer.is_asked() {
+        if self.writer.has_hint() {
             return self.fast_inline(bytes);
         }
-        if !self.writer.put_unechoed(bytes) {
+        if !self.writer.put_known(bytes) {
             return FastPath::Miss;
         }
         self.publish_if_due()
@@ -46,11 +46,11 @@ impl Producer {
     /// are written inline.
     #[inline(never)]
     fn fast_inline(&mut self, bytes: &[u8]) -> FastPath {
-        if !self.writer.put_asked(bytes) {
+        if !self.writer.put_hinted(bytes) {
             return FastPath::Miss;
         }
         let path = self.publish_if_due();
-        self.writer.get_ready(bytes.len());
+        self.writer.prefetch_write(bytes.len());
         path
     }
 

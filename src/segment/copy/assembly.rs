@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-use super::INLINE;
+use super::SHORT;
 
 /// Copies `len` bytes, whose source the caller may just have stored by fields.
 ///
@@ -21,7 +21,7 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
     // The second call above 32 bytes covers 16..32 and `len - 32..len - 16`. The caller
     // vouches for both sides.
     unsafe {
-        if len > INLINE {
+        if len > SHORT {
             return long_in(dst, src, len, ahead);
         }
         if len <= 16 {
@@ -47,7 +47,7 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
 pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     // SAFETY: as for `copy_in`.
     unsafe {
-        if len > INLINE {
+        if len > SHORT {
             return long_out(dst, src, len, ahead);
         }
         if len <= 16 {

@@ -12,7 +12,7 @@ pub(crate) struct Caches {
     /// Whether the processor fetches lines by itself that nobody has asked for, also from the peer.
     ///
     /// Then the lines of a small ring that has been read go back to the writer by
-    /// [`take_over`](super::take_over), long copies out run from the end to the start, so that what
+    /// [`make_exclusive`](super::make_exclusive), long copies out run from the end to the start, so that what
     /// the caller looks at first was copied last, and so do those of single messages, so that what
     /// is fetched beyond them has been read already and is not what the writer is about to write.
     pub(crate) are_eager: bool,

@@ -70,9 +70,9 @@ pub(crate) use caches::Caches;
 const LINE: usize = 64;
 
 /// Bytes of the longest copy that is made without a call.
-pub(crate) const INLINE: usize = 64;
+pub(crate) const SHORT: usize = 64;
 
-/// Copies `len` bytes from private memory into the shared ring. If they are more than [`INLINE`],
+/// Copies `len` bytes from private memory into the shared ring. If they are more than [`SHORT`],
 /// it asks for the line `ahead` bytes after each that is copied to, to write to it next: a hint,
 /// which touches none. 0 asks for none.
 ///
@@ -94,7 +94,7 @@ pub(crate) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
 /// Asks the processor for the line of `place`, to write to it soon. Touches no memory: a bad address
 /// is ignored.
 #[inline(always)]
-pub(crate) fn prepare(place: *const u8) {
+pub(crate) fn prefetch_write(place: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch changes no register, no flag and no memory, and does not fault. Where the
     // processor does not know it, it does nothing.
@@ -111,16 +111,16 @@ pub(crate) fn prepare(place: *const u8) {
 }
 
 /// Asks the processor for the line of `place`, to read it soon. Touches no memory, as
-/// [`prepare`].
+/// [`prefetch_write`].
 #[inline(always)]
-pub(crate) fn fetch(place: *const u8) {
+pub(crate) fn prefetch_read(place: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: as in `prepare`.
+    // SAFETY: as in `prefetch_write`.
     unsafe {
         std::arch::asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
-    // SAFETY: as in `prepare`.
+    // SAFETY: as in `prefetch_write`.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
     }
@@ -128,17 +128,17 @@ pub(crate) fn fetch(place: *const u8) {
     let _ = place;
 }
 
-/// As [`prepare`], of the lines of `len` bytes at `place`.
-pub(crate) fn prepare_all(place: *const u8, len: usize) {
-    each_line(place, len, prepare);
+/// As [`prefetch_write`], of the lines of `len` bytes at `place`.
+pub(crate) fn prefetch_write_all(place: *const u8, len: usize) {
+    each_line(place, len, prefetch_write);
 }
 
 /// Asks the processor to move the lines of `len` bytes at `place` from its own caches to the one
-/// that it shares with others, which read them sooner there. Touches no memory, as [`prepare`].
+/// that it shares with others, which read them sooner there. Touches no memory, as [`prefetch_write`].
 pub(crate) fn demote(place: *const u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     each_line(place, len, |line| {
-        // SAFETY: as in `prepare`.
+        // SAFETY: as in `prefetch_write`.
         unsafe {
             std::arch::asm!("cldemote [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         }
@@ -158,7 +158,7 @@ fn each_line(place: *const u8, len: usize, hint: impl Fn(*const u8)) {
     }
 }
 
-/// Copies `len` bytes out of the shared ring into private memory. If they are more than [`INLINE`],
+/// Copies `len` bytes out of the shared ring into private memory. If they are more than [`SHORT`],
 /// it asks for the line `ahead` bytes after each that is copied, to read it next: a hint, which
 /// touches none. 0 asks for none.
 ///
@@ -203,7 +203,7 @@ pub(crate) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
 /// * `len` bytes at `place` are valid mapped memory for reads and writes; other processes may access
 ///   them. They are the caller's alone by the protocol: what another one wrote meanwhile could be lost.
 #[inline(never)]
-pub(crate) unsafe fn take_over(place: *mut u8, len: usize) {
+pub(crate) unsafe fn make_exclusive(place: *mut u8, len: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         let first = LINE - 1 - place.addr() % LINE;

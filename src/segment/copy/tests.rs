@@ -2,7 +2,7 @@
 use std::ptr;
 
 #[cfg(not(miri))]
-use super::take_over;
+use super::make_exclusive;
 use super::{copy_in, copy_out, copy_out_back, portable};
 
 type Copy = unsafe fn(*mut u8, *const u8, usize, usize);
@@ -218,7 +218,7 @@ fn lines_are_taken_over_as_they_are() {
             // SAFETY: `place` returns `len` accessible bytes; `bytes` is at least as long.
             let after = unsafe {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), place, len);
-                take_over(place, len);
+                make_exclusive(place, len);
                 std::slice::from_raw_parts(place, len)
             };
             assert!(after == &bytes[..len], "len {len}, at the end: {at_end}");

@@ -336,13 +336,13 @@ impl MappedRegion {
 
     /// Takes the lines of the bytes from `position` on from the writer's cache.
     #[inline(never)]
-    fn take_over(&self, position: u64, len: u64) {
+    fn make_exclusive(&self, position: u64, len: u64) {
         // No loss: the ring is in the address space, and `runs` checks it.
         for (place, len) in self.runs(position, len as usize) {
             // SAFETY: `runs` gives places with so many bytes in the mapping,
             // which is writable. The caller is the reader, before it releases
             // them: the writer leaves them alone until then, by P2.
-            unsafe { copy::take_over(place.as_ptr(), len) }
+            unsafe { copy::make_exclusive(place.as_ptr(), len) }
         }
     }
 }
@@ -383,7 +383,7 @@ impl Region for MappedRegion {
     #[inline(always)]
     unsafe fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) {
         let (place, distance) = (self.place(position).as_ptr(), self.caches.writer_ahead);
-        let is_short = bytes.len() <= copy::INLINE;
+        let is_short = bytes.len() <= copy::SHORT;
         let ahead = if is_short { 0 } else { ahead(distance, beyond) };
         // SAFETY: the caller has asked `contiguous`: at `place` there are
         // `bytes.len()` bytes of the writable mapping. `bytes` is private memory,
@@ -391,14 +391,14 @@ impl Region for MappedRegion {
         // `format_in` or `open_in` vouched for overlaps.
         unsafe { copy::copy_in(place, bytes.as_ptr(), bytes.len(), ahead) };
         if is_short && beyond >= distance {
-            copy::prepare(place.wrapping_add(distance as usize));
+            copy::prefetch_write(place.wrapping_add(distance as usize));
         }
     }
 
     #[inline(always)]
     unsafe fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) {
         let (place, distance) = (self.place(position).as_ptr(), self.caches.reader_ahead);
-        let is_short = bytes.len() <= copy::INLINE;
+        let is_short = bytes.len() <= copy::SHORT;
         if !is_short && bytes.len() >= self.backwards_from {
             // SAFETY: as in `copy_in_run`, the other way round.
             return unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) };
@@ -407,7 +407,7 @@ impl Region for MappedRegion {
         // SAFETY: as above.
         unsafe { copy::copy_out(bytes.as_mut_ptr(), place, bytes.len(), ahead) };
         if is_short && beyond >= distance {
-            copy::fetch(place.wrapping_add(distance as usize));
+            copy::prefetch_read(place.wrapping_add(distance as usize));
         }
     }
 
@@ -424,7 +424,7 @@ impl Region for MappedRegion {
         }
     }
 
-    fn hand_on(&self, position: u64, len: usize) {
+    fn demote(&self, position: u64, len: usize) {
         if self.caches.are_eager {
             return; // they come by themselves
         }
@@ -433,19 +433,19 @@ impl Region for MappedRegion {
         }
     }
 
-    fn get_ready(&self, position: u64, len: usize) {
+    fn prefetch_write(&self, position: u64, len: usize) {
         if self.caches.are_eager {
             for (place, len) in self.runs(position, len) {
-                copy::prepare_all(place.as_ptr(), len);
+                copy::prefetch_write_all(place.as_ptr(), len);
             }
         }
     }
 
     #[inline]
-    fn hand_back(&self, position: u64, len: u64) {
+    fn return_lines(&self, position: u64, len: u64) {
         if self.caches.are_eager && self.geometry.capacity <= SMALL_RING && len >= SHORTEST_RETURNED
         {
-            self.take_over(position, len);
+            self.make_exclusive(position, len);
         }
     }
 

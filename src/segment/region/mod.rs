@@ -75,7 +75,7 @@ pub(crate) trait Region {
     ///
     /// When `len` is more than the ring has.
     #[inline]
-    fn hand_on(&self, position: u64, len: usize) {
+    fn demote(&self, position: u64, len: usize) {
         let _ = (position, len);
     }
 
@@ -86,7 +86,7 @@ pub(crate) trait Region {
     ///
     /// When `len` is more than the ring has.
     #[inline]
-    fn get_ready(&self, position: u64, len: usize) {
+    fn prefetch_write(&self, position: u64, len: usize) {
         let _ = (position, len);
     }
 
@@ -97,7 +97,7 @@ pub(crate) trait Region {
     ///
     /// When `len` is more than the ring has.
     #[inline]
-    fn hand_back(&self, position: u64, len: u64) {
+    fn return_lines(&self, position: u64, len: u64) {
         let _ = (position, len);
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use shmpipe::steps::{Point, kill_at};
+use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::{Broken, Consumer, Options, PeekError};
 
 use crate::common::kill::{

@@ -44,7 +44,7 @@ pub enum Pace {
 
 /// What one handle knows of its peer's pace.
 #[derive(Debug)]
-pub(crate) struct Pacer {
+pub(crate) struct Coalescer {
     pub(crate) pace: Pace,
     /// Looks to be done without waiting.
     looks: u32,
@@ -52,9 +52,9 @@ pub(crate) struct Pacer {
     backoff: u32,
 }
 
-impl Pacer {
-    pub(crate) fn new(pace: Pace) -> Pacer {
-        Pacer {
+impl Coalescer {
+    pub(crate) fn new(pace: Pace) -> Coalescer {
+        Coalescer {
             pace,
             looks: 1,
             backoff: 1,
@@ -64,7 +64,7 @@ impl Pacer {
     /// Lets bytes gather in a ring of `capacity` bytes where `found` were
     /// found. `look` says how many there are now.
     #[inline]
-    pub(crate) fn gather<E>(
+    pub(crate) fn coalesce<E>(
         &mut self,
         found: u64,
         capacity: u64,
@@ -74,7 +74,7 @@ impl Pacer {
             self.taken_at_once();
             return Ok(found);
         }
-        self.gather_now(found, capacity, look)
+        self.coalesce_now(found, capacity, look)
     }
 
     /// Whether what the next look finds is to be taken at once.
@@ -96,7 +96,7 @@ impl Pacer {
         self.backoff >= ALONE
     }
 
-    fn gather_now<E>(
+    fn coalesce_now<E>(
         &mut self,
         found: u64,
         capacity: u64,
@@ -174,9 +174,9 @@ mod tests {
 
     /// Looks that find `gain` more each time. What `gather` made of one, and
     /// how many looks it took.
-    fn gather(pacer: &mut Pacer, found: u64, gain: u64) -> (u64, u32) {
+    fn coalesce(coalescer: &mut Coalescer, found: u64, gain: u64) -> (u64, u32) {
         let (mut there, mut looks) = (found, 0);
-        let gathered = pacer.gather(found, CAPACITY, || {
+        let gathered = coalescer.coalesce(found, CAPACITY, || {
             looks += 1;
             there += gain;
             Ok::<_, ()>(there)
@@ -184,20 +184,20 @@ mod tests {
         (gathered.unwrap(), looks)
     }
 
-    fn ready(pace: Pace) -> Pacer {
-        let mut pacer = Pacer::new(pace);
-        while pacer.is_at_once() {
-            pacer.taken_at_once();
+    fn ready(pace: Pace) -> Coalescer {
+        let mut coalescer = Coalescer::new(pace);
+        while coalescer.is_at_once() {
+            coalescer.taken_at_once();
         }
-        pacer
+        coalescer
     }
 
     #[test]
     fn replies_are_waited_with_ever_more_seldom() {
-        let mut pacer = Pacer::new(Pace::Balanced);
+        let mut coalescer = Coalescer::new(Pace::Balanced);
         let mut waits = 0;
         for _ in 0..20_000 {
-            let (gathered, looks) = gather(&mut pacer, 8, 0);
+            let (gathered, looks) = coalesce(&mut coalescer, 8, 0);
             assert_eq!(gathered, 8);
             assert!(looks <= 1, "a glance, no more");
             waits += looks;
@@ -212,27 +212,27 @@ mod tests {
             (Pace::Balanced, FAST - 1, BALANCED.0),
             (Pace::Throughput, FAST - 1, THROUGHPUT.0),
         ] {
-            let mut pacer = ready(pace);
+            let mut coalescer = ready(pace);
             // One more at first: the glance.
-            assert_eq!(gather(&mut pacer, 64, gain).1, looks + 1);
-            assert_eq!(gather(&mut pacer, 64, gain).1, looks);
+            assert_eq!(coalesce(&mut coalescer, 64, gain).1, looks + 1);
+            assert_eq!(coalesce(&mut coalescer, 64, gain).1, looks);
         }
     }
 
     #[test]
     fn enough_is_enough() {
-        let mut pacer = ready(Pace::Throughput);
-        let (gathered, looks) = gather(&mut pacer, 64, 200 << 10);
+        let mut coalescer = ready(Pace::Throughput);
+        let (gathered, looks) = coalesce(&mut coalescer, 64, 200 << 10);
         assert_eq!((gathered, looks), (64 + 6 * (200 << 10), 6));
-        assert_eq!(gather(&mut pacer, ENOUGH, 1), (ENOUGH, 0));
+        assert_eq!(coalesce(&mut coalescer, ENOUGH, 1), (ENOUGH, 0));
     }
 
     #[test]
     fn latency_waits_for_nothing() {
-        let mut pacer = Pacer::new(Pace::Latency);
+        let mut coalescer = Coalescer::new(Pace::Latency);
         for _ in 0..3 {
-            assert!(pacer.is_at_once(), "it may be heard");
-            assert_eq!(gather(&mut pacer, 64, 1 << 20), (64, 0));
+            assert!(coalescer.is_at_once(), "it may be heard");
+            assert_eq!(coalesce(&mut coalescer, 64, 1 << 20), (64, 0));
         }
     }
 

@@ -7,14 +7,14 @@
 #![cfg_attr(feature = "__failpoints", allow(unsafe_code))] // kill(2) on ourselves
 
 /// Marks a point.
-macro_rules! step {
+macro_rules! failpoint {
     ($point:ident) => {
         #[cfg(feature = "__failpoints")]
-        crate::sync::steps::reached(crate::sync::steps::Point::$point);
+        crate::sync::failpoint::reached(crate::sync::failpoint::Point::$point);
     };
 }
 
-pub(crate) use step;
+pub(crate) use failpoint;
 
 #[cfg(feature = "__failpoints")]
 pub use armed::*;
