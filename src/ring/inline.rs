@@ -1,14 +1,14 @@
-//! A short message on the line of the tail that publishes it.
+//! Inline messages: a short message copied onto the cache line of the tail that publishes it.
 //!
-//! A reader that waits for a reply looks at the tail; what it has to fetch after
-//! that, the line of the ring with the message, costs as much again. So while
-//! a reader asks for it ([`Signals::delivery_hint`]), a short message is put beside
-//! the tail too, where the look that finds the new tail finds the message.
+//! A reader that waits for a reply polls the tail. Fetching the message's own line of the ring
+//! afterwards costs as much again. The reader can ask for inline messages by its delivery hint
+//! ([`Signals::delivery_hint`]). While it does, the writer also copies a short message beside the
+//! tail. The load that finds the new tail then finds the message.
 //!
-//! The ring remains the stream: the echo is a copy of bytes that are in it, the
-//! last ones before a tail. Whoever reads later, or more, reads the ring.
+//! The ring remains the stream. An inline message is a copy of the last bytes before a tail, which
+//! lie in the ring too. A reader that comes later, or wants more bytes, reads the ring.
 //!
-//! # Order (P7)
+//! # Order: a seqlock (P7)
 //!
 //! ```text
 //! writer                               reader
@@ -19,17 +19,21 @@
 //! tail, Release (P1)                   end, Relaxed: is it still?
 //! ```
 //!
-//! No word of an earlier echo is copied: whoever looks for an `end` has loaded
-//! that tail, which carries all that was stored before it (P1). A reader that
-//! copies a word of a later echo has, by the two fences, seen the
-//! `end` that was stored before it, which is not the one it looks for. No two
-//! publications have one end, but for a writer that died between the last two
-//! stores and its successor; the successor starts with an `end` of none.
+//! The message is read like a seqlock: copied, and used only if `end` is the same before and after.
+//!
+//! No word of an earlier message is copied. A reader that looks for an `end` has loaded that tail
+//! with Acquire, and the tail carries every earlier store (P1).
+//!
+//! A copied word of a later message is noticed. By the two fences, the reader then also sees the
+//! invalid `end` stored before that word, or a later `end`. Neither is the `end` it looks for.
+//!
+//! Publications have different ends, with one exception: a writer that died between its last two
+//! stores, and its successor. The successor therefore starts with an invalid `end`.
 //!
 //! # A peer that lies
 //!
-//! The reader copies at most what the words hold and what it asked for, so a
-//! lie is a wrong byte, which a lying peer could as well have put in the ring.
+//! The reader copies at most what the words hold and what its caller asked for. A lie is a wrong
+//! byte, which a lying peer could as well have put in the ring.
 //!
 //! [`Signals::delivery_hint`]: crate::segment::layout::Signals
 
@@ -37,22 +41,21 @@ use crate::segment::copy;
 use crate::segment::layout::{INLINE_WORDS, InlineMessage};
 use crate::sync::{Ordering, fence};
 
-/// Bytes of the longest message that is echoed.
+/// Bytes of the longest inline message.
 pub(crate) const MOST: usize = INLINE_WORDS * WORD;
 
-/// Bytes of an echo that lie on the line of the tail, where lines have 64.
+/// Bytes of an inline message that share the tail's line, on processors with lines of 64 bytes.
 pub(crate) const NEAR: usize = 40;
 
 const WORD: usize = size_of::<u64>();
 
 impl InlineMessage {
-    /// Makes the echo nobody's, for a writer that goes on at `tail`.
+    /// Invalidates the message for a writer that starts at `tail`.
     pub(crate) fn clear(&self, tail: u64) {
         self.end.store(none(tail), Ordering::Relaxed); // P7: published by the next tail, P1
     }
 
-    /// Gets the lines of an echo of `len` bytes, and of the tail, ready to be
-    /// written: a hint.
+    /// Prefetches the lines of the tail and of a message of `len` bytes for writing. A hint.
     #[inline]
     pub(crate) fn prefetch_write(&self, len: usize) {
         copy::prefetch_write(std::ptr::from_ref(self).cast());
@@ -61,15 +64,15 @@ impl InlineMessage {
         }
     }
 
-    /// Gets what an echo of more than [`NEAR`] bytes has beyond the line of the
-    /// tail ready to be read: a hint.
+    /// Prefetches for reading what a message of more than [`NEAR`] bytes has beyond the tail's
+    /// line. A hint.
     #[inline]
     pub(crate) fn prefetch_far(&self) {
         copy::prefetch_read(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());
     }
 
-    /// Echoes `bytes`, at most [`MOST`], which begin at `start` and are about to
-    /// be published.
+    /// Stores `bytes`, at most [`MOST`], as the inline message. They begin at `start` and are about
+    /// to be published.
     #[inline]
     pub(crate) fn put(&self, start: u64, bytes: &[u8]) {
         let end = start.wrapping_add(bytes.len() as u64);
@@ -97,9 +100,9 @@ impl InlineMessage {
         }
     }
 
-    /// Fills `bytes`, which are wanted from `start` on up to the tail, if they
-    /// are echoed. `false` if not; `bytes` hold anything then. The caller has
-    /// loaded the tail with Acquire.
+    /// Fills `bytes` with the inline message if that is exactly the bytes from `start` to the tail.
+    /// Otherwise returns `false`, and the content of `bytes` is unspecified. The caller has loaded
+    /// the tail with Acquire.
     #[inline]
     pub(crate) fn get(&self, start: u64, bytes: &mut [u8]) -> bool {
         let end = start.wrapping_add(bytes.len() as u64);
@@ -133,14 +136,14 @@ impl InlineMessage {
     }
 }
 
-/// Less than a word of bytes in one, without a call.
+/// Packs fewer than eight bytes into a word without a call to `memcpy`.
 #[inline]
 fn packed(bytes: &[u8]) -> u64 {
     let bytes = bytes.iter().rev();
     bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
-/// What [`packed`] has packed.
+/// Unpacks the bytes that [`packed`] has packed.
 #[inline]
 fn unpack(mut word: u64, bytes: &mut [u8]) {
     for byte in bytes {
@@ -149,7 +152,7 @@ fn unpack(mut word: u64, bytes: &mut [u8]) {
     }
 }
 
-/// An end that no reader near `end` looks for: half the range away.
+/// An invalid end: half the range away, so that no reader near `end` looks for it.
 fn none(end: u64) -> u64 {
     end ^ 1 << 63
 }

@@ -1,11 +1,10 @@
 //! Marks: where streams ended, and how, in rings that outlive their producers.
 //!
-//! A ring that persists is a queue of bytes with marks in it. A producer that
-//! finishes or breaks off leaves a mark at its position. One that died is given
-//! a mark by the next producer, unless that one goes on with the same stream.
-//! The consumer gets each mark in order, at its position, and acknowledges it
-//! once. Marks are numbered from zero, by 64 bits: mark `n` lies in place
-//! `n % 128`.
+//! A persistent ring is a queue of bytes with marks in it. A producer that finishes or aborts
+//! leaves a mark at its position. For a producer that died, the next producer leaves the mark,
+//! unless it resumes the same stream. The consumer gets each mark in order, at its position, and
+//! acknowledges it once. Marks are numbered from zero by 64-bit numbers; mark `n` lies in place `n
+//! % 128`.
 //!
 //! ```text
 //! acknowledged          count
@@ -15,11 +14,12 @@
 //!
 //! # Places
 //!
-//! A producer that takes its role finds two places free: one for the producer
-//! that died before it, one for itself. So leaving never waits for a place. The
-//! place of the last acknowledged mark is not used again before the next one is
-//! acknowledged: it says where the consumer's stream began. In a new ring the
-//! mark before the first is all zero, as the ring's first position is.
+//! A producer finds two free places when it takes its role: one for a dead predecessor, one for
+//! itself. So leaving never waits for a place.
+//!
+//! The place of the last acknowledged mark stays in use until the next acknowledgement, since it
+//! tells where the consumer's stream began. In a new ring the mark before the first is all zero,
+//! like the ring's first position.
 //!
 //! # Order
 //!
@@ -34,19 +34,18 @@
 //!     acknowledged, Release              position, ending, Relaxed
 //! ```
 //!
-//! A consumer looks at the count where it finds no bytes, and where the
-//! producer's count of claims has changed since it last accepted a tail. No mark
-//! escapes it. Bytes beyond a mark come from a later claim. Its claimer counted
-//! the claim after the mark and before those bytes (P1).
+//! A consumer looks at the count in two cases: it finds no bytes, or the producer's count of claims
+//! has changed since the last accepted tail. That is enough to find every mark. Bytes beyond a mark
+//! come from a later claim, which was counted after the mark and before those bytes (P1).
 //!
-//! An opener that waits for places sleeps on `places`, by the handshake of
-//! `wait/mod.rs` (P5) between `places` and `acknowledged`.
+//! An opener that waits for places sleeps on `places`, by the handshake of `wait/mod.rs` (P5)
+//! between `places` and `acknowledged`.
 //!
 //! # A peer that lies
 //!
-//! The consumer takes a mark only if it lies between its head and the tail that
-//! it accepted, if its ending is known, and if there are no more marks than
-//! places. Everything else is [`Corruption`].
+//! The consumer takes a mark only if three things hold. The mark lies between the head and the
+//! accepted tail, its ending is known, and there are no more marks than places. Everything else is
+//! [`Corruption`].
 
 use std::time::Duration;
 
@@ -57,22 +56,22 @@ use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, fence};
 use crate::sys::futex;
 
-/// The most marks that are not acknowledged.
+/// The most marks that may be unacknowledged.
 pub(crate) const PLACES: u64 = MARKS as u64 - 1;
-/// Places that a producer finds free when it takes its role.
+/// Places that must be free for a producer to take its role.
 const RESERVED: u64 = 2;
 
-/// In `Signals::places`, its lowest bit: an opener waits for places.
+/// The lowest bit of `Signals::places`: an opener waits for places.
 const WAITING: u32 = 1;
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The producer has done: the stream is whole.
+    /// The producer finished: the stream is whole.
     Finished,
-    /// The producer broke off.
+    /// The producer aborted the stream.
     Aborted,
-    /// The producer died; its process id, 0 when unknown.
+    /// The producer died. Holds its process id, 0 when unknown.
     Died(u32),
 }
 
@@ -95,7 +94,7 @@ impl Ending {
     }
 }
 
-/// A mark, as it was found.
+/// A mark as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) position: u64,
@@ -106,10 +105,10 @@ fn slot(header: &Header, number: u64) -> &MarkSlot {
     &header.marks[(number % MARKS as u64) as usize]
 }
 
-/// Where the stream behind `number` marks begins.
+/// Where the stream after the first `number` marks begins.
 pub(crate) fn beginning(header: &Header, number: u64) -> u64 {
     let before = slot(header, number.wrapping_sub(1));
-    before.position.load(Ordering::Relaxed) // own, or as the last holder left it: P6
+    before.position.load(Ordering::Relaxed) // own, or the last holder's: P6
 }
 
 /// Leaves mark `number` at `position`.
@@ -123,7 +122,7 @@ pub(crate) fn leave(header: &Header, number: u64, position: u64, ending: Ending)
     failpoint!(MarkCounted);
 }
 
-/// Marks that the consumer has not acknowledged, out of `count`.
+/// How many of `count` marks the consumer has not acknowledged.
 fn unread(count: u64, acknowledged: u64) -> Result<u64, Corruption> {
     let unread = count.wrapping_sub(acknowledged);
     if unread > PLACES {
@@ -132,15 +131,15 @@ fn unread(count: u64, acknowledged: u64) -> Result<u64, Corruption> {
     Ok(unread)
 }
 
-/// Why the producer's role cannot be had now.
+/// Why the producer's role cannot be claimed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoPlace {
-    /// So many ends are not acknowledged.
+    /// This many ends are not acknowledged.
     TooMany(u64),
     Corrupt(Corruption),
 }
 
-/// Ends that are not acknowledged, for somebody who looks on.
+/// How many ends are not acknowledged, for an observer.
 pub(crate) fn unread_ends(header: &Header) -> u64 {
     let consumer = &header.side(Role::Consumer).signals;
     let acknowledged = consumer.marks.load(Ordering::Relaxed); // shown only
@@ -152,8 +151,7 @@ pub(crate) fn unread_ends(header: &Header) -> u64 {
     unread(count, acknowledged).unwrap_or(0)
 }
 
-/// Makes sure that a producer, whose role the caller is about to hold, will
-/// find places for its marks.
+/// Checks that places are free for the marks of a producer whose role the caller is about to hold.
 pub(crate) fn check_places(header: &Header) -> Result<(), NoPlace> {
     let count = header
         .side(Role::Producer)
@@ -169,9 +167,8 @@ pub(crate) fn check_places(header: &Header) -> Result<(), NoPlace> {
     }
 }
 
-/// Breaks off the stream of a producer that died, if `pid` was the process of
-/// the last one: the caller is about to hold its role. Nothing is left of one
-/// without a byte.
+/// Marks the stream of a dead producer as broken off. `pid` is the process that last held the role,
+/// which the caller is about to hold. A producer that wrote no byte gets no mark.
 pub(crate) fn break_off(header: &Header, pid: u32) {
     let producer = header.side(Role::Producer);
     let count = producer.signals.marks.load(Ordering::Relaxed); // P6
@@ -181,15 +178,15 @@ pub(crate) fn break_off(header: &Header, pid: u32) {
     }
 }
 
-/// Waits on the consumer's next acknowledgement, for `limit` at most. The
-/// caller has `prepared` by [`prepare_wait`], and looked for places after that.
+/// Sleeps until the consumer's next acknowledgement, for `limit` at most. The caller got `prepared`
+/// from [`prepare_wait`], and has looked for places since.
 pub(crate) fn wait(header: &Header, prepared: u32, limit: Duration) {
     let places = &header.side(Role::Consumer).signals.places;
     futex::wait(places, prepared, limit);
 }
 
-/// Says that an opener waits for places. Gives the word that a sleep expects:
-/// another opener that comes after a wake does not bring it back.
+/// Announces that an opener waits for places, and returns the word that a sleep expects. An
+/// acknowledgement changes the word for good: a later opener does not bring the old value back.
 pub(crate) fn prepare_wait(header: &Header) -> u32 {
     let places = &header.side(Role::Consumer).signals.places;
     let before = places.fetch_or(WAITING, Ordering::Relaxed); // P5, with the fence
@@ -200,14 +197,14 @@ pub(crate) fn prepare_wait(header: &Header) -> u32 {
 /// The consumer's side: which mark comes next.
 #[derive(Debug)]
 pub(crate) struct Acknowledged {
-    /// Marks acknowledged so far: the number of the next one.
+    /// Marks acknowledged so far, which is the number of the next mark.
     count: u64,
-    /// Where the stream that follows them began.
+    /// Where the stream after the acknowledged marks began.
     began: u64,
 }
 
 impl Acknowledged {
-    /// Goes on where the last consumer stopped.
+    /// Continues where the last consumer stopped.
     pub(crate) fn adopt(header: &Header) -> Acknowledged {
         let own = &header.side(Role::Consumer).signals;
         let count = own.marks.load(Ordering::Relaxed); // as the last holder left it: P6
@@ -217,20 +214,20 @@ impl Acknowledged {
         }
     }
 
-    /// Where the stream that is being read began.
+    /// Where the stream being read began.
     pub(crate) fn began(&self) -> u64 {
         self.began
     }
 
-    /// Whether more marks were made than were acknowledged.
+    /// Whether there are marks that this consumer has not acknowledged.
     #[inline]
     pub(crate) fn is_behind(&self, header: &Header) -> bool {
         let count = &header.side(Role::Producer).signals.marks;
-        count.load(Ordering::Relaxed) != self.count // compared only: `next` looks again
+        count.load(Ordering::Relaxed) != self.count // compared only: `next` loads it again
     }
 
-    /// The next mark, if there is one. The caller loads the tail after this,
-    /// and compares the position with it.
+    /// The next mark, if there is one. The caller loads the tail afterwards, and checks the mark's
+    /// position against it.
     pub(crate) fn next(&self, header: &Header) -> Result<Option<Mark>, Corruption> {
         let count = header
             .side(Role::Producer)
@@ -249,8 +246,8 @@ impl Acknowledged {
         }
     }
 
-    /// Acknowledges the next mark, which lies at `position`: the stream behind
-    /// it is the one that is read from here on.
+    /// Acknowledges the next mark, which lies at `position`. From here on the consumer reads the
+    /// stream behind it.
     pub(crate) fn acknowledge(&mut self, header: &Header, position: u64) {
         self.count = self.count.wrapping_add(1);
         self.began = position;
@@ -261,7 +258,7 @@ impl Acknowledged {
         if own.places.load(Ordering::Relaxed) & WAITING == 0 {
             return; // P5, with the fence
         }
-        // Nobody waits then, and the word is another one.
+        // Clears the waiting bit and changes the rest of the word.
         own.places.fetch_add(WAITING, Ordering::Relaxed); // P5
         futex::wake(&own.places);
     }

@@ -2,12 +2,12 @@
 //!
 //! # Who owns what
 //!
-//! - `tail` is written by the writer alone, `head` by the reader alone. Each
-//!   keeps its own in private memory and never reads it back.
-//! - The bytes from `head` to `tail` belong to the reader; the others to the
-//!   writer. Neither touches the other's.
-//! - Each side also keeps the last word of the other that it accepted, and
-//!   loads a new one only when that one does not do.
+//! - `tail` is written by the writer alone, `head` by the reader alone. Each side keeps its own
+//!   position in private memory and never reads it back.
+//! - The bytes from `head` to `tail` belong to the reader, all others to the writer. Neither side
+//!   touches the other's bytes.
+//! - Each side keeps the last position that it accepted from its peer. It loads a new one only when
+//!   the kept one is not enough.
 //!
 //! # Ordering
 //!
@@ -19,22 +19,20 @@
 //! | P4 | `closed`, Release | `closed`, Acquire | the last `tail` (or `head`) before it |
 //! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait/mod.rs` |
 //! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `peer/claim.rs` |
-//! | P7 | `end`, then the echo | the echo, then `end` | the echo that was copied is the one before this tail; see `ring/inline.rs` |
+//! | P7 | `end`, then the inline message | the inline message, then `end` | the copied message is the one before this tail; see `ring/inline.rs` |
 //! | P8 | count of marks, Release | count of marks, Acquire | the mark, and the tail behind which it lies; see `ring/marks.rs` |
 //! | P9 | acknowledged, Release | acknowledged, Acquire | the consumer has done with the place; see `ring/marks.rs` |
 //!
-//! A reader that finds the ring empty and `closed` set loads `tail` once more
-//! before it believes in the end: by P4 that load sees the last one. In a ring
-//! that outlives its writers, marks say where streams end, and `closed` of the
-//! writer says nothing (`ring/marks.rs`).
+//! A reader that finds the ring empty and `closed` set loads `tail` once more before it reports the
+//! end. By P4 that load sees the last tail. In a ring that outlives its writers, marks tell where
+//! streams end, and the writer's `closed` means nothing (`ring/marks.rs`).
 //!
 //! # A peer that lies
 //!
-//! Every word of the peer is loaded once into a local and checked by
-//! `segment/position.rs`; what fails the check is an error, and the caller gives the
-//! ring up. A lie that passes can do no more than a slow or a wrong peer: the
-//! spans that are copied are bounded by the capacity and by what this side
-//! holds in private memory.
+//! Every word of the peer is loaded once into a local and checked by `segment/position.rs`. A
+//! failed check is an error, and the caller gives the ring up. A lie that passes can do no more
+//! than a slow or faulty peer. The copied spans are bounded by the capacity and by this side's
+//! private state.
 
 pub(crate) mod inline;
 pub(crate) mod marks;
@@ -50,11 +48,11 @@ use crate::sync::Ordering;
 pub(crate) use reader::{Reader, Readiness};
 pub(crate) use writer::{Departures, Writer};
 
-/// The positions that a side finds when it takes its role: own, then peer.
+/// The positions that a side finds when it takes its role: its own, then the peer's.
 fn adopt<R: Region>(region: &R, role: Role) -> (u64, u64) {
     let header = region.header();
-    // Acquire on both: a later holder goes on where a dead or departed one
-    // stopped, so its own word is another process's store too.
+    // Acquire on both: a new holder continues where a dead or departed one stopped, so its own word
+    // was stored by another process too.
     let own = header.side(role).position.load(Ordering::Acquire); // P1, P2
     let peer = header.side(role.peer()).position.load(Ordering::Acquire); // P1, P2
     (own, peer)

@@ -1,5 +1,4 @@
-//! What the algorithm does with its memory, and in which order: over a memory
-//! that keeps a record.
+//! The order of memory accesses that the algorithm makes, checked over a region that records them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +13,7 @@ use crate::segment::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};
 use crate::wait::Effort;
 
-/// What was done with which word, or with the ring.
+/// An access to a word of the header, or a copy to or from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Load(&'static str),
@@ -29,7 +28,7 @@ enum Event {
 
 use Event::{Capacity, CopyIn, CopyOut, HandBack, Load, Store, Swap};
 
-/// A ring on the heap that keeps a record of what one handle does with it.
+/// A ring on the heap that records what one handle does with it.
 #[derive(Clone, Debug)]
 struct Recorder {
     region: HeapRegion,
@@ -72,7 +71,7 @@ impl Recorder {
         found.expect("a word that the ring has business with").1
     }
 
-    /// Moves what was done with words since the last event in before it.
+    /// Appends the accesses to words since the last event, then `event`.
     fn log(&self, event: Option<Event>) {
         let mut events = self.events.borrow_mut();
         events.extend(recording::take().into_iter().map(|access| match access {
@@ -83,7 +82,7 @@ impl Recorder {
         events.extend(event);
     }
 
-    /// What was done since the last call.
+    /// The events since the last call.
     fn take(&self) -> Vec<Event> {
         self.log(None);
         self.events.take()
@@ -119,7 +118,7 @@ impl Region for Recorder {
     }
 }
 
-/// What a reader looks at with each new tail.
+/// The load that a reader makes with each new tail.
 const CLAIMS: Event = Load("producer claims");
 
 struct Recorded {
@@ -147,7 +146,7 @@ fn ring(capacity: usize) -> Recorded {
 }
 
 impl Recorded {
-    /// Leaves as `peer::leave` does.
+    /// Leaves the ring as `peer::leave` does.
     fn finish(&self) {
         let side = self.region.header().side(Role::Producer);
         let word = Departure::Finished.to_word(1);
@@ -203,8 +202,8 @@ fn nothing_is_stored_for_an_empty_ring() {
     assert_eq!(events, [Load("tail"), Load("producer closed")]);
 }
 
-/// The one operation that loads the peer's position twice, with the word in
-/// between that makes the second load see the last value.
+/// The one operation that loads the peer's position twice. The load of `closed` in between makes
+/// the second load see the last tail.
 #[test]
 fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
     let mut ring = ring(4);
@@ -275,9 +274,8 @@ fn count(events: &[Event], event: Event) -> usize {
 }
 
 proptest! {
-    /// Whatever the operations: a side never loads its own position, never
-    /// asks for the capacity again, loads the peer's position at most once in
-    /// an operation, and stores nothing but its own.
+    /// Invariants of every operation. A side never loads its own position or asks for the capacity
+    /// again. It loads the peer's position at most once, and stores nothing but its own words.
     #[test]
     fn each_word_is_touched_by_its_own_rules(shift in 0u32..5, ops in ops()) {
         let Recorded { mut writer, mut reader, .. } = ring(1 << shift);

@@ -15,49 +15,47 @@ use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, spin_loop};
 use crate::tuning::{DEMOTED, MESSAGE_POLLS, MESSAGES};
 
-/// What a reader finds.
+/// What the reader finds in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// As much as is wanted.
+    /// At least the wanted bytes.
     Ready,
-    /// Not as much yet.
+    /// Fewer than the wanted bytes so far.
     Empty,
-    /// Not as much, and the stream has no more: how it ended.
+    /// Fewer than the wanted bytes, and the stream has ended in this way.
     Ended(Ending),
 }
 
 /// The reading side.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
-    /// At the own position, the head: bytes read so far.
+    /// Its position is the head: bytes read so far.
     window: Window<R>,
     capacity: u64,
-    /// The last tail accepted.
+    /// The last accepted tail.
     known_tail: u64,
-    /// What can be read ends here: at the tail, or at a mark before it.
+    /// Where the readable bytes end: at the tail, or at a mark before the tail.
     limit: u64,
     /// How the stream ends at the limit, once that is known.
     ending: Option<Ending>,
     /// The writer's count of claims when the last tail was accepted.
     claims: u64,
-    /// Which mark comes next, in a ring that has any.
+    /// Which mark comes next, in a ring that has marks.
     marks: Option<Acknowledged>,
-    /// How many messages in a row have come one at a time for which the writer is
-    /// not asked for what suits them.
+    /// Consecutive single messages that would prefer another delivery hint.
     other_hints: u32,
-    /// What the writer is asked for, as in [`Signals::delivery_hint`].
+    /// The delivery hint that the writer is given: a value of [`Signals::delivery_hint`].
     hint: u32,
-    /// The tail when the writer was found to know inline messages: up to here one
-    /// that does not may have written.
+    /// The tail when the writer was found to know inline messages. Up to this tail, a writer that
+    /// does not know them may have written.
     unverified_tail: u64,
-    /// Whether the last message was of a length whose echo is on more than the line
-    /// of the tail.
+    /// Whether the last message was so long that its inline copy extends beyond the tail's line.
     far: bool,
 }
 
 impl<R: Region> Reader<R> {
-    /// Takes up reading where the segment says that it stopped. `persists` says
-    /// that the ring outlives its writers, which leave marks in it.
+    /// Continues reading where the segment says that reading stopped. `persists` means that the
+    /// ring outlives its writers, which leave marks in it.
     pub(crate) fn new(region: R, persists: bool) -> Result<Reader<R>, Corruption> {
         let capacity = region.capacity();
         let (head, tail) = adopt(&region, Role::Consumer);
@@ -89,8 +87,8 @@ impl<R: Region> Reader<R> {
         self.window.position()
     }
 
-    /// Bytes of the stream that can be read now; looks at `tail` only if fewer
-    /// than `wanted` are known to be there.
+    /// Bytes of the stream that can be read now. Loads `tail` only if fewer than `wanted` are
+    /// known.
     #[inline]
     pub(crate) fn available(&mut self, wanted: u64) -> Result<u64, Corruption> {
         let known = self.known();
@@ -103,8 +101,7 @@ impl<R: Region> Reader<R> {
         self.accept(tail)
     }
 
-    /// Believes a tail that was loaded, if it can be true; and says how many
-    /// bytes of the stream there are before it.
+    /// Checks and accepts a loaded tail, and returns the bytes of the stream before it.
     #[inline]
     fn accept(&mut self, tail: u64) -> Result<u64, Corruption> {
         let claims = self.peer_signals().claims.load(Ordering::Relaxed); // carried by the tail: P1
@@ -117,7 +114,7 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Bytes up to a tail that was loaded, if it can be true.
+    /// Checks a loaded tail, and returns the bytes before it.
     #[inline]
     fn check(&mut self, tail: u64) -> Result<u64, Corruption> {
         let head = self.head();
@@ -127,12 +124,13 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// The same where a writer has come since the last look, or a mark: bytes up
-    /// to the next mark, if there is one.
+    /// Accepts a tail as [`accept`](Self::accept) does, but also looks for a mark. For use when a
+    /// writer or a mark has come since the last look. Returns the bytes up to the next mark, if
+    /// there is one.
     #[cold]
     #[inline(never)]
     fn accept_anew(&mut self, mut tail: u64) -> Result<u64, Corruption> {
-        // Once more, so that a writer that came meanwhile is noticed next time.
+        // Load the count again: a writer that comes after this load is noticed next time.
         self.claims = self.peer_signals().claims.load(Ordering::Acquire); // P6
         if self.hint != HINT_NONE && !self.believes_inline() {
             self.drop_hint();
@@ -143,7 +141,7 @@ impl<R: Region> Reader<R> {
             None => None,
         };
         if next.is_some() {
-            // A mark lies before the tail that its count carries.
+            // A mark lies at or before the tail that its count carries.
             let side = header.side(Role::Producer);
             tail = side.position.load(Ordering::Acquire); // P1, P8
         }
@@ -162,26 +160,26 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Whether the writer that last claimed its role says with each tail if
-    /// there is an inline message. Then one is believed from the next tail on: a
-    /// writer that knows nothing of them may have come and gone before, with the
-    /// message of one before it still there.
+    /// Whether the last writer to claim the role knows inline messages, so that each tail says if
+    /// there is one. If it does, inline messages are trusted from the next tail on. Until then a
+    /// writer that does not know them may have come and gone, and left an older writer's message in
+    /// place.
     fn believes_inline(&mut self) -> bool {
         let side = self.region().header().side(Role::Producer);
         let holder = Holder::read(self.region().header().record(Role::Producer));
         let capabilities = holder.map_or(0, |holder| holder.capabilities());
-        // A claim is counted before its record is complete. So if no claim was
-        // counted meanwhile, the record is not one of a later claimer.
+        // A claim is counted before its record is complete. If the count is unchanged, the record
+        // is not a later claimer's.
         let claims = side.signals.claims.load(Ordering::Relaxed); // P6, with the fence of the read
-        // The claim that was counted carries all tails of writers before it.
+        // The counted claim carries the tails of all earlier writers.
         let tail = side.position.load(Ordering::Relaxed); // P6
         let believes = claims == self.claims && capabilities & KNOWS_INLINE != 0;
         self.unverified_tail = tail;
         believes
     }
 
-    /// Fills all of `bytes` if so many are known to be there, in one run, and gives
-    /// their room back to the writer. `false` if not; nothing has happened then.
+    /// Fills all of `bytes` and releases their room, if they are known to be readable and are one
+    /// run of addresses. Otherwise returns `false` and does nothing.
     #[inline(always)]
     pub(crate) fn get_known(&mut self, bytes: &mut [u8]) -> bool {
         let start = self.head();
@@ -193,17 +191,17 @@ impl<R: Region> Reader<R> {
         true
     }
 
-    /// Bytes of the stream known to be there.
+    /// Bytes of the stream known to be readable.
     #[inline]
     pub(crate) fn known(&self) -> u64 {
         self.limit.wrapping_sub(self.head())
     }
 
-    /// Copies what is there, as much as `bytes` holds, and releases nothing.
+    /// Copies the readable bytes, at most `bytes.len()`, and releases nothing.
     #[inline]
     pub(crate) fn get(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
         let available = self.available(bytes.len() as u64)?;
-        // No loss: what is taken is at most `bytes.len()`.
+        // No loss: the length is at most `bytes.len()`.
         let len = available.min(bytes.len() as u64) as usize;
         if len > 0 {
             let bytes = &mut bytes[..len];
@@ -216,8 +214,8 @@ impl<R: Region> Reader<R> {
         Ok(len)
     }
 
-    /// Fills `bytes` from beside the tail, if they are all of the `available`
-    /// ones, and there.
+    /// Fills `bytes` from the inline message, if `bytes` wants all of the `available` bytes and the
+    /// message holds them.
     #[inline]
     fn get_inline(&self, available: u64, bytes: &mut [u8]) -> bool {
         self.hint == HINT_INLINE
@@ -232,19 +230,19 @@ impl<R: Region> Reader<R> {
                 .get(self.head(), bytes) // P7
     }
 
-    /// Whether a message may come by itself next: the writer is asked for what suits
-    /// such ones, and nothing is known to be there to read, nor the end of the stream.
+    /// Whether a single message may come next. True if a delivery hint is set, nothing is known to
+    /// be readable, and the end of the stream is not known either.
     #[inline]
     pub(crate) fn expects_message(&self) -> bool {
         self.hint != HINT_NONE && self.known() == 0 && self.ending.is_none()
     }
 
-    /// Looks for a message for a moment, a short one beside the tail, where one
-    /// [may come](Self::expects_message). Takes it out of the stream; its length is at
-    /// most that of `bytes`. 0 if there is none, or a long one.
+    /// Polls for a single message for a moment, when one is [expected](Self::expects_message).
+    /// Reads and releases it if it is no longer than `bytes`, and returns its length. Returns 0 if
+    /// there is no message, or a longer one.
     ///
-    /// What is done from the look that finds a message to the reply is what a
-    /// round trip consists of, but for the way of the lines.
+    /// Apart from the transfer of cache lines, a round trip consists of the code from the poll that
+    /// finds a message to the reply.
     #[inline]
     pub(crate) fn poll_message(&mut self, bytes: &mut [u8]) -> usize {
         let head = self.head();
@@ -256,7 +254,7 @@ impl<R: Region> Reader<R> {
                 let len = tail.wrapping_sub(head);
                 let claims = side.signals.claims.load(Ordering::Relaxed); // carried by the tail: P1
                 if len > most || claims != self.claims || tail == self.unverified_tail {
-                    return 0; // a tail too far, or behind, is for `available` to judge
+                    return 0; // `available` judges a tail that is too far or behind
                 }
                 let bytes = &mut bytes[..len as usize];
                 if len > inline::MOST as u64 || !side.inline.get(head, bytes) {
@@ -277,10 +275,9 @@ impl<R: Region> Reader<R> {
         0
     }
 
-    /// Notes how many bytes a look at the tail has found after a wait, and whether
-    /// nothing ever comes soon after. Short messages one at a time are asked to
-    /// come beside the tail, too, and longer ones to be handed on; a stream is
-    /// not.
+    /// Records how many bytes a look found after a wait. `alone` means that nothing ever follows
+    /// soon. Single messages set a delivery hint: short ones are delivered inline too, longer ones
+    /// demoted. A stream clears the hint.
     #[inline]
     pub(crate) fn note_arrival(&mut self, found: u64, alone: bool) {
         let suits = match found as usize {
@@ -300,7 +297,7 @@ impl<R: Region> Reader<R> {
         }
     }
 
-    /// Has the writer spare itself the trouble.
+    /// Clears the delivery hint, which spares the writer the extra work.
     #[inline]
     pub(crate) fn drop_hint(&mut self) {
         self.other_hints = 0;
@@ -319,8 +316,7 @@ impl<R: Region> Reader<R> {
         own.delivery_hint.store(what, Ordering::Relaxed); // a hint
     }
 
-    /// Gives the room of the first `len` bytes, which are there, back to the
-    /// writer.
+    /// Releases the room of the first `len` readable bytes to the writer.
     #[inline]
     pub(crate) fn release(&mut self, len: u64) {
         let start = self.head();
@@ -329,7 +325,7 @@ impl<R: Region> Reader<R> {
         self.release_from(start, len);
     }
 
-    /// Gives the room from `start` up to the own position back, `len` bytes.
+    /// Releases the `len` bytes from `start` up to the window's position.
     #[inline(always)]
     fn release_from(&mut self, start: u64, len: u64) {
         self.region().return_lines(start, len);
@@ -338,8 +334,7 @@ impl<R: Region> Reader<R> {
         failpoint!(HeadStored);
     }
 
-    /// Whether there are `least` bytes to read, and if not, whether more can
-    /// come in this stream.
+    /// Whether `least` bytes can be read, and if not, whether the stream can still bring more.
     #[inline]
     pub(crate) fn readiness(&mut self, least: u64) -> Result<Readiness, Corruption> {
         if self.known() >= least {
@@ -356,13 +351,13 @@ impl<R: Region> Reader<R> {
             None => side.signals.closed.load(Ordering::Acquire), // P4
         };
         if tail == self.known_tail && end == 0 {
-            return Ok(Readiness::Empty); // what a waiter sees most of the time
+            return Ok(Readiness::Empty); // the usual case in a wait
         }
         self.judge(tail, end, least)
     }
 
-    /// What a tail of the writer makes of it; and what says that the end has
-    /// come, unless that is 0.
+    /// Turns a loaded tail into a [`Readiness`]. `end` is nonzero if the writer's words say that
+    /// the stream has ended.
     fn judge(&mut self, tail: u64, end: u64, least: u64) -> Result<Readiness, Corruption> {
         let mut available = self.accept(tail)?;
         if end != 0 && self.ending.is_none() {
@@ -375,8 +370,8 @@ impl<R: Region> Reader<R> {
         })
     }
 
-    /// Bytes up to the end of the stream, if it has come; else up to the tail.
-    /// `closed` is the writer's word, where it counts.
+    /// Bytes up to the end of the stream if it has ended, otherwise up to the tail. `closed` is the
+    /// writer's word, used in a ring without marks.
     fn look_for_the_end(&mut self, closed: u64) -> Result<u64, Corruption> {
         if self.marks.is_some() {
             let tail = self.known_tail;
@@ -395,12 +390,12 @@ impl<R: Region> Reader<R> {
         Ok(available)
     }
 
-    /// How the stream ended, if its last byte was read.
+    /// How the stream ended, if its last byte has been read.
     pub(crate) fn at_the_end(&self) -> Option<Ending> {
         self.ending.filter(|_| self.known() == 0)
     }
 
-    /// Acknowledges the end that was come to. `false` if no stream can follow.
+    /// Acknowledges the end that was reached. Returns `false` if no stream can follow.
     pub(crate) fn acknowledge(&mut self) -> bool {
         let (header, position) = (self.window.region().header(), self.limit);
         let Some(marks) = &mut self.marks else {
@@ -410,8 +405,8 @@ impl<R: Region> Reader<R> {
         true
     }
 
-    /// Acknowledges the end that was come to, and goes on with the next stream.
-    /// `false` if none can follow: then the end stays.
+    /// Acknowledges the end that was reached, and continues with the next stream. Returns `false`
+    /// if no stream can follow; the end then stays.
     pub(crate) fn next_stream(&mut self) -> Result<bool, Corruption> {
         if !self.acknowledge() {
             return Ok(false);
@@ -422,18 +417,18 @@ impl<R: Region> Reader<R> {
         Ok(true)
     }
 
-    /// Where the stream that is being read began.
+    /// Where the stream being read began.
     pub(crate) fn began(&self) -> u64 {
         self.marks.as_ref().map_or(0, Acknowledged::began)
     }
 
-    /// What the writer says that is no position.
+    /// The writer's words other than its position.
     #[inline]
     pub(crate) fn peer_signals(&self) -> &Signals {
         &self.region().header().side(Role::Producer).signals
     }
 
-    /// Whether the end of the stream has come. Bytes may still be there to read.
+    /// Whether the stream has ended. Bytes may still be readable.
     pub(crate) fn has_ended(&self) -> bool {
         match &self.marks {
             Some(marks) => marks.is_behind(self.region().header()),
@@ -441,8 +436,7 @@ impl<R: Region> Reader<R> {
         }
     }
 
-    /// How the writer of a ring with one stream has left. Bytes may still be
-    /// there to read.
+    /// How the writer has left, in a ring with one stream. Bytes may still be readable.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
         if self.marks.is_some() {
             return Ok(Departure::Open);

@@ -1,4 +1,4 @@
-//! The algorithm over the heap, against a `VecDeque`.
+//! The algorithm over the heap, compared with a `VecDeque`.
 
 use std::collections::VecDeque;
 
@@ -103,7 +103,7 @@ fn the_last_bytes_come_before_the_end() {
     ] {
         let (region, mut writer, mut reader) = ring(16, 5);
         assert_eq!(reader.readiness(1), Ok(Readiness::Empty));
-        // The reader has looked at the tail before the last bytes came.
+        // The reader has loaded the tail before the last bytes came.
         writer.write(b"last").unwrap();
         leave(&region, Role::Producer, departure);
         assert_eq!(reader.readiness(1), Ok(Readiness::Ready));
@@ -138,7 +138,7 @@ fn a_departed_reader_is_passed_over_where_another_one_follows() {
     assert_eq!(writer.is_left_alone(), Ok(false));
     assert_eq!(writer.peer_departure(), Ok(Departure::Finished));
     assert!(writer.put_known(b"queued"));
-    // What it left is not judged by the next writer.
+    // The next writer ignores the `closed` word that the earlier reader left.
     let mut writer = Writer::new(region.clone(), true, Departures::End).unwrap();
     assert_eq!(writer.is_left_alone(), Ok(false));
     let side = region.header().side(Role::Consumer);
@@ -180,7 +180,7 @@ fn nothing_is_read_from_behind_a_mark() {
     assert_eq!(reader.began(), 4);
 }
 
-/// The tail that is known of is one thing, a mark that comes there another.
+/// A mark that comes at an already known tail is still found.
 #[test]
 fn a_mark_is_found_that_comes_behind_a_known_tail() {
     let (_, mut writer, mut reader) = persistent(16, 0);
@@ -191,7 +191,7 @@ fn a_mark_is_found_that_comes_behind_a_known_tail() {
     assert!(reader.get_known(&mut bytes));
     let died = Readiness::Ended(Ending::Died(9));
     assert_eq!(reader.readiness(1), Ok(died));
-    // The next reader gets it again, unless it was acknowledged.
+    // The next reader gets the mark again, unless it was acknowledged.
     let region = reader.region().clone();
     let mut next = Reader::new(region.clone(), true).unwrap();
     assert_eq!(next.readiness(1), Ok(died));
@@ -233,7 +233,7 @@ fn a_lie_about_a_mark_is_corruption() {
         assert_eq!(found, rule);
         let found = Reader::new(region.clone(), true).unwrap_err().rule();
         assert_eq!(found, rule);
-        // With the next writer's claim it is found by any look at the tail.
+        // After the next writer's claim, any look at the tail finds the mark.
         let (region, mut writer, mut reader) = persistent(16, 100);
         writer.write(b"12345").unwrap();
         lie(&region);
@@ -360,11 +360,11 @@ proptest! {
     }
 }
 
-/// A word that the peer stores.
+/// A word that a lying peer stores.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
     Position(Role, u64),
-    /// A position, so far from the other side's.
+    /// A position at this distance from the other side's.
     Near(Role, u64),
     Closed(Role, u64),
 }
@@ -428,7 +428,7 @@ impl Lie {
     }
 }
 
-/// What a call gives is within bounds, or a rule that two numbers break.
+/// The result is within bounds, or names a rule that two differing numbers break.
 fn within(result: Result<u64, Corruption>, most: u64) {
     match result {
         Ok(amount) => assert!(amount <= most, "{amount} of {most}"),
@@ -471,7 +471,7 @@ proptest! {
                     within(reader.readiness(wanted).map(|_| 0), 0);
                     within(reader.peer_departure().map(|_| 0), 0);
                 }
-                _ => {} // an end that was not to be had
+                _ => {} // a side that could not be opened
             }
         }
     }

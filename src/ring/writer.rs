@@ -17,36 +17,35 @@ use crate::tuning::DEMOTED;
 /// The writing side.
 #[derive(Debug)]
 pub(crate) struct Writer<R> {
-    /// At the own position, the tail: bytes written so far, published or not.
+    /// Its position is the tail: bytes written so far, published or not.
     window: Window<R>,
     capacity: u64,
-    /// The tail that the reader knows.
+    /// The tail that the reader can see.
     published: u64,
-    /// The last head accepted.
+    /// The last accepted head.
     known_head: u64,
-    /// The reader's `closed` word that is passed over without a look.
+    /// The reader's `closed` word that needs no attention.
     passed_over: u64,
-    /// What the reader's leaving means; see [`Departures`].
+    /// What the reader's departure means; see [`Departures`].
     departures: Departures,
-    /// The `closed` word that a reader before this writer left behind; 0 in a
-    /// ring with one reader.
+    /// The `closed` word that an earlier reader left behind; 0 in a ring with one reader.
     before: u64,
-    /// Marks before the stream that is being written, in a ring that has any.
+    /// Number of marks before the stream being written, in a ring that has marks.
     marks: Option<u64>,
 }
 
-/// What it means to a writer that its reader leaves.
+/// What the departure of its reader means to a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departures {
-    /// There is nobody left to write for, until the next reader comes.
+    /// There is no reader to write for until the next one comes.
     End,
-    /// Another one will come.
+    /// Another reader will come, so the writer carries on.
     Pass,
 }
 
 impl<R: Region> Writer<R> {
-    /// Takes up writing where the segment says that it stopped. `persists` says
-    /// that the ring outlives its writers, which leave marks in it.
+    /// Continues writing where the segment says that writing stopped. `persists` means that the
+    /// ring outlives its writers, which leave marks in it.
     pub(crate) fn new(
         region: R,
         persists: bool,
@@ -56,8 +55,7 @@ impl<R: Region> Writer<R> {
         let (tail, head) = adopt(&region, Role::Producer);
         let occupied = position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
-        // A reader that had left before this writer came says nothing about the
-        // next one.
+        // The departure of a reader before this writer came says nothing about the next reader.
         let closed = &region.header().side(Role::Consumer).signals.closed;
         let before = if persists {
             closed.load(Ordering::Relaxed) // compared only
@@ -65,7 +63,7 @@ impl<R: Region> Writer<R> {
             0
         };
         let own = region.header().side(Role::Producer);
-        // The last writer may have died between an echo and its publication.
+        // The last writer may have died between an inline message and its publication.
         own.inline.clear(tail); // P7
         let marks = persists.then(|| own.signals.marks.load(Ordering::Relaxed)); // P6
         let mut window = Window::new(region, tail);
@@ -92,8 +90,8 @@ impl<R: Region> Writer<R> {
         self.window.position()
     }
 
-    /// Bytes that can be written now; looks at `head` only if fewer than
-    /// `wanted` are known to be free.
+    /// Bytes that can be written now. Loads `head` only if fewer than `wanted` are known to be
+    /// free.
     #[inline]
     pub(crate) fn room(&mut self, wanted: u64) -> Result<u64, Corruption> {
         let known = self.capacity - self.occupied();
@@ -112,21 +110,20 @@ impl<R: Region> Writer<R> {
         Ok(room)
     }
 
-    /// Whether the reader asks for echoes.
+    /// Whether the reader's delivery hint asks for inline messages.
     #[inline(always)]
     pub(crate) fn wants_inline(&self) -> bool {
         self.peer_signals().delivery_hint.load(Ordering::Relaxed) == HINT_INLINE // a hint
     }
 
-    /// Whether the reader asks for what suits messages one at a time.
+    /// Whether the reader has set a delivery hint.
     #[inline(always)]
     pub(crate) fn has_hint(&self) -> bool {
         self.peer_signals().delivery_hint.load(Ordering::Relaxed) != HINT_NONE // a hint
     }
 
-    /// Copies all of `bytes` if there is a reader, who asks for something, and room
-    /// that is known of, in one run, and publishes nothing. `false` if not; nothing
-    /// has happened then.
+    /// Copies all of `bytes` as the delivery hint says, and publishes nothing. Needs a reader, and
+    /// known room in one run of addresses; otherwise returns `false` and does nothing.
     pub(crate) fn put_hinted(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() <= inline::MOST && self.wants_inline() {
             self.put_inline(bytes)
@@ -135,15 +132,14 @@ impl<R: Region> Writer<R> {
         }
     }
 
-    /// For a reader that asks for echoes: puts the bytes beside the tail too, if
-    /// it is they alone that are published next.
+    /// Copies `bytes`, and stores them as the inline message if nothing else is published with
+    /// them.
     fn put_inline(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
-        // An echo ends at a tail.
+        // An inline message ends at a tail.
         let echoed = self.pending() == 0;
         if echoed {
-            // The reader looks at that line all the time: have it come while
-            // the rest is done.
+            // The reader polls that line all the time. Prefetch it while the copy is made.
             let side = self.region().header().side(Role::Producer);
             side.inline.prefetch_write(bytes.len());
         }
@@ -155,11 +151,10 @@ impl<R: Region> Writer<R> {
         put
     }
 
-    /// For a reader that takes messages one at a time: has their lines where it
-    /// finds them.
+    /// Copies `bytes`, and demotes a single message's lines to the cache that the reader shares.
     fn put_demoted(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
-        let alone = self.pending() == 0; // not of a batch that is published later
+        let alone = self.pending() == 0; // not part of a batch that is published later
         let put = self.put_in_window(bytes, false);
         if put && alone && bytes.len() <= DEMOTED {
             self.region().demote(start, bytes.len());
@@ -167,8 +162,8 @@ impl<R: Region> Writer<R> {
         put
     }
 
-    /// For a reader that takes messages one at a time, which has just been given one
-    /// of `len` bytes: gets the place of the next one ready, which may be as long.
+    /// Prefetches the place of the next single message, after one of `len` bytes. The next one may
+    /// be as long.
     pub(crate) fn prefetch_write(&self, len: usize) {
         let room = self.capacity - self.occupied();
         if len > inline::MOST && len <= DEMOTED && len as u64 <= room {
@@ -176,17 +171,18 @@ impl<R: Region> Writer<R> {
         }
     }
 
-    /// As [`put_hinted`](Self::put_hinted), where nothing is asked for.
+    /// Copies all of `bytes` as [`put_hinted`](Self::put_hinted) does, for a reader without a
+    /// delivery hint.
     #[inline(always)]
     pub(crate) fn put_known(&mut self, bytes: &[u8]) -> bool {
         self.put_in_window(bytes, true)
     }
 
-    /// The same; and whether more is to follow soon, so that its lines are worth
-    /// asking for before these bytes are published.
+    /// Copies all of `bytes` if they fit the window and the reader is there. `soon` says that more
+    /// bytes follow soon. Their lines are then prefetched before these bytes are published.
     #[inline(always)]
     fn put_in_window(&mut self, bytes: &[u8], soon: bool) -> bool {
-        // Relaxed: whoever takes the slow way then looks again.
+        // Relaxed: the slow path loads the word again.
         let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
         if closed != self.passed_over || !self.window.put(bytes, soon) {
             return false;
@@ -195,8 +191,7 @@ impl<R: Region> Writer<R> {
         true
     }
 
-    /// Bytes that the reader is not known to have released: at most the
-    /// capacity.
+    /// Bytes that the reader is not known to have released: at most the capacity.
     #[inline]
     fn occupied(&self) -> u64 {
         self.tail().wrapping_sub(self.known_head)
@@ -206,7 +201,7 @@ impl<R: Region> Writer<R> {
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
         let room = self.room(bytes.len() as u64)?;
-        // No loss: what is taken is at most `bytes.len()`.
+        // No loss: the length is at most `bytes.len()`.
         let len = room.min(bytes.len() as u64) as usize;
         if len > 0 {
             let beyond = room - len as u64;
@@ -217,8 +212,7 @@ impl<R: Region> Writer<R> {
         Ok(len)
     }
 
-    /// Counts `len` bytes as written that were put behind the tail, in room
-    /// that was there.
+    /// Counts `len` bytes as written, which the caller put behind the tail in known room.
     #[inline]
     pub(crate) fn advance(&mut self, len: u64) {
         let room = self.capacity - self.occupied();
@@ -231,7 +225,7 @@ impl<R: Region> Writer<R> {
         self.tail().wrapping_sub(self.published)
     }
 
-    /// Publishes what was written.
+    /// Publishes the written bytes.
     #[inline]
     pub(crate) fn publish(&mut self) {
         self.published = self.tail();
@@ -240,13 +234,13 @@ impl<R: Region> Writer<R> {
         failpoint!(TailStored);
     }
 
-    /// What the reader says that is no position.
+    /// The reader's words other than its position.
     #[inline]
     pub(crate) fn peer_signals(&self) -> &Signals {
         &self.region().header().side(Role::Consumer).signals
     }
 
-    /// Whether the reader has left, so that there is nobody to write for.
+    /// Whether the reader has left and the writer has nobody to write for.
     #[inline]
     pub(crate) fn is_left_alone(&mut self) -> Result<bool, Corruption> {
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
@@ -263,8 +257,8 @@ impl<R: Region> Writer<R> {
         })
     }
 
-    /// How the last reader has left, whatever it means; one that had left before
-    /// this writer came does not count.
+    /// How the last reader has left, whatever that means to this writer. A reader that had left
+    /// before this writer came does not count.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
         if closed == self.before {
@@ -273,8 +267,8 @@ impl<R: Region> Writer<R> {
         Departure::from_word(closed)
     }
 
-    /// Leaves a mark at the last byte that was published, in a ring that has
-    /// marks. What was not published is lost.
+    /// Leaves a mark at the last published byte, in a ring that has marks. Unpublished bytes are
+    /// lost.
     pub(crate) fn leave_mark(&mut self, ending: Ending) {
         if let Some(number) = self.marks {
             marks::leave(self.region().header(), number, self.published, ending);
@@ -282,13 +276,13 @@ impl<R: Region> Writer<R> {
         }
     }
 
-    /// Where the stream that is being written began.
+    /// Where the stream being written began.
     pub(crate) fn began(&self) -> u64 {
         let began = |number| marks::beginning(self.region().header(), number);
         self.marks.map_or(0, began)
     }
 
-    /// The position up to which the reader has released what it read.
+    /// The position up to which the reader has released.
     pub(crate) fn consumed(&mut self) -> Result<u64, Corruption> {
         self.room(u64::MAX)?;
         Ok(self.known_head)
