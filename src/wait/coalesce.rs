@@ -1,21 +1,20 @@
-//! How often a side that has caught up with its peer looks again.
+//! Coalescing: how often a side that has caught up with its peer looks again.
 //!
-//! A reader that takes every message as soon as it is there makes the two
-//! processors hand lines to and fro, several for each message. One that leaves
-//! the writer alone for a moment finds many messages, whose lines come in one
-//! after the other; neither waits for the other meanwhile. It costs the moment
-//! in latency, so it is done only while it pays, and given up at once when it
-//! does not: a reply or a message now and then has nothing behind it to wait
-//! for.
+//! A reader that takes every message at once makes the two processors exchange several cache lines
+//! per message. A reader that leaves the writer alone for a moment finds many messages. Their lines
+//! then arrive one after the other, and neither side stalls on the other in the meantime.
 //!
-//! All state is private; the peer has no say in it but by what it writes.
+//! Coalescing adds that moment to the latency. So it is done only while it pays, and given up at
+//! once when it does not. After a reply, or a lone message, there is nothing to wait for.
+//!
+//! All state is private. The peer influences it only by what it writes.
 
 use std::time::{Duration, Instant};
 
 use crate::sync::spin_loop;
 use crate::tuning::{ALONE, BALANCED, ENOUGH, FAST, GLANCE, INTERVAL, MOST_LOOKS, THROUGHPUT};
 
-/// Latency against throughput, for a reader that has caught up.
+/// Trades latency for throughput in a reader that has caught up.
 ///
 /// # Examples
 ///
@@ -30,25 +29,24 @@ use crate::tuning::{ALONE, BALANCED, ENOUGH, FAST, GLANCE, INTERVAL, MOST_LOOKS,
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pace {
-    /// Takes what there is as soon as it is there.
+    /// Takes bytes as soon as they are there.
     Latency,
-    /// Lets bytes gather for up to three microseconds while more and more come,
-    /// and for up to eight while more than two gigabytes a second do. A reply,
-    /// or a message now and then, is not kept waiting.
+    /// Lets bytes gather for up to three microseconds while they keep coming. The limit is eight
+    /// microseconds while more than two gigabytes a second come. Replies and lone messages are not
+    /// delayed.
     #[default]
     Balanced,
-    /// Lets bytes gather for as long as they come fast, up to a quarter of the
-    /// ring.
+    /// Lets bytes gather for as long as they come fast, up to a quarter of the ring.
     Throughput,
 }
 
-/// What one handle knows of its peer's pace.
+/// What one handle knows of how its peer's bytes come.
 #[derive(Debug)]
 pub(crate) struct Coalescer {
     pub(crate) pace: Pace,
-    /// Looks to be done without waiting.
+    /// Looks left that take their bytes at once.
     looks: u32,
-    /// What `looks` started from; 0 while waiting pays.
+    /// The number that `looks` started from; 0 while waiting pays.
     backoff: u32,
 }
 
@@ -61,8 +59,8 @@ impl Coalescer {
         }
     }
 
-    /// Lets bytes gather in a ring of `capacity` bytes where `found` were
-    /// found. `look` says how many there are now.
+    /// Lets bytes gather in a ring of `capacity` bytes, of which the caller has found `found`.
+    /// `look` returns how many there are now.
     #[inline]
     pub(crate) fn coalesce<E>(
         &mut self,
@@ -77,20 +75,19 @@ impl Coalescer {
         self.coalesce_now(found, capacity, look)
     }
 
-    /// Whether what the next look finds is to be taken at once.
+    /// Whether the bytes of the next look are to be taken at once.
     #[inline]
     pub(crate) fn is_at_once(&self) -> bool {
         self.looks > 0 || self.pace == Pace::Latency
     }
 
-    /// Counts a look whose find was taken at once.
+    /// Counts a look whose bytes were taken at once.
     #[inline]
     pub(crate) fn taken_at_once(&mut self) {
         self.looks = self.looks.saturating_sub(1);
     }
 
-    /// Whether nothing has come soon after what was found, each time that was
-    /// tried.
+    /// Whether every recent attempt to wait found nothing more: messages come alone.
     #[inline]
     pub(crate) fn finds_nothing_more(&self) -> bool {
         self.backoff >= ALONE
@@ -103,7 +100,7 @@ impl Coalescer {
         mut look: impl FnMut() -> Result<u64, E>,
     ) -> Result<u64, E> {
         let (slow, fast) = match self.pace {
-            Pace::Latency => return Ok(found), // which is at once anyway
+            Pace::Latency => return Ok(found), // handled by the caller already
             Pace::Balanced => BALANCED,
             Pace::Throughput => THROUGHPUT,
         };
@@ -139,21 +136,20 @@ impl Coalescer {
         Ok(there)
     }
 
-    /// Waiting has not paid: it is tried again after twice as many looks.
+    /// Backs off: waiting did not pay, and is tried again after twice as many looks.
     fn back_off(&mut self) {
         self.backoff = (2 * self.backoff + 1).min(MOST_LOOKS);
         self.looks = self.backoff;
     }
 }
 
-/// For how long a writer that finds a ring of `capacity` bytes full leaves the
-/// reader's line alone: at most an interval, and not for as long as the reader
-/// needs for a quarter of the ring.
+/// How long the writer of a full ring of `capacity` bytes leaves the reader's line alone. At most
+/// an interval, and less than the reader needs for a quarter of the ring.
 pub(crate) fn until_room(capacity: u64) -> Duration {
     INTERVAL.min(Duration::from_nanos(capacity / 128))
 }
 
-/// Lets time pass without touching memory that anybody else writes.
+/// Spins for `time` without touching shared memory.
 pub(crate) fn rest(time: Duration) {
     let start = Instant::now();
     loop {
@@ -172,8 +168,8 @@ mod tests {
 
     const CAPACITY: u64 = 4 << 20;
 
-    /// Looks that find `gain` more each time. What `gather` made of one, and
-    /// how many looks it took.
+    /// Coalesces with looks that each find `gain` more bytes. Returns the result and the number of
+    /// looks.
     fn coalesce(coalescer: &mut Coalescer, found: u64, gain: u64) -> (u64, u32) {
         let (mut there, mut looks) = (found, 0);
         let gathered = coalescer.coalesce(found, CAPACITY, || {
@@ -213,7 +209,7 @@ mod tests {
             (Pace::Throughput, FAST - 1, THROUGHPUT.0),
         ] {
             let mut coalescer = ready(pace);
-            // One more at first: the glance.
+            // The first attempt begins with one more look, the glance.
             assert_eq!(coalesce(&mut coalescer, 64, gain).1, looks + 1);
             assert_eq!(coalesce(&mut coalescer, 64, gain).1, looks);
         }

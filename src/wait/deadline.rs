@@ -1,5 +1,5 @@
-//! How long a caller is prepared to wait, by the monotonic clock, and the flag
-//! by which it changes its mind.
+//! The limit on how long a call may wait, by the monotonic clock, and the flag that cancels the
+//! call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{OpenError, Place};
 
-/// A limit on one operation.
+/// The limit on one operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline {
     started: Instant,
@@ -16,7 +16,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Starts now. A limit too far away for the clock is none.
+    /// Starts the time now. A limit beyond the clock's range counts as no limit.
     pub(crate) fn new(limit: Option<Duration>, cancel: Option<&Arc<AtomicBool>>) -> Deadline {
         let started = Instant::now();
         Deadline {
@@ -30,7 +30,7 @@ impl Deadline {
         self.at
     }
 
-    /// Fails once the caller has changed its mind.
+    /// Fails if the caller has set the cancel flag.
     pub(crate) fn check_cancelled(&self) -> Result<(), OpenError> {
         match is_set(self.cancel.as_ref()) {
             true => Err(OpenError::Cancelled),
@@ -38,7 +38,7 @@ impl Deadline {
         }
     }
 
-    /// Does not count the time that `work` takes.
+    /// Runs `work`, whose duration does not count against the limit.
     pub(crate) fn without<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let done = work();
@@ -46,14 +46,13 @@ impl Deadline {
         done
     }
 
-    /// The same limit, but no later than `most` from now.
+    /// The end of the limit, but no later than `most` from now.
     pub(crate) fn at_most(&self, most: Duration) -> Instant {
         let latest = Instant::now() + most;
         self.at.map_or(latest, |at| at.min(latest))
     }
 
-    /// Fails once the time is over or the caller has changed its mind; `what`
-    /// says what is being waited for.
+    /// Fails if the time is over or the cancel flag is set. `what` says what is awaited.
     pub(crate) fn check(&self, what: &'static str) -> Result<(), OpenError> {
         self.check_cancelled()?;
         if is_past(self.at) {
@@ -64,7 +63,7 @@ impl Deadline {
 
     pub(crate) fn timed_out(&self, what: &'static str) -> OpenError {
         OpenError::TimedOut {
-            at: Place::default(), // the caller's caller knows
+            at: Place::default(), // the caller's caller fills it in
             after: self.started.elapsed(),
             what,
         }
@@ -82,13 +81,13 @@ impl Deadline {
     }
 }
 
-/// Whether there is a deadline, and it has passed.
+/// Whether there is a deadline and it has passed.
 pub(crate) fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// Whether a cancel flag is there and set.
+/// Whether there is a cancel flag and it is set.
 pub(crate) fn is_set(flag: Option<&Arc<AtomicBool>>) -> bool {
-    // Relaxed: the flag stands for itself.
+    // Relaxed: the flag carries nothing but itself.
     flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
 }

@@ -10,31 +10,32 @@ use crate::tuning::{
     BYTES_AWAKE, FENCES_AWAKE, LONG_SPIN, SHORT_SLEEPS, SHORT_SLICE, SPIN, WAITS_AWAKE,
 };
 
-/// No value of `sleeping`, but of a peer that has its own wakes to lose.
+/// Never equals an honest peer's `sleeping`: this process receives no membarriers, so it always
+/// fences.
 const NEVER: u32 = u32::MAX;
 
-/// What a side keeps from one wait to the next.
+/// Experience that a side keeps from one wait to the next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     pub(crate) stats: Stats,
-    /// When it last asked whether there is a reason to wait.
+    /// When the side last asked whether there is still a reason to wait.
     pub(super) last_slice: Instant,
-    /// The word of the peer's that makes a fence needless here: [`PROMISED`],
-    /// or [`NEVER`] if the barriers of others do not reach this process.
+    /// The peer's `sleeping` that makes a fence needless here: [`PROMISED`], or [`NEVER`] if
+    /// membarriers do not reach this process.
     pub(super) fenceless: u32,
-    /// Waits and calls since the last sleep, and what they found, in
-    /// [`BYTES_AWAKE`]; up to [`WAITS_AWAKE`].
+    /// Waits and calls since the last sleep, plus the bytes they found in units of [`BYTES_AWAKE`].
+    /// Counted up to [`WAITS_AWAKE`].
     awake: u32,
-    /// Sleeps in a row that a longer spin would have spared.
+    /// Consecutive sleeps that a longer spin would have avoided.
     short_sleeps: u32,
-    /// Fences for a wake since the last sleep.
+    /// Fences for the peer's sake since the last sleep.
     fences: u32,
-    /// Whether a promised barrier was refused.
+    /// Whether the kernel has refused a promised barrier.
     refused: bool,
 }
 
 impl Effort {
-    /// For a side that promises nothing, and fences.
+    /// For a side that always fences and never promises.
     pub(crate) fn new() -> Effort {
         Effort {
             stats: Stats::default(),
@@ -47,8 +48,7 @@ impl Effort {
         }
     }
 
-    /// For a side of a process that is reached by barriers, if the kernel has
-    /// them.
+    /// For a side whose process receives membarriers, if the kernel supports them.
     pub(crate) fn with_barriers() -> Effort {
         Effort {
             fenceless: if membarrier::register() {
@@ -60,14 +60,13 @@ impl Effort {
         }
     }
 
-    /// Counts a wait, or a call, that needed no sleep; `found` bytes were there without
-    /// any wait. A side that goes on like this will need no sleep soon, which is
-    /// worth a promise: without one its peer fences at each publication. One that
-    /// sleeps nevertheless has a barrier to do first.
+    /// Counts a wait or a call that needed no sleep, and found `found` bytes without a wait. A side
+    /// that continues like this will not sleep soon, which is worth a promise. Without a promise
+    /// the peer fences at each publication. With one, the next sleep costs a barrier first.
     #[inline]
     pub(crate) fn stayed_awake(&mut self, own: &Signals, found: u64) {
         if self.awake < WAITS_AWAKE {
-            let worth = 1 + found / BYTES_AWAKE; // at most a ring of those
+            let worth = 1 + found / BYTES_AWAKE; // at most one ring's worth
             self.awake = self.awake.saturating_add(worth as u32);
             if self.awake >= WAITS_AWAKE {
                 self.promise(own);
@@ -75,7 +74,7 @@ impl Effort {
         }
     }
 
-    /// Counts a fence that was for nothing but the peer's sleep.
+    /// Counts a fence made only in case the peer sleeps.
     #[inline]
     pub(super) fn fenced(&mut self, own: &Signals) {
         self.fences = self.fences.saturating_add(1);
@@ -84,9 +83,9 @@ impl Effort {
         }
     }
 
-    /// Promises barriers, if the kernel has them. A new holder does: it may
-    /// never have to wait, and then its peer is never to fence. A sleep that is
-    /// announced stays so: an async wait goes on while its handle is used.
+    /// Promises barriers, if the kernel supports them. A new holder does so at once: it may never
+    /// have to wait, and then its peer need never fence. A prepared park stays in place, since an
+    /// async wait continues while its handle is in use.
     pub(crate) fn promise(&self, own: &Signals) {
         if self.fenceless == PROMISED {
             let word = &own.sleeping;
@@ -94,7 +93,7 @@ impl Effort {
         }
     }
 
-    /// How long to spin, if that is left to experience.
+    /// The spin budget under [`WaitPolicy::Adaptive`](super::WaitPolicy::Adaptive).
     pub(crate) fn spin_budget(&self) -> Duration {
         if self.short_sleeps < SHORT_SLEEPS {
             SPIN
@@ -103,7 +102,7 @@ impl Effort {
         }
     }
 
-    /// Counts a wait that came to sleep, and ended after `waited` in all.
+    /// Counts a wait that came to a sleep, and took `waited` in all.
     pub(crate) fn slept(&mut self, waited: Duration) {
         self.short_sleeps = if waited < LONG_SPIN {
             self.short_sleeps.saturating_add(1)
@@ -112,7 +111,7 @@ impl Effort {
         };
     }
 
-    /// Announces a sleep.
+    /// Prepares to park: see [`prepare_park`].
     pub(super) fn prepare_park(&mut self, own: &Signals, wanted: u64) {
         self.sleeps();
         if !prepare_park(own, wanted) {
@@ -121,14 +120,14 @@ impl Effort {
         }
     }
 
-    /// A sleep, whoever announces it, ends a promise: what is worth the next
-    /// one is counted anew.
+    /// Records that a sleep ends the promise, whoever prepared the park. The counts that lead to
+    /// the next promise start anew.
     pub(crate) fn sleeps(&mut self) {
         self.awake = 0;
         self.fences = 0;
     }
 
-    /// How long a sleep is at most.
+    /// The longest single sleep.
     pub(super) fn slice(&self) -> Duration {
         if self.refused {
             SHORT_SLICE
@@ -137,17 +136,17 @@ impl Effort {
         }
     }
 
-    /// Whether the peer does the barrier before it sleeps, so that what the
-    /// caller has just published needs no wake of it.
+    /// Whether the peer runs the barrier before it sleeps, so that the caller's publication needs
+    /// no fence and no wake.
     #[inline(always)]
     pub(crate) fn skips_fence(&self, peer: &Signals) -> bool {
-        // In the program, the position is stored before `sleeping` is loaded.
+        // Program order: the position is stored before `sleeping` is loaded.
         compiler_fence(Ordering::SeqCst); // P5
         peer.sleeping.load(Ordering::Relaxed) == self.fenceless // P5: the peer does the barrier
     }
 
-    /// Wakes the peer if it sleeps and waits for no more than `position`, which
-    /// the caller has just published.
+    /// Unparks the peer if it sleeps and waits for at most `position`, which the caller has just
+    /// published.
     #[inline]
     pub(crate) fn wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
         if !self.skips_fence(peer) {
@@ -155,7 +154,7 @@ impl Effort {
         }
     }
 
-    /// As [`wake`](Self::wake) of a peer that does no barrier.
+    /// Fences, then unparks the peer as [`wake`](Self::wake) does. For a peer without a promise.
     #[inline]
     pub(crate) fn fence_and_wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
         fence(Ordering::SeqCst); // P5
@@ -168,14 +167,14 @@ impl Effort {
     #[cold]
     fn wake_sleeper(&mut self, peer: &Signals, position: u64) {
         let wanted = peer.wanted.load(Ordering::Relaxed); // P5: ordered by the fence
-        // Positions wrap, so "not yet there" is a distance of half the range.
+        // Positions wrap, so "not yet reached" is a distance of more than half the range.
         if position.wrapping_sub(wanted) <= u64::MAX / 2 {
             self.stats.wakes += u64::from(unpark(peer));
         }
     }
 
-    /// Wakes the peer if it is seen to sleep, whatever it waits for. Without
-    /// an order: what is not seen yet is left to [`wake_always`].
+    /// Unparks the peer if it is seen to sleep, whatever it waits for. Makes no fence: a sleep that
+    /// is not visible yet is left to [`wake_always`].
     #[inline]
     pub(crate) fn wake_if_seen(&mut self, peer: &Signals) {
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {

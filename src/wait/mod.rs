@@ -1,5 +1,5 @@
-//! Waiting for the peer: spin for a while, then sleep; and waking a peer that
-//! sleeps.
+//! Waiting for the peer: an eventcount over a shared futex. A side spins for a while, then parks; a
+//! side that publishes unparks its peer.
 //!
 //! # The handshake (P5)
 //!
@@ -12,11 +12,11 @@
 //! FUTEX_WAIT(sleeping == 1, slice)     FUTEX_WAKE(sleeping)
 //! ```
 //!
-//! Of two threads that each store, fence and load the other's word, at least
-//! one sees the other's store. So either the waker sees `sleeping == 1`, or
-//! the sleeper sees the new value. In the first case the waker changes the
-//! word *before* it wakes: a sleeper that has not yet entered the kernel finds
-//! another value there than it expects, and returns at once.
+//! Of two threads that each store, fence and load the other's word, at least one sees the other's
+//! store. So the waker sees `sleeping == 1`, or the sleeper sees the new value.
+//!
+//! In the first case the waker changes the word *before* it wakes. A sleeper that has not yet
+//! entered the kernel then finds an unexpected value there, and returns at once.
 //!
 //! | `sleeping` | means |
 //! |---|---|
@@ -24,20 +24,22 @@
 //! | 1 | asleep, or about to be; whoever clears it owes a wake |
 //! | 2 | awake, and promises a barrier before the next sleep |
 //!
-//! `wanted` keeps a waker from waking for nothing: a sleeping writer wants a
-//! quarter of the ring, not one byte. It is never too old: a sleeper that misses
-//! the new value has fenced first, so the waker, which loads `wanted` after its
-//! own fence, sees what was stored before the sleeper's. It may be a lie; the
-//! sleeper looks again after each slice whatever happens.
+//! `wanted` prevents needless wakes: a sleeping writer wants a quarter of the ring, not one byte.
+//! The waker never reads a `wanted` that is too old. A sleeper that misses the new value has fenced
+//! before the waker. The waker loads `wanted` after its own fence, and so sees what the sleeper
+//! stored before its fence. A lying peer may write any `wanted`; the sleeper looks again after each
+//! slice in any case.
 //!
-//! # The promise: no fence on the busy side
+//! # The asymmetric fence: no fence on the busy side
 //!
-//! The waker's fence is the one costly step of a short operation, and it is
-//! there for a sleep that hardly ever comes. So a side that is new, or that has
-//! waited, gone on or fenced for its peer's sake several times without a sleep, or
-//! found plenty without a wait, stores 2: *before I sleep next, I have the kernel
-//! do a barrier on every processor that runs my peer* (`sys/membarrier.rs`). A waker that
-//! reads 2, and has registered for such barriers, leaves its fence out:
+//! The waker's fence is the one costly step of a short operation, and it serves a sleep that rarely
+//! comes. An asymmetric fence moves the cost to the sleeper. A side stores 2, its *promise*: before
+//! its next sleep it runs a memory barrier on every processor that runs the peer
+//! (`sys/membarrier.rs`).
+//!
+//! A side promises when it is new, and when it has done without sleep for some time. That means
+//! several waits or operations, several fences for its peer's sake, or plenty found without a wait.
+//! A waker that reads 2, and has registered for such barriers, omits its fence:
 //!
 //! ```text
 //! sleeper, having promised             waker, registered
@@ -48,35 +50,31 @@
 //! FUTEX_WAIT(sleeping == 1, slice)
 //! ```
 //!
-//! Why no wake-up is lost. The kernel's barrier takes effect in the waker's
-//! thread at some point between two of its instructions. Take the waker's load
-//! of `sleeping`.
+//! Why no wake-up is lost: the kernel's barrier takes effect in the waker's thread at some point
+//! between two of its instructions. Take the waker's load of `sleeping`.
 //!
-//! - It comes before that point: so does the store of the position, which is
-//!   before the load in the program and which the compiler may not move behind
-//!   it. The barrier makes the store visible before the sleeper's call returns,
-//!   and the sleeper, who looks after that, sees it and does not sleep.
-//! - It comes after that point: it sees the 1 that was stored before the call,
-//!   or a later value, never the 2 again. What follows is the handshake above.
+//! - The load comes before that point. Then so does the store of the position: the store precedes
+//!   the load in the program, and the compiler may not reorder the two. The barrier makes the store
+//!   visible before the sleeper's call returns. The sleeper looks after that, sees the new
+//!   position, and does not sleep.
+//! - The load comes after that point. Then it sees the 1 stored before the call, or a later value,
+//!   and never the old 2. From there on the handshake above applies.
 //!
-//! The barrier ends the promise: the next sleep is announced over a 1 that no
-//! waker can read as the old 2, so it needs a fence only, until 2 is stored
-//! anew. To promise needs no order at all: what is promised is about sleeps
-//! that come later in the same thread.
+//! The barrier ends the promise: after it no waker can read the old 2. So later sleeps need only a
+//! fence, until 2 is stored again. The promise itself needs no ordering: it concerns later sleeps of
+//! the same thread.
 //!
-//! Who must do what is decided by each side for itself, from what it knows of
-//! itself: a waker that could not register keeps its fence whatever it reads; a
-//! sleeper that could not register promises nothing. Should a promised barrier
-//! be refused after all, the sleeper sleeps in slices of a millisecond from
-//! then on. A new holder of a role takes its predecessor's promise back by a
-//! barrier (`peer/claim.rs`). A peer that promises and does not keep it has its own
-//! sleep to lose.
+//! Each side decides by its own abilities alone. A waker that could not register keeps its fence,
+//! whatever it reads. A sleeper that could not register never promises. If the kernel refuses a
+//! promised barrier after all, the sleeper uses slices of one millisecond from then on. A new
+//! holder of a role revokes its predecessor's promise by a barrier (`peer/claim.rs`). A peer that
+//! breaks its promise can lose only its own wake-up.
 //!
 //! # A peer that lies, or dies
 //!
-//! A sleep is cut into slices of [`SLICE`]. After each one the sleeper looks
-//! again and asks whether the peer lives. A peer that wakes it again and again
-//! for nothing gets it to sleep its slices where no wake reaches it.
+//! A sleep is cut into slices of [`SLICE`]. After each slice the sleeper looks again and asks
+//! whether the peer lives. A peer that sends many wakes for nothing is ignored for the rest of the
+//! slice: the sleeper then sleeps where no wake reaches it.
 
 pub(crate) mod coalesce;
 pub(crate) mod deadline;
@@ -96,7 +94,7 @@ use crate::sys::futex;
 use crate::sys::membarrier;
 use crate::tuning::{FALSE_WAKES, SLICE, SPINS_PER_LOOK};
 
-/// `Signals::sleeping`; see the module's head.
+/// Values of `Signals::sleeping`; see the table at the head of this module.
 pub(crate) const AWAKE: u32 = 0;
 pub(crate) const ASLEEP: u32 = 1;
 pub(crate) const PROMISED: u32 = 2;
@@ -104,20 +102,20 @@ pub(crate) const PROMISED: u32 = 2;
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited<T> {
-    /// What was waited for is there.
+    /// The awaited value is there.
     Ready(T),
     /// The deadline passed first.
     TimedOut,
 }
 
-/// Sleeps until `ready` gives a value, or an error, or the deadline passes.
-/// The caller has spun for as long as its policy says; one that never sleeps
-/// spins on here.
+/// Sleeps until `ready` returns a value or an error, or the deadline passes. The caller has already
+/// spun for its spin budget. A caller that never sleeps ([`SpinBudget::Always`]) goes on spinning
+/// here.
 ///
-/// `own` is the caller's and `wanted` the position of the peer that would be
-/// worth a wake. `slice` is called once in a slice, however short the waits
-/// are; what has become ready meanwhile counts before an error from it. A
-/// deadline that has passed leaves one look, and no more.
+/// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake.
+/// `slice` is called once per slice, however short the waits are. A value that has become ready in
+/// the meantime takes precedence over an error of `slice`. After the deadline there is exactly one
+/// more look.
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,
@@ -140,8 +138,8 @@ pub(crate) fn wait<T, E>(
             verdict = slice();
         }
         if has_slept || asks || is_over {
-            // The peer may have published between the last look and its end,
-            // and what it published counts first.
+            // The peer may have published after the last look and before it ended. Published values
+            // count first.
             if let Some(value) = ready()? {
                 return Ok(Waited::Ready(value));
             }
@@ -162,46 +160,56 @@ pub(crate) fn wait<T, E>(
         } else if naps > FALSE_WAKES {
             effort.stats.sleeps += 1;
             std::thread::sleep(nap); // out of the peer's reach
-        } else {
-            effort.prepare_park(own, wanted); // P5
-            let value = ready();
-            if matches!(value, Ok(None)) {
-                effort.stats.sleeps += 1;
-                failpoint!(SleepNow);
-                futex::wait(&own.sleeping, ASLEEP, nap);
-                failpoint!(Slept);
-            }
-            cancel_park(own);
-            if let Some(value) = value? {
-                return Ok(Waited::Ready(value));
-            }
+        } else if let Some(value) = park(own, wanted, nap, effort, &mut ready)? {
+            return Ok(Waited::Ready(value));
         }
         has_slept = true;
     }
 }
 
-/// Says that this side is about to sleep until the peer's position is
-/// `wanted`. The caller looks once more before it does. `false` if that look
-/// may be too early, since a barrier that was promised was refused.
+/// Parks for `nap` at most, until the peer's position is `wanted`. Returns the value if it is ready
+/// before the sleep.
+fn park<T, E>(
+    own: &Signals,
+    wanted: u64,
+    nap: Duration,
+    effort: &mut Effort,
+    ready: &mut impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    effort.prepare_park(own, wanted); // P5
+    let value = ready();
+    if matches!(value, Ok(None)) {
+        effort.stats.sleeps += 1;
+        failpoint!(SleepNow);
+        futex::wait(&own.sleeping, ASLEEP, nap);
+        failpoint!(Slept);
+    }
+    cancel_park(own);
+    value
+}
+
+/// Prepares to park until the peer's position is `wanted`. The caller looks once more before it
+/// sleeps. Returns `false` if that look may be too early, because the kernel refused a promised
+/// barrier.
 pub(crate) fn prepare_park(own: &Signals, wanted: u64) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
     let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
     failpoint!(SleepSet);
-    // The word says so if a promise stands, or else the peer has overwritten
-    // it, which it has no business to: such a one need not wake us at all.
+    // `before` tells whether a promise stands, unless the peer has overwritten the word against the
+    // protocol. Such a peer could as well never wake this side.
     let kept = before != PROMISED || membarrier::everywhere();
     fence(Ordering::SeqCst); // P5
     kept
 }
 
-/// Takes that back.
+/// Cancels [`prepare_park`].
 pub(crate) fn cancel_park(own: &Signals) {
-    // Nobody owes a wake. Swapped, so that it comes after a waker's swap also
-    // for loom, which lets a store come in between.
+    // Nobody owes a wake any more. A swap, so that it comes after a waker's swap also under loom,
+    // which would let a store come in between.
     own.sleeping.swap(AWAKE, Ordering::Relaxed); // P5: orders nothing
 }
 
-/// [`SLICE`], unless a test has made slices so long that a missed wake shows.
+/// The length of a slice: [`SLICE`], unless a test sets longer ones to expose missed wakes.
 #[inline]
 fn slice_len() -> Duration {
     #[cfg(feature = "__failpoints")]
@@ -211,8 +219,8 @@ fn slice_len() -> Duration {
     SLICE
 }
 
-/// Looks again and again, for as long as it is told and at most a slice, with
-/// at least `rest` between two looks.
+/// Polls `ready` for the spin budget, and for a slice at most. At least `rest` passes between two
+/// polls.
 #[inline]
 pub(crate) fn spin<T, E>(
     spinning: SpinBudget,
@@ -225,7 +233,7 @@ pub(crate) fn spin<T, E>(
         SpinBudget::For(time) => time.min(SLICE),
         SpinBudget::Always => SLICE,
     };
-    // The clock is looked at only by those who wait for longer.
+    // Only a wait that takes longer reads the clock.
     let looks = if rest.is_zero() { SPINS_PER_LOOK } else { 1 };
     let mut until = None;
     loop {
@@ -250,8 +258,8 @@ pub(crate) fn spin<T, E>(
     }
 }
 
-/// Wakes the peer if it sleeps, whatever it waits for: something has changed
-/// that no position tells. Says whether it did.
+/// Unparks the peer if it sleeps, whatever it waits for: something has changed that no position
+/// shows. Returns whether it did.
 pub(crate) fn wake_always(peer: &Signals) -> bool {
     fence(Ordering::SeqCst); // P5
     peer.sleeping.load(Ordering::Relaxed) == ASLEEP && unpark(peer) // P5: ordered by the fence
@@ -259,7 +267,7 @@ pub(crate) fn wake_always(peer: &Signals) -> bool {
 
 #[cold]
 fn unpark(peer: &Signals) -> bool {
-    // The word changes before the wake: see the module's head.
+    // The word changes before the wake; see the head of this module.
     failpoint!(WakeSeen);
     let slept = peer
         .sleeping

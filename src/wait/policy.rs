@@ -1,11 +1,10 @@
-//! How a blocking call waits, and what that has cost.
+//! How a blocking call waits, and what waiting has cost.
 
 use std::time::Duration;
 
 /// How a blocking call waits for the peer.
 ///
-/// Whatever the policy, a peer that dies and a cancel flag are noticed within
-/// about ten milliseconds.
+/// Under every policy, a dead peer and a cancel flag are noticed within about ten milliseconds.
 ///
 /// # Examples
 ///
@@ -20,16 +19,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitPolicy {
-    /// Looks again and again and never sleeps: the lowest latency, for a
-    /// processor. Where both sides may use one processor only, the same one,
-    /// this is slow.
+    /// Spins and never sleeps: the lowest latency, at the cost of a processor. Slow where both
+    /// sides are confined to the same single processor.
     Spin,
-    /// Looks again and again for so long, at most ten milliseconds, then
-    /// sleeps; sleeps at once where both sides may use one processor only.
+    /// Spins for this long, at most ten milliseconds, then sleeps. Sleeps at once where both sides
+    /// are confined to the same single processor.
     SpinThenPark(Duration),
-    /// The same for about the cost of a wake, 30 microseconds; while waits end
-    /// soon after that time, again and again, for 100 microseconds. One wait
-    /// that takes longer ends this.
+    /// Spins for about the cost of a wake, 30 microseconds, then sleeps. While several sleeps in a
+    /// row end soon, spins for 100 microseconds instead, until one wait takes longer. Sleeps at
+    /// once where both sides are confined to the same single processor.
     #[default]
     Adaptive,
     /// Sleeps at once: the least processor time.
@@ -62,9 +60,9 @@ pub(crate) enum SpinBudget {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How often this side went to sleep: one system call each. Of an async
-    /// handle, how often a call was pending.
+    /// How often this side went to sleep, at one system call each. For an async handle: how often a
+    /// call was pending.
     pub sleeps: u64,
-    /// How often this side woke its peer: one system call each.
+    /// How often this side woke its peer, at one system call each.
     pub wakes: u64,
 }
