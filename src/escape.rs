@@ -1,14 +1,14 @@
-//! How a path, and what is wrong with one, is shown in a line of text. The
-//! command uses this, too; not for others.
+//! How a path, or an error of opening one, is shown in a line of text. Public for the command of
+//! this project only.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A path, or another string of the system's, as one line shows it: as it is
-/// if every character of it can be seen; else in quotes and escaped, so that
-/// nothing in it can move a cursor or look like another line.
+/// A path or another string of the system, as one line shows it. A string whose characters are all
+/// visible is shown as it is. Any other string is quoted and escaped, so that no character can move
+/// a cursor or look like another line.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(&'a OsStr);
 
@@ -21,13 +21,13 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.to_str() {
             Some(text) if !text.is_empty() && text.chars().all(is_seen) => f.write_str(text),
-            // Escapes, as Debug does, what is no UTF-8 too.
+            // Debug also escapes what is not UTF-8.
             _ => write!(f, "{:?}", self.0),
         }
     }
 }
 
-/// An error of opening `path` that says more where the kernel's word misleads.
+/// Explains an error of opening `path` where the kernel's error misleads.
 pub fn explained(path: &Path, error: io::Error) -> io::Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
     if missing && path.as_os_str().is_empty() {
@@ -43,7 +43,7 @@ pub fn explained(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// Whether Debug would show the character as it is, or quote it only.
+/// Whether Debug would show the character unchanged, or only quote it.
 fn is_seen(c: char) -> bool {
     matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
 }

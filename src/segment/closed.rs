@@ -2,19 +2,19 @@
 
 use crate::error::{Corruption, Rule};
 
-/// How a side has left the ring, as its `closed` word says it.
+/// How a side has left the ring, decoded from its `closed` word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// It has not.
+    /// The side has not left.
     Open,
-    /// It has done: the stream is whole.
+    /// The side finished: the stream is whole.
     Finished,
-    /// It broke off.
+    /// The side aborted.
     Aborted,
 }
 
 impl Departure {
-    /// The word of the holder of claim number `claim`; zero while it is open.
+    /// The word of the holder of claim number `claim`; zero for [`Departure::Open`].
     pub(crate) fn to_word(self, claim: u64) -> u64 {
         let how = match self {
             Departure::Open => return 0,

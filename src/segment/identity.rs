@@ -1,4 +1,4 @@
-//! What a segment says that it is, and how much of that is believed.
+//! The identity line: what a segment claims to be, and how much of the claim is trusted.
 
 use crate::error::Incompatible;
 use crate::segment::state::LifeCycleKind;
@@ -7,23 +7,23 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::sysv::FileIdentity;
 use crate::sys::sysv::page_size;
 
-/// The first eight bytes of every segment of ours.
+/// The first eight bytes of every shmpipe segment.
 pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"shmpipe\0");
-/// The version of the layout; any change to an offset or a meaning adds one.
+/// The version of the layout. Any change of an offset or a meaning increments it.
 pub(crate) const VERSION: u32 = 2;
 /// Reads differently on a machine of the other byte order.
 pub(crate) const BYTE_ORDER: u32 = 0x0102_0304;
 
-/// Set in [`Identity::flags`] when the creator was asked for this capacity.
+/// Set in [`Identity::flags`] if the creator asked for this capacity explicitly.
 pub(crate) const EXPLICIT_CAPACITY: u32 = 1;
-/// Set in [`Identity::flags`] when the creator does not wait for its peer, so
-/// that bytes may be in the ring at any time.
+/// Set in [`Identity::flags`] if the creator does not wait for its peer, so that bytes may be in
+/// the ring at any time.
 pub(crate) const UNWAITED: u32 = 2;
 
-/// The bits of [`Identity::required`] that this build knows: none yet.
+/// The bits of [`Identity::required`] that this build knows; none so far.
 const KNOWN_FEATURES: u32 = 0;
 
-/// What the segment is. Written once.
+/// The identity line as it lies in the segment. Written once.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Identity {
@@ -39,11 +39,11 @@ pub(crate) struct Identity {
     inode: AtomicU64,
     project: AtomicU32,
     flags: AtomicU32,
-    /// Features that a reader of this segment may ignore.
+    /// Features that a reader of the segment may ignore.
     compatible: AtomicU32,
-    /// Features without which this segment must not be used.
+    /// Features that a reader of the segment must know.
     required: AtomicU32,
-    /// When the file was made, in nanoseconds since 1970; 0 when unknown.
+    /// Creation time of the file, in nanoseconds since 1970; 0 when unknown.
     birth: AtomicU64,
 }
 
@@ -69,20 +69,18 @@ mod pinned {
     const _: () = assert!(offset_of!(Identity, birth) == 80);
 }
 
-/// Bytes of a line: the distance that keeps two hot words from sharing a cache
-/// line, or the line that the prefetcher fetches with it. The same on every
-/// architecture.
+/// Bytes of a line. Two hot words at this distance share neither a cache line nor a line that the
+/// prefetcher fetches along. The same on every architecture.
 pub(crate) const LINE: usize = 128;
 /// The least distance from the start of the segment to the ring.
 pub(crate) const MIN_RING_OFFSET: usize = 4096;
 
-/// Where the ring begins: a page of its own for the header, so that the ring
-/// can be mapped twice.
+/// Where the ring begins. The header has a page of its own, so that the ring can be mapped twice.
 pub(crate) fn ring_offset() -> usize {
     page_size().max(MIN_RING_OFFSET)
 }
 
-/// The identity line, copied out.
+/// A private copy of the identity line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IdentityImage {
     pub(crate) magic: u64,
@@ -107,13 +105,13 @@ impl IdentityImage {
         self.version == VERSION
     }
 
-    /// Whether this is, or is on the way to, an identity of this version: a
-    /// creator stores the magic first.
+    /// Whether the image is an identity of this version, complete or in the making. A creator
+    /// stores the magic first.
     pub(crate) fn may_become_ours(&self) -> bool {
         self.magic == MAGIC && (self.version == 0 || self.has_our_version())
     }
 
-    /// What it says does not fit memory of `len` bytes.
+    /// The error for an image that does not fit memory of `len` bytes.
     fn misfit(&self, len: usize) -> Incompatible {
         Incompatible::Size {
             capacity: self.capacity,
@@ -124,11 +122,11 @@ impl IdentityImage {
 }
 
 impl Identity {
-    /// Copies the line out, each word once. If any of it is there, so is the
-    /// magic, also while its creator is writing it.
+    /// Copies the line out, each word once. An image with any word set has the magic set, even
+    /// while the creator is writing.
     ///
-    /// The caller has loaded the life-cycle word with Acquire (P3) when it
-    /// means to believe what it reads.
+    /// The caller has loaded the life-cycle word with Acquire (P3) if it is going to trust the
+    /// image.
     pub(crate) fn load(&self) -> IdentityImage {
         // Relaxed throughout: ordered by the state word, P3.
         let image = IdentityImage {
@@ -154,14 +152,12 @@ impl Identity {
         IdentityImage { magic, ..image }
     }
 
-    /// Fills the line of a segment that nobody believes yet: the life-cycle
-    /// word is still `Unborn`. The magic comes first, so that a creator that
-    /// dies here leaves a segment that is either all zero or told by its magic
-    /// to be half made.
+    /// Fills the line of a segment that nobody trusts yet: the life-cycle word is still `Unborn`.
+    /// The magic comes first. A creator that dies here leaves a segment that is all zero, or that
+    /// the magic shows to be half made.
     pub(crate) fn store(&self, image: &IdentityImage) {
         self.magic.store(image.magic, Ordering::Relaxed); // P3
-        // Release: the rest of the line does not overtake the magic, as seen
-        // by `load`.
+        // Release: `load` never sees the rest of the line without the magic.
         fence(Ordering::Release); // P3
         failpoint!(MagicStored);
         // Relaxed: published by the state word, P3.
@@ -182,32 +178,32 @@ impl Identity {
     }
 }
 
-/// What is believed of a ring: derived from its identity line, checked against
-/// the size that the kernel or the caller reports, and kept in private memory.
+/// The trusted description of a ring. Derived from the identity line, checked against the size that
+/// the kernel or the caller reports, and kept in private memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    /// Bytes of the ring: a power of two.
+    /// Bytes of the ring; a power of two.
     pub(crate) capacity: u64,
     /// Bytes from the start of the segment to the ring.
     pub(crate) ring_offset: usize,
-    /// How the segment comes and goes.
+    /// How the ring is found, and when its segment is removed.
     pub(crate) kind: LifeCycleKind,
-    /// Tells this ring from every other one.
+    /// A random number that tells this ring from every other.
     pub(crate) nonce: u64,
-    /// The file the ring is found by, as recorded by its creator.
+    /// The file that leads to the ring, as recorded by the creator.
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) project: u32,
-    /// When that file was made, in nanoseconds since 1970; 0 when unknown.
+    /// Creation time of that file, in nanoseconds since 1970; 0 when unknown.
     pub(crate) birth: u64,
-    /// Whether the creator was asked for this capacity.
+    /// Whether the creator asked for this capacity explicitly.
     pub(crate) explicit_capacity: bool,
-    /// Whether the creator went on without waiting for its peer.
+    /// Whether the creator continued without waiting for its peer.
     pub(crate) unwaited: bool,
 }
 
 impl Geometry {
-    /// The geometry of a ring to be made.
+    /// The geometry of a ring about to be made.
     pub(crate) fn new(
         capacity: u64,
         kind: LifeCycleKind,
@@ -229,8 +225,8 @@ impl Geometry {
         }
     }
 
-    /// Believes `image` if it describes a ring that fills a segment of
-    /// `segment_len` bytes, and that this build can use.
+    /// Accepts `image` if it describes a ring that fills a segment of `segment_len` bytes, and that
+    /// this build can use.
     pub(crate) fn of_segment(
         image: &IdentityImage,
         segment_len: usize,
@@ -245,8 +241,8 @@ impl Geometry {
         Ok(geometry)
     }
 
-    /// Believes `image` if it describes a ring that was placed in the caller's
-    /// memory, of `len` bytes, and that this build can use.
+    /// Accepts `image` if it describes a ring in the caller's memory of `len` bytes, and that this
+    /// build can use.
     pub(crate) fn of_memory(image: &IdentityImage, len: usize) -> Result<Geometry, Incompatible> {
         let geometry = Geometry::parse(image, len)?;
         if geometry.kind != LifeCycleKind::Placed {
@@ -255,7 +251,7 @@ impl Geometry {
         Ok(geometry)
     }
 
-    /// What `image` says, if it describes a ring that lies within `len` bytes.
+    /// Parses `image`, if it describes a ring within `len` bytes.
     fn parse(image: &IdentityImage, len: usize) -> Result<Geometry, Incompatible> {
         if image.magic != MAGIC {
             return Err(Incompatible::NoMagic);
@@ -303,7 +299,7 @@ impl Geometry {
         })
     }
 
-    /// The identity line that says this.
+    /// The identity line of this geometry.
     pub(crate) fn to_image(self) -> IdentityImage {
         IdentityImage {
             magic: MAGIC,
@@ -328,14 +324,14 @@ impl Geometry {
         }
     }
 
-    /// Whether the ring was made to be found by `file`. An inode number is
-    /// given out again; the time at which the file was made tells the two.
+    /// Whether the ring was made for `file`. File systems reuse inode numbers, so the creation time
+    /// decides between two files of the same number.
     pub(crate) fn is_of(&self, file: FileIdentity) -> bool {
         self.has_numbers_of(file)
             && (self.birth == file.birth || self.birth == 0 || file.birth == 0)
     }
 
-    /// Whether the ring is that of a file before `file`, with the same numbers.
+    /// Whether the ring was made for an earlier file with the same numbers as `file`.
     pub(crate) fn is_of_earlier(&self, file: FileIdentity) -> bool {
         self.has_numbers_of(file) && !self.is_of(file)
     }
@@ -345,8 +341,7 @@ impl Geometry {
             && self.project == u32::from(file.project.get())
     }
 
-    /// Bytes from the start of the header to the end of the ring: those of the
-    /// whole segment, if it is one.
+    /// Bytes from the start of the header to the end of the ring. For a segment, its whole length.
     pub(crate) fn ring_end(&self) -> usize {
         self.ring_offset + self.capacity as usize
     }

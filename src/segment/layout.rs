@@ -1,4 +1,4 @@
-//! The bytes of a segment: every offset.
+//! The layout of a segment: every offset.
 //!
 //! ```text
 //! 0                      ring_offset               ring_offset + capacity
@@ -16,8 +16,8 @@
 //! 3072  path       of the file, as its creator named it; ends at 4096
 //! ```
 //!
-//! In memory of the caller's the same bytes may have more behind them. Bytes
-//! that are not listed are zero when the ring is made, and ignored when read.
+//! The caller's memory may have more bytes behind these. Bytes that are not listed are zero when
+//! the ring is made, and ignored when read.
 //!
 //! | words | written by | read by | order |
 //! |---|---|---|---|
@@ -34,24 +34,24 @@
 //! | inline message | producer | consumer | P7 |
 //! | `wants` | consumer | producer, as a hint | none |
 //!
-//! The pairs P1 to P5 are explained in `ring/mod.rs` and `wait/mod.rs`, P6 in
-//! `peer/claim.rs`, P7 in `ring/inline.rs`, P8 and P9 in `ring/marks.rs`. Only integers of fixed
-//! width lie in a segment. What is read here was written by a stranger: it is
-//! loaded once, checked, and the local copy is used.
+//! P1 to P5 are explained in `ring/mod.rs` and `wait/mod.rs`, P6 in `peer/claim.rs`, P7 in
+//! `ring/inline.rs`, P8 and P9 in `ring/marks.rs`. A segment holds only integers of fixed width.
+//! Every word read here was written by a stranger. Code loads it once, checks the local copy, and
+//! uses that copy.
 //!
-//! Counts that can wrap, and why that is harmless:
+//! Counters that can wrap, and why wrapping is harmless:
 //!
 //! | count | bits | |
 //! |---|---|---|
 //! | positions | 64 | only differences count, of at most the capacity |
-//! | generations in the life-cycle word | 16 | each side compares its own only, beside its owner word: whoever is taken for dead 65,535 times has lost its role at the first |
-//! | generation in an owner word | 2 | beside a process and its start time: a claim with the same word is of the same process, which gave the earlier one up |
-//! | `claims` | 64, and 56 of them in `closed` | at a claim each microsecond, after 2,000 years |
-//! | marks, acknowledged | 64 | as above; only differences count, of at most 127 |
+//! | generations in the life-cycle word | 16 | each side compares only its own, beside its owner word: a process taken for dead 65,535 times has lost its role at the first |
+//! | generation in an owner word | 2 | stands beside a process and its start time: an equal word is a later claim of the same process, which gave the earlier one up |
+//! | `claims` | 64, and 56 of them in `closed` | wraps after 2,000 years of one claim per microsecond |
+//! | marks, acknowledged | 64 | as for positions; differences are at most 127 |
 //!
-//! A position changes with every operation. The signals next to it change only
-//! when somebody sleeps, comes or leaves, and the other side looks at them with
-//! every operation. On one line, each look would fetch the line anew.
+//! A position changes with every operation. The signals beside it change only when a side sleeps,
+//! comes or leaves, and the peer reads them in every operation. If they shared the position's line,
+//! each of those reads would fetch the line again.
 
 use std::ops::Deref;
 
@@ -60,27 +60,27 @@ use crate::segment::identity::{Identity, IdentityImage};
 use crate::segment::state::State;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// In [`Signals::delivery_hint`]: nothing.
+/// In [`Signals::delivery_hint`]: no preference.
 pub(crate) const HINT_NONE: u32 = 0;
-/// In [`Signals::delivery_hint`]: short messages are echoed, longer ones handed on.
+/// In [`Signals::delivery_hint`]: deliver short messages inline, and demote longer ones.
 pub(crate) const HINT_INLINE: u32 = 1;
-/// The same: longer ones are handed on, and short ones are as ever.
+/// In [`Signals::delivery_hint`]: demote longer messages; short ones as without a hint.
 pub(crate) const HINT_DEMOTE: u32 = 2;
 
 /// In [`Record::capabilities`]: the holder wakes a sleeping peer by futex(2).
 pub(crate) const WAKES: u32 = 1;
-/// In [`Record::capabilities`]: the holder knows inline messages. A producer
-/// that does says at each tail whether there is one.
+/// In [`Record::capabilities`]: the holder knows inline messages. Such a producer says at each tail
+/// whether there is one.
 pub(crate) const KNOWS_INLINE: u32 = 2;
 /// In [`Record::capabilities`]: membarrier(2) reaches the holder.
 pub(crate) const HEARS_BARRIERS: u32 = 4;
 
-/// Places for marks in a segment: few under loom, which pays for each word.
+/// Places for marks in a segment. Few under loom, where each word costs time.
 pub(crate) const MARKS: usize = if cfg!(loom) { 4 } else { 128 };
 /// Words of the path.
 pub(crate) const PATH_WORDS: usize = if cfg!(loom) { 0 } else { 128 };
 
-/// A line of its own.
+/// A value on a line of its own.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub(crate) struct Line<T>(T);
@@ -98,8 +98,8 @@ impl<T> Deref for Line<T> {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Process id, generation and start time of the holder, packed; zero when
-    /// free. The compare-and-swap of this word is the claim.
+    /// Process id, generation and start time of the holder, packed; zero when free. The
+    /// compare-and-swap of this word is the claim.
     pub(crate) owner: AtomicU64,
     /// Equals `owner` once the words below are the owner's.
     pub(crate) complete: AtomicU64,
@@ -109,14 +109,14 @@ pub(crate) struct Record {
     pub(crate) pid_namespace: AtomicU32,
     /// Inode number of the holder's time namespace; 0 when unknown.
     pub(crate) time_namespace: AtomicU32,
-    /// What the holder's mapping adds to the attach count of the segment. Two
-    /// roles of one process may share a mapping.
+    /// What the holder's mapping adds to the attach count of the segment. Two roles of one process
+    /// may share a mapping.
     pub(crate) views: AtomicU32,
-    /// What the holder can do: [`WAKES`], [`KNOWS_INLINE`], [`HEARS_BARRIERS`].
+    /// The holder's abilities: [`WAKES`], [`KNOWS_INLINE`], [`HEARS_BARRIERS`].
     pub(crate) capabilities: AtomicU32,
 }
 
-/// The life-cycle word and the holders.
+/// The life-cycle word and the records of the holders.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct StateLine {
@@ -125,68 +125,67 @@ pub(crate) struct StateLine {
     consumer: Record,
 }
 
-/// One side's lines.
+/// The lines that one side writes.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Side {
-    /// The producer's tail or the consumer's head: bytes since the ring was
-    /// made.
+    /// The producer's tail or the consumer's head: bytes since the ring was made.
     pub(crate) position: AtomicU64,
-    /// On the line of the position. The consumer's is unused.
+    /// Shares the line of the position. Unused on the consumer's side.
     pub(crate) inline: InlineMessage,
     pub(crate) signals: Line<Signals>,
 }
 
-/// The words of an echo: with a position, they fill a line.
+/// Words of an inline message. With a position, the message fills a line.
 pub(crate) const INLINE_WORDS: usize = 13;
 
-/// A short message once more, beside the tail; see `ring/inline.rs`.
+/// A copy of a short message beside the tail; see `ring/inline.rs`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct InlineMessage {
-    /// The position behind the last byte, or one that is far from it.
+    /// The position behind the last byte, or an invalid position far from it.
     pub(crate) end: AtomicU64,
     /// The position of the first byte.
     pub(crate) start: AtomicU64,
     pub(crate) words: [AtomicU64; INLINE_WORDS],
 }
 
-/// What a side says that is no position: written by that side, but for
-/// `sleeping`, which the other side clears.
+/// A side's words other than its position. Written by that side, except that the peer clears
+/// `sleeping`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     /// How the side has left; see `Departure`.
     pub(crate) closed: AtomicU64,
-    /// The word that the side sleeps on.
+    /// The futex word that the side sleeps on; values in `wait/mod.rs`.
     pub(crate) sleeping: AtomicU32,
-    /// What the consumer has the producer do for messages one at a time: nothing,
-    /// [`HINT_INLINE`] or [`HINT_DEMOTE`].
+    /// How the consumer wants single messages delivered: [`HINT_NONE`], [`HINT_INLINE`] or
+    /// [`HINT_DEMOTE`].
     pub(crate) delivery_hint: AtomicU32,
-    /// The position of the other side that the sleeper waits for.
+    /// The position of the peer that the sleeper waits for.
     pub(crate) wanted: AtomicU64,
     /// How often the role has been claimed.
     pub(crate) claims: AtomicU64,
-    /// The producer's: how many marks were ever made. The consumer's: how many
-    /// of them are acknowledged.
+    /// Of the producer: how many marks were ever made. Of the consumer: how many marks are
+    /// acknowledged.
     pub(crate) marks: AtomicU64,
-    /// The consumer's: the word on which an opener waits for places. Odd while
-    /// one may wait; an acknowledgement then adds one.
+    /// Of the consumer: the word on which an opener waits for places. Odd while an opener may wait;
+    /// an acknowledgement then adds one.
     pub(crate) places: AtomicU32,
 }
 
-/// The end of a stream; see `ring/marks.rs`.
+/// A mark: where a stream ended, and how; see `ring/marks.rs`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct MarkSlot {
     /// The position behind the last byte of the stream.
     pub(crate) position: AtomicU64,
-    /// How the stream ended: 1 finished, 2 aborted, 3 its producer died. Above
-    /// bit 8 the process id of a producer that died; 0 when unknown.
+    /// How the stream ended: 1 finished, 2 aborted, 3 its producer died. From bit 8 on, the process
+    /// id of a producer that died; 0 when unknown.
     pub(crate) ending: AtomicU64,
 }
 
-/// The start of every segment.
+/// The header at the start of every segment.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -196,8 +195,7 @@ pub(crate) struct Header {
     consumer: Side,
     zero: [Line<AtomicU64>; 2],
     pub(crate) marks: [MarkSlot; MARKS],
-    /// The path of the file, as the creator named it; zero behind its end. For
-    /// people: never believed.
+    /// The path of the file, as the creator named it, padded with zeros. For people; never trusted.
     pub(crate) path: [AtomicU64; PATH_WORDS],
 }
 
@@ -283,13 +281,13 @@ impl Header {
         }
     }
 
-    /// The life-cycle word as it is now.
+    /// The current life-cycle word.
     pub(crate) fn state(&self) -> State {
         State(self.state.word.load(Ordering::Acquire)) // P3, P6
     }
 
-    /// Swaps the life-cycle word through `next` until it sticks, and returns the
-    /// word before and after; the error of `next` ends it.
+    /// Applies `next` to the life-cycle word by compare-and-swap until one succeeds. Returns the
+    /// word before and after, or the error of `next`.
     pub(crate) fn transition<E>(
         &self,
         mut next: impl FnMut(State) -> Result<State, E>,
@@ -298,9 +296,9 @@ impl Header {
         let mut before = self.state();
         loop {
             let after = next(before)?;
-            // Release: the words written before are the winner's to publish.
-            // Acquire: what the last winner published is seen before we go on.
-            // Relaxed: of a swap that failed the word alone counts. P3, P6
+            // Release: publishes the words that the winner has written before. Acquire: makes
+            // visible what the last winner published. Relaxed on failure: only the loaded word is
+            // used. P3, P6
             match word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok((before, after)),
                 Err(now) => before = State(now),
@@ -308,16 +306,16 @@ impl Header {
         }
     }
 
-    /// Takes away the words by which a ring is believed, before all others are
-    /// zeroed: a creator that dies in between leaves nothing to believe.
+    /// Clears the words that make a ring credible, before all others are zeroed. A creator that
+    /// dies in between leaves nothing that looks like a ring.
     pub(crate) fn disown(&self) {
-        // Relaxed: published by the state word, P3. Of the rest only the magic
-        // can overtake this store: a fence follows it.
+        // Relaxed: published by the state word, P3. Of the later stores only that of the magic can
+        // overtake this one, since a fence follows the magic.
         self.state.word.store(0, Ordering::Relaxed); // P3
         self.identity.store(&IdentityImage::default());
     }
 
-    /// Records the path, as much of it as there is room for.
+    /// Records the path, truncated to the available room.
     pub(crate) fn store_path(&self, path: &[u8]) {
         let mut chunks = path.chunks(size_of::<u64>());
         for word in &self.path {
@@ -329,7 +327,7 @@ impl Header {
         }
     }
 
-    /// The path that was recorded: up to the first zero.
+    /// The recorded path, up to the first zero.
     pub(crate) fn load_path(&self) -> Vec<u8> {
         let words = self.path.iter();
         let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()); // P3

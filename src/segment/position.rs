@@ -1,24 +1,23 @@
-//! Arithmetic on positions: how much is readable, how much is writable, and
-//! whether the other side's word can be true.
+//! Arithmetic on positions: how much is readable, how much is writable, and whether the peer's word
+//! can be true.
 //!
-//! A *position* counts bytes since the ring was made; it only grows, and it
-//! wraps at the width of its word (2^64 in the segment). An *index* is a
-//! position reduced to the ring. Empty is `head == tail`; full is
-//! `tail - head == capacity`; the two never look alike because a position
-//! carries more bits than an index.
+//! A *position* counts bytes since the ring was made. It only grows, and wraps at the width of its
+//! word (2^64 in the segment). An *index* is a position modulo the capacity. Empty is `head ==
+//! tail`; full is `tail - head == capacity`. The two differ, because a position has more bits than
+//! an index.
 //!
-//! Everything here is pure, and generic over the width of the word so that
-//! the tests can try every combination at eight bits.
+//! All functions are pure, and generic over the word's width, so that the tests can try every
+//! combination at eight bits.
 //!
-//! Invariants of the functions, given that `capacity` is a power of two no
-//! larger than half the width's range, and that what the caller holds itself
-//! (its own position and the last good word of the peer) is consistent:
+//! The functions require that `capacity` is a power of two, at most half the width's range. They
+//! also require that the caller's private values are consistent: its own position, and the last
+//! accepted word of the peer. Their invariants:
 //!
 //! 1. The result is at most `capacity`, whatever the peer wrote.
 //! 2. A word that the protocol cannot produce is refused, never adjusted.
 //! 3. Nothing overflows or panics.
 
-/// An unsigned word that positions are counted in.
+/// An unsigned word that counts positions.
 pub(crate) trait Width: Copy + Ord {
     /// `self - earlier`, modulo the width.
     fn since(self, earlier: Self) -> Self;
@@ -56,16 +55,15 @@ width!(u8, u32);
 /// How a position loaded from the segment contradicts the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is more than the capacity away from our own position.
+    /// The position is farther than the capacity from our own position.
     OutOfRange,
-    /// It went back behind a value that was seen before.
+    /// The position is behind a value that was seen before.
     MovedBack,
 }
 
-/// The bytes that the consumer may read, from a freshly loaded `tail`.
+/// The bytes that the consumer may read, given a freshly loaded `tail`.
 ///
-/// `head` is the consumer's own position and `known_tail` the last tail it
-/// accepted.
+/// `head` is the consumer's own position, and `known_tail` the last accepted tail.
 #[inline]
 pub(crate) fn readable<W: Width>(head: W, known_tail: W, tail: W, capacity: W) -> Result<W, Fault> {
     let readable = tail.since(head);
@@ -78,11 +76,10 @@ pub(crate) fn readable<W: Width>(head: W, known_tail: W, tail: W, capacity: W) -
     Ok(readable)
 }
 
-/// The bytes that the producer may not yet overwrite, from a freshly loaded
-/// `head`; the room is the capacity less this.
+/// The bytes that the producer may not overwrite yet, given a freshly loaded `head`. The room is
+/// the capacity less this number.
 ///
-/// `tail` is the producer's own position and `known_head` the last head it
-/// accepted.
+/// `tail` is the producer's own position, and `known_head` the last accepted head.
 #[inline]
 pub(crate) fn occupied<W: Width>(tail: W, known_head: W, head: W, capacity: W) -> Result<W, Fault> {
     let occupied = tail.since(head);
@@ -95,7 +92,7 @@ pub(crate) fn occupied<W: Width>(tail: W, known_head: W, head: W, capacity: W) -
     Ok(occupied)
 }
 
-/// Where in the ring the byte at `position` lies.
+/// The index of the byte at `position`.
 #[inline]
 pub(crate) fn index<W: Width>(position: W, capacity: W) -> W {
     position.masked(capacity.minus_one())
@@ -105,11 +102,11 @@ pub(crate) fn index<W: Width>(position: W, capacity: W) -> W {
 mod tests {
     use super::*;
 
-    /// Every value; one in so many for Miri, which is slow.
+    /// Every value; every 37th under Miri, which is slow.
     const STEP: usize = if cfg!(miri) { 37 } else { 1 };
 
-    /// Every own position, every accepted word, every word a peer can write
-    /// and every capacity, at eight bits, against plain integers.
+    /// Every own position, accepted word, peer's word and capacity at eight bits, compared with
+    /// plain integers.
     #[test]
     fn every_combination_at_eight_bits_agrees_with_unbounded_integers() {
         for capacity in [1u8, 2, 4, 8, 16, 32, 64, 128] {
@@ -129,12 +126,12 @@ mod tests {
             let expected = consumer_expects(claimed, known_w, capacity_w);
             expected.map(|bytes| bytes as u8)
         };
-        // The consumer at `own`, which knew of `known` readable bytes.
+        // The consumer at `own`, to which `known` bytes were readable.
         let claimed = (word_w - own_w).rem_euclid(256);
         let known_tail = own.wrapping_add(known);
         assert_eq!(readable(own, known_tail, word, capacity), expected(claimed));
 
-        // The producer at `own`, which knew of `known` bytes not yet released.
+        // The producer at `own`, to which `known` bytes were not yet released.
         let claimed = (own_w - word_w).rem_euclid(256);
         let expected = producer_expects(claimed, known_w, capacity_w);
         let known_head = own.wrapping_sub(known);
@@ -146,7 +143,7 @@ mod tests {
         assert_eq!(index(word, capacity), word % capacity);
     }
 
-    /// What a consumer makes of a claim that so many bytes are readable.
+    /// The expected answer to a consumer, when the peer claims that `claimed` bytes are readable.
     fn consumer_expects(claimed: i128, known: i128, capacity: i128) -> Result<i128, Fault> {
         match claimed {
             _ if claimed > capacity => Err(Fault::OutOfRange),
@@ -155,7 +152,8 @@ mod tests {
         }
     }
 
-    /// What a producer makes of a claim that so many bytes are not released.
+    /// The expected answer to a producer, when the peer claims that `claimed` bytes are not
+    /// released.
     fn producer_expects(claimed: i128, known: i128, capacity: i128) -> Result<i128, Fault> {
         match claimed {
             _ if claimed > capacity => Err(Fault::OutOfRange),
@@ -164,9 +162,8 @@ mod tests {
         }
     }
 
-    /// From every position, with every fill, every length that there is room
-    /// for: the next fill is right on both sides, within the bounds, and no
-    /// byte of it lies where another does.
+    /// From every position, with every fill, for every length that fits. The next fill is right on
+    /// both sides and within bounds, and its bytes lie apart from all others.
     #[test]
     fn every_length_at_eight_bits_keeps_the_bounds() {
         for capacity in [1u8, 2, 4, 8, 16, 32, 64, 128] {
@@ -182,8 +179,8 @@ mod tests {
                         let left = fill - len.min(fill);
                         assert_eq!(occupied(tail, head, next, capacity), Ok(left));
                     }
-                    // The first byte and the one after the fill share a place
-                    // only in an empty and in a full ring.
+                    // The first byte and the byte after the fill share a place only in an empty or
+                    // a full ring.
                     let shares = index(head, capacity) == index(tail, capacity);
                     assert_eq!(shares, fill == 0 || fill == capacity);
                 }
@@ -191,8 +188,8 @@ mod tests {
         }
     }
 
-    /// Every own position, word and last word close to where a position
-    /// changes its upper half or wraps, and every capacity, at both widths.
+    /// Every own position, word and last word near the places where a position wraps or changes its
+    /// upper half. Every capacity, at both widths.
     #[test]
     fn every_combination_around_each_wrap_agrees_with_unbounded_integers() {
         macro_rules! around {
@@ -220,7 +217,7 @@ mod tests {
                     if !(0..=capacity_w).contains(&known) {
                         continue;
                     }
-                    // Words near our position, and near a ring from it.
+                    // Words near our position, and near a ring's length from it.
                     let near = [
                         own,
                         own + capacity_w,

@@ -1,19 +1,18 @@
-//! The record of who holds a role: written by its claimer, read by anybody.
+//! The record of a role's holder: written by the claimer, read by anybody.
 
 use crate::segment::layout::Record;
 use crate::sync::{Ordering, fence};
 use crate::sys::process::{self, Liveness, Process, Watch};
 
-/// The most attachments that a record is believed to stand for.
+/// The most attachments that a record can credibly stand for.
 const MOST_VIEWS: u32 = 2;
 
-/// A process and one of its claims, in a word: process id, pid namespace,
-/// start time and generation. The last three are cut short, so the word is
-/// enough to prove a half-done claimer dead, and to tell two claims apart.
+/// Packs a claim into one word: process id, pid namespace, start time and generation. The last
+/// three are truncated. The word is still enough to prove a half-done claimer dead, and to tell two
+/// claims apart.
 ///
-/// The inode numbers of namespaces are given out from the lowest free one on,
-/// so 18 bits of them tell 2^18 namespaces that live at a time from one
-/// another.
+/// The kernel assigns inode numbers of namespaces from the lowest free one on. So 18 bits
+/// distinguish 2^18 namespaces that exist at a time.
 pub(crate) fn owner_word(process: &Process, generation: u16) -> u64 {
     u64::from(process.pid) << 42
         | u64::from(process.pid_namespace & NAMESPACE) << 24
@@ -21,10 +20,10 @@ pub(crate) fn owner_word(process: &Process, generation: u16) -> u64 {
         | u64::from(generation & 3)
 }
 
-/// The bits of a pid namespace's inode number that an owner word has.
+/// The bits of a pid namespace's inode number that an owner word holds.
 const NAMESPACE: u32 = 0x3_ffff;
 
-/// Whether an owner word may be that of the claim of this `generation`.
+/// Whether an owner word may belong to the claim of this `generation`.
 pub(crate) fn is_of(owner: u64, generation: u16) -> bool {
     owner & 3 == u64::from(generation) & 3
 }
@@ -34,8 +33,8 @@ pub(crate) fn pid_of(owner: u64) -> u32 {
     (owner >> 42) as u32
 }
 
-/// The process whose claim had this `generation`, the last one that held the
-/// role; 0 when the record is another claimer's by now.
+/// The process id of the role's last holder, whose claim had this `generation`. Returns 0 if the
+/// record is another claimer's by now.
 pub(crate) fn last_holder(record: &Record, generation: u16) -> u32 {
     let complete = record.complete.load(Ordering::Relaxed); // one word, P6
     match is_of(complete, generation) {
@@ -44,10 +43,9 @@ pub(crate) fn last_holder(record: &Record, generation: u16) -> u32 {
     }
 }
 
-/// Gives a role, which was not had, back to its dead holder `found`, or to
-/// nobody.
+/// Undoes a claim that failed: gives the role back to `found`, its dead holder or nobody.
 pub(crate) fn restore_owner(record: &Record, owner: u64, found: u64) {
-    // A failure means that somebody else wrote it; then it is not ours to give.
+    // A failure means that another process has written the word, which is then not ours to restore.
     let _ = record
         .owner
         .compare_exchange(owner, found, Ordering::Release, Ordering::Relaxed); // P6
@@ -57,7 +55,7 @@ pub(crate) fn release_owner(record: &Record, owner: u64) {
     restore_owner(record, owner, 0);
 }
 
-/// Who has a role, or is about to.
+/// Who holds a role, or is about to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder {
     pub(crate) owner: u64,
@@ -67,10 +65,10 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Copies a record out; nothing when it has no owner.
+    /// Copies a record out. Returns `None` if the role has no owner.
     ///
-    /// Relaxed loads and fences: the record may be in a mapping that is
-    /// read-only (`inspect::load_state`).
+    /// Uses relaxed loads and fences, since the record may lie in a read-only mapping
+    /// (`inspect::load_state`).
     pub(crate) fn read(record: &Record) -> Option<Holder> {
         let owner = record.owner.load(Ordering::Relaxed); // compared only
         if owner == 0 {
@@ -90,7 +88,7 @@ impl Holder {
             capabilities: record.capabilities.load(Ordering::Relaxed),   // P6
         };
         fence(Ordering::Acquire); // P6
-        // Only if the owner is the same before and after are the words its.
+        // The copied words are the owner's only if the owner is the same before and after.
         let again = record.owner.load(Ordering::Relaxed); // P6
         Some(if complete == owner && again == owner {
             holder
@@ -99,8 +97,8 @@ impl Holder {
         })
     }
 
-    /// What the owner word alone says: the process, if it is in our pid
-    /// namespace, and the end of its start time.
+    /// What the owner word alone tells: the process, if it is in our pid namespace, and the low
+    /// bits of its start time.
     fn half_done(owner: u64) -> Holder {
         let own = Process::current().pid_namespace;
         let same = own != 0 && u64::from(own & NAMESPACE) == owner >> 24 & u64::from(NAMESPACE);
@@ -117,19 +115,19 @@ impl Holder {
         }
     }
 
-    /// What the holder says that it can do: bits of `Record::capabilities`.
+    /// The holder's abilities: bits of `Record::capabilities`.
     pub(crate) fn capabilities(&self) -> u32 {
         self.capabilities
     }
 
-    /// Whether the process is alive, as far as can be told without knowing
-    /// who has the segment attached.
+    /// Whether the process is alive, as far as the record tells. Does not use the segment's attach
+    /// count.
     pub(crate) fn liveness(&self) -> Liveness {
         self.watch().check()
     }
 
     pub(crate) fn watch(&self) -> Watch {
-        // No loss: it has as many bits.
+        // No loss: the field has that many bits.
         let start_end = process::start_end(self.owner >> 2);
         let is_all_there_is = self.process.start == 0 && start_end != 0;
         Watch::with_start_end(self.process, is_all_there_is.then_some(start_end))

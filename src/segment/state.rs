@@ -1,28 +1,28 @@
-//! The life-cycle word: one u64 that holds what the ring is doing and who has
-//! which role, so that pairing, the last drop and reclaiming are each one
-//! compare-and-swap and exactly one process wins.
+//! The life-cycle word: one u64 with the state of the ring and of both roles. Pairing, the last
+//! drop and reclaiming are each one compare-and-swap of this word, so exactly one process wins.
 //!
 //! ```text
 //! bit 63        48 47         32 31         16 15    12 11    8 7      0
 //!    | reserved   | consumer gen | producer gen | consumer | producer | life |
 //! ```
 //!
-//! A *generation* counts the claims of a role; with a persistent ring a role
-//! is claimed many times. Everything here is pure: each transition maps a
-//! word to the next one, or says why there is none.
+//! A *generation* counts the claims of a role; a role of a persistent ring is claimed many times.
+//! All functions here are pure. Each transition maps a word to the next one, or says why there is
+//! none.
 
 use crate::role::Role;
 
-/// How a ring comes to be and when its segment goes.
+/// The public `LifeCycle` plus [`Placed`](LifeCycleKind::Placed): how a ring is found, and when its
+/// segment is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LifeCycleKind {
-    /// No key: found by fork or by id; removed at birth.
+    /// Without a key: found by fork or by id. Removed at birth.
     Anonymous,
     /// Found by key until both roles are claimed, then removed.
     Named,
     /// Found by key until it is removed on purpose.
     Persistent,
-    /// In memory of the caller's, found and removed by its means.
+    /// In the caller's memory, found and removed by the caller's means.
     Placed,
 }
 
@@ -46,51 +46,50 @@ impl LifeCycleKind {
         }
     }
 
-    /// Whether the ring outlives its processes, so that each role can be taken
-    /// again and again.
+    /// Whether the ring outlives its processes, so that each role can be claimed repeatedly.
     pub(crate) fn persists(self) -> bool {
         matches!(self, LifeCycleKind::Persistent | LifeCycleKind::Placed)
     }
 }
 
-/// What the ring is doing.
+/// The state of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     /// Not ready: the creator is still filling the header.
     Unborn,
-    /// Ready; a role can be claimed.
+    /// Ready: a role can be claimed.
     Open,
     /// Both roles have been claimed. Final for a ring that does not persist.
     Paired,
-    /// Given up in favour of a ring of the capacity somebody asked for.
+    /// Replaced by a ring of the capacity that an opener asked for.
     Replaced,
-    /// To be removed: nobody may join.
+    /// About to be removed: nobody may join.
     Removed,
 }
 
-/// What has become of a role.
+/// The state of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tenure {
-    /// Nobody holds it.
+    /// Nobody holds the role.
     Free,
-    /// Somebody holds it.
+    /// A process holds the role.
     Held,
-    /// Its holder left and nobody can follow.
+    /// The holder left and nobody can follow.
     Left,
-    /// Its holder was proven dead by its peer.
+    /// The peer has proven the holder dead.
     Lost,
 }
 
 /// Why a role cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The role is held, or was held and cannot be taken over.
+    /// The role is held, or was held and cannot be claimed again.
     Taken,
-    /// The ring is not, or no longer, open to anybody.
+    /// The ring is not open yet, or no longer open.
     Gone,
 }
 
-/// The word itself.
+/// A value of the life-cycle word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State(pub(crate) u64);
 
@@ -164,8 +163,8 @@ impl State {
         (self.0 >> Self::generation_shift(role) & Self::GENERATION) as u16
     }
 
-    /// The generation that the next claim of `role` gets; never zero, so that
-    /// a word made from it differs from one never written.
+    /// The generation that the next claim of `role` gets. Never zero, so that a word made from a
+    /// generation differs from a word never written.
     pub(crate) fn next_generation(self, role: Role) -> u16 {
         self.generation(role).wrapping_add(1).max(1)
     }
@@ -175,13 +174,13 @@ impl State {
         State(self.0 & !(Self::GENERATION << shift) | u64::from(generation) << shift)
     }
 
-    /// The same word with `role` held by its holder of this generation.
+    /// This word with `role` held by the holder of this generation.
     pub(crate) fn with_holder(self, role: Role, generation: u16) -> State {
         self.with_tenure(role, Tenure::Held)
             .with_generation(role, generation)
     }
 
-    /// `role` is claimed. `dead` says that its present holder is proven dead.
+    /// Claims `role`. `dead` means that its present holder is proven dead.
     pub(crate) fn claim(
         self,
         role: Role,
@@ -206,8 +205,8 @@ impl State {
         })
     }
 
-    /// The holder of `role` leaves. A named ring that nobody joined goes with
-    /// it.
+    /// The holder of `role` leaves. If nobody has joined a named ring, the ring is removed with its
+    /// holder.
     pub(crate) fn leave(self, role: Role, kind: LifeCycleKind) -> State {
         let after = if kind.persists() {
             Tenure::Free
@@ -222,18 +221,18 @@ impl State {
         }
     }
 
-    /// The holder of `role`, of the generation in this word, is proven dead;
-    /// `None` when there is no holder to lose.
+    /// Declares the holder of `role` dead, in the generation of this word. Returns `None` if the
+    /// role has no holder.
     pub(crate) fn lose(self, role: Role) -> Option<State> {
         (self.tenure(role) == Some(Tenure::Held)).then(|| self.with_tenure(role, Tenure::Lost))
     }
 
-    /// An opener wants another capacity than this unpaired ring has.
+    /// Replaces an unpaired ring, because an opener wants another capacity.
     pub(crate) fn replace(self) -> Option<State> {
         (self.life() == Some(Life::Open)).then(|| self.with_life(Life::Replaced))
     }
 
-    /// Nobody may join from here on.
+    /// Marks the ring as removed: nobody may join any more.
     pub(crate) fn remove(self) -> State {
         self.with_life(Life::Removed)
     }

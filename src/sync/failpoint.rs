@@ -1,12 +1,11 @@
-//! Named points between two steps of the protocol, at which a test can have
-//! its process killed or stopped; and the length of a slice of sleep, which a test can
-//! set.
+//! Failpoints: named places between two steps of the protocol, where a test kills or stops its
+//! process. A test can also set the length of a slice of sleep here.
 //!
-//! For this crate's own tests: nothing here is covered by any promise. Without
-//! the feature `__failpoints` a point is nothing at all.
+//! For this crate's own tests, without any stability promise. Without the feature `__failpoints` a
+//! failpoint compiles to nothing.
 #![cfg_attr(feature = "__failpoints", allow(unsafe_code))] // kill(2) on ourselves
 
-/// Marks a point.
+/// Marks a failpoint.
 macro_rules! failpoint {
     ($point:ident) => {
         #[cfg(feature = "__failpoints")]

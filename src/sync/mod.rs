@@ -1,6 +1,5 @@
-//! The atomics that the ring is made of, and the clock: those of `core` and
-//! `std`, or loom's under its model checker. The only file that knows which.
-//! In the unit tests they also say what is done with them.
+//! The ring's atomics and its clock: those of `core` and `std`, or loom's under its model checker.
+//! Only this file knows which. In the unit tests the atomics also record each access.
 
 #[cfg(feature = "__failpoints")]
 pub mod failpoint;
@@ -21,7 +20,7 @@ mod imp {
     #[cfg(test)]
     pub(crate) use super::recording::{AtomicU32, AtomicU64};
 
-    /// The time.
+    /// The current time.
     #[inline]
     pub(crate) fn now() -> Instant {
         Instant::now()
@@ -36,11 +35,11 @@ mod imp {
     pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-    /// Loom moves nothing as a compiler may.
+    /// Loom has no compiler reordering to prevent.
     pub(crate) fn compiler_fence(_: Ordering) {}
 
-    /// The time, which stands still: no slice and no deadline ever ends, so
-    /// that a wake that is missed is a deadlock, which loom reports.
+    /// The current time, which stands still under loom. No slice and no deadline ever ends, so a
+    /// missed wake is a deadlock, which loom reports.
     pub(crate) fn now() -> Instant {
         static NOW: OnceLock<Instant> = OnceLock::new();
         *NOW.get_or_init(Instant::now)

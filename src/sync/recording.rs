@@ -1,12 +1,12 @@
-//! Atomics that say what is done with them, for the unit tests of the ring.
+//! Atomics that record each access, for the unit tests of the ring.
 //!
-//! They are those of `core` in every other respect: same layout, same orders.
+//! Layout and orderings are those of `core`.
 
 use std::cell::RefCell;
 
 use core::sync::atomic::{self, Ordering};
 
-/// What was done with the word at an address.
+/// One access to the word at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Load(usize),
@@ -19,8 +19,8 @@ thread_local! {
     static LOG: RefCell<Option<Vec<Access>>> = const { RefCell::new(None) };
 }
 
-/// The accesses of this thread since the last call, or none the first time,
-/// which starts recording.
+/// The accesses of this thread since the last call. The first call starts the recording and returns
+/// none.
 pub(crate) fn take() -> Vec<Access> {
     LOG.with_borrow_mut(|log| log.replace(Vec::new()).unwrap_or_default())
 }
@@ -54,13 +54,13 @@ macro_rules! recording {
                 self.0.store(value, order);
             }
 
-            #[allow(dead_code)] // of one width
+            #[allow(dead_code)] // used by one of the two widths
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
                 record(Access::Swap(self.address()));
                 self.0.swap(value, order)
             }
 
-            #[allow(dead_code)] // of one width
+            #[allow(dead_code)] // used by one of the two widths
             pub(crate) fn compare_exchange(
                 &self,
                 current: $value,
@@ -74,7 +74,7 @@ macro_rules! recording {
 
         }
 
-        /// For the kernel, which keeps no record.
+        /// Gives the kernel the plain atomic; its accesses are not recorded.
         impl std::ops::Deref for $name {
             type Target = atomic::$name;
 
