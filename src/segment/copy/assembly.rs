@@ -1,16 +1,19 @@
 //! Copies by assembly, which treats either side as shared.
+//!
+//! The file has more than 450 lines, since all of it is one table: a block for each length,
+//! direction and instruction set, beside its proof.
 
 use std::arch::asm;
 
 use super::SHORT;
 
-/// Copies `len` bytes, whose source the caller may just have stored by fields.
+/// Copies `len` bytes into the ring. The caller may just have stored the source by fields.
 ///
-/// Up to 64 bytes go as two overlapping halves in pieces of at most 8 bytes. Wider loads would
-/// wait for fields the caller has just stored: a store is forwarded only to a load it covers.
+/// Up to 64 bytes go as two overlapping halves, in pieces of at most 8 bytes. A wider load would
+/// stall on such fields: the processor forwards a store only to a load that the store covers.
 ///
-/// `inline(always)` here and around: left to itself the compiler turns this into a call, which
-/// costs short messages more than the copy does.
+/// `inline(always)` here and below: by itself the compiler makes this a call, which costs short
+/// messages more than the copy does.
 ///
 /// # Safety
 ///
@@ -35,10 +38,10 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
     }
 }
 
-/// Copies `len` bytes, whose copy the caller may load at once.
+/// Copies `len` bytes out of the ring. The caller may load the copy at once, by fields.
 ///
-/// Vectors as far as they go: fields that are loaded next lie within one store, which is
-/// forwarded to them. Stores of words would not be to loads of vectors.
+/// Uses the widest vectors. Fields that are loaded next then lie within one store, which the
+/// processor forwards to them. It could not forward word-sized stores to vector loads.
 ///
 /// # Safety
 ///
@@ -115,7 +118,8 @@ unsafe fn word(dst: *mut u8, src: *const u8) {
     }
 }
 
-/// Defines `unsafe fn name(dst, src, len)`, which copies the first and the last so many bytes.
+/// Defines `unsafe fn name(dst, src, len)`, which copies the first and the last bytes; the number
+/// in its name says how many.
 macro_rules! ends {
     ($name:ident, $t:ident, $u:ident, x86_64: $x86_64:literal, aarch64: $aarch64:literal) => {
         /// # Safety
@@ -208,11 +212,11 @@ ends!(
               strb {t:w}, [{d}]; sturb {u:w}, [{d_end}, #-1]"
 );
 
-/// Copies more than 64 bytes by the widest vectors worth using.
+/// Copies more than 64 bytes into the ring, by the widest vectors worth using.
 ///
-/// `is_x86_feature_detected` caches: after the first call it is a load and a test. AVX-512 is
-/// left to few bytes, of which it needs fewer instructions; more measured no faster with it.
-/// Processors with VBMI2 do not slow down for it.
+/// `is_x86_feature_detected` caches: after the first call it is a load and a test. AVX-512 needs
+/// fewer instructions for few bytes. For more bytes it measured no faster, and is not used.
+/// Processors with VBMI2 do not slow down for AVX-512.
 ///
 /// # Safety
 ///
@@ -233,7 +237,7 @@ unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     }
 }
 
-/// As [`long_in`].
+/// Copies more than 64 bytes out of the ring, by the widest vectors worth using; see [`long_in`].
 ///
 /// # Safety
 ///
@@ -254,12 +258,12 @@ unsafe fn long_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     }
 }
 
-/// Bytes of two vectors of AVX-512.
+/// Bytes of two AVX-512 vectors.
 #[cfg(target_arch = "x86_64")]
 const WIDE: usize = 128;
 
-/// Defines `unsafe fn name(dst, src, len)`, which copies the first and the last two vectors of
-/// AVX-512 but for `$lead` bytes at either end, which go as words.
+/// Defines `unsafe fn name(dst, src, len)`, which copies the first two and the last two AVX-512
+/// vectors. `$lead` bytes at either end are left to the words.
 #[cfg(target_arch = "x86_64")]
 macro_rules! wide {
     ($(#[$doc:meta])* $name:ident, $lead:literal, $($word:literal)*) => {
@@ -301,8 +305,8 @@ macro_rules! wide {
 
 #[cfg(target_arch = "x86_64")]
 wide!(
-    /// Copies 144 to 272 bytes into the ring by AVX-512, the first and the last 8 as words, for the
-    /// reason given at `copy_in`.
+    /// Copies 144 to 272 bytes into the ring by AVX-512. The first and the last 8 bytes go as
+    /// words, for the reason given at [`copy_in`].
     ///
     /// # Safety
     ///
@@ -322,14 +326,18 @@ wide!(
     avx512_out, 0,
 );
 
-/// Defines a copy by vectors of `$width` bytes for lengths of at least `2 * ($lead + $width)`.
+/// Defines a copy by vectors of `$width` bytes, for lengths of at least `2 * ($lead + $width)`.
 ///
-/// With a `$lead` of 8 the first and the last 8 bytes go as words, for the reason given at
-/// `copy_in`. Two vectors follow and two precede them; up to `2 * $lead + 4 * $width` bytes they
-/// meet. Otherwise four at a time, aligned at the destination, start within the leading two and
-/// stop once at most two vectors are missing before the trailing two; then those two are moved.
-/// `$hint` asks for the line that is `ahead` bytes after each line of the shared side: `$here` is
-/// the register that goes through it, `$end` the one that stands before its last vectors.
+/// * With a `$lead` of 8, the first and the last 8 bytes go as words, for the reason given at
+///   `copy_in`.
+/// * The leading two vectors follow, and the trailing two vectors. Up to `2 * $lead + 4 * $width`
+///   bytes these overlap, and the copy is complete.
+/// * Longer copies go on with four vectors at a time, aligned at the destination, starting within
+///   the leading two. The loop stops once at most two vectors are missing before the trailing two.
+///   Those two are copied last.
+///
+/// `$hint` prefetches the line `ahead` bytes after each line of the shared side. `$here` is the
+/// register that runs through the shared side, `$end` the register before its last vectors.
 #[cfg(target_arch = "x86_64")]
 macro_rules! vectors {
     ($(#[$doc:meta])* $name:ident, $width:literal, $register:literal, $move:literal,
@@ -462,7 +470,7 @@ vectors!(out
     avx2_out, 32, "ymm", "vmovdqu", "vmovdqa", "vzeroupper"
 );
 
-/// Copies `len` bytes, from the last to the first where they are many.
+/// Copies `len` bytes out of the ring, from the last to the first if there are many.
 ///
 /// # Safety
 ///
@@ -478,12 +486,13 @@ pub(super) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
     unsafe { copy_out(dst, src, len, 0) }
 }
 
-/// Copies at least 128 bytes out of the ring by AVX2, from the last ones to the first.
+/// Copies at least 128 bytes out of the ring by AVX2, from the last bytes to the first.
 ///
-/// Four vectors at a time, aligned at the destination, until less than four are missing; then the
-/// first four, and what the first step left over at the end. The four are loaded in the order of
-/// their addresses: lines that come strictly one below the other make the processor fetch more of
-/// them, and a round trip takes a third longer.
+/// Copies four vectors at a time, aligned at the destination, until fewer than four are missing.
+/// Then copies the first four vectors, and the bytes that the first step left over at the end.
+///
+/// The four vectors are loaded by ascending address. Strictly descending lines would make the
+/// processor fetch more of them ahead, and a round trip would take a third longer.
 ///
 /// # Safety
 ///
@@ -493,9 +502,9 @@ pub(super) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
 #[inline(never)]
 pub(super) unsafe fn avx2_out_back(dst: *mut u8, src: *const u8, len: usize) {
     // SAFETY:
-    // * Every address lies in `start..start + len` of its side: rdx is the end of the destination,
-    //   and r9, where the next vectors end, is at most that and in the loop at least 128 after the
-    //   start; rsi is what a source address is more than that of its destination. `len` is at
+    // * Every address lies in `start..start + len` of its side. rdx is the end of the destination.
+    //   r9, where the next vectors end, is at most rdx, and in the loop at least 128 after the
+    //   start. rsi is the distance from a destination address to its source address. `len` is at
     //   least 128. The caller vouches for both sides.
     // * Aligned stores: r9 is a multiple of 32 from the `and` on.
     // * rsi and rdx are operands; `clobber_abi` declares r8, r9 and all vector registers, including
@@ -543,12 +552,13 @@ pub(super) unsafe fn avx2_out_back(dst: *mut u8, src: *const u8, len: usize) {
     }
 }
 
-/// Copies more than 64 bytes: words at both ends, vectors of 16 bytes between. The hint is not
-/// taken.
+/// Copies more than 64 bytes: words at both ends, vectors of 16 bytes between. Makes no prefetch.
 ///
-/// Two vectors follow the first word and two precede the last; up to 80 bytes they meet.
-/// Otherwise four at a time, aligned at the destination, start within the leading two and stop
-/// once at most two vectors are missing before the trailing two; then those two are moved.
+/// * The leading two vectors follow the first word, and the trailing two precede the last word. Up
+///   to 80 bytes these overlap, and the copy is complete.
+/// * Longer copies go on with four vectors at a time, aligned at the destination, starting within
+///   the leading two. The loop stops once at most two vectors are missing before the trailing two.
+///   Those two are copied last.
 ///
 /// # Safety
 ///

@@ -1,43 +1,46 @@
-//! What suits the caches of the processor at hand, as measured. Nothing but speed depends on it.
+//! Cache behaviour by the processor's maker, as measured. Only speed depends on it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// How lines are best brought from one processor's caches to another's.
+/// How lines best move from one processor's caches to another's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caches {
-    /// How many bytes ahead of its copies the writer asks for lines; never, where it is `u64::MAX`.
+    /// The writer's prefetch distance in bytes; `u64::MAX` for no prefetch.
     pub(crate) writer_ahead: u64,
-    /// The same for the reader.
+    /// The reader's prefetch distance in bytes; `u64::MAX` for no prefetch.
     pub(crate) reader_ahead: u64,
-    /// Whether the processor fetches lines by itself that nobody has asked for, also from the peer.
+    /// Whether the processor also fetches lines that no program has asked for, even from the peer's
+    /// cache. Three measures then pay:
     ///
-    /// Then the lines of a small ring that has been read go back to the writer by
-    /// [`make_exclusive`](super::make_exclusive), long copies out run from the end to the start, so that what
-    /// the caller looks at first was copied last, and so do those of single messages, so that what
-    /// is fetched beyond them has been read already and is not what the writer is about to write.
+    /// * A reader returns the lines of a small ring to the writer by
+    ///   [`make_exclusive`](super::make_exclusive).
+    /// * Long copies out run from the end to the start, so that the bytes which the caller reads
+    ///   first were copied last.
+    /// * Copies out of single messages run backwards too. The processor then fetches lines that
+    ///   have been read already, and leaves alone the lines that the writer writes next.
     pub(crate) are_eager: bool,
 }
 
 impl Caches {
-    /// AMD's. Asking for lines costs a tenth, since they come by themselves.
+    /// AMD. Prefetches cost a tenth, since the lines come by themselves.
     const EAGER: Caches = Caches {
         writer_ahead: u64::MAX,
         reader_ahead: u64::MAX,
         are_eager: true,
     };
 
-    /// Intel's, and those of which nothing is known. They hand a line over by themselves to whoever
-    /// reads what another has written, and a store more costs a tenth.
+    /// Intel, and unknown processors. They pass a line to a processor that reads what another has
+    /// written. An additional store costs a tenth.
     const OTHERS: Caches = Caches {
         writer_ahead: 1 << 10,
         reader_ahead: 4 << 10,
         are_eager: false,
     };
 
-    /// Those of this processor.
+    /// The caches of this processor.
     ///
     /// Threads that race for the first call all ask the processor, and get the same answer. A
-    /// `OnceLock` would have a child wait for ever that was forked while another thread asked.
+    /// `OnceLock` could hang a forked child: one that was forked while another thread asked.
     pub(crate) fn here() -> Caches {
         static HERE: AtomicU8 = AtomicU8::new(UNKNOWN);
         const UNKNOWN: u8 = 0;
@@ -46,7 +49,7 @@ impl Caches {
         let mut known = HERE.load(Ordering::Relaxed); // the number stands for itself
         if known == UNKNOWN {
             known = if is_amd() { EAGER } else { OTHERS };
-            HERE.store(known, Ordering::Relaxed); // as above
+            HERE.store(known, Ordering::Relaxed); // like the load
         }
         match known {
             EAGER => Self::EAGER,

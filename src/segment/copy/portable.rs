@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 const WORD: usize = size_of::<usize>();
 
-/// Calls `word` for the start of each whole word that is aligned in `shared`, and `byte` for
-/// each other byte of `len`.
+/// Calls `word` for the start of each aligned whole word of `shared`, and `byte` for each other
+/// byte of `len`.
 fn walk(shared: *const u8, len: usize, word: impl Fn(usize), byte: impl Fn(usize)) {
     let head = shared.align_offset(WORD).min(len);
     let tail = len - (len - head) % WORD;
@@ -65,7 +65,7 @@ pub(super) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, _: usize
     );
 }
 
-/// From the first to the last: which way makes no difference here.
+/// Copies from the first byte to the last: the direction makes no difference here.
 ///
 /// # Safety
 ///

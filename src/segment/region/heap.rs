@@ -1,7 +1,6 @@
 //! A ring in ordinary memory, for tests and for the model checker.
 //!
-//! Each byte is a relaxed atomic, so a test may write any of them at any time
-//! without a data race.
+//! Each byte is a relaxed atomic, so a test may write any byte at any time without a data race.
 
 use std::sync::Arc;
 #[cfg(not(loom))]
@@ -14,7 +13,7 @@ use super::Region;
 use crate::segment::layout::Header;
 use crate::segment::position;
 
-/// A header and a ring on the heap, shared by clones of the handle.
+/// A header and a ring on the heap. Clones of the handle share them.
 #[derive(Clone, Debug)]
 pub(crate) struct HeapRegion(Arc<Inner>);
 
@@ -25,8 +24,7 @@ struct Inner {
 }
 
 impl HeapRegion {
-    /// A ring of `capacity` bytes, a power of two, with both positions at
-    /// `position`.
+    /// A ring of `capacity` bytes, a power of two. Both positions start at `position`.
     pub(crate) fn new(capacity: usize, position: u64) -> HeapRegion {
         assert!(capacity.is_power_of_two());
         let header = Header::default();
@@ -95,8 +93,8 @@ impl Cell {
     }
 }
 
-/// Under loom a byte is a plain cell, so that the checker reports every
-/// access that the positions do not order.
+/// Under loom a byte is a plain cell, so that the checker reports every access that the positions
+/// do not order.
 #[cfg(loom)]
 #[derive(Debug, Default)]
 struct Cell(UnsafeCell<u8>);

@@ -1,5 +1,4 @@
-//! Looking into a segment through an attachment that is no ring yet, and may
-//! never be one.
+//! Looks into a segment through an attachment that is no ring yet, and may never become one.
 #![allow(unsafe_code)] // follows the address of an attachment
 
 use std::ops::Range;
@@ -13,18 +12,18 @@ use crate::segment::state::State;
 use crate::sync::{Ordering, fence};
 use crate::sys::sysv::{self, Attachment};
 
-/// The header of an attachment to look through only. A segment too small to
-/// hold one is not a ring.
+/// The header of an attachment, for looking only. A segment too small for a header is not a ring.
 pub(crate) fn header_of(attachment: &Attachment) -> Result<&Header, Incompatible> {
     // SAFETY: the attachment keeps its length mapped at its page-aligned
     // address for as long as it is borrowed, which is how long the header is.
     unsafe { header_at(attachment.as_ptr(), attachment.len()) }
 }
 
-/// Loads the life-cycle word so that the identity read after it is the one
-/// its creator published. Fit for a read-only mapping: a Relaxed load and an
-/// Acquire fence, since an Acquire load of a page that cannot be written is
-/// not promised to work everywhere (std::sync::atomic, "Atomic accesses to
+/// Loads the life-cycle word such that the identity read afterwards is the one its creator
+/// published.
+///
+/// Fit for a read-only mapping: a Relaxed load and an Acquire fence. An Acquire load from a
+/// read-only page is not guaranteed to work everywhere (std::sync::atomic, "Atomic accesses to
 /// read-only memory").
 pub(crate) fn load_state(header: &Header) -> State {
     let word = header.state.word.load(Ordering::Relaxed); // P3, with the fence
@@ -32,16 +31,16 @@ pub(crate) fn load_state(header: &Header) -> State {
     State(word)
 }
 
-/// Bytes that are looked through between two looks at the clock.
+/// Bytes that are read between two looks at the clock.
 const PIECE: usize = 1 << 20;
 
-/// Whether the first `len` bytes of an attachment behind its identity line are
-/// zero; all of them, if it has fewer. `None` if that takes longer than until
-/// `latest`, when one piece has been read at least.
+/// Whether the first `len` bytes of an attachment behind its identity line are zero. A shorter
+/// attachment is checked to its end. Returns `None` if the check is not done by `latest`; at least
+/// one piece is read.
 ///
-/// A page that was never touched is zero, and is left alone where the kernel
-/// says which those are: reading one would make it take up memory. For this to
-/// be true the attachment must be the only one.
+/// A page that was never touched is zero. Reading such a page would allocate memory, so the check
+/// skips it where the kernel tells which pages those are. The attachment must be the only one, or
+/// the answer may be wrong.
 pub(crate) fn is_zero_behind_identity(
     attachment: &Attachment,
     len: usize,
@@ -52,8 +51,8 @@ pub(crate) fn is_zero_behind_identity(
     if let Some(before) = resident() {
         let pages = before.in_memory / sysv::page_size() as u64;
         let is_zero = is_zero(attachment, end, Some(pages), latest)?;
-        // Nothing was swapped out, and no page made by a read: those in memory
-        // were told from the others, and all of them were read.
+        // Nothing was swapped out, and no read made a page. So the resident pages were known, and
+        // all of them were read.
         if !is_zero || resident() == Some(before) {
             return Some(is_zero);
         }
@@ -61,8 +60,8 @@ pub(crate) fn is_zero_behind_identity(
     is_zero(attachment, end, None, latest)
 }
 
-/// The same of all bytes behind the identity line before `end`; of so many pages
-/// in memory, and no others, if their number is given.
+/// Whether all bytes behind the identity line and before `end` are zero. If `in_memory` is given,
+/// only that many pages are resident, and only those are read.
 fn is_zero(
     attachment: &Attachment,
     end: usize,
@@ -93,8 +92,8 @@ fn is_zero(
     Some(true)
 }
 
-/// Which of these pages are in memory; `None` where the kernel does not say. Of
-/// a segment that it does not let us ask about it says that all are.
+/// Which of these pages are in memory. Returns `None` where the kernel does not say. For a segment
+/// that this process may not ask about, the kernel says that all are.
 ///
 /// <https://man7.org/linux/man-pages/man2/mincore.2.html>
 fn resident_pages(attachment: &Attachment, bytes: Range<usize>) -> Option<Vec<bool>> {
@@ -106,7 +105,7 @@ fn resident_pages(attachment: &Attachment, bytes: Range<usize>) -> Option<Vec<bo
     (done == 0).then(|| pages.iter().map(|page| page & 1 == 1).collect())
 }
 
-/// Whether these bytes are zero, which begin at a multiple of a word.
+/// Whether these bytes, which begin at a multiple of a word, are zero.
 fn is_zero_read(attachment: &Attachment, bytes: Range<usize>) -> bool {
     const WORD: usize = size_of::<u64>();
     let end = bytes.end.min(attachment.len() / WORD * WORD);

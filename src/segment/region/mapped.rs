@@ -1,14 +1,13 @@
-//! A ring in mapped memory: a System V segment, or memory of the caller's.
+//! A ring in mapped memory: a System V segment, or the caller's memory.
 //!
 //! ```text
 //! base            base + ring_offset        + capacity          + 2 * capacity
 //! | header        | ring                    | ring again        |
 //! ```
 //!
-//! A segment is attached twice in a row, so that every span of up to
-//! `capacity` bytes is one run of addresses. The caller's memory ends with the
-//! ring: a span that runs over its end goes on at its start, in two parts. The
-//! start of each access is in the first view.
+//! A segment is attached twice in a row, so every span of up to `capacity` bytes is one run of
+//! addresses. The caller's memory ends with the ring: a span that crosses its end continues at its
+//! start, in two parts. Each access starts in the first view.
 #![allow(unsafe_code)] // the only place that turns an offset into a pointer
 
 use std::ptr::NonNull;
@@ -29,17 +28,17 @@ use crate::tuning::{
     SMALL_RING,
 };
 
-/// Mapped memory whose header has been checked. Clones share an attachment,
-/// which ends with the last of them.
+/// Mapped memory whose header has been checked. Clones share an attachment, which ends with the
+/// last clone.
 #[derive(Clone, Debug)]
 pub(crate) struct MappedRegion {
     base: NonNull<u8>,
     geometry: Geometry,
     /// The first byte of the ring.
     ring: NonNull<u8>,
-    /// What makes an index of a position.
+    /// Turns a position into an index.
     mask: u64,
-    /// Bytes from `base` to the end of what is mapped in one run.
+    /// Bytes from `base` to the end of the contiguous mapping.
     end: usize,
     caches: Caches,
     /// Bytes of the shortest copy out that runs backwards.
@@ -49,30 +48,29 @@ pub(crate) struct MappedRegion {
     memory: Memory,
 }
 
-/// Whose memory it is.
+/// The owner of the memory.
 #[derive(Clone, Debug)]
 enum Memory {
     Segment {
         view: Arc<DoubleView>,
-        /// The IPC namespace that the id is of; 0 when unknown.
+        /// The IPC namespace to which the id belongs; 0 when unknown.
         ipc_namespace: u32,
     },
-    /// The caller's, who keeps it mapped.
+    /// The caller's memory, which the caller keeps mapped.
     Borrowed,
 }
 
-// SAFETY: `base` and `ring` point into the mapping that `memory` keeps, or that the
-// caller keeps; a mapping belongs to the process, not to a thread. All access
-// is through atomics and through `copy`, and what orders payload accesses is
-// the ring's business, as it has to be between processes.
+// SAFETY: `base` and `ring` point into the mapping that `memory` or the caller keeps. A mapping
+// belongs to the process, not to a thread. All access is through atomics and through `copy`. The
+// ring orders payload accesses between threads as it does between processes.
 unsafe impl Send for MappedRegion {}
-// SAFETY: as above; `&MappedRegion` gives out nothing but `&Header`, which is
-// made of atomics, and the copies, which stand for relaxed atomic accesses.
+// SAFETY: as for Send. `&MappedRegion` gives out only `&Header`, which is made of atomics, and the
+// copies, which count as relaxed atomic accesses.
 unsafe impl Sync for MappedRegion {}
 
 impl MappedRegion {
-    /// Writes the identity of a new ring into a segment that nobody else
-    /// believes yet. The life-cycle word stays `Unborn`.
+    /// Writes the identity of a new ring into a segment that nobody trusts yet. The life-cycle word
+    /// stays `Unborn`.
     pub(crate) fn format(view: DoubleView, geometry: Geometry, path: &[u8]) -> MappedRegion {
         assert_eq!(view.segment_len(), geometry.ring_end());
         let region = MappedRegion::over(view, geometry);
@@ -81,8 +79,8 @@ impl MappedRegion {
         region
     }
 
-    /// Believes an attached segment if its header checks out. The caller has
-    /// seen that it is ready.
+    /// Accepts an attached segment if its header is valid. The caller has seen that the segment is
+    /// ready.
     pub(crate) fn open(view: DoubleView) -> Result<MappedRegion, Incompatible> {
         let len = view.segment_len();
         // SAFETY: `view` keeps `len` bytes mapped at its page-aligned address
@@ -99,8 +97,8 @@ impl MappedRegion {
             view: Arc::new(view),
             ipc_namespace: process::namespace("ipc"),
         };
-        // SAFETY: `memory` keeps `end` bytes mapped at `base`. `format` and `open` have
-        // compared the geometry with the segment, the view of which is longer.
+        // SAFETY: `memory` keeps `end` bytes mapped at `base`. `format` and `open` have compared
+        // the geometry with the segment, whose double view is longer.
         unsafe { MappedRegion::with(base, geometry, end, memory) }
     }
 
@@ -119,7 +117,7 @@ impl MappedRegion {
         MappedRegion {
             base,
             geometry,
-            // SAFETY: the caller vouches for it.
+            // SAFETY: the caller vouches that the ring lies in the mapping.
             ring: unsafe { base.add(geometry.ring_offset) },
             mask: geometry.capacity - 1,
             end,
@@ -139,8 +137,8 @@ impl MappedRegion {
         }
     }
 
-    /// Writes the identity of a new ring into the caller's memory, whatever
-    /// was there. The life-cycle word stays `Unborn`.
+    /// Writes the identity of a new ring into the caller's memory, whatever was there before. The
+    /// life-cycle word stays `Unborn`.
     ///
     /// # Safety
     ///
@@ -157,19 +155,19 @@ impl MappedRegion {
         region
     }
 
-    /// Zeroes what lies between the words of the identity and the ring.
+    /// Zeroes the bytes between the identity's words and the ring.
     fn zero_behind_identity(&self) {
         const WORD: usize = size_of::<u64>();
         for offset in (size_of::<Identity>()..self.geometry.ring_offset).step_by(WORD) {
             let word = self.base.as_ptr().wrapping_add(offset).cast();
-            // SAFETY: the word ends within the `ring_offset` bytes that are mapped at
-            // `base`, which is aligned for a line. Everybody accesses it by atomics.
+            // SAFETY: the word ends within the `ring_offset` bytes mapped at `base`, which is
+            // aligned for a line. Everybody accesses the word by atomics.
             let word = unsafe { AtomicU64::from_ptr(word) };
             word.store(0, Ordering::Relaxed); // P3
         }
     }
 
-    /// Believes the caller's memory if its header checks out.
+    /// Accepts the caller's memory if its header is valid.
     ///
     /// # Safety
     ///
@@ -203,7 +201,7 @@ impl MappedRegion {
         unsafe { MappedRegion::with(base, geometry, geometry.ring_end(), Memory::Borrowed) }
     }
 
-    /// The segment, if it is one.
+    /// The id of the segment. `None` for the caller's memory.
     pub(crate) fn id(&self) -> Option<SegmentId> {
         match &self.memory {
             Memory::Segment { view, .. } => Some(view.id()),
@@ -211,9 +209,9 @@ impl MappedRegion {
         }
     }
 
-    /// Removes the segment, which nobody needs to find any more. Where it belongs
-    /// to another user, that user's side does it; in another IPC namespace than it
-    /// was attached in, its id is somebody else's.
+    /// Removes the segment, which nobody needs to find any more. A segment of another user is left
+    /// to that user's side. In another IPC namespace than at the attach, the id means another
+    /// segment, and nothing is removed.
     pub(crate) fn unlink(&self) -> Result<(), SysvError> {
         let Some(id) = self.known_id() else {
             return Ok(());
@@ -224,11 +222,11 @@ impl MappedRegion {
         }
     }
 
-    /// The segment, if its id still means it to the kernel: ids are numbers of
-    /// one IPC namespace, and a process can move to another. Where `/proc` does
-    /// not tell which namespace that is, the id counts if all that the kernel
-    /// says of who made its segment, of its size, mode and change time is what
-    /// it said at the attach.
+    /// The id of the segment, if the kernel still means this segment by it. Ids belong to one IPC
+    /// namespace, and a process can move to another.
+    ///
+    /// Where `/proc` does not tell the namespace, the kernel's description decides. The id counts
+    /// if the segment's maker, size, mode and change time are what they were at the attach.
     pub(crate) fn known_id(&self) -> Option<SegmentId> {
         match &self.memory {
             Memory::Segment {
@@ -246,13 +244,13 @@ impl MappedRegion {
         }
     }
 
-    /// The key that leads to the segment, if one does.
+    /// The key that leads to the segment, if there is one.
     pub(crate) fn key(&self) -> Option<Key> {
         let stat = sysv::stat(self.known_id()?).ok()?;
         Key::from_raw(stat.key_raw).ok()
     }
 
-    /// What this mapping adds to the attach count of its segment.
+    /// How many attachments of its segment this mapping counts for.
     pub(crate) fn views(&self) -> u32 {
         match &self.memory {
             Memory::Segment { .. } => DoubleView::VIEWS as u32,
@@ -260,7 +258,7 @@ impl MappedRegion {
         }
     }
 
-    /// Has every page of a segment be there, in memory and in this process.
+    /// Populates all pages of a segment, in memory and in this process's page tables.
     pub(crate) fn populate(&self) -> Result<(), SysvError> {
         match &self.memory {
             Memory::Segment { view, .. } => view.populate(),
@@ -268,13 +266,13 @@ impl MappedRegion {
         }
     }
 
-    /// The most bytes that are published at once.
+    /// The most bytes of one publication.
     #[inline]
     pub(crate) fn longest_publication(&self) -> usize {
         self.longest.0
     }
 
-    /// The most bytes that are released at once.
+    /// The most bytes of one release.
     #[inline]
     pub(crate) fn longest_release(&self) -> usize {
         self.longest.1
@@ -284,7 +282,7 @@ impl MappedRegion {
         &self.geometry
     }
 
-    /// Bytes from the start of the memory to that of `position`.
+    /// Bytes from the start of the memory to the byte at `position`.
     #[inline(always)]
     fn offset(&self, position: u64) -> usize {
         self.geometry.ring_offset + position::index(position, self.geometry.capacity) as usize
@@ -293,17 +291,17 @@ impl MappedRegion {
     /// The address of the byte at `position`.
     #[inline(always)]
     fn place(&self, position: u64) -> NonNull<u8> {
-        // SAFETY: the index is less than the capacity, so this is in the ring, which
-        // lies in the mapping that `memory` or the caller keeps (`format`, `open`,
-        // `format_in` and `open_in` have compared the geometry with it).
+        // SAFETY: the index is less than the capacity, so the address is in the ring. The ring lies
+        // in the mapping that `memory` or the caller keeps: `format`, `open`, `format_in` and
+        // `open_in` have compared the geometry with that mapping.
         unsafe { self.ring.add((position & self.mask) as usize) }
     }
 
-    /// The address of the byte at `position`, of which `len` follow.
+    /// The address of the `len` bytes from `position` on.
     ///
     /// # Panics
     ///
-    /// When these are not one run of addresses.
+    /// If these bytes are not one run of addresses.
     #[inline]
     pub(crate) fn at(&self, position: u64, len: usize) -> NonNull<u8> {
         let run = self.end - self.offset(position);
@@ -311,12 +309,12 @@ impl MappedRegion {
         self.place(position)
     }
 
-    /// The `len` bytes from `position` on as two runs of addresses. The second
-    /// one is empty, but where the ring ends in between.
+    /// The `len` bytes from `position` on as two runs of addresses. The second is empty unless the
+    /// ring ends in between.
     ///
     /// # Panics
     ///
-    /// When `len` is more than the ring has.
+    /// If `len` exceeds the capacity.
     pub(crate) fn runs(&self, position: u64, len: usize) -> [(NonNull<u8>, usize); 2] {
         let first = self.first_run(position, len);
         let second = position.wrapping_add(first as u64);
@@ -326,29 +324,28 @@ impl MappedRegion {
         ]
     }
 
-    /// How many of the `len` bytes from `position` on are one run of addresses.
-    /// The others begin where the ring does, and are one run too.
+    /// How many of the `len` bytes from `position` on are one run of addresses. The rest begins at
+    /// the start of the ring, and is one run too.
     fn first_run(&self, position: u64, len: usize) -> usize {
         let capacity = self.geometry.capacity;
         assert!(len as u64 <= capacity, "a span is no longer than the ring");
         len.min(self.contiguous(position))
     }
 
-    /// Takes the lines of the bytes from `position` on from the writer's cache.
+    /// Makes the lines of the bytes from `position` on exclusive to this processor's cache.
     #[inline(never)]
     fn make_exclusive(&self, position: u64, len: u64) {
-        // No loss: the ring is in the address space, and `runs` checks it.
+        // No loss: the ring fits the address space, and `runs` checks the length.
         for (place, len) in self.runs(position, len as usize) {
-            // SAFETY: `runs` gives places with so many bytes in the mapping,
-            // which is writable. The caller is the reader, before it releases
-            // them: the writer leaves them alone until then, by P2.
+            // SAFETY: `runs` returns addresses with that many bytes in the writable mapping. The
+            // caller is the reader and has not released these bytes, so by P2 the writer leaves
+            // them alone.
             unsafe { copy::make_exclusive(place.as_ptr(), len) }
         }
     }
 }
 
-/// So far ahead, if `beyond` bytes are the caller's: the lines of others are left
-/// with them.
+/// Prefetch distance, or 0 if it would reach lines that the peer owns.
 #[inline(always)]
 fn ahead(distance: u64, beyond: u64) -> usize {
     if beyond >= distance {
@@ -385,10 +382,9 @@ impl Region for MappedRegion {
         let (place, distance) = (self.place(position).as_ptr(), self.caches.writer_ahead);
         let is_short = bytes.len() <= copy::SHORT;
         let ahead = if is_short { 0 } else { ahead(distance, beyond) };
-        // SAFETY: the caller has asked `contiguous`: at `place` there are
-        // `bytes.len()` bytes of the writable mapping. `bytes` is private memory,
-        // which neither a mapping of a segment nor the memory that the caller of
-        // `format_in` or `open_in` vouched for overlaps.
+        // SAFETY: the caller has asked `contiguous`, so the writable mapping has `bytes.len()`
+        // bytes at `place`. `bytes` is private memory. It overlaps neither a mapping of a segment
+        // nor the memory that the caller of `format_in` or `open_in` vouched for.
         unsafe { copy::copy_in(place, bytes.as_ptr(), bytes.len(), ahead) };
         if is_short && beyond >= distance {
             copy::prefetch_write(place.wrapping_add(distance as usize));
@@ -400,11 +396,11 @@ impl Region for MappedRegion {
         let (place, distance) = (self.place(position).as_ptr(), self.caches.reader_ahead);
         let is_short = bytes.len() <= copy::SHORT;
         if !is_short && bytes.len() >= self.backwards_from {
-            // SAFETY: as in `copy_in_run`, the other way round.
+            // SAFETY: as in `copy_in_run`, with source and destination exchanged.
             return unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) };
         }
         let ahead = if is_short { 0 } else { ahead(distance, beyond) };
-        // SAFETY: as above.
+        // SAFETY: as for the backward copy.
         unsafe { copy::copy_out(bytes.as_mut_ptr(), place, bytes.len(), ahead) };
         if is_short && beyond >= distance {
             copy::prefetch_read(place.wrapping_add(distance as usize));
@@ -416,17 +412,17 @@ impl Region for MappedRegion {
         let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
         let after = position.wrapping_add(first.len() as u64);
         let beyond = if second.is_empty() { beyond } else { 0 };
-        // SAFETY: `first_run` says how many are one run.
+        // SAFETY: `first` is one run, by `first_run`.
         unsafe { self.copy_in_run(position, first, beyond) };
         if !second.is_empty() {
-            // SAFETY: these are less than a ring, and begin where it does.
+            // SAFETY: `second` is shorter than the ring and begins at its start, so it is one run.
             unsafe { self.copy_in_run(after, second, 0) };
         }
     }
 
     fn demote(&self, position: u64, len: usize) {
         if self.caches.are_eager {
-            return; // they come by themselves
+            return; // this processor passes lines by itself
         }
         for (place, len) in self.runs(position, len) {
             copy::demote(place.as_ptr(), len);
@@ -466,8 +462,8 @@ impl Region for MappedRegion {
     fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
         if self.caches.are_eager && self.first_run(position, bytes.len()) == bytes.len() {
             let place = self.place(position).as_ptr();
-            // SAFETY: as in `copy_in_run`, the other way round; `first_run` says that
-            // they are one run.
+            // SAFETY: as in `copy_in_run`, with source and destination exchanged. By `first_run`
+            // the bytes are one run.
             unsafe { copy::copy_out_back(bytes.as_mut_ptr(), place, bytes.len()) }
         } else {
             self.copy_out(position, bytes, 0);

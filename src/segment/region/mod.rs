@@ -1,19 +1,16 @@
-//! The memory a ring lives in: the words of its header, and copies of payload
-//! bytes.
+//! The memory of a ring: the words of its header, and copies of payload bytes.
 //!
-//! The ring is generic over this trait, so the same algorithm runs over a
-//! System V segment or the caller's memory, over the heap in tests, and under
-//! the model checker.
+//! The ring is generic over this trait. So the same algorithm runs over a System V segment, over
+//! the caller's memory, over the heap in tests, and under the model checker. Rules:
 //!
-//! 1. Nobody gets a `&[u8]` or `&mut [u8]` into a region: the peer may write
-//!    at any time, and a reference promises that nobody does. The words of the
-//!    header are atomics, which make no such promise.
-//! 2. A copy names a position, and the region finds the place. A span of up to
-//!    the capacity is one copy; wrapping round is the region's business, but for
-//!    those that are one run.
-//! 3. Bounds are checked here again, against the memory that was verified when
-//!    the region was made, whatever the caller has checked; for the short way,
-//!    when its window is opened (`segment/region/window.rs`).
+//! 1. Nobody gets a `&[u8]` or `&mut [u8]` into a region. The peer may write at any time, and a
+//!    reference promises that nobody does. The words of the header are atomics, which make no such
+//!    promise.
+//! 2. A copy names a position, and the region finds the address. A span of up to the capacity is one
+//!    copy. The region wraps a span that is not one run of addresses.
+//! 3. The region checks bounds again, against the memory that was verified when it was made, whatever
+//!    its caller has checked. On the fast path the check is made when the window is opened
+//!    (`segment/region/window.rs`).
 
 use crate::error::Incompatible;
 use crate::segment::layout::Header;
@@ -29,47 +26,47 @@ pub(crate) trait Region {
     /// The header.
     fn header(&self) -> &Header;
 
-    /// Bytes of the ring: a power of two, the same at every call.
+    /// Bytes of the ring; a power of two, and the same at every call.
     fn capacity(&self) -> u64;
 
-    /// Copies `bytes` into the ring, the first one to `position`. The writer may
-    /// write to `beyond` more bytes after them: their lines are got ready.
+    /// Copies `bytes` into the ring, from `position` on. The writer may write `beyond` more bytes
+    /// after them, whose lines may be prefetched.
     ///
     /// # Panics
     ///
     /// When `bytes` is longer than the ring.
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64);
 
-    /// Bytes from `position` on that are one run of addresses, of those that a
-    /// ring holds. Unsafe code relies on it: the answer is the same at every call,
-    /// and after `n` bytes of a run there are at least so many less.
+    /// How many of the ring's bytes from `position` on are one run of addresses. Unsafe code relies
+    /// on two properties. The answer is the same at every call, and `n` bytes into a run the rest
+    /// is at most `n` shorter.
     fn contiguous(&self, position: u64) -> usize;
 
-    /// As [`copy_in`](Self::copy_in), of bytes that are one run of addresses.
+    /// Copies as [`copy_in`](Self::copy_in) does, for bytes that are one run of addresses.
     ///
     /// # Safety
     ///
     /// `bytes` is no longer than [`contiguous`](Self::contiguous) says.
     #[inline]
-    #[allow(unsafe_code)] // the check has been made when the window was opened
+    #[allow(unsafe_code)] // the check was made when the window was opened
     unsafe fn copy_in_run(&self, position: u64, bytes: &[u8], beyond: u64) {
         self.copy_in(position, bytes, beyond);
     }
 
-    /// As [`copy_out`](Self::copy_out), of bytes that are one run of addresses.
+    /// Copies as [`copy_out`](Self::copy_out) does, for bytes that are one run of addresses.
     ///
     /// # Safety
     ///
     /// `bytes` is no longer than [`contiguous`](Self::contiguous) says.
     #[inline]
-    #[allow(unsafe_code)] // as above
+    #[allow(unsafe_code)] // the check was made when the window was opened
     unsafe fn copy_out_run(&self, position: u64, bytes: &mut [u8], beyond: u64) {
         self.copy_out(position, bytes, beyond);
     }
 
-    /// Gets the `len` bytes from `position` on, which are about to be published,
-    /// to where a reader that waits for them finds them sooner, if they do not get
-    /// there by themselves: a hint. Changes none.
+    /// Demotes the lines of the `len` bytes from `position` on, which are about to be published, so
+    /// that a waiting reader finds them sooner. A hint: changes no byte, and does nothing on
+    /// processors that pass lines by themselves.
     ///
     /// # Panics
     ///
@@ -79,8 +76,8 @@ pub(crate) trait Region {
         let _ = (position, len);
     }
 
-    /// Gets the `len` bytes from `position` on, which the writer may write to, ready
-    /// for that while it waits for a reply: a hint. Changes none.
+    /// Prefetches the `len` bytes from `position` on for writing, while the writer waits for a
+    /// reply. The writer owns them. A hint: changes no byte.
     ///
     /// # Panics
     ///
@@ -90,8 +87,8 @@ pub(crate) trait Region {
         let _ = (position, len);
     }
 
-    /// Gets the `len` bytes from `position` on, which the reader has done with
-    /// and not released yet, ready for the writer: a hint. Changes none.
+    /// Returns the lines of the `len` bytes from `position` on to the writer. The reader has read
+    /// them and not released them yet. A hint: changes no byte.
     ///
     /// # Panics
     ///
@@ -101,16 +98,16 @@ pub(crate) trait Region {
         let _ = (position, len);
     }
 
-    /// Copies out of the ring into `bytes`, the first one from `position`. The
-    /// reader may read `beyond` more bytes after them: their lines are fetched.
+    /// Copies from the ring into `bytes`, from `position` on. The reader may read `beyond` more
+    /// bytes after them, whose lines may be prefetched.
     ///
     /// # Panics
     ///
     /// When `bytes` is longer than the ring.
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64);
 
-    /// As [`copy_out`](Self::copy_out), where there is nothing after them, and the
-    /// writer waits for a reply before it writes more.
+    /// Copies as [`copy_out`](Self::copy_out) does, for a message with nothing behind it, whose
+    /// writer waits for a reply.
     ///
     /// # Panics
     ///
@@ -121,20 +118,19 @@ pub(crate) trait Region {
     }
 }
 
-/// The header at `base`. Memory too small to hold one is not a ring.
+/// The header at `base`. Memory too small for a header is not a ring.
 ///
 /// # Safety
 ///
 /// `len` bytes from `base` on are mapped for `'a`, and `base` is aligned for a
 /// `Header`.
-#[allow(unsafe_code)] // for the two that look before they believe
+#[allow(unsafe_code)] // for the two callers that look before they trust
 unsafe fn header_at<'a>(base: *const u8, len: usize) -> Result<&'a Header, Incompatible> {
     if len < size_of::<Header>() {
         return Err(Incompatible::TooSmall { segment: len });
     }
-    // SAFETY: the caller vouches for the bytes, which are enough for a
-    // `Header`; it is made of atomics, so any bytes are a valid one and
-    // anybody may write them. Relaxed loads are the only access where the
-    // mapping is read-only.
+    // SAFETY: the caller vouches for the bytes, which are enough for a `Header`. A header consists
+    // of atomics, so any bytes are valid and anybody may write them. A read-only mapping is
+    // accessed by Relaxed loads alone.
     Ok(unsafe { &*base.cast::<Header>() })
 }

@@ -1,18 +1,18 @@
-//! A side's place in the ring, and the bytes from there on that it may touch without a further
-//! look.
+//! A side's position in the ring, and how many bytes from there on it may touch without loading
+//! anything.
 //!
-//! What short reads and writes have to know of the ring is one number then: how many bytes are
-//! left in the window. The positions behind it, and where the memory ends, are looked at only when
-//! the window is opened anew.
+//! Short reads and writes then depend on one number, the bytes left in the window. The positions
+//! behind that number, and the end of the memory, matter only when the window is opened again.
 //!
-//! Guarded here: `position..end` is one run of addresses of the region, which says so when the
-//! window is opened. Going on within it leaves a shorter run ([`Region::contiguous`]).
+//! Invariant of this module: `position..end` is one run of addresses of the region, as the region
+//! said when the window was opened. A step within the run leaves a shorter run
+//! ([`Region::contiguous`]).
 
-#![allow(unsafe_code)] // copies that rely on that
+#![allow(unsafe_code)] // copies that rely on the invariant
 
 use super::Region;
 
-/// A region, a position in its ring, and what may be touched from there on.
+/// A region, a position in its ring, and the end of what may be touched from there on.
 #[derive(Debug)]
 pub(crate) struct Window<R> {
     region: R,
@@ -21,7 +21,7 @@ pub(crate) struct Window<R> {
 }
 
 impl<R: Region> Window<R> {
-    /// At `position`, and shut.
+    /// A closed window at `position`.
     pub(crate) fn new(region: R, position: u64) -> Window<R> {
         Window {
             region,
@@ -40,15 +40,15 @@ impl<R: Region> Window<R> {
         self.position
     }
 
-    /// Opens it: the next `own` bytes are the caller's. As many of them as are one run of addresses
-    /// lie within.
+    /// Opens the window: the caller owns the next `own` bytes. The window holds as many of them as
+    /// are one run of addresses.
     #[inline]
     pub(crate) fn open(&mut self, own: u64) {
         let run = self.region.contiguous(self.position) as u64;
         self.end = self.position.wrapping_add(own.min(run));
     }
 
-    /// Goes on by `len` bytes, and opens it there.
+    /// Advances by `len` bytes, and opens the window there.
     #[inline]
     pub(crate) fn go_on(&mut self, len: u64, own: u64) {
         self.position = self.position.wrapping_add(len);
@@ -58,9 +58,8 @@ impl<R: Region> Window<R> {
         }
     }
 
-    /// Copies `bytes` into the ring and goes on behind them, if they lie within the window; `false`
-    /// if not, and nothing has happened. Where `soon`, the lines of what is to follow are got
-    /// ready.
+    /// Copies `bytes` into the ring and advances, if they fit the window. Otherwise returns `false`
+    /// and does nothing. `soon` asks to prefetch the lines that follow.
     #[inline(always)]
     pub(crate) fn put(&mut self, bytes: &[u8], soon: bool) -> bool {
         let Some(left) = self.left_after(bytes.len()) else {
@@ -68,25 +67,26 @@ impl<R: Region> Window<R> {
         };
         let beyond = if soon { left } else { 0 };
         let start = self.move_on(bytes.len());
-        // SAFETY: so many bytes were left, and what is left is one run, as guarded here.
+        // SAFETY: the window had that many bytes left, and by the invariant they are one run.
         unsafe { self.region.copy_in_run(start, bytes, beyond) };
         true
     }
 
-    /// The same out of the ring.
+    /// Copies from the ring into `bytes` and advances, if the window has enough. Otherwise returns
+    /// `false` and does nothing.
     #[inline(always)]
     pub(crate) fn take(&mut self, bytes: &mut [u8]) -> bool {
         let Some(left) = self.left_after(bytes.len()) else {
             return false;
         };
         let start = self.move_on(bytes.len());
-        // SAFETY: as in `put`.
+        // SAFETY: the window had that many bytes left, and by the invariant they are one run.
         unsafe { self.region.copy_out_run(start, bytes, left) };
         true
     }
 
-    /// Goes on by `len` bytes of the window, and says from where. Done before a copy, so that
-    /// nothing has to be kept over it.
+    /// Advances by `len` bytes of the window, and returns the position before. Called before a
+    /// copy, so that no value has to be kept across the copy.
     #[inline(always)]
     fn move_on(&mut self, len: usize) -> u64 {
         let start = self.position;
@@ -94,7 +94,7 @@ impl<R: Region> Window<R> {
         start
     }
 
-    /// What is left of the window after `len` bytes, if it has so many.
+    /// Bytes left in the window after `len` more, if there are that many.
     #[inline(always)]
     fn left_after(&self, len: usize) -> Option<u64> {
         self.end.wrapping_sub(self.position).checked_sub(len as u64)
@@ -107,7 +107,7 @@ mod tests {
     use crate::segment::layout::Header;
     use crate::segment::region::heap::HeapRegion;
 
-    /// A ring whose runs end where it does.
+    /// A ring whose runs end at its end.
     #[derive(Clone)]
     struct Once(HeapRegion);
 
@@ -150,7 +150,7 @@ mod tests {
         assert!(!window.put(&[9], true));
 
         let mut window = Window::new(window.region().clone(), start);
-        window.open(100); // no more than the ring has
+        window.open(100); // at most the ring's capacity
         let mut bytes = [0; 9];
         assert!(!window.take(&mut bytes));
         assert!(window.take(&mut bytes[..8]));
@@ -171,7 +171,7 @@ mod tests {
         assert!(window.put(&[1, 2], true));
         assert!(!window.put(&[9; 2], true));
         assert!(window.put(&[3], true));
-        assert!(!window.put(&[9], true)); // shut at the end of the ring
+        assert!(!window.put(&[9], true)); // closed at the end of the ring
         window.open(5);
         assert!(window.put(&[4, 5, 6, 7, 8], true));
 
