@@ -1,12 +1,11 @@
-//! Whether spinning can help: not where the peer needs the very processor
-//! that the spinner occupies.
+//! Whether spinning can help: not where the peer needs the processor on which the caller spins.
 #![allow(unsafe_code)] // the only caller of sched_getaffinity
 
-/// Whether this process and the process `peer` may use one processor only,
-/// the same one. Unknown counts as no.
+/// Whether this process and the process `peer` are confined to the same single processor. Unknown
+/// counts as no.
 ///
-/// A process that is pinned to one processor, with its peer on another, does
-/// well to spin; so the caller's own affinity alone does not decide.
+/// A process pinned to one processor does well to spin if its peer runs on another one. So the
+/// caller's own affinity alone does not decide.
 /// <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
 pub(crate) fn share_one(peer: Option<u32>) -> bool {
     let Some(own) = affinity(0) else {
@@ -19,12 +18,12 @@ pub(crate) fn share_one(peer: Option<u32>) -> bool {
     }
 }
 
-/// The processors that `pid` may use; 0 is the caller.
+/// The processors that `pid` may use; 0 means the caller.
 fn affinity(pid: u32) -> Option<[u64; 16]> {
     let pid = libc::pid_t::try_from(pid).ok()?;
     let mut set = [0u64; 16];
-    // SAFETY: `set` is plain integers and as long as the size says; the kernel
-    // writes no more than that.
+    // SAFETY: `set` is plain integers, and as long as the given size. The kernel writes no more
+    // than that.
     let done = unsafe { libc::sched_getaffinity(pid, size_of_val(&set), set.as_mut_ptr().cast()) };
     (done == 0).then_some(set)
 }

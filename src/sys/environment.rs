@@ -1,4 +1,4 @@
-//! A variable of the environment, read without a lock.
+//! Reads a variable of the environment without a lock.
 #![allow(unsafe_code)] // the only caller of getenv
 
 use std::ffi::{CStr, OsStr, OsString};
@@ -6,20 +6,20 @@ use std::os::unix::ffi::OsStrExt;
 
 /// The value of the variable `name`.
 ///
-/// Not by `std::env`: what that reads it reads under a lock, which a thread that is not in a forked
-/// child may have held at the fork, so that the child waits for ever. `getenv(3)` takes no lock.
+/// Uses `getenv(3)`, which takes no lock. `std::env` reads under a lock. A thread that is missing
+/// in a forked child may have held that lock at the fork, and the child would wait for ever.
 ///
-/// Whoever changes the environment while other threads read it has to answer for that to
-/// `std::env::set_var`, which says that any library may read it.
+/// A program that changes the environment while other threads read it is responsible for that.
+/// `std::env::set_var` says that any library may read the environment.
 pub(crate) fn variable(name: &CStr) -> Option<OsString> {
-    // SAFETY: `name` ends with a zero. That nobody changes the environment meanwhile is the duty of
-    // those who change it (`std::env::set_var` is unsafe for this reason).
+    // SAFETY: `name` ends with a zero. A concurrent change of the environment is excluded by the
+    // duty of whoever changes it, for which `std::env::set_var` is unsafe.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     if value.is_null() {
         return None;
     }
-    // SAFETY: getenv gave a string that ends with a zero, and that stays until the environment
-    // changes, as above. It is copied at once.
+    // SAFETY: getenv returned a string that ends with a zero. The string stays until the
+    // environment changes, which is excluded as for the call. It is copied at once.
     let value = unsafe { CStr::from_ptr(value) };
     Some(OsStr::from_bytes(value.to_bytes()).to_owned())
 }

@@ -1,4 +1,4 @@
-//! The numbers of errors.
+//! The errno of each error kind.
 
 use std::io;
 
@@ -44,8 +44,7 @@ macro_rules! numbered {
 }
 pub(crate) use numbered;
 
-/// The number of a kind: the one that the standard library takes for this kind,
-/// where there is one.
+/// The errno of `kind`: the one that the standard library maps to this kind, where there is one.
 pub(crate) fn errno_of(kind: io::ErrorKind) -> i32 {
     use io::ErrorKind as Kind;
     match kind {

@@ -1,10 +1,9 @@
-//! The kernel's part of ordering: a memory barrier that a sleeper has done on
-//! the processors of everybody who registered for it, so that they need none
-//! of their own (`wait/mod.rs`).
+//! The kernel's part of the asymmetric fence (`wait/mod.rs`): a memory barrier that a sleeper runs
+//! on the processors of every registered process. Those processes then need no fence of their own.
 //!
-//! `MEMBARRIER_CMD_GLOBAL_EXPEDITED` is the form between processes: whoever
-//! calls it reaches the running threads of each process that registered;
-//! threads that do not run pass a barrier before they run again.
+//! `MEMBARRIER_CMD_GLOBAL_EXPEDITED` is the form that works between processes. A call reaches the
+//! running threads of each registered process. Threads that do not run pass a barrier before they
+//! run again.
 //! <https://man7.org/linux/man-pages/man2/membarrier.2.html>
 #![allow(unsafe_code)] // the only caller of SYS_membarrier
 
@@ -13,18 +12,16 @@ use std::sync::Mutex;
 
 use crate::sys::fork::Epoch;
 
-/// The commands, as `linux/membarrier.h` numbers them.
+/// The commands, as numbered in `linux/membarrier.h`.
 const GLOBAL_EXPEDITED: c_int = 1 << 1;
 const REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
 
-/// Has this process reached by the barriers of others. `false` where the
-/// kernel refuses.
+/// Registers this process for the barriers of others. Returns `false` if the kernel refuses.
 ///
-/// The registration is the process's, until it execs, and is asked for once in
-/// each. In a process with several threads that takes some milliseconds, for a
-/// grace period of the kernel's.
+/// A registration belongs to the process and lasts until it execs, so it is made once per process.
+/// In a process with several threads it takes some milliseconds, a grace period of the kernel.
 pub(crate) fn register() -> bool {
-    // Not `lock`: the thread that held the lock may have been left behind by a fork.
+    // `try_lock`, since a fork may have left the lock held by a thread that the child lacks.
     let Ok(mut registered) = REGISTERED.try_lock() else {
         return command(REGISTER_GLOBAL_EXPEDITED);
     };
@@ -33,7 +30,7 @@ pub(crate) fn register() -> bool {
     }
     let done = command(REGISTER_GLOBAL_EXPEDITED);
     if done {
-        *registered = Some(Epoch::current()); // what was refused is tried again
+        *registered = Some(Epoch::current()); // a refused registration is tried again
     }
     done
 }
@@ -41,15 +38,15 @@ pub(crate) fn register() -> bool {
 /// The process that has registered.
 static REGISTERED: Mutex<Option<Epoch>> = Mutex::new(None);
 
-/// A full barrier here, and in every thread of the processes that registered.
-/// `false` where the kernel refuses; then there was none, here or anywhere.
+/// Runs a full barrier here, and in every thread of the registered processes. Returns `false` if
+/// the kernel refuses; then no barrier was run at all.
 pub(crate) fn everywhere() -> bool {
     command(GLOBAL_EXPEDITED)
 }
 
 fn command(command: c_int) -> bool {
     let (no_flags, no_cpu): (c_uint, c_int) = (0, 0);
-    // SAFETY: integers only; the call touches no memory of ours.
+    // SAFETY: all arguments are integers. The call touches no memory of ours.
     unsafe { libc::syscall(libc::SYS_membarrier, command, no_flags, no_cpu) == 0 }
 }
 

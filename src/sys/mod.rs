@@ -1,4 +1,4 @@
-//! The kernel: System V segments, futexes, barriers, and what it says of processes.
+//! The kernel: System V segments, futexes, memory barriers, and facts about processes.
 //!
 //! | file | system calls |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `fork/` | `pthread_atfork`, `madvise(MADV_WIPEONFORK)` |
 //! | `affinity.rs` | `sched_getaffinity` |
 //! | `random.rs` | `getrandom` |
-//! | `environment.rs` | none: `execve` alone sets it |
+//! | `environment.rs` | none: `getenv(3)` reads memory |
 
 pub(crate) mod affinity;
 pub(crate) mod environment;

@@ -1,4 +1,4 @@
-//! What an error names: where it happened, how much, and how long it took.
+//! What error messages name: where the error happened, how many bytes, and how long the call took.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::escape::shown;
 use crate::role::Role;
 use crate::sys::sysv::{Key, Project, SegmentId};
 
-/// Which ring an error is about, and in which role it was asked for, as far as
-/// the call that failed knew.
+/// Which ring an error is about, and for which role the ring was asked, as far as the failed call
+/// knew.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ impl Place {
         self
     }
 
-    /// Takes over what is not known here.
+    /// Fills in the parts of `other` that are unknown here.
     pub(crate) fn complete(&mut self, other: &Place) {
         let Place {
             path,
@@ -80,7 +80,7 @@ impl Place {
         self.path.as_ref().map(|(path, _)| path.as_path())
     }
 
-    /// The project id by which the file names it.
+    /// The project id that the file was combined with.
     #[must_use]
     pub fn project(&self) -> Option<u32> {
         self.path
@@ -88,13 +88,13 @@ impl Place {
             .map(|(_, project)| u32::from(project.get()))
     }
 
-    /// The raw key that was given in place of a file.
+    /// The raw key that was given instead of a file.
     #[must_use]
     pub fn raw_key(&self) -> Option<Key> {
         self.key
     }
 
-    /// The segment.
+    /// The id of the segment.
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
         self.id
@@ -106,7 +106,7 @@ impl Place {
         self.role
     }
 
-    /// What to try where the segment may be no ring of this path at all.
+    /// Advice for a segment that may not belong to this path at all.
     pub(crate) fn elsewhere(&self) -> &'static str {
         match (&self.path, self.key) {
             (Some(_), _) => {
@@ -119,7 +119,7 @@ impl Place {
     }
 }
 
-/// What a message begins with: `/tmp/ring (as consumer): `, or nothing.
+/// The beginning of a message: `/tmp/ring (as consumer): `, or nothing.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_named = match (&self.path, self.key, self.id) {
@@ -157,7 +157,7 @@ impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Bytes<N> {
     }
 }
 
-/// How long it took: `at once`, `after 20 ms`, `after 0.2 s`.
+/// How long a call took: `at once`, `after 20 ms`, `after 0.2 s`.
 pub(crate) struct Span(pub(crate) Duration);
 
 impl fmt::Display for Span {

@@ -1,13 +1,14 @@
-//! Numbers that nobody else has, in a child made by fork as well.
+//! Random numbers that stay unique across fork.
 //!
-//! Not from `RandomState`: a fork copies its keys, so that parent and child, or two children, would
-//! come to have the same numbers. Nor from the C library, whose generator a fork may find locked.
+//! `RandomState` does not serve: a fork copies its keys, so parent and child, or two children,
+//! would get the same numbers. The C library's generator does not serve either, since a fork may
+//! find it locked.
 #![allow(unsafe_code)] // the only caller of SYS_getrandom
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Another number each time, in each thread and in each process. One system call.
+/// A new random number at each call, in each thread and process. One system call.
 ///
 /// <https://man7.org/linux/man-pages/man2/getrandom.2.html>
 pub(crate) fn random() -> u64 {
@@ -16,7 +17,7 @@ pub(crate) fn random() -> u64 {
 
 fn from_kernel() -> Option<u64> {
     let mut bytes = [0u8; 8];
-    // SAFETY: the kernel writes at most the `bytes.len()` bytes of `bytes`. It does not wait.
+    // SAFETY: the kernel writes at most the `bytes.len()` bytes of `bytes`, and does not wait.
     let len = unsafe {
         libc::syscall(
             libc::SYS_getrandom,
@@ -28,8 +29,8 @@ fn from_kernel() -> Option<u64> {
     (len == bytes.len() as libc::c_long).then(|| u64::from_ne_bytes(bytes))
 }
 
-/// Where the kernel has no random numbers yet, or a filter forbids the call: a number by the time,
-/// the process, and how often this was called.
+/// A fallback for a kernel that has no random numbers yet, or a filter that forbids the call. Made
+/// from the time, the process id, and a count of calls.
 fn from_here() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -54,13 +55,14 @@ mod tests {
 
     /// What `number` gives in a child of this process.
     fn in_child(number: fn() -> u64) -> u64 {
+        // The result of `number` in a child of this process.
         let (mut told, tell) = std::io::pipe().unwrap();
         // SAFETY: the child makes three system calls and no allocation.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0);
         if pid == 0 {
             let bytes = number().to_ne_bytes();
-            // SAFETY: a live array of so many bytes.
+            // SAFETY: a live array of that length.
             unsafe { libc::write(tell.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
             // SAFETY: ends the child.
             unsafe { libc::_exit(0) };
@@ -68,7 +70,7 @@ mod tests {
         drop(tell);
         let mut bytes = [0; 8];
         told.read_exact(&mut bytes).unwrap();
-        // SAFETY: a child that is not yet reaped, whose status is not wanted.
+        // SAFETY: a child that is not yet reaped. Its status is not wanted.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         u64::from_ne_bytes(bytes)
     }
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn a_fork_hands_no_number_on() {
         for number in [random, from_here] {
-            number(); // what a fork could copy is there
+            number(); // any state that a fork could copy exists now
             let numbers = [in_child(number), in_child(number), number()];
             assert_ne!(numbers[0], numbers[1]);
             assert_ne!(numbers[0], numbers[2]);

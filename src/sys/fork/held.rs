@@ -1,16 +1,17 @@
-//! Files whose locks a forked child must not keep.
+//! Closes files in a forked child whose locks the child must not keep.
 //!
-//! A lock of `flock(2)` belongs to an open file, which a fork shares with the child. Were the
-//! parent to end before it unlocks, a child that knows nothing of the file would hold the lock for
-//! as long as it lives, and would itself wait for it. So the child closes, as the first thing it
-//! does, the files of opens that other threads were in the middle of.
+//! A lock of `flock(2)` belongs to an open file, which a fork shares with the child. The child
+//! knows nothing of that file. If the parent ended before it unlocked, the child would hold the
+//! lock for its whole life, and would itself wait for it. So the child first closes the files that
+//! other threads were using for an open.
 //!
-//! 1. An entry is filled while its file is open, and emptied before the file is closed: its number
-//!    is not that of a file of somebody else's.
-//! 2. A child has none of the other threads, so nobody in it uses or closes their files.
+//! 1. An entry is filled while its file is open, and emptied before the file is closed. So its number
+//!    never means another file.
+//! 2. A child has none of the other threads, so nobody in the child uses or closes their files.
 //!
-//! Limits: a child of a raw `clone(2)` keeps them; so does one that is forked between the opening
-//! of the file and the filling of the entry, or while more files are open than there are entries.
+//! Limits: three kinds of child keep the files. They are a child of a raw `clone(2)`, one forked
+//! between the opening of the file and the filling of the entry, and one forked while more files
+//! are open than there are entries.
 #![allow(unsafe_code)] // close, of what another thread had open
 
 use std::fs::File;
@@ -19,12 +20,12 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use crate::sys::fork::Epoch;
 
-/// An open that is in progress.
+/// An open in progress.
 #[derive(Debug)]
 struct Entry {
-    /// The thread that opens; 0 is nobody, and the entry is free.
+    /// The thread that opens; 0 means that the entry is free.
     thread: AtomicUsize,
-    /// One more than the descriptor; 0 is none.
+    /// The descriptor plus one; 0 means none.
     file: AtomicI32,
 }
 
@@ -35,7 +36,7 @@ static ENTRIES: [Entry; 64] = [const {
     }
 }; 64];
 
-/// Has a child of a fork close a file. Dropped before the file is.
+/// Makes a forked child close a file. Dropped before the file is.
 #[derive(Debug)]
 pub(crate) struct Held(Option<&'static Entry>);
 
@@ -45,7 +46,7 @@ impl Held {
         let thread = this_thread();
         let entry = ENTRIES.iter().find(|entry| {
             let free = &entry.thread;
-            // Acquire: pairs with the drop of the last one.
+            // Acquire: pairs with the drop of the entry's last user.
             let taken = free.compare_exchange(0, thread, Ordering::Acquire, Ordering::Relaxed);
             taken.is_ok()
         });
@@ -60,33 +61,33 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(entry) = self.0 {
             entry.file.store(0, Ordering::Relaxed); // read after a fork only
-            entry.thread.store(0, Ordering::Release); // pairs with the next one's exchange
+            entry.thread.store(0, Ordering::Release); // pairs with the next user's exchange
         }
     }
 }
 
-/// Closes what other threads had open at the fork. For the child, before anything else; it is
+/// Closes the files that other threads had open at the fork. Called first of all in the child;
 /// async-signal-safe.
 pub(crate) fn close_in_child() {
     let thread = this_thread();
     for entry in &ENTRIES {
         // Relaxed: this thread is alone.
         let (owner, file) = (&entry.thread, entry.file.load(Ordering::Relaxed));
-        // Relaxed: as above.
+        // Relaxed: this thread is alone.
         if [0, thread].contains(&owner.load(Ordering::Relaxed)) {
             continue;
         }
         if file > 0 {
-            // SAFETY: the descriptor is that of a file of another thread's (invariant 1), which is
-            // not here (invariant 2).
+            // SAFETY: the descriptor is of a file of another thread (invariant 1), which does not
+            // exist here (invariant 2).
             unsafe { libc::close(file - 1) };
         }
-        entry.file.store(0, Ordering::Relaxed); // as above
-        owner.store(0, Ordering::Relaxed); // as above
+        entry.file.store(0, Ordering::Relaxed); // this thread is alone
+        owner.store(0, Ordering::Relaxed); // this thread is alone
     }
 }
 
-/// A number that the threads of a process do not share, and that a fork does not change.
+/// A number that is unique among the threads of a process, and that a fork does not change.
 fn this_thread() -> usize {
     // SAFETY: no arguments; it cannot fail.
     unsafe { libc::pthread_self() as usize }
