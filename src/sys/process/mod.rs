@@ -1,33 +1,33 @@
-//! Who a process is, and whether it lives.
+//! Identity of processes, and whether a process lives.
 //!
-//! Guarded here: the verdict [`Liveness::Gone`]. It lets a side finish, take over or remove, so it
-//! is given on proof only.
+//! The verdict [`Liveness::Gone`] lets a side finish, claim a role or remove a ring, so it needs
+//! proof. Rules:
 //!
-//! 1. Gone is said of a process of our own pid namespace only, and then for good.
-//! 2. The proof is one of three: its pidfd is readable; its pid belongs to no process; its pid
+//! 1. Gone is said only of a process of our own pid namespace, and is final.
+//! 2. There are three proofs: the process's pidfd is readable; its pid belongs to no process; its pid
 //!    belongs to a process with another start time.
 //! 3. The pidfd is opened before the start time is read.
-//! 4. Start times, or the ends of them, are compared only if both were read in one time namespace,
-//!    ours from a `/proc` of our pid namespace.
-//! 5. The letter of the state in `/proc` is never used: a process whose first thread has ended
-//!    shows `Z` and lives.
+//! 4. Start times, or their low bits, are compared only if both were read in one time namespace, ours
+//!    from a `/proc` of our pid namespace.
+//! 5. The state letter in `/proc` is never used: a process whose first thread has ended shows `Z` and
+//!    lives.
 //!
-//! Of 1: namespaces are compared by inode number. A number is given out again only after its
-//! namespace has gone, and every process in it, so that equal numbers mean one namespace or a peer
-//! that is gone.
+//! Rule 1: namespaces are compared by inode number. The kernel reuses a number only after the
+//! namespace and every process in it are gone. So equal numbers mean one namespace, or a peer that
+//! is gone.
 //!
-//! Of 3: let the pidfd be of process P, and the start time of process Q, which has the same pid,
-//! later or at the same time. If Q is not the peer, the peer is gone, as no pid comes back to a
-//! process. If Q is the peer, so is P, as P cannot come before it: the pidfd was opened after the
-//! peer had written its record. Only a pid that came round within one clock tick (10 ms) goes
-//! unnoticed, and then the answer is "alive".
+//! Rule 3: let the pidfd be of process P, and the start time of process Q, with the same pid at the
+//! same time or later. If Q is not the peer, then the peer is gone, since no process gets its pid
+//! back. If Q is the peer, then P is too: the pidfd was opened after the peer wrote its record, so
+//! P cannot be an earlier process. The only case missed is a pid that was reused within one clock
+//! tick (10 ms). The answer is then "alive".
 //!
-//! Of 4: the kernel shows start times with the offset of the reader's time namespace
+//! Rule 4: the kernel shows start times with the offset of the reader's time namespace
 //! (time_namespaces(7)). `/proc` may be mounted for another pid namespace, where our pids name
-//! strangers; `NSpid` (proc_pid_status(5)) tells.
+//! other processes. `NSpid` (proc_pid_status(5)) reveals that.
 //!
-//! A record comes from shared memory and may say anything. A false one can at worst make its writer
-//! look alive or dead.
+//! A record comes from shared memory and may hold anything. A false record can at worst make its
+//! writer look alive or dead.
 
 // pidfd_open(2), poll(2) and kill(2) have no safe wrapper in std.
 #![allow(unsafe_code)]
@@ -42,28 +42,28 @@ use crate::sys::fork::Epoch;
 #[cfg(test)]
 mod tests;
 
-/// The largest pid that Linux gives out is below this (`PID_MAX_LIMIT`, proc_sys_kernel(5)).
+/// Greater than any pid of Linux (`PID_MAX_LIMIT`, proc_sys_kernel(5)).
 const PID_LIMIT: u32 = 1 << 22;
 
-/// What a process says of itself, so that another can tell whether it lives.
+/// The identity of a process, by which another can tell whether it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
-    /// Clock ticks from boot to the start of the process; 0 is unknown.
+    /// Clock ticks from boot to the start of the process; 0 when unknown.
     pub(crate) start: u64,
-    /// Inode number of the pid namespace; 0 is unknown.
+    /// Inode number of the pid namespace; 0 when unknown.
     pub(crate) pid_namespace: u32,
-    /// Inode number of the time namespace; 0 is unknown.
+    /// Inode number of the time namespace; 0 when unknown.
     pub(crate) time_namespace: u32,
 }
 
-/// What [`Process::current`] read last, and in which process.
+/// The result that [`Process::current`] read last, and the process that read it.
 static CACHE: Mutex<Option<(Epoch, Process)>> = Mutex::new(None);
 
 impl Process {
-    /// This process. Read once per process; after a fork, read again.
+    /// This process. Read once per process, and again after a fork.
     pub(crate) fn current() -> Process {
-        // Not `lock`: the thread that held the lock may have been left behind by a fork.
+        // `try_lock`, since a fork may have left the lock held by a thread that the child lacks.
         let Ok(mut cache) = CACHE.try_lock() else {
             return Process::read();
         };
@@ -74,12 +74,12 @@ impl Process {
         }
         let process = Process::read();
         if process.start != 0 && process.pid_namespace != 0 {
-            *cache = Some((Epoch::current(), process)); // what could not be read is tried again
+            *cache = Some((Epoch::current(), process)); // an incomplete result is read again
         }
         process
     }
 
-    /// A child of this process, not yet waited for.
+    /// A child of this process that has not been waited for.
     pub(crate) fn of_child(pid: u32) -> Process {
         Process {
             pid,
@@ -88,8 +88,8 @@ impl Process {
         }
     }
 
-    /// This process, for a claim. Its start time is of the time namespace that
-    /// it is in now: setns(2) may have moved it since the last one.
+    /// This process, for a claim. Its start time is read in its current time namespace: setns(2)
+    /// may have moved the process since the last read.
     pub(crate) fn claimer() -> Process {
         let process = Process::current();
         if process.time_namespace == namespace("time") {
@@ -99,8 +99,8 @@ impl Process {
         }
     }
 
-    /// Whether `other` may be the same process: nothing of the two contradicts it but, perhaps, a
-    /// start time.
+    /// Whether `other` may be the same process. Compares everything but the start times; unknown
+    /// values match.
     pub(crate) fn may_be(&self, other: &Process) -> bool {
         let (own, others) = (self.pid_namespace, other.pid_namespace);
         self.pid == other.pid && (own == others || own == 0 || others == 0)
@@ -120,18 +120,18 @@ impl Process {
 /// Whether a process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liveness {
-    Alive,
+    Alive, // Proven gone.
     /// Proven.
     Gone,
-    /// Nothing can be proven. Treat as alive.
+    /// Nothing is proven. Treat as alive.
     Unknown,
 }
 
-/// Asks again and again whether one process lives.
+/// Checks repeatedly whether one process lives.
 #[derive(Debug)]
 pub(crate) struct Watch {
     peer: Process,
-    /// The end of its start time, where that is all that is known of it.
+    /// The low bits of the peer's start time, if only those are known.
     start_end: Option<u32>,
     evidence: Evidence,
 }
@@ -144,7 +144,7 @@ enum Evidence {
 }
 
 impl Watch {
-    /// Makes no system call: the first [`check`](Watch::check) does.
+    /// A watch of `peer`. Makes no system call; the first [`check`](Watch::check) does.
     pub(crate) fn new(peer: Process) -> Watch {
         Watch {
             peer,
@@ -153,8 +153,8 @@ impl Watch {
         }
     }
 
-    /// The same of a process of which but the [end](start_end) of its start time is known; `None`
-    /// if not even that is.
+    /// A watch of a process whose start time is known only by its [low bits](start_end), or not at
+    /// all.
     pub(crate) fn with_start_end(peer: Process, start_end: Option<u32>) -> Watch {
         Watch {
             start_end,
@@ -162,8 +162,8 @@ impl Watch {
         }
     }
 
-    /// Whether the peer lives: one `poll(2)` that does not wait, once the pidfd is open. Does not
-    /// block or panic, whatever the record says. `Gone` is final, and closes the pidfd.
+    /// Whether the peer lives. With an open pidfd, this is one `poll(2)` that does not wait. Does
+    /// not block or panic, whatever the record says. `Gone` is final and closes the pidfd.
     pub(crate) fn check(&mut self) -> Liveness {
         let liveness = match &self.evidence {
             Evidence::None => self.open(),
@@ -176,7 +176,7 @@ impl Watch {
         liveness
     }
 
-    /// The check before there is a pidfd. Unknown leaves it so, and the next check tries again.
+    /// The check before there is a pidfd. After `Unknown` the next check tries again.
     fn open(&mut self) -> Liveness {
         let peer = self.peer;
         if peer.pid == 0 || peer.pid > PID_LIMIT || peer.pid_namespace == 0 {
@@ -194,8 +194,8 @@ impl Watch {
             Err(error) => {
                 return match error.raw_os_error() {
                     Some(libc::ESRCH) => Liveness::Gone,
-                    // The pid is a thread's, or (before Linux 6.15) that of a process group whose
-                    // leader is gone.
+                    // The pid is a thread's. Before Linux 6.15, it may also be that of a process
+                    // group whose leader is gone.
                     Some(libc::EINVAL | libc::ENOENT) if is_free(peer.pid) => Liveness::Gone,
                     _ => Liveness::Unknown,
                 };
@@ -212,7 +212,7 @@ impl Watch {
 
 /// Whether the peer's pid is now that of a process with another start time.
 fn is_another(peer: Process) -> bool {
-    // Not from the cache: setns(2) moves a process to another time namespace.
+    // Read anew, since setns(2) moves a process to another time namespace.
     if peer.start == 0 || peer.time_namespace == 0 || peer.time_namespace != namespace("time") {
         return false;
     }
@@ -220,14 +220,16 @@ fn is_another(peer: Process) -> bool {
     start != 0 && start != peer.start
 }
 
-/// The last bits of a start time, which is all that an owner word has room for.
+/// The low bits of a start time, which fill the room in an owner word.
 pub(crate) fn start_end(start: u64) -> u32 {
     (start & 0x3f_ffff) as u32
 }
 
-/// Whether the peer's pid is now that of a process whose start time has another end. Which time
-/// namespace the peer read its own in is not known. But were it the process that has the pid, then
-/// that one's, which is ours.
+/// Whether the peer's pid now belongs to a process whose start time has other low bits.
+///
+/// The time namespace in which the peer read its own start time is unknown. If the peer were the
+/// process that has the pid now, that namespace would be this process's. So the comparison needs
+/// that namespace to be ours.
 fn has_another_end(peer: Process, end: u32) -> bool {
     let own = namespace("time");
     if own == 0 || namespace_in(&format!("/proc/{}/ns", peer.pid), "time") != own {
@@ -238,7 +240,7 @@ fn has_another_end(peer: Process, end: u32) -> bool {
 }
 
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    let no_flags: libc::c_long = 0; // close-on-exec is set in any case
+    let no_flags: libc::c_long = 0; // pidfd_open(2) always sets close-on-exec
     // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::c_long, no_flags) };
     match RawFd::try_from(result) {
@@ -248,7 +250,7 @@ fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
-/// A pidfd is readable once the process has ended, reaped or not, all its threads included
+/// Polls a pidfd. It is readable once the process has ended with all its threads, reaped or not
 /// (pidfd_open(2)).
 fn poll(pidfd: &OwnedFd) -> Liveness {
     let mut entry = libc::pollfd {
@@ -264,15 +266,15 @@ fn poll(pidfd: &OwnedFd) -> Liveness {
     }
 }
 
-/// Whether no process and no thread of our pid namespace has this pid. A zombie has.
+/// Whether no process and no thread of our pid namespace has this pid. A zombie still has its pid.
 fn is_free(pid: u32) -> bool {
-    // SAFETY: kill(2) takes two integers, and signal 0 is not sent. The callers' pid is in
+    // SAFETY: kill(2) takes two integers, and signal 0 sends nothing. The callers' pid is in
     // 1..=PID_LIMIT, so it names one process and no group.
     let result = unsafe { libc::kill(pid as libc::pid_t, 0) };
     result != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
 
-/// The start time of a process of our pid namespace, 0 if it cannot be read.
+/// The start time of a process of our pid namespace; 0 if it cannot be read.
 fn start_of(pid: u32) -> u64 {
     if !proc_is_ours() {
         return 0;
@@ -281,7 +283,7 @@ fn start_of(pid: u32) -> u64 {
     parse_start(&stat).unwrap_or(0)
 }
 
-/// Whether `/proc` shows our pid namespace: then we have one pid there, and else one more for each
+/// Whether `/proc` shows our pid namespace. Then `NSpid` lists one pid; otherwise one more for each
 /// level in between.
 fn proc_is_ours() -> bool {
     let status = fs::read("/proc/thread-self/status").unwrap_or_default();
@@ -296,21 +298,21 @@ fn proc_is_ours() -> bool {
         })
 }
 
-/// Field 22 of proc_pid_stat(5). Field 2 is a name that may hold anything, so counting starts at
-/// the last parenthesis.
+/// Parses field 22 of proc_pid_stat(5). Field 2 is a name that may hold anything, so counting
+/// starts at the last parenthesis.
 fn parse_start(stat: &[u8]) -> Option<u64> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(&stat[name_end + 1..]).ok()?;
     rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
-/// The inode number of one of our namespaces, 0 if it cannot be read. Asked of the thread: once the
-/// first thread has ended, `/proc/self/ns` is empty.
+/// The inode number of one of our namespaces; 0 if it cannot be read. Asks for the thread, since
+/// `/proc/self/ns` is empty once the first thread has ended.
 pub(crate) fn namespace(kind: &str) -> u32 {
     namespace_in("/proc/thread-self/ns", kind)
 }
 
-/// The inode number of a namespace in such a folder, 0 if it cannot be read.
+/// The inode number of a namespace in the given folder; 0 if it cannot be read.
 fn namespace_in(folder: &str, kind: &str) -> u32 {
     let link = fs::read_link(format!("{folder}/{kind}")).unwrap_or_default();
     link.to_str()
@@ -318,7 +320,7 @@ fn namespace_in(folder: &str, kind: &str) -> u32 {
         .unwrap_or(0)
 }
 
-/// The link reads `pid:[4026531836]` (namespaces(7)).
+/// Parses a link such as `pid:[4026531836]` (namespaces(7)).
 fn parse_namespace(link: &str, kind: &str) -> Option<u32> {
     link.strip_prefix(kind)?
         .strip_prefix(":[")?
@@ -327,8 +329,8 @@ fn parse_namespace(link: &str, kind: &str) -> Option<u32> {
         .ok()
 }
 
-/// The user that this process acts as.
+/// The effective user id of this process.
 pub(crate) fn effective_uid() -> u32 {
-    // SAFETY: no arguments; it cannot fail.
+    // SAFETY: no arguments; the call cannot fail.
     unsafe { libc::geteuid() }
 }

@@ -1,11 +1,12 @@
-//! Attachments: a segment in the address space of this process, once; twice over, in `double`.
+//! Attachments: a segment mapped once into this process's address space. `double` maps it twice.
 //!
-//! Each is an address and a length. It gives out a raw pointer and no reference, since
-//! another process may write at any time; whoever follows the pointer answers for that.
+//! An attachment is an address and a length. It gives out a raw pointer rather than a reference,
+//! since another process may write at any time. Code that follows the pointer is responsible for
+//! that.
 //!
-//! What ends an attachment: the drop, `exec`, and every way for a process to end. What does not:
-//! `fork`, which gives the child attachments of its own, at the same addresses; their drop in the
-//! child detaches the child's.
+//! An attachment ends with its drop, with `exec`, and with the process, however that ends. It
+//! survives `fork`: the child gets attachments of its own at the same addresses, and dropping one
+//! there detaches the child's.
 
 use std::ptr::{self, NonNull};
 
@@ -19,7 +20,7 @@ use crate::sys::random::random;
 /// The size of a huge page on x86-64, and on aarch64 with pages of 4 KiB.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
 
-/// One attachment of a segment. Its drop is `shmdt`.
+/// One attachment of a segment. Dropping it calls `shmdt`.
 ///
 /// See [`attach`], [`attach_at`] and [`attach_read_only`].
 ///
@@ -41,7 +42,7 @@ pub(super) const HUGE_PAGE: usize = 2 << 20;
 #[must_use = "dropping it detaches the segment"]
 pub struct Attachment {
     base: NonNull<u8>,
-    /// What the kernel said of the segment once it was attached.
+    /// The kernel's description of the segment, from just after the attach.
     stat: Stat,
 }
 
@@ -51,25 +52,26 @@ impl Attachment {
         self.base.as_ptr()
     }
 
-    /// Bytes in the segment, by the kernel's account. What is mapped beyond them, up to a whole
-    /// page, is not counted.
+    /// Bytes of the segment, as the kernel reports them. Does not count the rest of the last page.
     #[allow(clippy::len_without_is_empty)] // There is no empty segment.
     pub fn len(&self) -> usize {
         self.stat.size
     }
 
-    /// The segment.
+    /// The id of the segment.
     pub fn id(&self) -> SegmentId {
         self.stat.id
     }
 
-    /// What the kernel said of the segment once it was attached, this attachment included. Until
-    /// then the id could pass to another segment, so what was said before may be of that one.
+    /// The kernel's description of the segment from just after the attach, this attachment
+    /// included. Before the attach, the id could pass to another segment, so an earlier description
+    /// may be of that one.
     pub(crate) fn stat(&self) -> &Stat {
         &self.stat
     }
 
-    /// Wraps what [`shmat`] returned and asks what it is. On failure it is detached again.
+    /// Wraps an address that [`shmat`] returned, and asks the kernel about the segment. Detaches
+    /// again on failure.
     fn measure(base: NonNull<u8>, id: SegmentId) -> Result<Self, SysvError> {
         match stat(id) {
             Ok(stat) => Ok(Self { base, stat }),
@@ -82,10 +84,10 @@ impl Attachment {
     }
 }
 
-// SAFETY: an address and a description; attachments belong to the process, not to a thread.
-// Nothing here follows the address.
+// SAFETY: the fields are an address and a description. Attachments belong to the process, not to a
+// thread. No method follows the address.
 unsafe impl Send for Attachment {}
-// SAFETY: as for Send; and shared methods only read the fields, which never change.
+// SAFETY: as for Send. Shared methods only read the fields, which never change.
 unsafe impl Sync for Attachment {}
 
 impl Drop for Attachment {
@@ -100,7 +102,7 @@ impl Drop for Attachment {
 
 /// `void *shmat(int shmid, const void *shmaddr, int shmflg);` with null and no flags
 ///
-/// Attaches the segment for reading and writing, where the kernel likes.
+/// Attaches the segment for reading and writing, at an address of the kernel's choice.
 ///
 /// See [shmat(2)](https://man7.org/linux/man-pages/man2/shmat.2.html).
 ///
@@ -131,7 +133,7 @@ pub fn attach(id: SegmentId) -> Result<Attachment, SysvError> {
 /// `void *shmat(int shmid, const void *shmaddr, int shmflg);` with an address and no flags
 ///
 /// Attaches the segment for reading and writing at `address`. The kernel refuses an address where
-/// anything is mapped, so this cannot hurt. Null is no address: it is the same as [`attach`].
+/// anything is mapped, so the call is safe. With null, the call equals [`attach`].
 ///
 /// See [shmat(2)](https://man7.org/linux/man-pages/man2/shmat.2.html).
 ///
@@ -159,8 +161,8 @@ pub fn attach_at(id: SegmentId, address: *mut u8) -> Result<Attachment, SysvErro
 
 /// `void *shmat(int shmid, const void *shmaddr, int shmflg);` with null and `SHM_RDONLY`
 ///
-/// Attaches the segment for reading, where the kernel likes. A write through the pointer ends the
-/// process with SIGSEGV.
+/// Attaches the segment for reading, at an address of the kernel's choice. A write through the
+/// pointer ends the process with SIGSEGV.
 ///
 /// See [shmat(2)](https://man7.org/linux/man-pages/man2/shmat.2.html).
 ///
@@ -185,33 +187,31 @@ pub fn attach_read_only(id: SegmentId) -> Result<Attachment, SysvError> {
     attach_with(id, ptr::null_mut(), libc::SHM_RDONLY, "SHM_RDONLY")
 }
 
-/// [`attach_read_only`], of a segment of ordinary pages only.
+/// Attaches as [`attach_read_only`] does, but refuses a segment of huge pages.
 pub(crate) fn look(id: SegmentId) -> Result<Attachment, SysvError> {
     attach_ordinary(id, libc::SHM_RDONLY, "SHM_RDONLY")
 }
 
-/// How often an address is tried that another thread was faster to take.
+/// How often to try again after another thread has taken the address.
 pub(super) const TRIES: usize = 16;
 
-/// Bytes of address space that later attempts are spread over.
+/// Bytes of address space over which later attempts are spread.
 const FAR_BELOW: usize = 16 << 30;
 
-/// Attaches a segment of ordinary pages, and no other.
+/// Attaches a segment of ordinary pages, and refuses one of huge pages.
 ///
-/// A segment of huge pages (`SHM_HUGETLB`) takes more address space than the
-/// size that the kernel reports for it, so it would replace what lies behind a
-/// place measured for it; and touching it can raise `SIGBUS`. The kernel does
-/// not say which segments are such, but it refuses to attach one at an address
-/// that is not a multiple of the huge page's size.
+/// A segment of huge pages (`SHM_HUGETLB`) takes more address space than its reported size. It
+/// would replace mappings behind a place measured for that size, and touching it can raise
+/// `SIGBUS`. The kernel does not report which segments have huge pages. But it refuses to attach
+/// such a segment at an address that is not a multiple of the huge page's size.
 pub(super) fn attach_ordinary(
     id: SegmentId,
     flags: c_int,
     shown: &str,
 ) -> Result<Attachment, SysvError> {
-    let len = super::stat(id)?.size; // how much room to look for
+    let len = super::stat(id)?.size; // the room to look for
     for attempt in 0..TRIES {
-        // A place that was free a moment ago, and is no multiple of any huge
-        // page's size.
+        // A place that was free a moment ago, and is not a multiple of any huge page's size.
         let room = len.saturating_add(page_size());
         let hole = reserve(0, room, HUGE_PAGE.max(page_size()), attempt)?;
         let address = hole.as_ptr().wrapping_add(page_size());
@@ -224,14 +224,15 @@ pub(super) fn attach_ordinary(
     Err(SysvError::refused(call, SysvErrorKind::HugePages))
 }
 
-/// `flags` does not hold `SHM_REMAP`; `shown` is how it reads.
+/// Calls `shmat` and measures the result. `flags` must not contain `SHM_REMAP`; `shown` is their
+/// text for messages.
 pub(super) fn attach_with(
     id: SegmentId,
     address: *mut u8,
     flags: c_int,
     shown: &str,
 ) -> Result<Attachment, SysvError> {
-    // SAFETY: without SHM_REMAP there is nothing to vouch for.
+    // SAFETY: without SHM_REMAP the call replaces nothing.
     match unsafe { shmat(id, address, flags) } {
         Ok(base) => Attachment::measure(base, id),
         Err(failure) => Err(attach_failed(failure, id, address, shown)),
@@ -252,7 +253,7 @@ pub(super) fn attach_failed(
     failure.in_call(
         format_args!("shmat(shmid={id}, shmaddr={shown}, {flags})"),
         |errno| match errno {
-            // The id, or the address.
+            // Either the id or the address is wrong.
             libc::EINVAL if !address.is_null() && exists(id) => Some(SysvErrorKind::BadAddress {
                 address: address.addr(),
             }),
@@ -261,11 +262,12 @@ pub(super) fn attach_failed(
     )
 }
 
-/// Reserves `len` bytes of address space at a multiple of `align`, and finds `free` bytes behind
-/// them where nothing was mapped a moment ago. All are whole pages, and `align` is a power of two.
+/// Reserves `len` bytes of address space at a multiple of `align`. Behind them, finds `free` bytes
+/// where nothing was mapped a moment ago. All lengths are whole pages, and `align` is a power of
+/// two.
 ///
-/// The kernel places mappings one below the other, so that what is free at the first attempt is
-/// where the next mapping of any thread goes. Later ones look at a random place far below.
+/// The kernel places mappings one below the other. So the place of the first attempt is where any
+/// thread's next mapping goes. Later attempts look at a random place far below.
 pub(super) fn reserve(
     len: usize,
     free: usize,
@@ -274,7 +276,7 @@ pub(super) fn reserve(
 ) -> Result<NonNull<u8>, SysvError> {
     // The kernel aligns to a page by itself.
     let slack = align - page_size();
-    // Saturated, it is more than mmap grants.
+    // A saturated sum is more than mmap grants.
     let total = len.saturating_add(free).saturating_add(slack);
     let mut start = map_nothing(ptr::null_mut(), total);
     if attempt > 0 && start != libc::MAP_FAILED {
@@ -282,7 +284,7 @@ pub(super) fn reserve(
         let hint = start.map_addr(|address| address.saturating_sub(below));
         // SAFETY: the mapping made above, which nobody else knows.
         unsafe { unmap(start.cast(), total) };
-        start = map_nothing(hint, total); // elsewhere, if it is not free there
+        start = map_nothing(hint, total); // at another place if the hint is not free
     }
     if start == libc::MAP_FAILED {
         let call = format_args!(
@@ -292,19 +294,20 @@ pub(super) fn reserve(
     }
     let start = start.cast::<u8>();
     let before = start.align_offset(align);
-    // Nothing stands in the reservation yet, so what is too much of it can go without a race.
+    // Nothing uses the reservation yet, so the surplus can be unmapped without a race.
     // SAFETY: before <= slack, as the distance to a multiple of `align` is one of the page size.
     let base = unsafe { start.add(before) };
     // SAFETY: before + len <= total.
     let end = unsafe { base.add(len) };
     // SAFETY: the first `before` bytes of the mapping made above, which nobody else knows.
     let cut = unsafe { unmap(start, before) };
-    // SAFETY: the rest behind `end` of the mapping made above, which nobody else knows.
+    // SAFETY: the bytes behind `end` of the mapping made above, which nobody else knows.
     if !cut || !unsafe { unmap(end, total - before - len) } {
-        // A place that is not free would be taken for one that the kernel refuses.
+        // A place that is not free would look like one that the kernel refuses for huge pages.
         let failure = Failure::last();
         let left = if cut { base } else { start };
-        // SAFETY: what is left of the mapping made above; in one piece, which needs no memory.
+        // SAFETY: the rest of the mapping made above. It is one piece, so unmapping needs no
+        // memory.
         unsafe { unmap(left, total - if cut { before } else { 0 }) };
         let call = format_args!("munmap(length={total}, but for {len})");
         return Err(failure.in_call(call, not_the_segments));
@@ -313,7 +316,7 @@ pub(super) fn reserve(
     Ok(NonNull::new(base).expect("mmap chose the address"))
 }
 
-/// No segment's owner or mode has to do with it.
+/// The kind of an error that has nothing to do with a segment's owner or mode.
 fn not_the_segments(errno: i32) -> Option<SysvErrorKind> {
     match errno {
         libc::EPERM | libc::EACCES => Some(SysvErrorKind::Other),
@@ -321,7 +324,7 @@ fn not_the_segments(errno: i32) -> Option<SysvErrorKind> {
     }
 }
 
-/// A new mapping without access, at `hint` if that can be.
+/// Makes a new mapping without access, at `hint` if possible.
 fn map_nothing(hint: *mut c_void, len: usize) -> *mut c_void {
     // SAFETY: without MAP_FIXED no existing mapping changes.
     unsafe {
@@ -336,7 +339,8 @@ fn map_nothing(hint: *mut c_void, len: usize) -> *mut c_void {
     }
 }
 
-/// `false` where the kernel does not do it, which leaves address space reserved and nothing else.
+/// Unmaps a range. Returns `false` if the kernel refuses, which leaves address space reserved and
+/// nothing else.
 ///
 /// # Safety
 ///
@@ -350,9 +354,8 @@ pub(super) unsafe fn unmap(start: *mut u8, len: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// Found by a test of snapshots beside others: what one thread had found free, the next
-    /// mapping of another took, sixteen times in a row, and a segment was refused as one of huge
-    /// pages.
+    /// Found by a test of snapshots beside others. One thread's free place was taken by another's
+    /// next mapping, sixteen times in a row. A segment was then refused as one of huge pages.
     #[test]
     fn a_later_attempt_looks_elsewhere() {
         let room = 3 * page_size();

@@ -1,4 +1,4 @@
-//! A segment attached twice in a row, in a place of its own.
+//! A segment attached twice in a row, at an address range of its own.
 
 use std::io;
 use std::mem;
@@ -16,7 +16,7 @@ use super::{page_size, shmat, shmdt};
 #[cfg(test)]
 mod tests;
 
-/// A segment attached twice, so that its ring follows upon itself:
+/// A segment attached twice, so that the end of its ring is followed by its start:
 ///
 /// ```text
 ///     as_ptr()  + header     + header + capacity     + header + 2 * capacity
@@ -25,8 +25,8 @@ mod tests;
 ///               |<- header ->|<- second attachment ->|     (its header lies under the first)
 /// ```
 ///
-/// Any span of up to `capacity` bytes that begins in the ring is one piece, without a seam. The
-/// kernel counts it as [`VIEWS`](Self::VIEWS) attachments. Its drop is two `shmdt`.
+/// Any span of up to `capacity` bytes that begins in the ring is contiguous. The kernel counts the
+/// view as [`VIEWS`](Self::VIEWS) attachments. Dropping the view makes two `shmdt` calls.
 ///
 /// See [`attach_double`].
 ///
@@ -56,7 +56,7 @@ pub struct DoubleView {
     base: NonNull<u8>,
     segment_len: usize,
     capacity: usize,
-    /// What the kernel said of the segment while it was being attached.
+    /// The kernel's description of the segment, from when it was being attached.
     stat: Stat,
 }
 
@@ -64,48 +64,49 @@ impl DoubleView {
     /// What one double view adds to [`Stat::attached`](super::Stat::attached).
     pub const VIEWS: u64 = 2;
 
-    /// The address of the first byte of the segment.
+    /// The address of the segment's first byte.
     pub fn as_ptr(&self) -> *mut u8 {
         self.base.as_ptr()
     }
 
-    /// Bytes mapped from there on: the header, and the ring twice.
+    /// Bytes mapped from that address on: the header, and the ring twice.
     #[allow(clippy::len_without_is_empty)] // There is no empty segment.
     pub fn len(&self) -> usize {
         self.segment_len + self.capacity
     }
 
-    /// Bytes in the segment: the header, and the ring once.
+    /// Bytes of the segment: the header, and the ring once.
     pub fn segment_len(&self) -> usize {
         self.segment_len
     }
 
-    /// The segment.
+    /// The id of the segment.
     pub fn id(&self) -> SegmentId {
         self.stat.id
     }
 
-    /// What the kernel said of the segment while it was being attached.
+    /// The kernel's description of the segment, from when it was being attached.
     pub(crate) fn stat(&self) -> &Stat {
         &self.stat
     }
 
-    /// Has every page of both views be there, in memory and in this process. Changes no byte.
+    /// Populates all pages of both views, in memory and in this process's page tables. Changes no
+    /// byte.
     ///
     /// # Errors
     ///
-    /// [`OutOfMemory`](SysvErrorKind::OutOfMemory), or what else the kernel says.
+    /// [`OutOfMemory`](SysvErrorKind::OutOfMemory), or another error of the kernel.
     pub(crate) fn populate(&self) -> Result<(), SysvError> {
         let len = self.len();
         loop {
-            // SAFETY: the call fills in page tables of our own mapping, and moves no byte.
+            // SAFETY: the call fills in page tables of our own mapping, and changes no byte.
             let done = unsafe { libc::madvise(self.as_ptr().cast(), len, MADV_POPULATE_WRITE) };
             if done == 0 {
                 return Ok(());
             }
             match io::Error::last_os_error().raw_os_error() {
                 Some(libc::EINTR) => {}
-                // Before Linux 5.14.
+                // The advice needs Linux 5.14.
                 Some(libc::EINVAL) => break,
                 _ => {
                     let call = format_args!("madvise(length={len}, MADV_POPULATE_WRITE)");
@@ -115,19 +116,18 @@ impl DoubleView {
         }
         for offset in (0..len).step_by(page_size()) {
             let place = self.as_ptr().wrapping_add(offset);
-            // SAFETY: inside the views; volatile, since others may write it. A read is enough to
-            // have a page of a segment made.
+            // SAFETY: inside the views; volatile, since others may write the byte. A read is enough
+            // to make the kernel allocate a segment's page.
             unsafe { place.read_volatile() };
         }
         Ok(())
     }
 }
 
-// SAFETY: an address, two lengths and a description; attachments belong to the process, not to a
-// thread.
-// Nothing here follows the address.
+// SAFETY: the fields are an address, two lengths and a description. Attachments belong to the
+// process, not to a thread. No method follows the address.
 unsafe impl Send for DoubleView {}
-// SAFETY: as for Send; and shared methods only read the fields, which never change.
+// SAFETY: as for Send. Shared methods only read the fields, which never change.
 unsafe impl Sync for DoubleView {}
 
 impl Drop for DoubleView {
@@ -138,8 +138,8 @@ impl Drop for DoubleView {
         // - shmat returned both addresses to attach_double, the only constructor. They are detached
         //   here only.
         // - whoever follows `as_ptr` keeps the view alive meanwhile.
-        // - the kernel unmaps of each what is still that attachment's: of the second, what the
-        //   first does not cover.
+        // - the kernel unmaps the parts that still belong to the attachment. Of the second, that is
+        //   the part that the first does not cover.
         unsafe { shmdt(second) };
         // SAFETY: as above.
         unsafe { shmdt(self.base) };
@@ -148,19 +148,21 @@ impl Drop for DoubleView {
 
 /// `void *shmat(int shmid, const void *shmaddr, int shmflg);` twice with `SHM_REMAP`
 ///
-/// Attaches the segment for reading and writing such that all but its first `header_len` bytes
-/// appear twice in a row; [`DoubleView`] draws it.
+/// Attaches the segment for reading and writing. All but its first `header_len` bytes appear twice
+/// in a row; see the drawing at [`DoubleView`].
 ///
-/// From 2 MiB on the segment begins at a multiple of 2 MiB, so that the kernel can use huge pages
-/// where it is set to (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`).
+/// From 2 MiB on, the segment begins at a multiple of 2 MiB. The kernel can then use huge pages
+/// where it is configured to (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`).
 ///
 /// See [shmat(2)](https://man7.org/linux/man-pages/man2/shmat.2.html).
 ///
 /// # Errors
 ///
-/// Those of [`attach`](fn@super::attach); [`NotWholePages`](SysvErrorKind::NotWholePages): the
-/// segment or the header is not whole pages, or the header leaves no room for a ring; and
-/// [`HugePages`](SysvErrorKind::HugePages).
+/// Those of [`attach`](fn@super::attach), and:
+///
+/// - [`NotWholePages`](SysvErrorKind::NotWholePages): the segment or the header is not whole pages,
+///   or the header leaves no room for a ring.
+/// - [`HugePages`](SysvErrorKind::HugePages): the segment consists of huge pages.
 ///
 /// # Examples
 ///
@@ -177,10 +179,10 @@ impl Drop for DoubleView {
 #[doc(alias = "shmat")]
 #[doc(alias = "SHM_REMAP")]
 pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, SysvError> {
-    // Pins the id until the first of the views does. While attached, the id cannot pass to another
-    // segment, whose length would make SHM_REMAP replace mappings behind the reservation; a
-    // segment that is gone, or not ours to write, is found before anything is reserved; and one
-    // of huge pages, which would take more than its length, is refused.
+    // Pins the id until the first view does. This has three uses. While attached, the id cannot
+    // pass to another segment, whose length would make SHM_REMAP replace mappings behind the
+    // reservation. A segment that is gone, or not ours to write, is found before anything is
+    // reserved. A segment of huge pages, which would take more room than its length, is refused.
     let pin = attach_ordinary(id, 0, "0")?;
     let segment_len = pin.len();
     let page_size = page_size();
@@ -200,33 +202,33 @@ pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, Sys
         _ => return Err(not_whole_pages()),
     };
 
-    // Saturated, it is more than can be reserved.
+    // A saturated sum is more than can be reserved.
     let len = segment_len.saturating_add(capacity);
     let base = reserve(len, 0, alignment(segment_len, page_size), 0)?;
     // SAFETY: `reserve` made segment_len + capacity bytes, and segment_len > 0.
     let second = unsafe { base.add(capacity) };
     // SAFETY: the segment_len bytes from `second` on are the end of the reservation, which nobody
-    // else knows; `pin` proves that the segment has segment_len bytes.
+    // else knows. `pin` proves that the segment has segment_len bytes.
     if let Err(error) = unsafe { remap(id, second) } {
         if has_changed_nothing(&error) {
-            // SAFETY: the end of the reservation, which the call has left as it was.
+            // SAFETY: the end of the reservation, which the call has left unchanged.
             unsafe { unmap(second.as_ptr(), segment_len) };
         }
         // SAFETY: the start of the reservation, which the call did not cover.
         unsafe { unmap(base.as_ptr(), capacity) };
         return Err(error);
     }
-    // SAFETY: the second view is attached at base + capacity, and the rest is the reservation's.
+    // SAFETY: the second view is attached at base + capacity, and the rest is reserved.
     unsafe { attach_first(pin.stat(), base, segment_len, capacity) }
 }
 
-/// [`attach_double`], of a segment that this process has made, of `segment_len` bytes in ordinary
-/// pages: there is nothing to find out about it.
+/// Attaches as [`attach_double`] does, but makes no checks first. For a segment that this process
+/// has made, of `segment_len` bytes in ordinary pages.
 ///
 /// # Errors
 ///
-/// Those of [`attach_double`]; [`Removed`](SysvErrorKind::Removed) also when the id has passed to
-/// another segment meanwhile.
+/// Those of [`attach_double`]. Also [`Removed`](SysvErrorKind::Removed) if the id has passed to
+/// another segment.
 pub(crate) fn attach_double_own(
     id: SegmentId,
     header_len: usize,
@@ -235,7 +237,7 @@ pub(crate) fn attach_double_own(
     let mut attempt = 0;
     loop {
         match try_double_own(id, header_len, segment_len, attempt) {
-            // Another thread was faster to take the place.
+            // Another thread has taken the place.
             Err(error)
                 if matches!(error.kind(), SysvErrorKind::BadAddress { .. })
                     && attempt + 1 < TRIES =>
@@ -258,13 +260,14 @@ fn try_double_own(
     let base = reserve(capacity, segment_len, align, attempt)?;
     // SAFETY: `reserve` made capacity bytes.
     let second = unsafe { base.add(capacity) };
-    // Where nothing is, so that it replaces nothing, whatever the id stands for by now; and while
-    // it is attached, the id cannot pass to another segment.
+    // Attaches where nothing is mapped, so that nothing is replaced, whatever the id stands for by
+    // now. While attached, the id cannot pass to another segment.
     let refused = match attach_with(id, second.as_ptr(), 0, "0") {
         Ok(pin) if pin.len() == segment_len && pin.stat().made_here() => {
             let stat = pin.stat().clone();
-            mem::forget(pin); // from here on the double view's
-            // SAFETY: the second view is attached at base + capacity; the reservation is before it.
+            mem::forget(pin); // owned by the double view from here on
+            // SAFETY: the second view is attached at base + capacity, and the reservation lies
+            // before it.
             return unsafe { attach_first(&stat, base, segment_len, capacity) };
         }
         Ok(_) => SysvError::refused(
@@ -278,7 +281,8 @@ fn try_double_own(
     Err(refused)
 }
 
-/// Attaches the first of two views at `base`, the second being attached `capacity` bytes on.
+/// Attaches the first of two views at `base`. The second is already attached, `capacity` bytes
+/// later.
 ///
 /// # Safety
 ///
@@ -291,25 +295,26 @@ unsafe fn attach_first(
     segment_len: usize,
     capacity: usize,
 ) -> Result<DoubleView, SysvError> {
-    // SAFETY: the segment_len bytes from `base` on are the start of the reservation and the second
-    // view's header, which nobody else knows; the second view pins the id, hence the length.
+    // SAFETY: the segment_len bytes from `base` on are the reservation and the second view's
+    // header, which nobody else knows. The second view pins the id, and with it the length.
     if let Err(error) = unsafe { remap(stat.id, base) } {
         if has_changed_nothing(&error) {
             // SAFETY: the second view begins there.
             let second = unsafe { base.add(capacity) };
-            // SAFETY: the second view, which the call has left as it was. It is one mapping, so
-            // that nothing has to be divided for its removal.
+            // SAFETY: the second view, which the call has left unchanged. It is one mapping, so its
+            // removal splits nothing.
             unsafe { unmap(second.as_ptr(), segment_len) };
-            // SAFETY: the reservation before it, likewise.
+            // SAFETY: the reservation before the second view, which is one mapping too.
             unsafe { unmap(base.as_ptr(), capacity) };
             return Err(error);
         }
         // The second view's header stays attached until the process ends.
+        //
         // SAFETY: the second view's ring ends there.
         let second_ring = unsafe { base.add(segment_len) };
-        // SAFETY: the second view's ring, which the failed call did not cover, and which nobody
-        // else knows. Not shmdt: it goes by the address of the header, where anything may be by
-        // now.
+        // SAFETY: the second view's ring, which the failed call did not cover and nobody else
+        // knows. munmap, not shmdt: shmdt goes by the address of the header, where another mapping
+        // may be by now.
         unsafe { unmap(second_ring.as_ptr(), capacity) };
         return Err(error);
     }
@@ -321,11 +326,11 @@ unsafe fn attach_first(
     })
 }
 
-/// Whether a failed `shmat` with `SHM_REMAP` has left the range as it was. The segment is attached,
-/// in ordinary pages.
+/// Whether a failed `shmat` with `SHM_REMAP` has left the range unchanged. The segment is attached
+/// elsewhere, in ordinary pages.
 ///
-/// From the first step that clears the range on, the kernel may leave a hole, in which another
-/// thread's mapping can be by now; so what is there is not to be touched. The steps are those of
+/// Once the kernel begins to clear the range, it may leave a hole. Another thread's mapping can be
+/// in the hole by now, so the range must then be left alone. The table follows the steps of
 /// `do_shmat` (ipc/shm.c), `do_mmap` and `mmap_region` (mm/mmap.c, mm/vma.c):
 ///
 /// | errno | from | range |
@@ -338,10 +343,10 @@ unsafe fn attach_first(
 /// | EAGAIN | `mlock_future_ok`, at the start of `do_mmap` | untouched |
 /// | ENOMEM | before, while and after the range is cleared | not known |
 ///
-/// EINVAL, EIDRM, EACCES and EPERM can in principle come after the clearing too: when the id has
-/// passed to another segment, which the attachment excludes; when the segment is sealed, which
-/// those of System V cannot be; and (Linux 6.3 to 6.11) when a new mapping may not be executable
-/// and ours would be, for which the attachment made just before would have failed as well.
+/// EINVAL, EIDRM, EACCES and EPERM could in principle come after the clearing too, in three cases.
+/// First, the id has passed to another segment, which the attachment excludes. Second, the segment
+/// is sealed, which System V segments cannot be. Third (Linux 6.3 to 6.11), a new mapping may not
+/// be executable and ours would be. The attachment made just before would then have failed as well.
 fn has_changed_nothing(error: &SysvError) -> bool {
     matches!(
         error.raw_os_error(),
@@ -357,7 +362,7 @@ fn has_changed_nothing(error: &SysvError) -> bool {
     )
 }
 
-/// Attaches at `address` in place of what is mapped there.
+/// Attaches at `address`, and replaces what is mapped there.
 ///
 /// # Safety
 ///
@@ -366,16 +371,18 @@ unsafe fn remap(id: SegmentId, address: NonNull<u8>) -> Result<(), SysvError> {
     let address = address.as_ptr();
     // SAFETY: the caller vouches for the range.
     match unsafe { shmat(id, address, libc::SHM_REMAP) } {
-        // The kernel attaches at the address it is given, or fails.
+        // The kernel attaches at the given address, or fails.
         Ok(_) => Ok(()),
         Err(failure) => Err(attach_failed(failure, id, address, "SHM_REMAP")),
     }
 }
 
-/// The kernel maps a huge page only where the address and the offset in the segment agree below its
-/// size, so it is the segment that is aligned, not the ring. Measured on Linux 6.18, with
-/// shmem_enabled at `advise`, a header of 4 KiB and a ring of 8 MiB: so, all of the first view is
-/// huge pages, and all but the last of the second; with the ring aligned instead, none.
+/// The alignment of a double view. The kernel maps a huge page only where address and segment
+/// offset agree modulo the page's size. So the segment is aligned, rather than the ring.
+///
+/// Measured on Linux 6.18, with shmem_enabled at `advise`, a header of 4 KiB and a ring of 8 MiB.
+/// All of the first view is huge pages, and all but the last of the second. With the ring aligned
+/// instead, none are.
 fn alignment(segment_len: usize, page_size: usize) -> usize {
     if segment_len >= HUGE_PAGE {
         HUGE_PAGE.max(page_size)

@@ -1,4 +1,4 @@
-//! What went wrong in a System V call: the kind, the exact call, the errno.
+//! Errors of System V calls: the kind, the exact call, the errno.
 
 #![deny(unsafe_code)]
 
@@ -27,11 +27,11 @@ use crate::sys::place::Place;
 pub enum KernelLimit {
     /// `SHMMNI`: segments in one IPC namespace.
     Shmmni,
-    /// `SHMMAX`: bytes in one segment.
+    /// `SHMMAX`: bytes of one segment.
     Shmmax,
-    /// `SHMALL`: pages in all segments of one IPC namespace.
+    /// `SHMALL`: pages of all segments in one IPC namespace.
     Shmall,
-    /// `file-max`: open files on the whole machine; each segment is one.
+    /// `file-max`: open files on the whole machine. Each segment counts as one.
     FileMax,
 }
 
@@ -94,33 +94,33 @@ impl KernelLimit {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SysvErrorKind {
-    /// No segment has this key, in this IPC namespace.
+    /// No segment of this IPC namespace has this key.
     NotFound,
     /// A segment with this key exists, and the call asked for a new one.
     AlreadyExists,
-    /// The segment's owner and mode do not let this process do that.
+    /// The segment's owner and mode forbid the operation to this process.
     PermissionDenied,
-    /// The id names no segment of this IPC namespace: it was removed, or never was.
+    /// The id names no segment of this IPC namespace: the segment was removed, or never existed.
     Removed,
-    /// One segment may not be this large.
+    /// The kernel does not allow so large a segment.
     TooLarge {
         /// Bytes asked for.
-        requested: usize,
+        requested: usize, // The exceeded limit.
         /// The limit in the way.
-        limit: KernelLimit,
+        limit: KernelLimit, // The limit's value when the call failed.
         /// Its value when the call failed.
         value: u64,
     },
     /// A limit on all segments together is reached.
     LimitReached {
-        /// The limit in the way.
+        /// The limit that is reached.
         limit: KernelLimit,
-        /// Its value just after the call failed.
+        /// The limit's value just after the call failed.
         value: u64,
     },
-    /// Not enough memory, swap or address space, or more memory to be locked than `ulimit -l` allows.
+    /// Not enough memory, swap or address space, or more locked memory than `ulimit -l` allows.
     OutOfMemory,
-    /// No segment can have this size: zero, or more than a file offset can say.
+    /// No segment can have this size: zero, or more than a file offset can express.
     InvalidSize {
         /// Bytes asked for.
         requested: usize,
@@ -130,7 +130,7 @@ pub enum SysvErrorKind {
         /// The address asked for.
         address: usize,
     },
-    /// A double view needs a header and a ring that are whole pages, and a ring that is not empty.
+    /// A double view needs a header and a ring of whole pages, and a ring that is not empty.
     NotWholePages {
         /// Bytes in the segment.
         segment_len: usize,
@@ -139,19 +139,19 @@ pub enum SysvErrorKind {
         /// Bytes in a page.
         page_size: usize,
     },
-    /// The segment consists of huge pages (`SHM_HUGETLB`), which cannot be attached as was asked.
+    /// The segment consists of huge pages (`SHM_HUGETLB`), which cannot be attached in this way.
     HugePages,
     /// The kernel was built without System V shared memory.
     Unsupported,
-    /// Anything else; [`SysvError::raw_os_error`] tells.
+    /// Any other error; see [`SysvError::raw_os_error`].
     Other,
 }
 
 /// A System V shared memory call that failed.
 ///
-/// The message is one line: which ring it was made for, where there is one; the call with its
-/// arguments; what it means; and where a limit of the kernel is in the way, its value and how to
-/// raise it.
+/// The message is one line. It names the ring if there is one, the call with its arguments, and the
+/// meaning of the error. If a kernel limit is reached, the message gives its value and how to raise
+/// it.
 ///
 /// # Examples
 ///
@@ -170,19 +170,19 @@ pub struct SysvError {
     kind: SysvErrorKind,
     call: String,
     errno: Option<i32>,
-    /// What the call was made for, as a message begins with it.
+    /// The ring that the call was made for, as a message begins with it.
     place: String,
 }
 
 impl SysvError {
-    /// Has it say which ring the call was made for.
+    /// Adds the ring that the call was made for, unless there is one already.
     pub(crate) fn locate(&mut self, place: &Place) {
         if self.place.is_empty() {
             self.place = place.to_string();
         }
     }
 
-    /// As if `shmat` had failed so.
+    /// A sample error of `shmat`.
     #[cfg(test)]
     pub(crate) fn sample(kind: SysvErrorKind, errno: Option<i32>) -> Self {
         let mut error = Self::refused(format_args!("shmat(shmid=7, shmaddr=NULL, 0)"), kind);
@@ -200,7 +200,7 @@ impl SysvError {
         }
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub fn kind(&self) -> SysvErrorKind {
         self.kind
     }
@@ -210,13 +210,13 @@ impl SysvError {
         &self.call
     }
 
-    /// The errno, or `None` where the arguments were refused before any system call.
+    /// The errno, or `None` if the arguments were refused before any system call.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.errno
     }
 
-    /// The number that this has in errno(3): the one that the kernel gave, or else the
-    /// one of its [`io::ErrorKind`].
+    /// The errno of this error: the one of the kernel, or else the one of the error's
+    /// [`io::ErrorKind`].
     pub fn errno(&self) -> i32 {
         let by_kind = || errno_of(io::ErrorKind::from(self));
         self.errno.unwrap_or_else(by_kind)
@@ -323,22 +323,22 @@ impl From<SysvError> for io::Error {
     }
 }
 
-/// The errno of a call that has just failed, before it is known what that means.
+/// The errno of a failed call whose meaning is not decoded yet.
 #[derive(Debug)]
 pub(super) struct Failure {
     errno: i32,
 }
 
 impl Failure {
-    /// Takes the calling thread's errno; to be called before anything else can change it.
+    /// Takes the calling thread's errno. To be called before anything else can change it.
     pub(super) fn last() -> Self {
         Self {
             errno: io::Error::last_os_error().raw_os_error().unwrap_or(0),
         }
     }
 
-    /// Names the call and the meaning. `decode` knows the errnos whose meaning depends on the call
-    /// and says `None` to those that mean the same everywhere.
+    /// Adds the call and the meaning. `decode` knows the errnos whose meaning depends on the call,
+    /// and returns `None` for the others.
     pub(super) fn in_call(
         self,
         call: fmt::Arguments<'_>,
@@ -353,15 +353,15 @@ impl Failure {
     }
 }
 
-/// The errnos that mean the same in every call.
+/// The kind of an errno that means the same in every call.
 fn common(errno: i32) -> SysvErrorKind {
     match errno {
-        // EPERM: not the owner. EACCES: the mode says no. A security module may use either.
+        // EPERM: not the owner. EACCES: the mode forbids it. A security module may use either.
         libc::EACCES | libc::EPERM => SysvErrorKind::PermissionDenied,
-        // EAGAIN: a mapping that mlockall(2) has locked would go beyond RLIMIT_MEMLOCK.
+        // EAGAIN: a mapping locked by mlockall(2) would exceed RLIMIT_MEMLOCK.
         libc::ENOMEM | libc::EAGAIN => SysvErrorKind::OutOfMemory,
         libc::ENOSYS => SysvErrorKind::Unsupported,
-        // A segment is a file inside the kernel, and so is each attachment.
+        // The kernel keeps each segment, and each attachment, as an open file.
         libc::ENFILE => SysvErrorKind::LimitReached {
             limit: KernelLimit::FileMax,
             value: fs::read_to_string(KernelLimit::FileMax.path())
@@ -373,9 +373,9 @@ fn common(errno: i32) -> SysvErrorKind {
     }
 }
 
-/// What EINVAL means to `shmget` with `IPC_CREAT|IPC_EXCL`.
+/// The kind of an EINVAL of `shmget` with `IPC_CREAT|IPC_EXCL`.
 ///
-/// EINVAL for "the existing segment is smaller" cannot come: with `IPC_EXCL`, EEXIST comes first.
+/// EINVAL cannot mean "the existing segment is smaller": with `IPC_EXCL`, EEXIST comes first.
 pub(super) fn size_refused(requested: usize) -> SysvErrorKind {
     match limits() {
         Ok(limits) if requested as u64 > limits.shmmax => SysvErrorKind::TooLarge {
@@ -387,10 +387,10 @@ pub(super) fn size_refused(requested: usize) -> SysvErrorKind {
     }
 }
 
-/// What ENOSPC means to `shmget`: SHMALL or SHMMNI.
+/// The kind of an ENOSPC of `shmget`: SHMALL or SHMMNI is reached.
 ///
-/// The kernel looks at SHMALL first. Where neither seems reached by now, some segment went away
-/// in between; SHMMNI is the likelier of the two, as SHMALL is unlimited unless someone set it.
+/// The kernel checks SHMALL first. If neither seems reached by now, some segment was removed in
+/// between. SHMMNI is then the likelier one, since SHMALL is unlimited unless someone has set it.
 pub(super) fn no_space(requested: usize) -> Option<SysvErrorKind> {
     let limits = limits().ok()?;
     let pages = requested.div_ceil(super::page_size()) as u64;

@@ -1,8 +1,8 @@
 //! Keys, and how a path becomes one.
 //!
-//! A key is 32 bits made of a file's device and inode number and a project id. Most of the numbers
-//! are cut away on the way, so two files can share a key: a key says where to look, never who is
-//! there. [`FileIdentity`] keeps the full numbers for that.
+//! A key is 32 bits, made of a file's device and inode number and a project id. Most bits of the
+//! numbers are dropped, so two files can share a key. A key says where to look, and never who is
+//! there. [`FileIdentity`] keeps the full numbers to decide that.
 
 #![deny(unsafe_code)]
 
@@ -15,9 +15,9 @@ use std::time::UNIX_EPOCH;
 
 use crate::escape::shown;
 
-/// The project id of `ftok`: tells rings on one path apart. 1 to 255, by default 1.
+/// The project id of `ftok`, which tells rings of one path apart. 1 to 255; the default is 1.
 ///
-/// `ftok` uses the low 8 bits and leaves 0 undefined; anything else is refused here, so that 1 and
+/// `ftok` uses the low 8 bits and leaves 0 undefined. Other values are refused here, so that 1 and
 /// 257 cannot mean the same ring.
 ///
 /// # Examples
@@ -84,16 +84,15 @@ pub struct FileIdentity {
     pub ino: u64,
     /// The project id.
     pub project: Project,
-    /// When the file was made, in nanoseconds since 1970 (`stx_btime` of
-    /// statx(2)); 0 where the file system does not say. Tells a file from an
-    /// earlier one that had the same inode number.
+    /// Creation time of the file, in nanoseconds since 1970 (`stx_btime` of statx(2)). 0 where the
+    /// file system does not record it. Tells a file from an earlier one with the same inode number.
     pub birth: u64,
 }
 
 impl FileIdentity {
     /// `int fstat(int fd, struct stat *statbuf);`: the identity of an open file.
     ///
-    /// # Errors
+    /// [`KeyError::File`] if `fstat` fails.
     ///
     /// [`KeyError::File`] if the file cannot be asked.
     ///
@@ -121,7 +120,7 @@ impl FileIdentity {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Path`] if the path cannot be asked; it names the path.
+    /// [`KeyError::Path`] with the path if `stat` fails.
     #[doc(alias = "stat")]
     pub fn at(path: &Path, project: Project) -> Result<Self, KeyError> {
         match fs::metadata(path) {
@@ -133,8 +132,8 @@ impl FileIdentity {
         }
     }
 
-    /// The key that `ftok` makes of these numbers:
-    /// `project << 24 | (dev & 0xff) << 16 | (ino & 0xffff)`.
+    /// The key that `ftok` makes of these numbers: `project << 24 | (dev & 0xff) << 16 | (ino &
+    /// 0xffff)`.
     ///
     /// # Errors
     ///
@@ -213,8 +212,9 @@ impl Key {
 
     /// `key_t ftok(const char *pathname, int proj_id);`
     ///
-    /// The key of the file at `path`, equal to what C's `ftok` gives. Any kind of file will do. The
-    /// key belongs to the inode: a file that is replaced, rather than rewritten, has another one.
+    /// The key of the file at `path`, equal to the result of C's `ftok`. Any kind of file will do.
+    /// The key belongs to the inode: a file that is replaced, rather than rewritten, gets another
+    /// key.
     ///
     /// See [ftok(3)](https://man7.org/linux/man-pages/man3/ftok.3.html).
     ///
@@ -244,14 +244,14 @@ impl Key {
     }
 }
 
-/// As `ipcs` shows it: `0x0701abcd`.
+/// Formatted as `ipcs` shows it: `0x0701abcd`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#010x}", self.0)
     }
 }
 
-/// Why there is no key.
+/// Why a key cannot be made.
 ///
 /// # Examples
 ///
@@ -272,23 +272,23 @@ pub enum KeyError {
         /// The number given.
         value: u32,
     },
-    /// The file at this path cannot be asked for its numbers.
+    /// The file at this path could not be examined.
     #[non_exhaustive]
     Path {
         /// The path given.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// An open file cannot be asked for its numbers.
+    /// An open file could not be examined.
     #[non_exhaustive]
     File {
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The key is 0, `IPC_PRIVATE`, by which nobody finds a segment.
+    /// The key is 0, `IPC_PRIVATE`, which never finds a segment.
     Private,
-    /// The key is -1, on which strangers meet whose `ftok` failed.
+    /// The key is -1, which `ftok` returns when it fails, so unrelated programs meet there.
     MinusOne,
 }
 

@@ -1,10 +1,10 @@
-//! What `/proc/sysvipc/shm` says of a segment that its mode does not let us ask after.
+//! What `/proc/sysvipc/shm` says of a segment whose mode forbids `IPC_STAT`.
 
 #![deny(unsafe_code)]
 
 use super::{Mode, SegmentId};
 
-/// Whose a segment is, and how open.
+/// The owner and the mode of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) uid: u32,
@@ -12,15 +12,15 @@ pub(crate) struct Listed {
     pub(crate) mode: Mode,
 }
 
-/// The line of `/proc/sysvipc/shm` on a segment, which anybody may read; `None` where there is no
-/// such line or no `/proc`. For messages: by now the id may be another segment's.
+/// The line of `/proc/sysvipc/shm` about a segment, which anybody may read. Returns `None` without
+/// such a line or without `/proc`. For messages only: the id may be another segment's by now.
 ///
 /// See [proc_sysvipc(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
 pub(crate) fn listed(id: SegmentId) -> Option<Listed> {
     listed_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
 }
 
-/// The same from the text of the file, whose first line names the columns.
+/// Parses the text of that file, whose first line names the columns.
 fn listed_in(text: &str, id: SegmentId) -> Option<Listed> {
     let mut lines = text.lines().map(|line| line.split_whitespace());
     let names: Vec<&str> = lines.next()?.collect();

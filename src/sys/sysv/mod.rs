@@ -1,21 +1,21 @@
 //! System V shared memory: the only `shmget`, `shmat`, `shmdt` and `shmctl` of this crate.
 //!
-//! What is shown here is for programs that have to do with rings: the names that lead to one
-//! ([`Key`], [`Project`], [`SegmentId`]), its permissions ([`Mode`]), the errors of the kernel, and
-//! what an administrator asks ([`list`], [`stat`], [`limits`], [`remove`], [`open`]).
+//! The public items serve programs that deal with rings: the names that lead to one ([`Key`],
+//! [`Project`], [`SegmentId`]), its permissions ([`Mode`]), and the errors of the kernel. For
+//! administrators there are [`list`], [`stat`], [`limits`], [`remove`] and [`open`].
 //!
-//! Making and attaching segments is hidden: that would be a second library under the same version
-//! number. Hidden items are internal and may change in any version. They are public for this
-//! crate's own tests, which play strangers that make, change and attach segments.
+//! Making and attaching segments is hidden, since that would be a second library under the same
+//! version number. Hidden items are internal and may change in any version. They are public for
+//! this crate's own tests, which play strangers that make, change and attach segments.
 //!
-//! One function per purpose, each of them one system call, apart from the questions asked to
-//! explain a failure. No function here reads or writes a byte of a segment.
+//! Each function serves one purpose and makes one system call, apart from the questions that
+//! explain a failure. No function here reads or writes a byte of a segment. Rules:
 //!
-//! 1. `create` never finds an existing segment and [`open`] never makes one, so a caller always
-//!    knows which it has.
-//! 2. An `Attachment` takes its length from the kernel while it is attached. Until then the id
-//!    could be removed and given to another segment; from then on it cannot.
-//! 3. Attaching and removing are two things. A drop of an attachment never removes the segment, and
+//! 1. `create` never finds an existing segment, and [`open`] never makes one. So a caller always
+//!    knows which of the two it has.
+//! 2. An `Attachment` takes its length from the kernel while it is attached. Before the attach, the
+//!    id could be removed and given to another segment; afterwards it cannot.
+//! 3. Attaching and removing are separate. Dropping an attachment never removes the segment, and
 //!    [`remove`] never detaches anyone.
 
 // Needed here and in `attach`, the two files that call C: the four calls, and mmap, munmap,
@@ -49,14 +49,14 @@ use std::ptr::{self, NonNull};
 use error::Failure;
 use libc::{c_int, c_ulong, c_void, shmid_ds};
 
-// include/uapi/linux/shm.h; not in the libc crate.
+// Constants of include/uapi/linux/shm.h that the libc crate lacks.
 const SHM_STAT: c_int = 13;
 const SHM_INFO: c_int = 14;
 const SHM_STAT_ANY: c_int = 15;
 const SHM_DEST: u32 = 0o1000;
 const SHM_LOCKED: u32 = 0o2000;
 
-/// `struct shminfo` of include/uapi/linux/shm.h: what `IPC_INFO` fills in.
+/// `struct shminfo` of include/uapi/linux/shm.h, filled in by `IPC_INFO`.
 #[repr(C)]
 struct ShmLimits {
     shmmax: c_ulong,
@@ -67,7 +67,7 @@ struct ShmLimits {
     unused: [c_ulong; 4],
 }
 
-/// `struct shm_info` of include/uapi/linux/shm.h: what `SHM_INFO` fills in.
+/// `struct shm_info` of include/uapi/linux/shm.h, filled in by `SHM_INFO`.
 #[repr(C)]
 struct ShmUsage {
     used_ids: c_int,
@@ -78,15 +78,15 @@ struct ShmUsage {
     swap_successes: c_ulong,
 }
 
-// `describe` reads the key as the first four bytes of `ipc_perm`, since the C libraries differ in
-// the field's name. This holds if the next field begins right behind it.
+// `describe` reads the key as the first four bytes of `ipc_perm`, since the C libraries name the
+// field differently. This holds if the next field follows directly.
 const _: () = assert!(mem::offset_of!(libc::ipc_perm, uid) == size_of::<libc::key_t>());
 
 /// `int shmget(key_t key, size_t size, int shmflg);` with `IPC_CREAT|IPC_EXCL`
 ///
 /// Makes a new segment of `size` zero bytes and returns its id. `None` stands for `IPC_PRIVATE`:
-/// the segment has no key and is found by its id only. The umask does not apply: `mode` is what it
-/// gets.
+/// the segment then has no key, and is found by its id only. The segment gets exactly `mode`; the
+/// umask does not apply.
 ///
 /// The segment stays until someone [`remove`]s it, even after every process that knew it is gone.
 ///
@@ -130,9 +130,9 @@ pub fn create(key: Option<Key>, size: usize, mode: Mode) -> Result<SegmentId, Sy
 
 /// `int shmget(key_t key, size_t size, int shmflg);` with size 0 and no flags
 ///
-/// Finds the segment with this key. That it is found proves nothing yet: the kernel checks
-/// permission when the segment is attached, and anyone could have put a segment under the key. Ask
-/// [`stat`] for its owner, mode and size before believing any of its bytes.
+/// Finds the segment with this key. The result proves nothing yet. The kernel checks permission
+/// only at the attach, and anyone could have put a segment under the key. Check its owner, mode and
+/// size with [`stat`] before you trust its bytes.
 ///
 /// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
 ///
@@ -203,7 +203,7 @@ pub fn stat(id: SegmentId) -> Result<Stat, SysvError> {
 
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_SET`
 ///
-/// Gives the segment another owner, group and mode. Who is attached stays attached.
+/// Gives the segment another owner, group and mode. Attached processes stay attached.
 ///
 /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
 ///
@@ -246,7 +246,7 @@ pub fn set(id: SegmentId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysvErro
         Err(failure) => {
             let call = format_args!("shmctl(shmid={id}, IPC_SET, uid={uid}, gid={gid}, {mode})");
             Err(failure.in_call(call, |errno| match errno {
-                // The id, or an owner that cannot be.
+                // Either the id, or an impossible owner.
                 libc::EINVAL if exists(id) => None,
                 _ => removed(errno),
             }))
@@ -256,8 +256,8 @@ pub fn set(id: SegmentId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysvErro
 
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_RMID`
 ///
-/// Removes the segment: its key is free at once, and its memory goes with the last attachment, by
-/// whatever end that comes to. On Linux it can be attached by id until then.
+/// Removes the segment. Its key is free at once, and its memory is freed with the last attachment,
+/// however that one ends. Until then Linux still attaches the segment by id.
 ///
 /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
 ///
@@ -293,7 +293,7 @@ pub fn remove(id: SegmentId) -> Result<(), SysvError> {
     }
 }
 
-/// Removes a segment; that somebody else was faster is as good.
+/// Removes a segment, and succeeds if it has been removed already.
 pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), SysvError> {
     match remove(id) {
         Err(error) if error.kind() == SysvErrorKind::Removed => Ok(()),
@@ -303,9 +303,9 @@ pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), SysvError> {
 
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `SHM_INFO` and `SHM_STAT_ANY`
 ///
-/// All segments of this IPC namespace, in the kernel's order: what `ipcs -m` lists. One call per
-/// segment, so not a snapshot: some may come or go meanwhile. Before Linux 4.17 segments that this
-/// process may not read are left out.
+/// All segments of this IPC namespace, in the kernel's order, as `ipcs -m` lists them. Makes one
+/// call per segment, so segments may come or go in the meantime. Before Linux 4.17 the list lacks
+/// segments that this process may not read.
 ///
 /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
 ///
@@ -333,21 +333,21 @@ pub fn list() -> Result<Vec<Stat>, SysvError> {
     slots.collect()
 }
 
-/// Bytes of a segment that take up memory, and swap space.
+/// Bytes of a segment in memory, and in swap space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resident {
     pub(crate) in_memory: u64,
     pub(crate) swapped: u64,
 }
 
-/// What of the segment takes up memory; `None` where `/proc` does not say.
+/// The bytes of a segment in memory and in swap space. Returns `None` where `/proc` does not say.
 ///
 /// See [proc_sysvipc_shm(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
 pub(crate) fn resident(id: SegmentId) -> Option<Resident> {
     resident_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
 }
 
-/// The same from the text of the file, whose columns the first line names.
+/// Parses the text of that file, whose first line names the columns.
 fn resident_in(text: &str, id: SegmentId) -> Option<Resident> {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next()?.split_whitespace().collect();
@@ -367,7 +367,7 @@ fn resident_in(text: &str, id: SegmentId) -> Option<Resident> {
 
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_INFO` and `SHM_INFO`
 ///
-/// The limits of this IPC namespace, and how much of them is used.
+/// The limits of this IPC namespace, and how much of them is in use.
 ///
 /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html) and
 /// [proc_sys_kernel(5)](https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html).
@@ -424,7 +424,7 @@ pub fn page_size() -> usize {
     usize::try_from(size).expect("every Linux has a page size")
 }
 
-/// The bytes of as many whole pages as `len` bytes need, or `None` if no `usize` can say it.
+/// `len` rounded up to whole pages, in bytes. Returns `None` if the result exceeds `usize`.
 ///
 /// # Examples
 ///
@@ -439,25 +439,25 @@ pub fn round_to_pages(len: usize) -> Option<usize> {
     len.checked_next_multiple_of(page_size())
 }
 
-/// What EINVAL and EIDRM mean to a call whose only argument that can be wrong is the id.
+/// The meaning of EINVAL and EIDRM for a call in which only the id can be wrong.
 fn removed(errno: i32) -> Option<SysvErrorKind> {
     match errno {
-        // EIDRM is the short moment of the removal itself; before and after it is EINVAL.
+        // EIDRM is returned during the removal; before and after it, EINVAL.
         libc::EINVAL | libc::EIDRM => Some(SysvErrorKind::Removed),
         _ => None,
     }
 }
 
-/// Whether an id still names a segment: to tell which argument an EINVAL is about.
+/// Whether an id still names a segment, to tell which argument an EINVAL is about.
 fn exists(id: SegmentId) -> bool {
     !stat(id).is_err_and(|error| error.kind() == SysvErrorKind::Removed)
 }
 
-/// The segment in slot `index` of the kernel's table, if there is one that we may see.
+/// The segment in slot `index` of the kernel's table, if there is one that this process may see.
 fn stat_slot(index: c_int) -> Result<Option<Stat>, SysvError> {
     let mut last = None;
-    // SHM_STAT_ANY is of Linux 4.17. EINVAL is an empty slot or an older kernel; asking twice costs
-    // little, and the answer is then right in both.
+    // SHM_STAT_ANY needs Linux 4.17. EINVAL means an empty slot or an older kernel. Asking twice
+    // costs little, and is right in both cases.
     for command in [SHM_STAT_ANY, SHM_STAT] {
         let mut ds = empty_ds();
         // SAFETY: both commands fill in one shmid_ds, which `ds` is.
@@ -498,14 +498,14 @@ fn empty_ds() -> shmid_ds {
     unsafe { mem::zeroed() }
 }
 
-/// Translates the kernel's description into ours. The widths of its fields differ by architecture.
+/// Translates the kernel's description into ours. The widths of the kernel's fields differ by
+/// architecture.
 #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
 fn describe(id: SegmentId, ds: &shmid_ds) -> Stat {
     let perm = &ds.shm_perm;
     let mode = u32::from(perm.mode);
-    // SAFETY:
-    // - the first four bytes of ipc_perm are the key: the const assertion above.
-    // - the pointer comes from a reference, so it is aligned and good for reading.
+    // SAFETY: by the const assertion above, the first four bytes of ipc_perm are the key. The
+    // pointer comes from a reference, so it is aligned and readable.
     let key_raw = unsafe { ptr::from_ref(perm).cast::<i32>().read() };
     Stat {
         id,
@@ -532,7 +532,7 @@ fn widen(value: c_ulong) -> u64 {
     u64::from(value)
 }
 
-/// A key as it stands in the text of a call.
+/// A key as it appears in the text of a call.
 struct ShownKey(Option<Key>);
 
 impl fmt::Display for ShownKey {
@@ -568,7 +568,7 @@ unsafe fn shmat(id: SegmentId, address: *mut u8, flags: c_int) -> Result<NonNull
     }
 }
 
-/// Failure is ignored: it says that nothing is attached at `base`, so nothing is left to do.
+/// Ignores a failure: it means that nothing is attached at `base`, so nothing is left to do.
 ///
 /// # Safety
 ///

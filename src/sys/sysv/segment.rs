@@ -1,4 +1,4 @@
-//! What the kernel says about a segment, and about all of them.
+//! The kernel's description of a segment, and of all segments together.
 
 #![deny(unsafe_code)]
 
@@ -7,9 +7,9 @@ use std::io;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The id of a segment: what `shmget` returns and `ipcs` lists.
+/// The id of a segment: returned by `shmget`, listed by `ipcs`.
 ///
-/// An id is good in one IPC namespace only. The kernel puts a sequence number into it, so the id
+/// An id is valid in one IPC namespace only. The kernel puts a sequence number into it, so the id
 /// of a removed segment stays unused for long, though not for ever.
 ///
 /// # Examples
@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct SegmentId(i32);
 
 impl SegmentId {
-    /// Checks a raw id. That it names a segment is not checked.
+    /// Checks the range of a raw id, not whether it names a segment.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl From<InvalidSegmentId> for io::Error {
     }
 }
 
-/// The nine permission bits of a segment. The execute bits mean nothing to the kernel.
+/// The nine permission bits of a segment. The kernel ignores the execute bits.
 ///
 /// # Examples
 ///
@@ -135,7 +135,7 @@ impl Mode {
         self.0
     }
 
-    /// What those may do who are neither the owner nor in the group: the last octal digit.
+    /// The permissions of those who are neither the owner nor in the group: the last octal digit.
     pub const fn others_bits(self) -> u16 {
         self.0 & 0o007
     }
@@ -175,7 +175,7 @@ pub struct Stat {
     pub id: SegmentId,
     /// The `key_t`; 0 for a private segment and for one marked for removal.
     pub key_raw: i32,
-    /// Bytes asked for when it was made. The memory behind it is rounded up to whole pages.
+    /// Bytes asked for when the segment was made. Its memory is rounded up to whole pages.
     pub size: usize,
     /// The permission bits.
     pub mode: Mode,
@@ -183,30 +183,31 @@ pub struct Stat {
     pub uid: u32,
     /// Owning group.
     pub gid: u32,
-    /// Who made it.
+    /// The user who made the segment.
     pub creator_uid: u32,
-    /// The group of who made it.
+    /// The group of the user who made the segment.
     pub creator_gid: u32,
-    /// Attachments. They are counted by mapping, not by process: a fork adds all of the parent's.
+    /// The number of attachments. The kernel counts mappings, not processes: a fork adds all of the
+    /// parent's.
     pub attached: u64,
-    /// When it was last attached, in seconds since 1970; 0 if never.
+    /// When the segment was last attached, in seconds since 1970; 0 if never.
     pub attach_time: i64,
-    /// When it was last detached, in seconds since 1970; 0 if never.
+    /// When the segment was last detached, in seconds since 1970; 0 if never.
     pub detach_time: i64,
-    /// When it was made, or [`set`](super::set), in seconds since 1970.
+    /// When the segment was made or last [`set`](super::set), in seconds since 1970.
     pub change_time: i64,
-    /// The process that made it; 0 if not visible from this pid namespace.
+    /// The process that made the segment; 0 if not visible from this pid namespace.
     pub creator_pid: i32,
-    /// The process that last attached or detached it; 0 if none, or not visible.
+    /// The process that last attached or detached the segment; 0 if none, or not visible.
     pub last_pid: i32,
-    /// `SHM_DEST`: it goes with the last attachment.
+    /// `SHM_DEST`: the segment is removed with the last attachment.
     pub marked_for_removal: bool,
-    /// `SHM_LOCKED`: it is not swapped out.
+    /// `SHM_LOCKED`: the segment is not swapped out.
     pub locked: bool,
 }
 
 impl Stat {
-    /// How long ago it was made, or last given another owner or mode.
+    /// The time since the segment was made, or last given another owner or mode.
     pub(crate) fn age(&self) -> Duration {
         let changed = UNIX_EPOCH + Duration::from_secs(self.change_time.try_into().unwrap_or(0));
         SystemTime::now()
@@ -219,8 +220,8 @@ impl Stat {
         u32::try_from(self.creator_pid) == Ok(std::process::id())
     }
 
-    /// Whether nothing tells the segment from the one that `other` is about, of the same id: who
-    /// made it, its size, its mode and its change time.
+    /// Whether `other` may describe the same segment: equal ids, makers, sizes, modes and change
+    /// times.
     pub(crate) fn may_be(&self, other: &Stat) -> bool {
         let told_by = |stat: &Stat| {
             (
@@ -232,7 +233,7 @@ impl Stat {
     }
 }
 
-/// The limits of this IPC namespace, and how much of them is used; see [`limits`](super::limits).
+/// The limits of this IPC namespace, and how much of them is in use; see [`limits`](super::limits).
 ///
 /// # Examples
 ///
@@ -246,14 +247,14 @@ impl Stat {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Segments there may be.
+    /// The most segments.
     pub shmmni: u64,
-    /// Bytes a segment may have.
+    /// The most bytes of one segment.
     pub shmmax: u64,
-    /// Pages all segments together may have.
+    /// The most pages of all segments together.
     pub shmall: u64,
-    /// Segments there are.
+    /// Segments in use.
     pub segments_in_use: u64,
-    /// Pages they have.
+    /// Pages in use.
     pub pages_in_use: u64,
 }
