@@ -12,9 +12,10 @@ use std::ptr::{self, NonNull};
 
 use libc::{c_int, c_void};
 
+use super::call::{shmat, shmdt};
 use super::error::Failure;
 use super::{SegmentId, Stat, SysvError, SysvErrorKind};
-use super::{exists, page_size, removed, shmat, shmdt, stat};
+use super::{exists, page_size, removed, stat};
 use crate::sys::random::random;
 
 /// The size of a huge page on x86-64, and on aarch64 with pages of 4 KiB.

@@ -9,9 +9,10 @@ use libc::MADV_POPULATE_WRITE;
 use super::attach::{
     HUGE_PAGE, TRIES, attach_failed, attach_ordinary, attach_with, reserve, unmap,
 };
+use super::call::{shmat, shmdt};
 use super::error::Failure;
+use super::page_size;
 use super::{SegmentId, Stat, SysvError, SysvErrorKind};
-use super::{page_size, shmat, shmdt};
 
 #[cfg(test)]
 mod tests;

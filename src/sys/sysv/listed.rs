@@ -1,4 +1,4 @@
-//! What `/proc/sysvipc/shm` says of a segment whose mode forbids `IPC_STAT`.
+//! What `/proc/sysvipc/shm` says of a segment: facts that `IPC_STAT` lacks, or refuses by the mode.
 
 #![deny(unsafe_code)]
 
@@ -34,6 +34,38 @@ fn listed_in(text: &str, id: SegmentId) -> Option<Listed> {
         uid: line.get(of_uid)?.parse().ok()?,
         creator_uid: line.get(of_creator)?.parse().ok()?,
         mode: Mode::truncate(u32::from_str_radix(line.get(of_mode)?, 8).ok()?),
+    })
+}
+
+/// Bytes of a segment in memory, and in swap space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resident {
+    pub(crate) in_memory: u64,
+    pub(crate) swapped: u64,
+}
+
+/// The bytes of a segment in memory and in swap space. Returns `None` where `/proc` does not say.
+///
+/// See [proc_sysvipc_shm(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
+pub(crate) fn resident(id: SegmentId) -> Option<Resident> {
+    resident_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
+}
+
+/// Parses the text of that file, whose first line names the columns.
+fn resident_in(text: &str, id: SegmentId) -> Option<Resident> {
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next()?.split_whitespace().collect();
+    let column = |name| names.iter().position(|&found| found == name);
+    let (of_id, rss, swap) = (column("shmid")?, column("rss")?, column("swap")?);
+    let id = id.to_string();
+    lines.find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |column: usize| words.get(column)?.parse().ok();
+        (words.get(of_id) == Some(&id.as_str())).then_some(())?;
+        Some(Resident {
+            in_memory: number(rss)?,
+            swapped: number(swap)?,
+        })
     })
 }
 

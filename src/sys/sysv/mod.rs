@@ -18,11 +18,11 @@
 //! 3. Attaching and removing are separate. Dropping an attachment never removes the segment, and
 //!    [`remove`] never detaches anyone.
 
-// Needed here and in `attach`, the two files that call C: the four calls, and mmap, munmap,
-// sysconf.
+// Here: the buffers of `shmctl`, and sysconf. In `attach` and `double`: attachments, mmap and munmap.
 #![allow(unsafe_code)]
 
 mod attach;
+mod call;
 mod double;
 mod error;
 mod key;
@@ -39,48 +39,19 @@ pub use error::{KernelLimit, SysvError, SysvErrorKind};
 #[doc(hidden)]
 pub use key::FileIdentity;
 pub use key::{Key, KeyError, Project};
-pub(crate) use listed::listed;
+pub(crate) use listed::{listed, resident};
 pub use segment::{InvalidSegmentId, Limits, Mode, SegmentId, Stat};
 
 use std::fmt;
 use std::mem;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
-use error::Failure;
-use libc::{c_int, c_ulong, c_void, shmid_ds};
+use libc::{c_int, shmid_ds};
 
-// Constants of include/uapi/linux/shm.h that the libc crate lacks.
-const SHM_STAT: c_int = 13;
-const SHM_INFO: c_int = 14;
-const SHM_STAT_ANY: c_int = 15;
-const SHM_DEST: u32 = 0o1000;
-const SHM_LOCKED: u32 = 0o2000;
-
-/// `struct shminfo` of include/uapi/linux/shm.h, filled in by `IPC_INFO`.
-#[repr(C)]
-struct ShmLimits {
-    shmmax: c_ulong,
-    shmmin: c_ulong,
-    shmmni: c_ulong,
-    shmseg: c_ulong,
-    shmall: c_ulong,
-    unused: [c_ulong; 4],
-}
-
-/// `struct shm_info` of include/uapi/linux/shm.h, filled in by `SHM_INFO`.
-#[repr(C)]
-struct ShmUsage {
-    used_ids: c_int,
-    shm_tot: c_ulong,
-    shm_rss: c_ulong,
-    shm_swp: c_ulong,
-    swap_attempts: c_ulong,
-    swap_successes: c_ulong,
-}
-
-// `describe` reads the key as the first four bytes of `ipc_perm`, since the C libraries name the
-// field differently. This holds if the next field follows directly.
-const _: () = assert!(mem::offset_of!(libc::ipc_perm, uid) == size_of::<libc::key_t>());
+use call::{
+    SHM_INFO, SHM_STAT, SHM_STAT_ANY, ShmLimits, ShmUsage, describe, empty_ds, shmctl, shmget,
+    widen,
+};
 
 /// `int shmget(key_t key, size_t size, int shmflg);` with `IPC_CREAT|IPC_EXCL`
 ///
@@ -333,38 +304,6 @@ pub fn list() -> Result<Vec<Stat>, SysvError> {
     slots.collect()
 }
 
-/// Bytes of a segment in memory, and in swap space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Resident {
-    pub(crate) in_memory: u64,
-    pub(crate) swapped: u64,
-}
-
-/// The bytes of a segment in memory and in swap space. Returns `None` where `/proc` does not say.
-///
-/// See [proc_sysvipc_shm(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
-pub(crate) fn resident(id: SegmentId) -> Option<Resident> {
-    resident_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
-}
-
-/// Parses the text of that file, whose first line names the columns.
-fn resident_in(text: &str, id: SegmentId) -> Option<Resident> {
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next()?.split_whitespace().collect();
-    let column = |name| names.iter().position(|&found| found == name);
-    let (of_id, rss, swap) = (column("shmid")?, column("rss")?, column("swap")?);
-    let id = id.to_string();
-    lines.find_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let number = |column: usize| words.get(column)?.parse().ok();
-        (words.get(of_id) == Some(&id.as_str())).then_some(())?;
-        Some(Resident {
-            in_memory: number(rss)?,
-            swapped: number(swap)?,
-        })
-    })
-}
-
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_INFO` and `SHM_INFO`
 ///
 /// The limits of this IPC namespace, and how much of them is in use.
@@ -493,45 +432,6 @@ fn usage() -> Result<(c_int, ShmUsage), SysvError> {
     }
 }
 
-fn empty_ds() -> shmid_ds {
-    // SAFETY: all fields are integers, for which zero is a value.
-    unsafe { mem::zeroed() }
-}
-
-/// Translates the kernel's description into ours. The widths of the kernel's fields differ by
-/// architecture.
-#[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-fn describe(id: SegmentId, ds: &shmid_ds) -> Stat {
-    let perm = &ds.shm_perm;
-    let mode = u32::from(perm.mode);
-    // SAFETY: by the const assertion above, the first four bytes of ipc_perm are the key. The
-    // pointer comes from a reference, so it is aligned and readable.
-    let key_raw = unsafe { ptr::from_ref(perm).cast::<i32>().read() };
-    Stat {
-        id,
-        key_raw,
-        size: ds.shm_segsz as usize,
-        mode: Mode::truncate(mode),
-        uid: perm.uid,
-        gid: perm.gid,
-        creator_uid: perm.cuid,
-        creator_gid: perm.cgid,
-        attached: widen(ds.shm_nattch as c_ulong),
-        attach_time: ds.shm_atime as i64,
-        detach_time: ds.shm_dtime as i64,
-        change_time: ds.shm_ctime as i64,
-        creator_pid: ds.shm_cpid,
-        last_pid: ds.shm_lpid,
-        marked_for_removal: mode & SHM_DEST != 0,
-        locked: mode & SHM_LOCKED != 0,
-    }
-}
-
-#[allow(clippy::useless_conversion)]
-fn widen(value: c_ulong) -> u64 {
-    u64::from(value)
-}
-
 /// A key as it appears in the text of a call.
 struct ShownKey(Option<Key>);
 
@@ -542,51 +442,4 @@ impl fmt::Display for ShownKey {
             None => f.write_str("IPC_PRIVATE"),
         }
     }
-}
-
-fn shmget(key: Option<Key>, size: usize, flags: c_int) -> Result<SegmentId, Failure> {
-    let key = key.map_or(libc::IPC_PRIVATE, Key::raw);
-    // SAFETY: three integers; the call touches no memory of this process.
-    let raw = unsafe { libc::shmget(key, size, flags) };
-    // The kernel returns -1 or an id, which is never negative.
-    SegmentId::from_raw(raw).map_err(|_| Failure::last())
-}
-
-/// # Safety
-///
-/// - With `SHM_REMAP`, the bytes from `address` on, as many as the segment has in whole pages, are
-///   the caller's to replace, and nothing uses them.
-///
-/// Without it the kernel refuses an address where something is mapped.
-unsafe fn shmat(id: SegmentId, address: *mut u8, flags: c_int) -> Result<NonNull<u8>, Failure> {
-    // SAFETY: the call changes no mapping but the range that the caller vouches for.
-    let base = unsafe { libc::shmat(id.raw(), address.cast::<c_void>(), flags) };
-    // Failure is (void *) -1. Null can only be had by asking for it, with SHM_RND or SHM_REMAP.
-    match NonNull::new(base.cast::<u8>()) {
-        Some(base) if base.addr().get() != usize::MAX => Ok(base),
-        _ => Err(Failure::last()),
-    }
-}
-
-/// Ignores a failure: it means that nothing is attached at `base`, so nothing is left to do.
-///
-/// # Safety
-///
-/// - `base` was returned by [`shmat`] and not detached since.
-/// - Nothing uses the attachment any more.
-unsafe fn shmdt(base: NonNull<u8>) {
-    // SAFETY: the attachment is the caller's, and unused.
-    unsafe { libc::shmdt(base.as_ptr().cast::<c_void>()) };
-}
-
-/// # Safety
-///
-/// - `buffer` is what `command` reads or fills in, or null where the command has none.
-unsafe fn shmctl<T>(target: c_int, command: c_int, buffer: *mut T) -> Result<c_int, Failure> {
-    // SAFETY: the caller vouches for the buffer, which C declares as shmid_ds for all commands.
-    let result = unsafe { libc::shmctl(target, command, buffer.cast::<shmid_ds>()) };
-    if result == -1 {
-        return Err(Failure::last());
-    }
-    Ok(result)
 }
