@@ -1,11 +1,12 @@
-//! The futex under loom: what `sys/futex.rs` asks of the kernel, and no more.
+//! The futex under loom: exactly what `sys/futex.rs` needs from the kernel.
 //!
-//! The kernel compares and queues under one lock, which a wake takes too, so
-//! the two are in one order or the other. That lock orders nothing else here:
-//! the word is loaded and stored as relaxed as elsewhere. No time passes (see
-//! `sync/mod.rs`): a sleeper that nobody wakes sleeps for ever. A return for no
-//! reason is a wake by somebody who changed nothing; models that want one have
-//! a thread for it.
+//! The kernel compares and queues under one lock, and a wake takes that lock too. So the two happen
+//! in one order or the other. The lock orders nothing else here: the word is loaded and stored as
+//! relaxed as elsewhere.
+//!
+//! No time passes (see `sync/mod.rs`), so a sleeper that nobody wakes sleeps for ever. A spurious
+//! return is modelled as a wake by a thread that has changed nothing. Models that want one have a
+//! thread for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use loom::sync::{Condvar, Mutex};
 use crate::sync::{AtomicU32, Ordering};
 
 loom::lazy_static! {
-    /// Who sleeps, and on which word.
+    /// The sleepers, and the word of each.
     static ref SLEEPERS: Mutex<Vec<(usize, Arc<Condvar>)>> = Mutex::new(Vec::new());
 }
 

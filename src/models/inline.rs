@@ -1,5 +1,5 @@
-//! Short messages beside the tail (P7), as a reader hears them that has asked
-//! for echoes. A reader that does not hear one reads the ring.
+//! Inline messages (P7), for a reader whose delivery hint asks for them. A reader that does not get
+//! one reads the ring.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -21,10 +21,10 @@ fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
     Writer::new(region.clone(), false, Departures::End).unwrap()
 }
 
-/// A reader that has asked for echoes, by the rule.
+/// A reader that has set the delivery hint by the rules.
 fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     crate::open::publish(region);
-    claim(region, LifeCycleKind::Named, Role::Producer, 1).unwrap(); // by one who knows of them
+    claim(region, LifeCycleKind::Named, Role::Producer, 1).unwrap(); // by a writer that knows inline messages
     let mut reader = Reader::new(region.clone(), false).unwrap();
     let own = &region.header().side(Role::Consumer).signals;
     while own.delivery_hint.load(Ordering::Relaxed) == 0 {
@@ -33,13 +33,13 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     reader
 }
 
-/// Sends a message that is echoed to whoever asks for it.
+/// Sends a message, inline if the reader's delivery hint asks for that.
 fn send(writer: &mut Writer<HeapRegion>, message: &[u8]) {
     assert!(writer.put_hinted(message));
     writer.publish();
 }
 
-/// How the messages of all the orders came.
+/// Counts how the messages of all explored orders arrived.
 #[derive(Clone, Default)]
 struct Ways {
     heard: Arc<AtomicUsize>,
@@ -47,8 +47,7 @@ struct Ways {
 }
 
 impl Ways {
-    /// Takes what is there, at most `most` bytes, as the handle does: heard,
-    /// and if that is not to be, read.
+    /// Takes at most `most` bytes, as the handle does: inline if possible, otherwise from the ring.
     fn take(&self, reader: &mut Reader<HeapRegion>, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most];
         let mut len = 0;
@@ -66,7 +65,7 @@ impl Ways {
         bytes
     }
 
-    /// Each way has been gone.
+    /// Checks that messages arrived both inline and from the ring.
     fn assert_both(&self) {
         let [heard, got] = [&self.heard, &self.got].map(|count| count.load(Ordering::Relaxed)); // as above
         println!("{heard} heard, {got} read");
@@ -74,7 +73,7 @@ impl Ways {
     }
 }
 
-/// Sends messages of so many bytes, each of one value, while a reader listens.
+/// Sends messages of `len` bytes, each of one value, to a reader with a delivery hint.
 fn stream(len: usize, capacity: usize, messages: u8) {
     let ways = Ways::default();
     let of_this = ways.clone();
@@ -99,18 +98,18 @@ fn stream(len: usize, capacity: usize, messages: u8) {
     ways.assert_both();
 }
 
-/// P7: no byte of a later message is heard for one of this.
+/// P7: an inline message has no byte of a later one.
 pub fn an_inline_message_is_whole() {
     stream(1, 4, 2);
 }
 
-/// P7: the same for messages of two words, the second one not full.
+/// P7: an inline message of two words, the second one not full, has no byte of a later one.
 pub fn a_long_inline_message_is_whole() {
     stream(9, 32, 2);
 }
 
-/// P7: a reader that finds two messages, or half of one, is not taken in by the
-/// echo of the last.
+/// P7: a reader that finds two messages, or half of one, does not mistake the inline message for
+/// them.
 pub fn what_is_not_one_message_comes_from_the_ring() {
     let ways = Ways::default();
     let of_this = ways.clone();
@@ -131,8 +130,8 @@ pub fn what_is_not_one_message_comes_from_the_ring() {
     ways.assert_both();
 }
 
-/// P7: a writer died between an echo and its publication, and its successor
-/// publishes other bytes up to the same tail, without an echo and with.
+/// P7: a writer died between an inline message and its publication. Its successor publishes other
+/// bytes up to the same tail, inline or not. The dead writer's message is never read.
 pub fn the_inline_message_of_a_dead_writer_is_nobodys() {
     let ways = Ways::default();
     for echoes in [false, true] {

@@ -1,4 +1,4 @@
-//! How a ring comes to be believed, and how it ends: the life-cycle word.
+//! How a ring becomes trusted, and how it ends: the life-cycle word.
 
 use loom::thread;
 
@@ -19,12 +19,12 @@ fn geometry() -> Geometry {
     Geometry::new(1 << 20, LifeCycleKind::Named, 7, None, 0)
 }
 
-/// P3, through a read-only mapping: who sees the ring open sees its identity.
+/// P3, through a read-only mapping: a process that sees the ring open sees its identity.
 pub fn an_open_ring_has_its_identity() {
     an_identity_comes_before(load_state);
 }
 
-/// P3, through a writable mapping.
+/// P3, through a writable mapping: a process that claims a role sees the identity.
 pub fn a_claimed_ring_has_its_identity() {
     an_identity_comes_before(Header::state);
 }
@@ -44,9 +44,9 @@ fn an_identity_comes_before(state: fn(&crate::segment::layout::Header) -> State)
     });
 }
 
-/// P3: an identity that is half written has its magic. Found when this model
-/// was made: the magic was loaded first, and a reader that saw the rest of the
-/// line could miss it, and take the ring for a stranger's.
+/// P3: a half-written identity has its magic. Found when this model was made: `load` loaded the
+/// magic first. A reader that saw the rest of the line could then miss the magic, and take the ring
+/// for a stranger's.
 pub fn the_magic_comes_first() {
     explore(100, || {
         let region = HeapRegion::new(1, 0);
@@ -60,8 +60,8 @@ pub fn the_magic_comes_first() {
     });
 }
 
-/// P3: memory in which a ring is made anew: whoever finds a word of the old
-/// ring's identity gone, but for the magic, finds its life-cycle word gone.
+/// P3: a ring is made in memory that held an old ring. A process that misses any word of the old
+/// identity but the magic also finds the old life-cycle word gone.
 pub fn the_life_of_an_old_ring_ends_first() {
     explore(5, || {
         let region = HeapRegion::new(1, 0);
@@ -79,7 +79,7 @@ pub fn the_life_of_an_old_ring_ends_first() {
     });
 }
 
-/// Two sides that come at once pair the ring, and one of them knows it.
+/// Two sides that come at once pair the ring, and exactly one of them learns so.
 pub fn two_claims_pair_a_ring_once() {
     explore(10, || {
         let region = ready(2, 0);
@@ -101,8 +101,7 @@ pub fn two_claims_pair_a_ring_once() {
     });
 }
 
-/// An opener that gives up and one that joins at the same time: the ring is
-/// paired for both, or gone for both.
+/// One opener gives up while another joins: the ring is paired for both, or gone for both.
 pub fn giving_up_and_joining_exclude_each_other() {
     explore(5, || {
         let region = ready(2, 0);
@@ -121,7 +120,7 @@ pub fn giving_up_and_joining_exclude_each_other() {
     });
 }
 
-/// A reclaimer that saw an orphan gives up what it saw and nothing later.
+/// A reclaimer of an orphan removes the state that it saw, and no later state.
 pub fn reclaiming_and_claiming_exclude_each_other() {
     explore(5, || {
         let region = ready(2, 0);
@@ -132,7 +131,7 @@ pub fn reclaiming_and_claiming_exclude_each_other() {
     });
 }
 
-/// Both sides leave at once: each departure is recorded.
+/// Both sides leave at once, and both departures are recorded.
 pub fn both_sides_leave() {
     explore(5, || {
         let (region, producer, consumer) = super::paired(2, 0);

@@ -1,10 +1,12 @@
-//! Marks (P8, P9): each end is found once, at its place, by a reader that reads
-//! while one writer follows the other.
+//! Marks (P8, P9): a reader finds each end once, at its place, while one writer follows another.
+//!
+//! One file of more than 450 lines: the models share the writers and the reader that its first part
+//! sets up.
 
 use loom::thread;
 
 use super::{claimer, explore, ready};
-use crate::peer::{self, Claim, ClaimError};
+use crate::peer::{self, Claim, Denied};
 use crate::ring::marks::{self, Acknowledged, Ending, NoPlace};
 use crate::ring::{Departures, Reader, Readiness, Writer};
 use crate::role::Role;
@@ -19,11 +21,11 @@ use crate::sync::Ordering;
 /// The positions wrap in the middle of each model.
 const START: u64 = u64::MAX;
 const KIND: LifeCycleKind = LifeCycleKind::Persistent;
-/// Whoever has this process id or a greater one is dead once another one comes.
+/// Processes from this id on count as dead once another claimer comes.
 const DEAD: u32 = 100;
 
-/// Claims the producer's role, resuming or not.
-fn come(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, ClaimError> {
+/// Claims the producer's role, resuming the stream or not.
+fn come(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, Denied> {
     come_with(region, pid, resumes, KNOWS_INLINE)
 }
 
@@ -32,7 +34,7 @@ fn come_with(
     pid: u32,
     resumes: bool,
     capabilities: u32,
-) -> Result<Claim, ClaimError> {
+) -> Result<Claim, Denied> {
     let me = peer::Claimer {
         resumes,
         capabilities,
@@ -50,7 +52,7 @@ fn reader(region: &HeapRegion) -> Reader<HeapRegion> {
     Reader::new(region.clone(), true).unwrap()
 }
 
-/// Writes each byte on its own, to whom asks for it as an inline message.
+/// Writes each byte on its own, inline if the reader's delivery hint asks for that.
 fn put(writer: &mut Writer<HeapRegion>, bytes: &[u8]) {
     for byte in bytes {
         let byte = std::slice::from_ref(byte);
@@ -72,7 +74,7 @@ fn go(region: &HeapRegion, claim: &Claim, writer: &mut Writer<HeapRegion>, endin
     peer::leave(region, KIND, claim, departure, || writer.leave_mark(ending)).unwrap();
 }
 
-/// Comes, writes and leaves; or dies, if it is one that does.
+/// Claims, writes and leaves. A process id of [`DEAD`] or more dies instead of leaving.
 fn stream(region: &HeapRegion, pid: u32, resumes: bool, bytes: &[u8], ending: Ending) {
     let claim = come(region, pid, resumes).unwrap();
     let mut writer = writer(region);
@@ -85,18 +87,18 @@ fn stream(region: &HeapRegion, pid: u32, resumes: bool, bytes: &[u8], ending: En
 /// How a reader takes bytes.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// As the fast path does, else by a copy, as `try_read`.
+    /// On the fast path, or by a copy as `try_read` does.
     Take,
-    /// By looks at what is there, without a look at the end.
+    /// By the bytes that are there, without a look at the end.
     Look,
-    /// As it hears short messages.
+    /// As single messages, by polls.
     Hear,
 }
 
-/// The streams that were read: bytes, and the end.
+/// The streams that were read: the bytes and the end of each.
 type Streams = Vec<(Vec<u8>, Option<Ending>)>;
 
-/// What a reader has got.
+/// A reader, and what it has read.
 struct Reading {
     reader: Reader<HeapRegion>,
     streams: Streams,
@@ -110,7 +112,7 @@ impl Reading {
         }
     }
 
-    /// A call as a handle makes it, of any length. No bytes of two streams.
+    /// Makes one call as a handle does, of any length. Never returns bytes of two streams.
     fn read(&mut self, way: Way) {
         let reader = &mut self.reader;
         let mut bytes = [0; 4];
@@ -140,7 +142,7 @@ impl Reading {
         }
     }
 
-    /// Goes on with the next stream, if this one has ended.
+    /// Continues with the next stream if this one has ended.
     fn go_on(&mut self) {
         if self.streams.last().unwrap().1.is_some() && self.reader.at_the_end().is_some() {
             assert_eq!(self.reader.next_stream(), Ok(true));
@@ -148,7 +150,7 @@ impl Reading {
         }
     }
 
-    /// All the rest, while nobody writes.
+    /// Reads the rest, while nobody writes.
     fn rest(mut self) -> Streams {
         for _ in 0..12 {
             self.read(Way::Take);
@@ -158,9 +160,8 @@ impl Reading {
     }
 }
 
-/// Reads some of it. The reader is the second thread: loom, which keeps one
-/// last access of a word, does not go back behind a load that the first thread
-/// makes before the writer loads the word, and then stores.
+/// Reads in a second thread. Loom keeps only the last access of a word. A load by the first thread
+/// would hide orders in which the writer loads the word earlier and stores it later.
 fn read_in_a_thread(reader: Reader<HeapRegion>, way: Way) -> thread::JoinHandle<Reading> {
     thread::spawn(move || {
         let mut reading = Reading::new(reader);
@@ -172,7 +173,7 @@ fn read_in_a_thread(reader: Reader<HeapRegion>, way: Way) -> thread::JoinHandle<
     })
 }
 
-/// Streams that come one after the other while a reader reads them.
+/// Runs streams one after the other while a reader reads them.
 fn read_while(
     way: Way,
     prepare: impl Fn(&HeapRegion) + Copy + Send + Sync + 'static,
@@ -212,8 +213,7 @@ pub fn a_mark_is_found_at_its_place() {
     }
 }
 
-/// P8: the next one comes to a reader that has read all the bytes, and that
-/// looks at them only.
+/// P8: the next writer comes to a reader that has read all the bytes, and looks at the bytes alone.
 pub fn a_mark_behind_a_known_tail_is_found() {
     for way in [Way::Take, Way::Look] {
         explore(20, move || {
@@ -233,8 +233,8 @@ pub fn a_mark_behind_a_known_tail_is_found() {
     }
 }
 
-/// P8: one that dies is broken off by the next one, before its bytes; nothing is
-/// left of one without a byte.
+/// P8: the stream of a dead writer is broken off by the next one, before its bytes. A writer
+/// without a byte leaves no mark.
 pub fn the_dead_are_broken_off_before_the_next_bytes() {
     for way in [Way::Take, Way::Look] {
         read_while(
@@ -252,7 +252,7 @@ pub fn the_dead_are_broken_off_before_the_next_bytes() {
     }
 }
 
-/// One that resumes leaves no mark.
+/// A writer that resumes leaves no mark.
 pub fn one_that_resumes_goes_on() {
     read_while(
         Way::Take,
@@ -262,13 +262,13 @@ pub fn one_that_resumes_goes_on() {
     );
 }
 
-/// A claimer that dies half way is not taken for the writer of the stream that
-/// is broken off. Found when this model was made.
+/// A claimer that dies half way is not taken for the writer of the broken stream. Found when this
+/// model was made.
 pub fn the_dead_writer_is_named() {
     explore(1, || {
         let region = ready(4, START);
         stream(&region, DEAD, false, &[1], Ending::Finished);
-        // Another one dies when it has swapped the owner word.
+        // Another claimer dies after it has swapped the owner word.
         let owner = &region.header().record(Role::Producer).owner;
         owner.store(u64::from(DEAD + 1) << 42, Ordering::Relaxed); // one thread
         come(&region, 1, false).unwrap();
@@ -277,9 +277,9 @@ pub fn the_dead_writer_is_named() {
     });
 }
 
-/// P8: no inline message is heard across a mark. Found when this model was
-/// made: a reader at a mark, which knew of the next writer's claim, heard its
-/// first message, and found the mark behind its head afterwards.
+/// P8: no inline message is taken across a mark. Found when this model was made. A reader at a
+/// mark, which knew of the next writer's claim, took its first message. It then found the mark
+/// behind its own head.
 pub fn no_message_is_heard_across_a_mark() {
     explore(1, || {
         let region = ready(4, START);
@@ -289,7 +289,7 @@ pub fn no_message_is_heard_across_a_mark() {
         go(&region, &claim, &mut first, Ending::Finished);
         come(&region, 2, false).unwrap();
         let mut second = writer(&region);
-        reading.read(Way::Take); // and finds the mark, and the claim
+        reading.read(Way::Take); // finds the mark and the claim
         let writing = thread::spawn(move || put(&mut second, &[2]));
         for _ in 0..2 {
             reading.read(Way::Hear);
@@ -300,7 +300,7 @@ pub fn no_message_is_heard_across_a_mark() {
     });
 }
 
-/// A reader that has asked for inline messages, by the rule.
+/// A reader that has set the delivery hint by the rules.
 fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     let mut reader = reader(region);
     while !reader.expects_message() {
@@ -310,9 +310,9 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     reader
 }
 
-/// P6, P7: one died between an inline message and its tail, and one that knows
-/// nothing of such messages goes on. Found by reading: where the next one, that
-/// does, had claimed its role before the reader looked, that message was heard.
+/// P6, P7: a writer died between an inline message and its tail, and a writer that knows no inline
+/// messages continues. Found by reading. If the next writer, which does know them, claimed before
+/// the reader looked, the dead writer's message was taken.
 pub fn a_message_is_heard_of_one_that_knows_them() {
     for asks_at_once in [false, true] {
         explore(10, move || {
@@ -326,11 +326,11 @@ pub fn a_message_is_heard_of_one_that_knows_them() {
             };
             assert_eq!(dead.put(&[9]), Ok(1));
             let own = region.header().side(Role::Producer);
-            own.inline.put(START, &[9]); // and dies
+            own.inline.put(START, &[9]); // dies here
             let reading = thread::spawn(move || {
                 let mut bytes = [0; 1];
                 if reader.available(u64::MAX).unwrap() > 0 && !asks_at_once {
-                    (0..8).for_each(|_| reader.note_arrival(1, false)); // asks after so many
+                    (0..8).for_each(|_| reader.note_arrival(1, false)); // sets the hint after that many
                 }
                 if reader.expects_message() && reader.poll_message(&mut bytes) > 0 {
                     return Some(bytes);
@@ -338,19 +338,18 @@ pub fn a_message_is_heard_of_one_that_knows_them() {
                 (reader.get(&mut bytes).unwrap() > 0).then_some(bytes)
             });
             come_with(&region, DEAD, true, 0).unwrap();
-            // As one of another build would: nothing about the echo.
+            // As a writer of another build would: it leaves the inline message alone.
             region.copy_in(START, &[1], 0);
             let after = START.wrapping_add(1);
-            own.position.store(after, Ordering::Release); // and dies
+            own.position.store(after, Ordering::Release); // dies here
             come(&region, 1, true).unwrap();
             assert!(reading.join().unwrap().is_none_or(|bytes| bytes == [1]));
         });
     }
 }
 
-/// P9: what a consumer has acknowledged it has done with. A byte of the ring, a
-/// plain cell, stands for the words of the mark, in which loom never finds what
-/// is stored later.
+/// P9: the consumer is done with a place once it has acknowledged. A byte of the ring, a plain
+/// cell, stands for the words of the mark: loom never reads the later stores of a word.
 pub fn a_place_is_used_again_after_the_reader_has_done_with_it() {
     explore(5, || {
         let region = ready(1, START);
@@ -366,14 +365,14 @@ pub fn a_place_is_used_again_after_the_reader_has_done_with_it() {
         });
         match come(&region, 3, false) {
             Ok(_) => region.copy_in(START, &[1], 0),
-            Err(denied) => assert_eq!(denied, ClaimError::TooManyEnds { unread: 2 }),
+            Err(denied) => assert_eq!(denied, Denied::TooManyEnds { unread: 2 }),
         }
         reading.join().unwrap();
     });
 }
 
-/// P9: the places are used again and again while a reader acknowledges; the
-/// claims that find none leave nothing behind.
+/// P9: places are used repeatedly while a reader acknowledges. Claims that find no place leave
+/// nothing behind.
 pub fn places_are_used_again() {
     explore(20, || {
         let region = ready(4, START);
@@ -388,7 +387,7 @@ pub fn places_are_used_again() {
                     go(&region, &claim, &mut writer, Ending::Finished);
                     wanted.push(finished(&[pid as u8]));
                 }
-                Err(denied) => assert_eq!(denied, ClaimError::TooManyEnds { unread: 2 }),
+                Err(denied) => assert_eq!(denied, Denied::TooManyEnds { unread: 2 }),
             }
         }
         wanted.push(none_yet());
@@ -396,18 +395,17 @@ pub fn places_are_used_again() {
     });
 }
 
-/// Two claimers that find no places, and one that says that the last holder is
-/// dead: the role can be had by whoever comes once there are places, by a
-/// stranger too, who cannot prove the death. Found when this model was made: a
-/// claimer gave the role back to a dead holder whose death had been declared
-/// meanwhile, and nobody else took it from there.
+/// Two claimers find no places, and a third process says that the last holder is dead. Once there
+/// are places, whoever comes can claim the role, even a stranger that cannot prove the death. Found
+/// when this model was made: a claimer gave the role back to a dead holder whose death had been
+/// declared meanwhile. Nobody else could claim it from there.
 pub fn a_role_that_was_not_had_can_be_had_later() {
     for others in [false, true] {
         explore(20, move || {
             let region = ready(4, START);
             stream(&region, 1, false, &[], Ending::Finished);
             stream(&region, DEAD, false, &[], Ending::Finished);
-            // It left its mark, then died.
+            // The writer left its mark, then died.
             marks::leave(region.header(), 1, START, Ending::Finished);
             let seen = region.header().state();
             let owner = &region.header().record(Role::Producer).owner;
@@ -432,7 +430,7 @@ pub fn a_role_that_was_not_had_can_be_had_later() {
     }
 }
 
-/// P5: openers that wait for places are woken by an acknowledgement.
+/// P5: an acknowledgement wakes openers that wait for places.
 pub fn an_acknowledgement_wakes_who_waits_for_places() {
     for openers in [1, 2] {
         explore(5, move || {
@@ -466,8 +464,7 @@ pub fn an_acknowledgement_wakes_who_waits_for_places() {
     }
 }
 
-/// P6, P9: a consumer that follows another gets each end that was not
-/// acknowledged, and no other.
+/// P6, P9: a consumer that follows another gets exactly the ends that were not acknowledged.
 pub fn the_next_consumer_gets_what_was_not_acknowledged() {
     for acknowledges in [false, true] {
         explore(5, move || {

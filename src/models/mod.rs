@@ -1,14 +1,13 @@
-//! Small programs for loom, which runs each in every order that the memory
-//! model allows, with the threads of one in the place of processes. They are
-//! in the crate because they use its inside; `tests/loom.rs` runs them.
+//! Models for loom: small programs that loom runs in every order that the memory model allows.
+//! Threads stand for processes. The models are inside the crate because they use its internals;
+//! `tests/loom.rs` runs them.
 //!
-//! What a model relies on:
+//! Models rely on three things:
 //!
-//! - a byte of the ring is a plain cell (`segment/region/heap.rs`): an access that
-//!   nothing orders is reported as a race;
-//! - nothing ever times out: a lost wake-up is reported as a deadlock;
-//! - the least number of orders that a model must have been run in, so that
-//!   one that does not explore fails.
+//! - A byte of the ring is a plain cell (`segment/region/heap.rs`), so loom reports an unordered
+//!   access as a race.
+//! - Nothing ever times out, so loom reports a lost wake-up as a deadlock.
+//! - Each model has a least number of explored orders, so a model that explores too little fails.
 
 pub mod inline;
 pub mod life;
@@ -20,7 +19,7 @@ pub mod wait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::peer::{Claim, ClaimError, Claimer, claim_as};
+use crate::peer::{Claim, Claimer, Denied, claim_as};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
@@ -29,11 +28,11 @@ use crate::segment::state::{LifeCycleKind, State};
 use crate::sys::process::Process;
 use crate::wait::Effort;
 
-/// Preemptions of a run, unless `LOOM_MAX_PREEMPTIONS` says another number.
+/// Preemptions of a run, unless `LOOM_MAX_PREEMPTIONS` gives another number.
 const PREEMPTIONS: usize = 2;
 
-/// Runs `program` in every order with so few preemptions, which are to be at
-/// least `least`.
+/// Runs `program` in every order with that many preemptions, and checks that there are at least
+/// `least` orders.
 fn explore(least: usize, program: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(PREEMPTIONS);
@@ -49,7 +48,7 @@ fn explore(least: usize, program: impl Fn() + Sync + Send + 'static) {
     assert!(orders >= least, "{orders} orders are too few");
 }
 
-/// A process of the model: never asked whether it lives.
+/// A process of the model, never checked for liveness.
 fn process(pid: u32) -> Process {
     Process {
         pid,
@@ -59,7 +58,7 @@ fn process(pid: u32) -> Process {
     }
 }
 
-/// The same, who begins a stream.
+/// A claimer of the model, who begins a stream.
 fn claimer(pid: u32) -> Claimer {
     Claimer {
         process: process(pid),
@@ -69,24 +68,19 @@ fn claimer(pid: u32) -> Claimer {
     }
 }
 
-/// A ring that is ready, as its creator leaves it.
+/// A ready ring, as its creator leaves it.
 fn ready(capacity: usize, position: u64) -> HeapRegion {
     let region = HeapRegion::new(capacity, position);
     crate::open::publish(&region);
     region
 }
 
-/// Claims a role whose last holder, if there is one, lives.
-fn claim(
-    region: &HeapRegion,
-    kind: LifeCycleKind,
-    role: Role,
-    pid: u32,
-) -> Result<Claim, ClaimError> {
+/// Claims a role whose last holder, if any, is alive.
+fn claim(region: &HeapRegion, kind: LifeCycleKind, role: Role, pid: u32) -> Result<Claim, Denied> {
     claim_as(claimer(pid), region, kind, role, |_| false)
 }
 
-/// A ring, ready and with both roles claimed.
+/// A ready ring with both roles claimed.
 fn paired(capacity: usize, position: u64) -> (HeapRegion, Claim, Claim) {
     let region = ready(capacity, position);
     let mut both = [(Role::Producer, 1), (Role::Consumer, 2)]
@@ -101,12 +95,12 @@ fn leave(region: &HeapRegion, claim: &Claim, departure: Departure) -> Option<(St
     crate::peer::leave(region, LifeCycleKind::Named, claim, departure, || ())
 }
 
-/// The last argument of a wait: there is no end of a slice.
+/// The last argument of a wait: no slice ever ends.
 fn no_slice<E>() -> Result<(), E> {
     unreachable!("time stands still")
 }
 
-/// Nothing spent yet.
+/// The state of a side that has not waited yet.
 fn effort() -> Effort {
     Effort::new()
 }

@@ -1,6 +1,5 @@
-//! Claiming, leaving and losing a role (P6). Whoever has the producer's role
-//! writes the first byte of the ring, a plain cell: two holders that are not
-//! one after the other are a race.
+//! Claiming, leaving and losing a role (P6). The holder of the producer's role writes the first
+//! byte of the ring, a plain cell. Two holders at a time are therefore a race.
 
 use loom::thread;
 
@@ -16,7 +15,7 @@ use crate::segment::state::{LifeCycleKind, Tenure};
 use crate::sync::Ordering;
 
 const ROLE: Role = Role::Producer;
-/// The process that is dead.
+/// The id of the dead process.
 const DEAD: u32 = 9;
 
 /// What only the holder of the role does.
@@ -30,7 +29,7 @@ fn take(region: &HeapRegion, kind: LifeCycleKind, pid: u32) -> Option<Claim> {
     Some(claim)
 }
 
-/// Takes the role from the dead, as often as `open::claim` would try.
+/// Claims the role from the dead, as often as `open::claim` would try.
 fn claim_producer(region: &HeapRegion, pid: u32) -> Option<Claim> {
     let is_dead = |found| pid_of(found) == DEAD;
     let claim = peer::claim_as(
@@ -45,7 +44,7 @@ fn claim_producer(region: &HeapRegion, pid: u32) -> Option<Claim> {
     Some(claim)
 }
 
-/// Of three claimers one has the role.
+/// One of three claimers gets the role.
 pub fn one_of_several_claimers_wins() {
     explore(20, || {
         let region = ready(1, 0);
@@ -66,7 +65,7 @@ pub fn one_of_several_claimers_wins() {
     });
 }
 
-/// Of two claimers one has the role of the dead.
+/// One of two claimers gets the role of the dead.
 pub fn one_claimer_takes_over() {
     explore(10, || {
         let region = ready(1, 0);
@@ -83,8 +82,8 @@ pub fn one_claimer_takes_over() {
     });
 }
 
-/// A peer says that the holder is dead while somebody takes its place: the
-/// successor keeps it, or finds it free at the next attempt.
+/// A peer declares the holder dead while a successor claims the role. The successor keeps the role,
+/// or finds it free at its next attempt.
 pub fn declaring_a_death_takes_nothing_from_a_successor() {
     explore(10, || {
         let region = ready(1, 0);
@@ -109,8 +108,8 @@ pub fn declaring_a_death_takes_nothing_from_a_successor() {
     });
 }
 
-/// A successor comes after all that its predecessor did, and nobody takes the
-/// predecessor's departure for its own.
+/// A successor sees everything that its predecessor did. Nobody takes the predecessor's departure
+/// for the successor's.
 pub fn a_successor_comes_after_its_predecessor() {
     explore(10, || {
         let region = ready(1, 0);
@@ -142,8 +141,7 @@ pub fn a_successor_comes_after_its_predecessor() {
     });
 }
 
-/// A claimer that is slow, and was overtaken by one that came and went, comes
-/// after it all the same.
+/// A slow claimer, overtaken by one that came and went, still sees everything that the other did.
 pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
     explore(10, || {
         let region = ready(1, 0);
@@ -168,10 +166,9 @@ pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
     });
 }
 
-/// An owner word says of which generation its claim is, also of a claimer that
-/// was overtaken by one that came and went. Found by reading: it could say that
-/// of the one in between, and was then not freed when its holder was declared
-/// dead.
+/// An owner word names the generation of its claim, even for an overtaken claimer. Found by
+/// reading: the word could name the generation of the claim in between. It was then not freed when
+/// its holder was declared dead.
 pub fn an_owner_word_has_the_generation_of_its_claim() {
     explore(10, || {
         let region = ready(1, 0);
@@ -200,8 +197,7 @@ pub fn an_owner_word_has_the_generation_of_its_claim() {
     });
 }
 
-/// A transition sees what the last one published, also when it found out of it
-/// by its own swap's failure.
+/// A transition sees what the last one published, even if its own swap failed first.
 pub fn a_transition_comes_after_the_last() {
     explore(5, || {
         let region = ready(1, 0);
@@ -231,7 +227,7 @@ pub fn a_transition_comes_after_the_last() {
     });
 }
 
-/// Looks at the role's record: it is of one holder, or counts as half done.
+/// Reads the role's record: it belongs to one holder, or counts as half done.
 fn look(region: &HeapRegion) {
     if let Some(holder) = Holder::read(region.header().record(ROLE)) {
         let found = holder.process;
@@ -241,11 +237,10 @@ fn look(region: &HeapRegion) {
     }
 }
 
-/// Looks at the role's record while `change` happens.
+/// Reads the role's record while `change` happens.
 ///
-/// The onlooker is the second thread: loom, which keeps one last access of a
-/// word, does not go back behind the first load of a thread that loads the
-/// word before it swaps it.
+/// The reader is the second thread. Loom keeps only the last access of a word. It would skip orders
+/// before the first load of a thread that loads the word and then swaps it.
 fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sync + 'static) {
     explore(10, move || {
         let region = ready(1, 0);
@@ -257,7 +252,7 @@ fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sy
     });
 }
 
-/// A record is of one holder while one follows the other.
+/// A record belongs to one holder while one holder follows another.
 pub fn a_record_is_of_one_holder() {
     look_while(1, |region, predecessor| {
         peer::leave(
@@ -272,16 +267,15 @@ pub fn a_record_is_of_one_holder() {
     });
 }
 
-/// A record is of one holder while one takes over from the dead. Found when
-/// this model was made: a claimer's words could be seen under the owner word
-/// of the dead.
+/// A record belongs to one holder while a claimer succeeds a dead one. Found when this model was
+/// made: a claimer's words could be seen under the owner word of the dead.
 pub fn a_record_taken_over_is_of_one_holder() {
     look_while(DEAD, |region, _| {
         claim_producer(region, 2).unwrap();
     });
 }
 
-/// A claimer that is refused says why.
+/// A refused claimer learns the reason.
 pub fn a_held_role_is_refused() {
     explore(1, || {
         let region = ready(1, 0);

@@ -40,13 +40,13 @@ fn get(reader: &mut Reader<HeapRegion>) -> Option<u8> {
     })
 }
 
-/// A position, with no order to anything else.
+/// Loads a position without ordering.
 fn position(region: &HeapRegion, role: Role) -> u64 {
     let side = region.header().side(role);
-    side.position.load(Ordering::Relaxed) // in place of a proof of death
+    side.position.load(Ordering::Relaxed) // stands for a proof of death
 }
 
-/// P1: the bytes before a tail are there.
+/// P1: the bytes before a tail are visible.
 pub fn bytes_come_before_the_tail() {
     explore(10, || {
         let region = HeapRegion::new(2, START);
@@ -66,7 +66,7 @@ pub fn bytes_come_before_the_tail() {
     });
 }
 
-/// P2: a byte that is written again has been read.
+/// P2: a byte is overwritten only after it has been read.
 pub fn bytes_are_read_before_their_room_is_used() {
     explore(10, || {
         let region = HeapRegion::new(1, START);
@@ -91,8 +91,7 @@ pub fn bytes_are_read_before_their_room_is_used() {
     });
 }
 
-/// P1, P2: a grant of several bytes across the wrap, and several publications
-/// in one.
+/// P1, P2: a grant of several bytes across the wrap, and one publication of several writes.
 pub fn spans_are_whole() {
     explore(10, || {
         let region = HeapRegion::new(4, START);
@@ -154,7 +153,7 @@ pub fn the_last_bytes_come_before_the_end() {
     }
 }
 
-/// P4: a reader that finds the writer gone finds what it had published.
+/// P4: a reader that finds the writer gone finds everything that the writer published.
 pub fn the_last_bytes_come_before_the_writer_has_left() {
     explore(5, || {
         let (region, producer, _) = paired(1, START);
@@ -172,7 +171,7 @@ pub fn the_last_bytes_come_before_the_writer_has_left() {
     });
 }
 
-/// P4: a writer that finds the reader gone finds what it had released.
+/// P4: a writer that finds the reader gone finds everything that the reader released.
 pub fn the_last_room_comes_before_the_reader_has_left() {
     explore(5, || {
         let (region, _, consumer) = paired(1, START);
@@ -191,7 +190,7 @@ pub fn the_last_room_comes_before_the_reader_has_left() {
     });
 }
 
-/// P1, P2, for somebody who looks on: no more is in the ring than fits.
+/// P1, P2, for an observer: the ring never holds more than fits.
 pub fn a_look_is_of_one_moment() {
     explore(10, || {
         let region = HeapRegion::new(1, START);
@@ -204,7 +203,7 @@ pub fn a_look_is_of_one_moment() {
         let reading = thread::spawn(move || {
             get(&mut reader);
         });
-        // Two would pass for a fill, if two were ever there.
+        // The capacity given here would accept a fill of two.
         let (fill, tail) = snapshot::positions(region.header(), 2);
         assert!(fill <= 1, "{fill} bytes before {tail}");
         writing.join().unwrap();
@@ -212,7 +211,7 @@ pub fn a_look_is_of_one_moment() {
     });
 }
 
-/// P1: a writer that takes over from a dead one publishes its bytes too.
+/// P1: a writer that succeeds a dead one publishes the dead writer's bytes too.
 pub fn a_writer_takes_over() {
     explore(10, || {
         let region = HeapRegion::new(2, START);
@@ -221,7 +220,7 @@ pub fn a_writer_takes_over() {
         let dying = thread::spawn(move || assert!(put(&mut dead, 1)));
         let successor = region.clone();
         let succeeding = thread::spawn(move || {
-            // The other has died: its last store is there.
+            // The predecessor has died: its last store is visible.
             if position(&successor, Role::Producer) == START.wrapping_add(1) {
                 assert!(put(&mut writer(&successor), 2));
             }
@@ -237,7 +236,7 @@ pub fn a_writer_takes_over() {
     });
 }
 
-/// P2: a writer that takes over finds the room that the reader made.
+/// P2: a writer that succeeds a dead one finds the room that the reader made.
 pub fn a_writer_takes_over_the_room() {
     explore(4, || {
         let region = HeapRegion::new(1, START);
@@ -249,7 +248,7 @@ pub fn a_writer_takes_over_the_room() {
     });
 }
 
-/// P2: a reader that takes over from a dead one releases its bytes too.
+/// P2: a reader that succeeds a dead one releases the dead reader's bytes too.
 pub fn a_reader_takes_over() {
     explore(10, || {
         let region = HeapRegion::new(2, START);
@@ -259,7 +258,7 @@ pub fn a_reader_takes_over() {
         let dying = thread::spawn(move || assert_eq!(get(&mut dead), Some(1)));
         let successor = region.clone();
         let succeeding = thread::spawn(move || {
-            // As above.
+            // The predecessor has died: its last store is visible.
             if position(&successor, Role::Consumer) == START.wrapping_add(1) {
                 assert_eq!(get(&mut reader(&successor)), Some(2));
             }

@@ -1,6 +1,6 @@
-//! Sleeping and waking (P5). A wake-up that is lost is a deadlock here. Nobody
-//! promises a barrier, which loom does not know: each waker fences, as one that
-//! could not register does. Promises are in `tests/waking/store_buffer.rs`.
+//! Parking and unparking (P5). A lost wake-up is a deadlock here. Nobody promises a barrier, since
+//! loom has no membarriers. Each waker fences, like one that could not register. Promises are
+//! tested in `tests/waking/store_buffer.rs`.
 
 use std::convert::Infallible;
 
@@ -21,7 +21,7 @@ use crate::wait::{self, SpinBudget};
 /// The positions wrap in the middle of each model.
 const START: u64 = u64::MAX;
 
-/// One side and what it does, as its handle would.
+/// One side of a ring, acting as its handle would.
 struct Side<T> {
     region: HeapRegion,
     claim: Claim,
@@ -59,7 +59,7 @@ impl<T> Side<T> {
         leave(&self.region, &self.claim, Departure::Finished).unwrap();
     }
 
-    /// As the wait of a handle: sleeps until `ready`.
+    /// Waits as a handle does: sleeps until `ready`.
     fn wait<V>(&mut self, wanted: u64, ready: impl Fn(&mut T) -> Option<V>) -> V {
         wait::wake_always(self.peer());
         let own = &self.region.header().side(self.claim.role).signals;
@@ -81,7 +81,7 @@ impl<T> Side<T> {
 }
 
 impl Writing {
-    /// Writes all the bytes, and waits for room; `false` when the reader left.
+    /// Writes all the bytes, and waits for room. Returns `false` if the reader left.
     fn write(&mut self, bytes: &[u8]) -> bool {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -108,7 +108,7 @@ impl Writing {
 }
 
 impl Reading {
-    /// Waits for `least` bytes and reads them; none at the end of the stream.
+    /// Waits for `least` bytes and reads them. Returns none at the end of the stream.
     fn read(&mut self, least: usize) -> Vec<u8> {
         let wanted = self.half.head().wrapping_add(least as u64);
         let readiness = self.wait(wanted, |reader| {
@@ -146,7 +146,7 @@ pub fn room_wakes_the_writer() {
     });
 }
 
-/// A sleeping reader is woken by the end.
+/// A sleeping reader is woken by the end of the stream.
 pub fn the_end_wakes_the_reader() {
     explore(20, || {
         let (writing, mut reading) = sides(1);
@@ -167,8 +167,7 @@ pub fn a_leaving_reader_wakes_the_writer() {
     });
 }
 
-/// A reader that waits for two bytes is not woken by the first, and is by the
-/// second.
+/// A reader that waits for two bytes is woken by the second, not by the first.
 pub fn a_wanted_position_is_woken_for() {
     explore(20, || {
         let (mut writing, mut reading) = sides(2);
@@ -178,8 +177,8 @@ pub fn a_wanted_position_is_woken_for() {
     });
 }
 
-/// A reader that waited for two bytes, gave up and waits for one is woken by
-/// it: the waker does not take what was wanted before for what is wanted.
+/// A reader waited for two bytes, gave up, and now waits for one. That byte wakes it: the waker
+/// never uses the earlier wanted position.
 pub fn a_position_wanted_before_counts_no_more() {
     explore(20, || {
         let (mut writing, mut reading) = sides(2);
@@ -207,7 +206,7 @@ pub fn a_stream_through_one_byte() {
     });
 }
 
-/// A sleep that ends for no reason, as each slice does, loses no wake-up.
+/// A sleep that ends spuriously, as each slice does, loses no wake-up.
 pub fn a_sleep_that_ends_early_loses_nothing() {
     explore(20, || {
         let (mut writing, mut reading) = sides(2);
@@ -222,7 +221,7 @@ pub fn a_sleep_that_ends_early_loses_nothing() {
     });
 }
 
-/// Whoever waits for the other side to open is woken when it does.
+/// A process that waits for the other side to open is woken when that side opens.
 pub fn joining_wakes_who_waits_in_open() {
     explore(10, || {
         let region = ready(1, START);

@@ -1,4 +1,4 @@
-//! The promise of a barrier, one thread being both sides in turn.
+//! The asymmetric fence and the spin budget, with one thread as both sides in turn.
 
 use std::io::{Read, Write};
 
@@ -12,7 +12,7 @@ fn word(signals: &Signals) -> u32 {
     signals.sleeping.load(Ordering::Relaxed) // one thread
 }
 
-/// An effort that has waited so often without a sleep.
+/// An effort that has waited this often without a sleep.
 fn awake(own: &Signals, waits: u32) -> Effort {
     let mut effort = Effort::with_barriers();
     for _ in 0..waits {
@@ -21,8 +21,7 @@ fn awake(own: &Signals, waits: u32) -> Effort {
     effort
 }
 
-/// Sleeps for a moment, as nothing comes; what `sleeping` said when it looked
-/// for the last time.
+/// Sleeps for a moment, since nothing comes. Returns the value of `sleeping` at the last look.
 fn sleep(own: &Signals, effort: &mut Effort) -> u32 {
     let mut seen = Vec::new();
     let deadline = Some(Instant::now() + Duration::from_millis(1));
@@ -83,7 +82,7 @@ fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
     }
     assert_eq!(word(&own), PROMISED);
     assert_eq!(sleep(&own, &mut effort), ASLEEP);
-    // It takes as many waits again.
+    // The next promise takes as many waits again.
     for _ in 1..WAITS_AWAKE {
         effort.stayed_awake(&own, 0);
         assert_eq!(word(&own), AWAKE);
@@ -131,7 +130,7 @@ fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
             effort.slept(soon);
         }
         assert_eq!(effort.spin_budget(), LONG_SPIN);
-        effort.slept(LONG_SPIN); // one that the longer spin has not spared
+        effort.slept(LONG_SPIN); // not avoided by the longer spin
     }
     for _ in 1..SHORT_SLEEPS {
         effort.slept(soon);
@@ -159,7 +158,7 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
     }
     assert_eq!(word(&own), PROMISED);
     assert_eq!(sleep(&own, &mut effort), ASLEEP);
-    // It takes as many fences again, and somebody who is awake.
+    // The next promise takes as many fences again, and a side that is awake.
     fence_so_often(&mut effort, FENCES_AWAKE - 1);
     assert_eq!(word(&own), AWAKE);
     prepare_park(&own, 0);
@@ -167,13 +166,13 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
     assert_eq!(word(&own), ASLEEP);
 }
 
-/// It once fenced for as long as neither side had to wait: a reader that had slept and was then
-/// behind for good promised nothing.
+/// Found by measuring: while neither side had to wait, the writer fenced for ever. A reader that
+/// had slept and then stayed behind never promised.
 #[test]
 fn a_reader_that_slept_promises_once_it_finds_plenty() {
     let (mut producer, mut consumer) = crate::pair().unwrap();
     if !crate::sys::membarrier::register() {
-        return; // the kernel has no such barriers: nobody promises anything
+        return; // without membarriers nobody promises
     }
     let sleeping = |producer: &crate::Producer| word(producer.writer().peer_signals());
     assert_eq!(sleeping(&producer), PROMISED);
@@ -187,15 +186,15 @@ fn a_reader_that_slept_promises_once_it_finds_plenty() {
     assert_eq!(sleeping(&producer), PROMISED);
 }
 
-/// The same for a writer.
+/// A writer that slept promises again, like a reader.
 #[test]
 fn a_writer_that_slept_promises_once_it_goes_on() {
     let (mut producer, mut consumer) = crate::pair().unwrap();
     if !crate::sys::membarrier::register() {
-        return; // as above
+        return; // without membarriers nobody promises
     }
     producer.set_wait_policy(WaitPolicy::Park);
-    // Long enough to come to sleep, on a slow machine too.
+    // Long enough to reach the sleep, on a slow machine too.
     producer.set_timeout(Some(Duration::from_millis(50)));
     let capacity = producer.capacity();
     let mut bytes = vec![7; capacity];

@@ -8,10 +8,10 @@ use super::{copy_in, copy_out, copy_out_back, portable};
 type Copy = unsafe fn(*mut u8, *const u8, usize, usize);
 
 const CANARY: u8 = 0xA5;
-/// Lines far outside the buffers are asked for: a hint touches nothing.
+/// Prefetches reach lines far outside the buffers: a prefetch touches nothing.
 const AHEAD: usize = 1 << 40;
 
-/// Every implementation that this processor can run, with the lengths it takes.
+/// Every implementation that this processor can run, with the shortest length that each takes.
 fn implementations() -> Vec<(&'static str, usize, Copy)> {
     let always: [(_, _, Copy); 6] = [
         ("copy_in", 0, copy_in),
@@ -22,7 +22,7 @@ fn implementations() -> Vec<(&'static str, usize, Copy)> {
         ("copy_out_back", 0, |dst, src, len, _| unsafe {
             copy_out_back(dst, src, len)
         }),
-        // SAFETY: as above.
+        // SAFETY: each caller has the same duties.
         ("portable::copy_out_back", 0, |dst, src, len, _| unsafe {
             portable::copy_out_back(dst, src, len)
         }),
@@ -30,7 +30,7 @@ fn implementations() -> Vec<(&'static str, usize, Copy)> {
     always.into_iter().chain(vectors()).collect()
 }
 
-/// The vector loops of x86-64, which the lengths and the processor choose between otherwise.
+/// The vector loops of x86-64, between which length and processor choose otherwise.
 fn vectors() -> Vec<(&'static str, usize, Copy)> {
     #[cfg(all(target_arch = "x86_64", not(any(miri, shmpipe_portable_copy))))]
     {
@@ -59,16 +59,16 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(step).collect()
 }
 
-/// Copies once and compares the destination with what it must be, surroundings included.
+/// Copies once, and compares the destination and its surroundings with the expected bytes.
 fn check(name: &str, copy: Copy, from: &mut [u8], to: &mut [u8], at: (usize, usize), len: usize) {
     let (from_start, to_start) = at;
     let source = &mut from[from_start..from_start + len];
-    // One side is shared memory, which is never borrowed as unchanging.
+    // One side is shared memory, which must never be borrowed as immutable.
     let from = source.as_mut_ptr().cast_const();
     to.fill(CANARY);
     let target = &mut to[to_start..to_start + len];
-    // SAFETY: both slices are `len` long and belong to different buffers; the length is one that
-    // the implementation takes.
+    // SAFETY: both slices are `len` long and belong to different buffers. The implementation takes
+    // that length.
     unsafe { copy(target.as_mut_ptr(), from, len, AHEAD) };
     let (before, rest) = to.split_at(to_start);
     let (copied, after) = rest.split_at(len);
@@ -174,7 +174,7 @@ impl Guarded {
 #[cfg(not(miri))]
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // SAFETY: `new` made this mapping, and the raw pointers into it are not used any more.
+        // SAFETY: `new` made this mapping, and the raw pointers into it are no longer used.
         unsafe { libc::munmap(self.mapping, (Self::PAGES + 2) * self.page) };
     }
 }
@@ -190,7 +190,7 @@ fn nothing_outside_is_touched() {
             for ends in 0..4 {
                 let source = from.place(len, ends & 1 != 0);
                 let target = to.place(len, ends & 2 != 0);
-                // SAFETY: `place` returns `len` accessible bytes, in different mappings; `bytes` is
+                // SAFETY: `place` returns `len` accessible bytes, in different mappings. `bytes` is
                 // at least as long.
                 let copied = unsafe {
                     ptr::copy_nonoverlapping(bytes.as_ptr(), source, len);
@@ -206,7 +206,7 @@ fn nothing_outside_is_touched() {
     }
 }
 
-/// As before, and every byte is what it was.
+/// An access outside the given bytes ends the test process by a signal. Every byte keeps its value.
 #[test]
 #[cfg(not(miri))]
 fn lines_are_taken_over_as_they_are() {

@@ -1,4 +1,4 @@
-//! Every kind of child a process can have, and the first use under a race and without the page.
+//! Every kind of child that a process can have. The first use under a race, and without the page.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -11,15 +11,15 @@ const ROLE: &str = "SHMPIPE_FORK_TEST_ROLE";
 
 /// Makes a child by fork(3): the kernel wipes and the handler runs.
 fn by_fork() -> libc::pid_t {
-    // SAFETY: the callers' children call only atomics, fork, waitpid and _exit, all
+    // SAFETY: the callers' children call only atomics, fork, waitpid and _exit, which are all
     // async-signal-safe.
     unsafe { libc::fork() }
 }
 
 /// Makes a child by the bare system call: only the kernel wipes.
 fn by_clone() -> libc::pid_t {
-    // SAFETY: the flags ask for a copied address space, as by_fork does, and no pointer is passed;
-    // the callers' children do as by_fork says.
+    // SAFETY: the flags ask for a copied address space, as in by_fork, and no pointer is passed.
+    // The callers' children do only what by_fork's may do.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone,
@@ -33,14 +33,14 @@ fn by_clone() -> libc::pid_t {
     pid as libc::pid_t
 }
 
-/// Whether `question` is true in a child. The child makes no allocation and does not unwind.
+/// The answer of `question` in a child. The child makes no allocation and does not unwind.
 fn in_child(make: fn() -> libc::pid_t, question: impl FnOnce() -> bool) -> bool {
     let pid = make();
     if pid == 0 {
         // SAFETY: takes an integer. A child that hangs is killed, which reads as "no".
         unsafe { libc::alarm(5) };
         let answer = question();
-        // SAFETY: ends the process at once; nothing of it is used again.
+        // SAFETY: ends the process at once; none of its memory is used again.
         unsafe { libc::_exit(i32::from(!answer)) };
     }
     assert!(
@@ -124,7 +124,7 @@ fn a_grandchild_has_neither_of_its_ancestors() {
             below && child.is_current()
         });
         assert!(is_new);
-        // A child that never asked for an epoch, then a grandchild that does.
+        // A child that never asked for an epoch, and a grandchild that does.
         assert!(in_child(first, || in_child(second, || !epoch.is_current()
             && Epoch::current() != epoch)));
         assert!(epoch.is_current());

@@ -1,4 +1,4 @@
-//! The children: this program, run again with [`ROLE`] set, and what it does then.
+//! The children: this program, run again with [`ROLE`] set.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -11,12 +11,13 @@ use super::*;
 const ROLE: &str = "SHMPIPE_PEER_TEST_ROLE";
 /// The record of the process that started the child.
 const STARTER: &str = "SHMPIPE_PEER_TEST_STARTER";
-/// What a role that cannot run here exits with.
+/// The exit code of a role that cannot run here.
 pub(super) const SKIPPED: i32 = 77;
 /// A bound on hangs, not on speed.
 const HANG: Duration = Duration::from_secs(5);
 
-/// A child that has told its record. Killed and reaped on drop; ends by itself when its input does.
+/// A child that has reported its record. Killed and reaped on drop; exits by itself when its input
+/// ends.
 pub(super) struct Peer {
     pub(super) child: Child,
     pub(super) process: Process,
@@ -42,7 +43,7 @@ impl Peer {
         assert_eq!(result, 0);
     }
 
-    /// Waits for a change of state and leaves the child unreaped if it has ended.
+    /// Waits for a change of state, and leaves an ended child unreaped.
     pub(super) fn wait_for(&self, state: i32) {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
         let options = state | libc::WNOWAIT;
@@ -82,7 +83,7 @@ fn to_text(p: Process) -> String {
 fn from_text(text: &str) -> Process {
     let fields: Vec<u64> = text
         .split_whitespace()
-        .map_while(|field| field.parse().ok()) // a tool may have written something else
+        .map_while(|field| field.parse().ok()) // the line may be another tool's
         .collect();
     let [pid, start, pid_namespace, time_namespace] = fields[..] else {
         panic!("not a record: {text:?}");
@@ -126,8 +127,8 @@ pub(super) fn exit(code: i32) -> ! {
 
 pub(super) fn fork() -> libc::pid_t {
     // SAFETY: the C library keeps its allocator usable in the child. Beyond that, the children of
-    // tests take no lock, and those of roles only locks of std's, which the one other thread of
-    // their parent, the harness's, does not hold: it waits for the role to end.
+    // tests take no lock. Those of roles take only locks of std. The one other thread of their
+    // parent is the harness's, which holds no such lock: it waits for the role to end.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: takes an integer. A child that hangs is ended, and reads as a failure.
@@ -136,7 +137,7 @@ pub(super) fn fork() -> libc::pid_t {
     pid
 }
 
-/// Waits for a child and gives its exit code.
+/// Waits for a child and returns its exit code.
 pub(super) fn reap(pid: libc::pid_t) -> i32 {
     let mut status = -1;
     // SAFETY: `status` is a live, writable int.
@@ -148,7 +149,7 @@ pub(super) fn reap(pid: libc::pid_t) -> i32 {
     }
 }
 
-/// Standard error of the child is the pipe its starter reads.
+/// Reports this process's record by standard error, the pipe that the starter reads.
 fn tell_record() {
     std::io::stderr()
         .write_all(to_text(Process::current()).as_bytes())
@@ -198,7 +199,7 @@ fn role_first_thread_ends() {
     assert_eq!(reap(pid), 0);
 }
 
-/// Alone in its process, so that no other test opens descriptors.
+/// Runs alone in its process, so that no other test opens descriptors.
 fn role_descriptors() {
     let starter = from_text(&std::env::var(STARTER).expect("set"));
     let count = || fs::read_dir("/proc/self/fd").expect("readable").count();
@@ -268,14 +269,14 @@ fn role_namespace() -> i32 {
     if own.pid != 1 || own.pid_namespace == starter.pid_namespace || own.start != 0 {
         exit(2);
     }
-    // One that lives, one that does not exist, one that would be we ourselves by its number.
+    // One process that lives, one that does not exist, and one whose number is this process's own.
     for pid in [starter.pid, PID_LIMIT, 1] {
         if Watch::new(Process { pid, ..starter }).check() != Liveness::Unknown {
             exit(3);
         }
     }
-    // A process of this namespace. Its number is another process's in this /proc, so its start time
-    // must not be compared.
+    // A process of this namespace. This `/proc` shows another process under its number, so start
+    // times must not be compared.
     let pid = fork();
     if pid == 0 {
         std::thread::sleep(HANG * 2);

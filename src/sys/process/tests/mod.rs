@@ -8,7 +8,7 @@ use children::{Peer, SKIPPED, command, eventually, exit, fork, is_gone, is_zombi
 
 mod children;
 
-/// Whether everything the process is asked about can be read here; a sandbox may hide it.
+/// Whether this process can read everything that a record holds; a sandbox may hide it.
 fn everything_is_known() -> bool {
     let own = Process::current();
     let known = own.start != 0 && own.pid_namespace != 0 && own.time_namespace != 0;
@@ -246,12 +246,12 @@ fn a_record_that_proves_nothing_is_unknown() {
 
 #[test]
 fn the_pid_of_a_thread_is_unknown() {
-    // SAFETY: takes nothing and cannot fail. This is not the first thread: the harness runs a test
-    // in one of its own.
+    // SAFETY: no arguments; the call cannot fail. This is not the first thread: the harness runs
+    // each test in a thread of its own.
     let tid = unsafe { libc::gettid() } as u32;
     let own = Process::current();
     if tid == own.pid {
-        return; // run with one test thread, there is none to try
+        return; // with one test thread, there is no other thread to try
     }
     assert_eq!(
         Watch::new(Process { pid: tid, ..own }).check(),

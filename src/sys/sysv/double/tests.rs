@@ -1,9 +1,9 @@
-//! The view of an own segment: what it refuses, and what it leaves.
+//! The double view of an own segment: what it refuses, and what it leaves behind.
 
 use super::*;
 use crate::sys::sysv::{self, Mode};
 
-/// A segment that is removed at the end.
+/// A segment that is removed on drop.
 struct Segment(SegmentId);
 
 impl Segment {
@@ -22,18 +22,18 @@ impl Drop for Segment {
     }
 }
 
-/// A segment that a child has made and left.
+/// A segment that a child has made and left behind.
 fn of_a_child(len: usize) -> Segment {
     // SAFETY: the child makes bare system calls only, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: numbers.
+        // SAFETY: all arguments are numbers.
         let id = unsafe { libc::shmget(libc::IPC_PRIVATE, len, libc::IPC_CREAT | 0o600) };
         // SAFETY: ends this process.
         unsafe { libc::_exit(i32::from(id < 0)) };
     }
     let mut status = 0;
-    // SAFETY: a child of ours, not yet reaped; `status` is an int.
+    // SAFETY: a child of this process, not yet reaped. `status` is an int.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0);
     let made = |stat: &sysv::Stat| stat.creator_pid == child && stat.size == len;
@@ -58,9 +58,9 @@ fn an_own_view_is_a_double_view() {
         let at = |offset: usize| view.as_ptr().wrapping_add(offset);
         // SAFETY: called for bytes of the two views, of which nobody else knows.
         let put = |offset, byte| unsafe { at(offset).write_volatile(byte) };
-        // SAFETY: as above.
+        // SAFETY: called for bytes of the two views, of which nobody else knows.
         let get = |offset| unsafe { at(offset).read_volatile() };
-        put(header - 1, 1); // the header, and not the second view's
+        put(header - 1, 1); // the segment's header, not the second view's
         put(header, 2);
         put(header + capacity - 1, 3);
         assert_eq!(get(header - 1), 1);
@@ -71,7 +71,7 @@ fn an_own_view_is_a_double_view() {
     }
 }
 
-/// An id that has passed to another segment since the call that gave it.
+/// An id that has passed to another segment since the call that returned it.
 #[test]
 fn another_segment_is_refused_and_left() {
     let len = 5 * page_size();
