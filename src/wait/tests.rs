@@ -166,7 +166,7 @@ fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
     assert_eq!(word(&own), ASLEEP);
 }
 
-/// Found by measuring: while neither side had to wait, the writer fenced for ever. A reader that
+/// Regression: while neither side had to wait, the writer fenced for ever. A reader that
 /// had slept and then stayed behind never promised.
 #[test]
 fn a_reader_that_slept_promises_once_it_finds_plenty() {

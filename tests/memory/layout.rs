@@ -118,7 +118,7 @@ fn golden_bytes_of_a_named_ring_one_side_holds() {
     assert_eq!(u32_at(&bytes, 168), 2);
     assert_able(&bytes, 172);
     assert_zero(&bytes, 176, 264);
-    assert_eq!(u64_at(&bytes, 264), 1 << 63, "the end of no echo");
+    assert_eq!(u64_at(&bytes, 264), 1 << 63, "the end of no inline message");
     assert_zero(&bytes, 272, 392);
     assert_is_awake(&bytes, 392);
     assert_zero(&bytes, 396, 408);

@@ -1,0 +1,73 @@
+//! The segment behind a mapped region, as the kernel knows it: its id, key and attachments.
+#![deny(unsafe_code)]
+
+use super::{MappedRegion, Memory};
+use crate::sys::process;
+use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError, SysvErrorKind};
+
+impl MappedRegion {
+    /// The id of the segment. `None` for the caller's memory.
+    pub(crate) fn id(&self) -> Option<SegmentId> {
+        match &self.memory {
+            Memory::Segment { view, .. } => Some(view.id()),
+            Memory::Borrowed => None,
+        }
+    }
+
+    /// Removes the segment, which nobody needs to find any more. A segment of another user is left
+    /// to that user's side. In another IPC namespace than at the attach, the id means another
+    /// segment, and nothing is removed.
+    pub(crate) fn unlink(&self) -> Result<(), SysvError> {
+        let Some(id) = self.known_id() else {
+            return Ok(());
+        };
+        match sysv::remove_if_there(id) {
+            Err(error) if error.kind() == SysvErrorKind::PermissionDenied => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// The id of the segment, if the kernel still means this segment by it. Ids belong to one IPC
+    /// namespace, and a process can move to another.
+    ///
+    /// Where `/proc` does not tell the namespace, the kernel's description decides. The id counts
+    /// if the segment's maker, size, mode and change time are what they were at the attach.
+    pub(crate) fn known_id(&self) -> Option<SegmentId> {
+        match &self.memory {
+            Memory::Segment {
+                view,
+                ipc_namespace,
+            } => {
+                let id = view.id();
+                let is_known = match (*ipc_namespace, process::namespace("ipc")) {
+                    (0, _) | (_, 0) => sysv::stat(id).is_ok_and(|stat| stat.may_be(view.stat())),
+                    (then, now) => then == now,
+                };
+                is_known.then_some(id)
+            }
+            Memory::Borrowed => None,
+        }
+    }
+
+    /// The key that leads to the segment, if there is one.
+    pub(crate) fn key(&self) -> Option<Key> {
+        let stat = sysv::stat(self.known_id()?).ok()?;
+        Key::from_raw(stat.key_raw).ok()
+    }
+
+    /// How many attachments of its segment this mapping counts for.
+    pub(crate) fn views(&self) -> u32 {
+        match &self.memory {
+            Memory::Segment { .. } => DoubleView::VIEWS as u32,
+            Memory::Borrowed => 0,
+        }
+    }
+
+    /// Populates all pages of a segment, in memory and in this process's page tables.
+    pub(crate) fn populate(&self) -> Result<(), SysvError> {
+        match &self.memory {
+            Memory::Segment { view, .. } => view.populate(),
+            Memory::Borrowed => Ok(()),
+        }
+    }
+}
