@@ -1,9 +1,9 @@
-//! The errno of each error kind.
+//! Error kinds and errnos: the public methods `kind` and `errno` of errors.
 
 use std::io;
 
-/// Gives an error its public `kind` and `errno`. Its own `io_kind` says which kind;
-/// its `own_errno` gives a number where that of the kind says less.
+/// Gives an error type its public `kind` and `errno`. The type's `io_kind` returns the kind. Its
+/// `own_errno` returns an errno where that of the kind is less precise.
 macro_rules! numbered {
     ($error:ident, $sample:literal, $errno:literal) => {
         $crate::sys::errno::numbered!(
@@ -24,14 +24,14 @@ macro_rules! numbered {
     };
     ($error:ident, $example:expr) => {
         impl $error {
-            /// The kind that this has as an [`io::Error`](std::io::Error).
+            /// The kind of this error as an [`io::Error`](std::io::Error).
             #[must_use]
             pub fn kind(&self) -> std::io::ErrorKind {
                 self.io_kind()
             }
 
-            /// The number that this has in errno(3), for C and the like: the one that
-            /// the kernel gave, or that its [`kind`](Self::kind) has.
+            /// The errno(3) of this error, for C and similar uses: the kernel's number if there is
+            /// one, or else that of its [`kind`](Self::kind).
             ///
             #[doc = $example]
             #[must_use]
