@@ -36,7 +36,7 @@ impl Consumer {
     #[inline]
     pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, TryReadError> {
         let len = bytes.len();
-        let path = self.fast(bytes, INLINE);
+        let path = self.fast(bytes, SHORT);
         self.finish_fast(path, Ok(len), |this| this.try_read_long(bytes))
     }
 
@@ -71,7 +71,7 @@ impl Consumer {
     /// ```
     #[inline]
     pub fn try_read_exact(&mut self, bytes: &mut [u8]) -> Result<(), PeekError> {
-        let path = self.fast(bytes, INLINE);
+        let path = self.fast(bytes, SHORT);
         self.finish_fast(path, Ok(()), |this| this.try_read_exact_slow(bytes))
     }
 
@@ -180,13 +180,13 @@ impl io::Read for Consumer {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let len = bytes.len();
-        let path = self.fast(bytes, INLINE);
+        let path = self.fast(bytes, SHORT);
         self.finish_fast(path, Ok(len), |this| this.read_long(bytes))
     }
 
     #[inline]
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        let path = self.fast(bytes, INLINE);
+        let path = self.fast(bytes, SHORT);
         self.finish_fast(path, Ok(()), |this| this.read_exact_long(bytes))
     }
 

@@ -193,7 +193,7 @@ impl Consumer {
             let capacity = self.reader.region().capacity();
             let reader = &mut self.reader;
             let gathered = self
-                .pacer
+                .coalescer
                 .coalesce(found, capacity, || reader.available(u64::MAX));
             gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
             let alone = self.coalescer.finds_nothing_more();

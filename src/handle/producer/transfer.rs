@@ -16,7 +16,7 @@ impl Producer {
     /// asked for inline messages, and the known room is enough.
     #[inline(always)]
     pub(super) fn fast_short(&mut self, bytes: &[u8]) -> FastPath {
-        if !(1..=INLINE).contains(&bytes.len())
+        if !(1..=SHORT).contains(&bytes.len())
             || !self.end.is_usable()
             || self.writer.wants_inline()
             || !self.writer.put_known(bytes)
