@@ -6,7 +6,7 @@
 use loom::thread;
 
 use super::{claimer, explore, ready};
-use crate::peer::{self, Claim, Denied};
+use crate::peer::{self, Claim, ClaimError};
 use crate::ring::marks::{self, Acknowledged, Ending, NoPlace};
 use crate::ring::{Departures, Reader, Readiness, Writer};
 use crate::role::Role;
@@ -25,7 +25,7 @@ const KIND: LifeCycleKind = LifeCycleKind::Persistent;
 const DEAD: u32 = 100;
 
 /// Claims the producer's role, resuming the stream or not.
-fn come(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, Denied> {
+fn come(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, ClaimError> {
     come_with(region, pid, resumes, KNOWS_INLINE)
 }
 
@@ -34,7 +34,7 @@ fn come_with(
     pid: u32,
     resumes: bool,
     capabilities: u32,
-) -> Result<Claim, Denied> {
+) -> Result<Claim, ClaimError> {
     let me = peer::Claimer {
         resumes,
         capabilities,
@@ -365,7 +365,7 @@ pub fn a_place_is_used_again_after_the_reader_has_done_with_it() {
         });
         match come(&region, 3, false) {
             Ok(_) => region.copy_in(START, &[1], 0),
-            Err(denied) => assert_eq!(denied, Denied::TooManyEnds { unread: 2 }),
+            Err(denied) => assert_eq!(denied, ClaimError::TooManyEnds { unread: 2 }),
         }
         reading.join().unwrap();
     });
@@ -387,7 +387,7 @@ pub fn places_are_used_again() {
                     go(&region, &claim, &mut writer, Ending::Finished);
                     wanted.push(finished(&[pid as u8]));
                 }
-                Err(denied) => assert_eq!(denied, Denied::TooManyEnds { unread: 2 }),
+                Err(denied) => assert_eq!(denied, ClaimError::TooManyEnds { unread: 2 }),
             }
         }
         wanted.push(none_yet());

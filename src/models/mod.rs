@@ -19,7 +19,7 @@ pub mod wait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::peer::{Claim, Claimer, Denied, claim_as};
+use crate::peer::{Claim, ClaimError, Claimer, claim_as};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
@@ -76,7 +76,12 @@ fn ready(capacity: usize, position: u64) -> HeapRegion {
 }
 
 /// Claims a role whose last holder, if any, is alive.
-fn claim(region: &HeapRegion, kind: LifeCycleKind, role: Role, pid: u32) -> Result<Claim, Denied> {
+fn claim(
+    region: &HeapRegion,
+    kind: LifeCycleKind,
+    role: Role,
+    pid: u32,
+) -> Result<Claim, ClaimError> {
     claim_as(claimer(pid), region, kind, role, |_| false)
 }
 
