@@ -177,7 +177,8 @@ fn a_reader_that_slept_promises_once_it_finds_plenty() {
     let sleeping = |producer: &crate::Producer| word(producer.writer().peer_signals());
     assert_eq!(sleeping(&producer), PROMISED);
     consumer.set_wait_policy(WaitPolicy::Park);
-    consumer.set_timeout(Some(Duration::from_millis(1)));
+    // Long enough to come to sleep, on a slow machine too.
+    consumer.set_timeout(Some(Duration::from_millis(50)));
     consumer.read(&mut [0; 8]).unwrap_err(); // slept
     assert_eq!(sleeping(&producer), AWAKE);
 
