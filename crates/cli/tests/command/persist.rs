@@ -101,6 +101,10 @@ fn a_killed_senders_file_is_sent_on_from_where_it_was() {
         assert!(!sender.end().status.success());
     }
     let sender = send();
+    // A receiver that comes first may find nobody but the dead one.
+    let (ring, own) = (sender.ring(), Occupant::Process(sender.pid()));
+    let resumes = || Snapshot::of(ring).is_ok_and(|ring| ring.producer == own);
+    until("the sender has resumed", || resumes().then_some(()));
     let received = recv(&path).end().with(DONE, "").stdout;
     sender.end().with(DONE, "");
     assert_eq!(received.len(), 300_000);
