@@ -93,19 +93,14 @@ impl PeerWatch {
             return Ok(Verdict::Present);
         }
         if region.geometry().kind.persists() {
-            match (now.tenure(role), verdict) {
-                (Some(Tenure::Held), Verdict::Dead { .. }) => {
-                    declare_lost(header, now, role, owner);
-                }
-                // A process died in the middle of a claim or of leaving. The next
-                // claimer may be unable to prove that, since only this check
-                // compares attach counts.
-                (Some(Tenure::Free | Tenure::Lost), _)
-                    if owner != 0 && self.is_dead(region, claim, holder) =>
-                {
-                    release_owner(record, owner);
-                }
-                _ => {}
+            if let Verdict::Dead { .. } = verdict {
+                declare_lost(header, now, role, owner);
+            }
+            // A process died in the middle of a claim or of leaving. The next claimer may
+            // be unable to prove that, since only this check compares attach counts.
+            let is_free = matches!(now.tenure(role), Some(Tenure::Free | Tenure::Lost));
+            if is_free && owner != 0 && self.is_dead(region, claim, holder) {
+                release_owner(record, owner);
             }
         }
         Ok(verdict)

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use shmpipe::{Broken, OpenError, Options, Role, WaitPolicy};
+use shmpipe::{Broken, OpenError, Options, Role, WaitPolicy, sysv};
 
 use crate::common::kill::{Opened, assert_no_segments, open, options, own_namespace};
 use crate::common::offsets::{CLOSED, OWNERS, SIGNALS, WANTS};
@@ -363,4 +363,39 @@ fn a_half_done_claim_in_another_time_namespace_is_left() {
             );
         },
     );
+}
+
+/// Found in a last reading: a death was declared, and whoever declared it died
+/// before it freed the owner word. Nobody freed the word of a process that
+/// cannot be proven dead.
+#[test]
+fn the_owner_word_of_a_declared_death_is_freed() {
+    alone("roles::the_owner_word_of_a_declared_death_is_freed", || {
+        let path = TempPath::new();
+        let mut options = options(4096);
+        options.persistent(true);
+        let mut consumer = options.open_consumer(&path).unwrap();
+        let mut child = Fork::new(|| {
+            std::mem::forget(options.open_producer(&path).unwrap());
+            exit_now(1);
+        });
+        assert_eq!(child.wait(), End::Exit(1));
+        consumer.check_peer().unwrap_err(); // declares the death, and frees the word
+
+        // The word again, of a pid namespace that nobody is in; and attachments
+        // that might be those of its process.
+        let id = consumer.id().unwrap();
+        let _others = [sysv::attach(id).unwrap(), sysv::attach(id).unwrap()];
+        let header = bytes_of(id);
+        let complete = header[OWNERS[0] + 8..][..8].try_into().unwrap();
+        let owner = u64::from_ne_bytes(complete) ^ 0x3_ffff << 24;
+        poke(id, OWNERS[0], &owner.to_ne_bytes());
+        options.timeout(Some(Duration::ZERO));
+        let taken = options.open_producer(&path).unwrap_err();
+        assert!(matches!(taken, OpenError::RoleTaken { .. }), "{taken}");
+
+        consumer.check_peer().unwrap_err();
+        drop(options.open_producer(&path).unwrap());
+        options.force_remove(&path).unwrap();
+    });
 }
