@@ -275,10 +275,10 @@ impl OpenError {
 
 numbered!(OpenError, "OpenError::CannotPersist", "EOPNOTSUPP");
 
-impl OpenError {
-    /// The place of the ring, for errors that have one.
-    pub(crate) fn place(&self) -> Option<&Place> {
-        match self {
+/// The place in an error that has one: borrowed as the error is.
+macro_rules! on_place {
+    ($error:expr) => {
+        match $error {
             OpenError::CapacityMismatch { at, .. }
             | OpenError::TooManyEnds { at, .. }
             | OpenError::LifeCycleMismatch { at, .. }
@@ -291,23 +291,21 @@ impl OpenError {
             | OpenError::TimedOut { at, .. } => Some(at),
             _ => None,
         }
+    };
+}
+
+impl OpenError {
+    /// The place of the ring, for errors that have one.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        on_place!(self)
     }
 
     /// Adds what `place` knows of the ring to the error's own place.
     pub(crate) fn located(mut self, place: &Place) -> OpenError {
-        match &mut self {
-            OpenError::CapacityMismatch { at, .. }
-            | OpenError::TooManyEnds { at, .. }
-            | OpenError::LifeCycleMismatch { at, .. }
-            | OpenError::RoleTaken { at, .. }
-            | OpenError::NotARing { at, .. }
-            | OpenError::KeyCollision { at, .. }
-            | OpenError::Untrusted { at, .. }
-            | OpenError::Removed { at, .. }
-            | OpenError::FileGone { at }
-            | OpenError::TimedOut { at, .. } => at.complete(place),
-            OpenError::System(error) => error.locate(place),
-            _ => {}
+        if let OpenError::System(error) = &mut self {
+            error.locate(place);
+        } else if let Some(at) = on_place!(&mut self) {
+            at.complete(place);
         }
         self
     }
