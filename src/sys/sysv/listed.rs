@@ -22,19 +22,32 @@ pub(crate) fn listed(id: SegmentId) -> Option<Listed> {
 
 /// Parses the text of that file, whose first line names the columns.
 fn listed_in(text: &str, id: SegmentId) -> Option<Listed> {
+    let [uid, creator_uid, mode] = columns(text, id, ["uid", "cuid", "perms"])?;
+    Some(Listed {
+        uid: uid.parse().ok()?,
+        creator_uid: creator_uid.parse().ok()?,
+        mode: Mode::truncate(u32::from_str_radix(mode, 8).ok()?),
+    })
+}
+
+/// What these columns say in the line of a segment. The first line names the columns.
+fn columns<'a, const N: usize>(
+    text: &'a str,
+    id: SegmentId,
+    wanted: [&str; N],
+) -> Option<[&'a str; N]> {
     let mut lines = text.lines().map(|line| line.split_whitespace());
     let names: Vec<&str> = lines.next()?.collect();
     let column = |name| names.iter().position(|&found| found == name);
-    let (of_id, of_mode) = (column("shmid")?, column("perms")?);
-    let (of_uid, of_creator) = (column("uid")?, column("cuid")?);
+    let of_id = column("shmid")?;
     let line = lines
         .map(Iterator::collect::<Vec<&str>>)
         .find(|words| words.get(of_id).and_then(|word| word.parse().ok()) == Some(id))?;
-    Some(Listed {
-        uid: line.get(of_uid)?.parse().ok()?,
-        creator_uid: line.get(of_creator)?.parse().ok()?,
-        mode: Mode::truncate(u32::from_str_radix(line.get(of_mode)?, 8).ok()?),
-    })
+    let mut found = [""; N];
+    for (word, name) in found.iter_mut().zip(wanted) {
+        *word = line.get(column(name)?)?;
+    }
+    Some(found)
 }
 
 /// Bytes of a segment in memory, and in swap space.
@@ -48,24 +61,11 @@ pub(crate) struct Resident {
 ///
 /// See [proc_sysvipc_shm(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
 pub(crate) fn resident(id: SegmentId) -> Option<Resident> {
-    resident_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
-}
-
-/// Parses the text of that file, whose first line names the columns.
-fn resident_in(text: &str, id: SegmentId) -> Option<Resident> {
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next()?.split_whitespace().collect();
-    let column = |name| names.iter().position(|&found| found == name);
-    let (of_id, rss, swap) = (column("shmid")?, column("rss")?, column("swap")?);
-    let id = id.to_string();
-    lines.find_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let number = |column: usize| words.get(column)?.parse().ok();
-        (words.get(of_id) == Some(&id.as_str())).then_some(())?;
-        Some(Resident {
-            in_memory: number(rss)?,
-            swapped: number(swap)?,
-        })
+    let text = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
+    let [in_memory, swapped] = columns(&text, id, ["rss", "swap"])?;
+    Some(Resident {
+        in_memory: in_memory.parse().ok()?,
+        swapped: swapped.parse().ok()?,
     })
 }
 
