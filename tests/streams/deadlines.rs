@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{End, Fork, PATIENCE, alone, check, options, stream};
+use crate::common::{End, Fork, PATIENCE, alone, check, stream};
+use crate::small::{CAPACITY, small, soon, split};
 use shmpipe::{
-    Broken, Consumer, Options, PartialError, PeekError, Producer, ReserveError, Role, TryReadError,
-    TryWriteError, WaitError, WaitPolicy,
+    Broken, PartialError, PeekError, ReserveError, Role, TryReadError, TryWriteError, WaitError,
+    WaitPolicy,
 };
-
-const CAPACITY: usize = 4096;
 
 const POLICIES: [WaitPolicy; 6] = [
     WaitPolicy::Spin,
@@ -24,20 +23,6 @@ const POLICIES: [WaitPolicy; 6] = [
     WaitPolicy::SpinThenPark(Duration::MAX),
     WaitPolicy::Park,
 ];
-
-fn small() -> Options {
-    let mut options = options();
-    options.capacity(CAPACITY);
-    options
-}
-
-fn split() -> (Producer, Consumer) {
-    small().create_anonymous().unwrap().split().unwrap()
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_millis(20)
-}
 
 /// So far that no clock reaches it, and as far as an [`Instant`] goes.
 fn farthest() -> Instant {

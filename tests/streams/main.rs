@@ -11,5 +11,6 @@ mod fuzz_replay;
 mod grants;
 mod model;
 mod pipes;
+mod small;
 mod transfer;
 mod waits;

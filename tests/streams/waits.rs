@@ -7,27 +7,11 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{End, Fork, PATIENCE, TempPath, alone, check, options, stream};
+use crate::common::{End, Fork, PATIENCE, TempPath, alone, check, stream};
+use crate::small::{CAPACITY, small, soon, split};
 use shmpipe::{
-    Broken, CloseError, Consumer, Occupant, OpenError, Options, PeekError, Producer, ReserveError,
-    Role,
+    Broken, CloseError, Consumer, Occupant, OpenError, PeekError, Producer, ReserveError, Role,
 };
-
-const CAPACITY: usize = 4096;
-
-fn small() -> Options {
-    let mut options = options();
-    options.capacity(CAPACITY);
-    options
-}
-
-fn split() -> (Producer, Consumer) {
-    small().create_anonymous().unwrap().split().unwrap()
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_millis(20)
-}
 
 fn far() -> Instant {
     Instant::now() + PATIENCE
