@@ -172,11 +172,13 @@ impl<P: Place> Modelled<P> {
         }
     }
 
-    /// A grant has committed `len` bytes.
-    fn committed(&mut self, len: usize) {
-        let bytes = self.next(len);
-        self.written().extend(bytes);
-        self.written += len as u64;
+    /// A call has looked for `wanted` bytes of room, or for `up_to` so many, and found `room`.
+    /// If that was less, the consumer gets to see all bytes.
+    fn looked_for_room(&mut self, room: usize, wanted: usize, up_to: bool) {
+        let capacity = self.producer.capacity();
+        if room < wanted.min(capacity) && (up_to || wanted <= capacity) {
+            self.publish();
+        }
     }
 
     #[track_caller]
@@ -234,9 +236,14 @@ impl<P: Place> Modelled<P> {
                 assert_eq!(result, wanted);
                 self.wrote(fits, len);
             }
-            (Call::WriteParts(_) | Call::Fill(_), Answer::Moved(result)) => {
+            (Call::WriteParts(_), Answer::Moved(result)) => {
                 assert_eq!(result.unwrap(), fits);
                 self.wrote(fits, len);
+            }
+            (Call::Fill(_), Answer::Moved(result)) => {
+                assert_eq!(result.unwrap(), fits);
+                self.wrote(fits, len);
+                self.publish();
             }
             (Call::WriteDeadline(_), Answer::All(result)) => {
                 assert_eq!(
@@ -251,12 +258,12 @@ impl<P: Place> Modelled<P> {
                 | Call::ReserveDeadline(_, part)),
                 Answer::Reserved(result),
             ) => {
-                self.publish();
+                self.looked_for_room(room, len, matches!(call, Call::ReserveUpTo(..)));
                 let wanted = self.reserved(call, room, self.in_one_piece(position, len));
                 let wanted = wanted.map(|len| granted(len, part));
                 assert_eq!(result, wanted);
                 if let Ok(granted) = result {
-                    self.committed(granted.used);
+                    self.wrote(granted.used, granted.used);
                 }
             }
             (Call::Flush, Answer::Moved(result)) => {
@@ -271,7 +278,7 @@ impl<P: Place> Modelled<P> {
             }
             (&Call::Room(wanted), Answer::Room(said, waited)) => {
                 assert_eq!(said, Ok(room));
-                self.publish();
+                self.looked_for_room(room, wanted, false);
                 let capacity = self.producer.capacity();
                 let expected = match wanted {
                     _ if wanted > capacity => Err(ReserveError::TooLong { wanted, capacity }),

@@ -191,6 +191,24 @@ impl<R: Region> Reader<R> {
         true
     }
 
+    /// Whether `len` bytes are known to be readable in one run of addresses.
+    #[inline(always)]
+    pub(crate) fn has_known(&self, len: usize) -> bool {
+        self.window.holds(len)
+    }
+
+    /// Releases the room of the first `len` bytes if they are in the window. Otherwise returns
+    /// `false` and does nothing.
+    #[inline(always)]
+    pub(crate) fn release_known(&mut self, len: usize) -> bool {
+        let start = self.head();
+        let skips = self.window.skip(len);
+        if skips {
+            self.release_from(start, len as u64);
+        }
+        skips
+    }
+
     /// Bytes of the stream known to be readable.
     #[inline]
     pub(crate) fn known(&self) -> u64 {
@@ -276,12 +294,13 @@ impl<R: Region> Reader<R> {
     }
 
     /// Records how many bytes a look found after a wait. `alone` means that nothing ever follows
-    /// soon. Single messages set a delivery hint: short ones are delivered inline too, longer ones
-    /// demoted. A stream clears the hint.
+    /// soon. `copies` means that the caller copies them out, which an inline message spares. Single
+    /// messages set a delivery hint: short ones are delivered inline too, longer ones demoted. A
+    /// stream clears the hint.
     #[inline]
-    pub(crate) fn note_arrival(&mut self, found: u64, alone: bool) {
+    pub(crate) fn note_arrival(&mut self, found: u64, alone: bool, copies: bool) {
         let suits = match found as usize {
-            0..=inline::MOST => HINT_INLINE,
+            0..=inline::MOST if copies => HINT_INLINE,
             0..=DEMOTED if alone => HINT_DEMOTE,
             _ => HINT_NONE,
         };

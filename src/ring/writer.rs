@@ -182,13 +182,48 @@ impl<R: Region> Writer<R> {
     /// bytes follow soon. Their lines are then prefetched before these bytes are published.
     #[inline(always)]
     fn put_in_window(&mut self, bytes: &[u8], soon: bool) -> bool {
-        // Relaxed: the slow path loads the word again.
-        let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
-        if closed != self.passed_over || !self.window.put(bytes, soon) {
+        if !self.has_reader() || !self.window.put(bytes, soon) {
             return false;
         }
         failpoint!(CopiedIn);
         true
+    }
+
+    /// Whether the reader is there, as far as its word says. Otherwise the slow path judges.
+    #[inline(always)]
+    fn has_reader(&self) -> bool {
+        // Relaxed: the slow path loads the word again.
+        let closed = self.peer_signals().closed.load(Ordering::Relaxed); // compared only
+        closed == self.passed_over
+    }
+
+    /// Whether `len` bytes of room are known in one run of addresses, and the reader is there.
+    #[inline(always)]
+    pub(crate) fn has_known(&self, len: usize) -> bool {
+        self.has_reader() && self.window.holds(len)
+    }
+
+    /// Counts `len` bytes as written, which the caller has written in place, if they are in the
+    /// window and the reader has set no delivery hint. Otherwise returns `false` and does nothing.
+    #[inline(always)]
+    pub(crate) fn advance_known(&mut self, len: usize) -> bool {
+        if self.has_hint() || !self.window.skip(len) {
+            return false;
+        }
+        failpoint!(CopiedIn);
+        true
+    }
+
+    /// Counts `len` bytes as written, which the caller has written in place, in known room. Demotes
+    /// a single message's lines if the reader has set a delivery hint.
+    pub(crate) fn advance_hinted(&mut self, len: usize) {
+        let start = self.tail();
+        let alone = self.pending() == 0;
+        self.advance(len as u64);
+        failpoint!(CopiedIn);
+        if alone && len <= DEMOTED && self.has_hint() {
+            self.region().demote(start, len);
+        }
     }
 
     /// Bytes that the reader is not known to have released: at most the capacity.

@@ -148,6 +148,21 @@ impl Fork {
         self.reap(0).expect("it has ended")
     }
 
+    /// Waits until the child has ended, and leaves it to be reaped.
+    pub(crate) fn wait_unreaped(&self) {
+        loop {
+            // SAFETY: all zero is a valid `siginfo_t`, a structure of integers.
+            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            let (id, options) = (self.pid as libc::id_t, libc::WEXITED | libc::WNOWAIT);
+            // SAFETY: `info` is valid for writes.
+            if unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) } == 0 {
+                return;
+            }
+            let error = io::Error::last_os_error();
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
+        }
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.reap(libc::WNOHANG).is_none()
     }

@@ -9,6 +9,8 @@
 
 mod ends;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::kill::{
@@ -348,35 +350,45 @@ fn kills_while_opening_first_leave_what_the_next_open_reclaims() {
 
 #[test]
 fn kills_while_opening_second_are_survived() {
+    /// From a death on, for a survivor that has a peer to notice it.
+    const GRACE: Duration = Duration::from_millis(20);
     alone("kills::kills_while_opening_second_are_survived", || {
         let isolated = own_namespace();
         let pattern = Pattern::new();
         at_every_point(When::OpeningSecond, |point, role, number| {
             let path = TempPath::new();
-            let mut options = options(65_536);
-            options.timeout(Some(Duration::from_millis(100)));
             // The victim finds this process waiting, or the other way round.
             let mut victim = Fork::new(|| {
                 while !path.leads_to_a_segment() {
                     std::thread::yield_now();
                 }
                 kill_at(point, 0);
-                let opened = open(&options, &path, role).unwrap();
+                let opened = open(&options(65_536), &path, role).unwrap();
                 opened.play(&pattern, Habits::STREAMING);
             });
-            loop {
+            // A victim that died before it had joined leaves this process waiting.
+            let gives_up = Arc::new(AtomicBool::new(false));
+            let has_joined = Mutex::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    victim.wait_unreaped();
+                    std::thread::sleep(GRACE);
+                    let has_joined = has_joined.lock().unwrap();
+                    gives_up.store(!*has_joined, Ordering::Relaxed);
+                });
+                let mut options = options(65_536);
+                options.cancel_on(gives_up.clone());
                 match open(&options, &path, role.peer()) {
                     Ok(mut survivor) => {
+                        *has_joined.lock().unwrap() = true;
+                        gives_up.store(false, Ordering::Relaxed);
                         let outcome = survivor.outlive(&pattern, Habits::STREAMING);
                         assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
-                        break;
                     }
-                    // It has not come yet; or it died before it had joined.
-                    Err(OpenError::TimedOut { .. }) if victim.is_running() => {}
-                    Err(OpenError::TimedOut { .. }) => break,
+                    Err(OpenError::Cancelled) => {}
                     Err(error) => panic!("{point:?} {role} {number}: {error}"),
                 }
-            }
+            });
             assert_eq!(
                 victim.wait(),
                 End::Signal(libc::SIGKILL),

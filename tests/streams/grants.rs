@@ -440,26 +440,59 @@ fn a_grant_that_waits_gets_what_comes_in_pieces() {
 // ---- Batches ----
 
 #[test]
-fn a_grant_publishes_what_a_batch_held_back() {
+fn a_batch_holds_grants_back_like_writes() {
     let (mut producer, mut consumer) = split();
-    producer.set_batch(1000);
+    producer.set_batch(10);
     producer.write_all(b"held").unwrap();
-    assert_eq!(consumer.available(), Ok(0));
     let mut grant = producer.try_reserve(4).unwrap();
     grant.write_at(b"back", 0);
-    // The room of the grant does not count, whatever else is published.
-    assert_eq!(consumer.available(), Ok(4));
+    assert_eq!(consumer.available(), Ok(0));
     grant.commit_all();
-    // A commit is a publication, batch or not.
-    assert_eq!(consumer.available(), Ok(8));
-    producer.write_all(b"more").unwrap();
+    assert_eq!(consumer.available(), Ok(0));
     drop(producer.try_reserve(4).unwrap());
-    assert_eq!(consumer.available(), Ok(12));
+    assert_eq!(consumer.available(), Ok(0));
+    // The batch is full.
+    let mut grant = producer.reserve(2).unwrap();
+    grant.write_at(b"++", 0);
+    grant.commit_all();
+    assert_eq!(consumer.available(), Ok(10));
+    producer.try_reserve(4).unwrap().commit(1);
+    producer.flush().unwrap();
+    assert_eq!(consumer.available(), Ok(11));
+    // An empty commit publishes nothing.
     producer.write_all(b"last").unwrap();
+    producer.try_reserve(4).unwrap().commit(0);
+    assert_eq!(consumer.available(), Ok(11));
     drop(producer);
     let mut text = String::new();
     consumer.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "heldbackmorelast");
+    assert_eq!(&text[..10], "heldback++");
+    assert_eq!(&text[11..], "last");
+}
+
+#[test]
+fn a_grant_without_room_publishes_what_a_batch_held_back() {
+    for waits in [false, true] {
+        let (mut producer, mut consumer) = split();
+        producer.set_batch(usize::MAX);
+        let capacity = producer.capacity();
+        producer.try_reserve(10).unwrap().commit_all();
+        assert_eq!(consumer.available(), Ok(0));
+        // The consumer has to make room first, so it gets to see what there is.
+        let error = if waits {
+            producer.reserve_deadline(capacity, Instant::now())
+        } else {
+            producer.try_reserve(capacity)
+        };
+        let (wanted, room) = (capacity, capacity - 10);
+        let expected = if waits {
+            ReserveError::TimedOut { wanted, room }
+        } else {
+            ReserveError::Full { wanted, room }
+        };
+        assert_eq!(error.unwrap_err(), expected);
+        assert_eq!(consumer.available(), Ok(10));
+    }
 }
 
 // ---- A peer that leaves, dies or lies ----

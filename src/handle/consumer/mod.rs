@@ -177,15 +177,6 @@ impl Consumer {
         readiness.map_err(|corruption| self.end.latch(corruption.into()))
     }
 
-    /// Takes `len` readable bytes out of the stream.
-    #[inline]
-    pub(crate) fn consume(&mut self, len: usize) {
-        if len > 0 {
-            self.reader.release(len as u64);
-            self.wake_producer();
-        }
-    }
-
     #[inline]
     fn wake_producer(&mut self) {
         let (peer, head) = (self.reader.peer_signals(), self.reader.head());

@@ -195,7 +195,7 @@ impl io::Read for Consumer {
     fn read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let deadline = self.end.deadline();
-        match self.wait_to_peek(len.min(1), deadline) {
+        match self.wait_to_peek(len.min(1), len, deadline) {
             Ok(()) => {}
             Err(PeekError::TimedOut { .. }) => {
                 return Err(self.end.timed_out(self.end.timeout()));

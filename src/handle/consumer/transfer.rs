@@ -38,6 +38,35 @@ impl Consumer {
         path.finish(self, done, Self::wake_after, otherwise)
     }
 
+    /// Takes `len` readable bytes out of the stream.
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, len: usize) {
+        if len == 0 || !self.reader.release_known(len) {
+            return self.consume_slow(len);
+        }
+        let path = self.end.fast_path_done(self.reader.peer_signals());
+        self.finish_fast(path, (), |_| ());
+    }
+
+    #[inline(never)]
+    fn consume_slow(&mut self, len: usize) {
+        if len > 0 {
+            self.reader.release(len as u64);
+            self.wake_producer();
+        }
+    }
+
+    /// Whether `len` bytes can be granted without a look at the producer's words.
+    #[inline(always)]
+    pub(crate) fn has_known(&self, len: usize) -> bool {
+        len > 0 && self.end.is_usable() && self.reader.has_known(len)
+    }
+
+    /// Counts a look that found bytes without a wait.
+    pub(crate) fn found_without_wait(&mut self) {
+        self.end.stayed_awake(self.reader.known());
+    }
+
     /// Wakes the producer if necessary, and returns `result`.
     #[cold]
     #[inline(never)]
@@ -125,7 +154,7 @@ impl Consumer {
             self.end.stayed_awake(0);
             self.coalescer.taken_at_once();
             let alone = self.coalescer.finds_nothing_more();
-            self.reader.note_arrival(len as u64, alone);
+            self.reader.note_arrival(len as u64, alone, true);
         }
         len
     }
@@ -157,7 +186,7 @@ impl Consumer {
         deadline: Option<Instant>,
     ) -> Result<usize, Blocked> {
         if !bytes.is_empty() && self.end.is_usable() {
-            self.coalesce(bytes.len(), deadline)?;
+            self.coalesce(bytes.len(), true, deadline)?;
         }
         let mut waited = false;
         loop {
@@ -175,9 +204,15 @@ impl Consumer {
         }
     }
 
-    /// Waits while there are no bytes. After catching up with the producer, lets
-    /// bytes gather as the pace says.
-    fn coalesce(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), Blocked> {
+    /// Waits while there are no bytes, if fewer than `len` are known. After catching
+    /// up with the producer, lets bytes gather as the pace says. `copies` tells
+    /// whether the call copies the bytes out.
+    pub(crate) fn coalesce(
+        &mut self,
+        len: usize,
+        copies: bool,
+        deadline: Option<Instant>,
+    ) -> Result<(), Blocked> {
         if self.reader.known() >= len as u64 {
             return Ok(());
         }
@@ -198,7 +233,7 @@ impl Consumer {
             gathered.map_err(|corruption| self.end.latch(corruption.into()))?;
             let alone = self.coalescer.finds_nothing_more();
             let known = self.reader.known();
-            self.reader.note_arrival(known, alone);
+            self.reader.note_arrival(known, alone, copies);
         }
         Ok(())
     }

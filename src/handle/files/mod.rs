@@ -114,6 +114,9 @@ impl Producer {
             let waited = self.wait_for_some_room(deadline);
             waited.map_err(|blocked| self.io_error(blocked))?;
         }
+        // The file may keep this side waiting, so the consumer gets what a batch
+        // holds back.
+        self.publish();
         Ok(())
     }
 
@@ -129,9 +132,11 @@ impl Producer {
         read: impl FnOnce(Runs) -> io::Result<Option<usize>>,
     ) -> io::Result<Option<usize>> {
         let room = self.room_for(most.min(self.capacity()))?.min(most);
+        self.publish();
         let writer = self.writer();
         let filled = read(writer.region().runs(writer.tail(), room))?;
         self.commit(filled.unwrap_or(0));
+        self.publish();
         Ok(filled)
     }
 }
@@ -248,7 +253,7 @@ impl Consumer {
     /// Waits for at least one of `most` bytes. Returns `false` at the end of the
     /// stream.
     fn await_bytes(&mut self, most: usize, deadline: Option<Instant>) -> io::Result<bool> {
-        match self.wait_to_peek(most.min(1), deadline) {
+        match self.wait_to_peek(most.min(1), most, deadline) {
             Ok(()) => Ok(true),
             Err(error) => self.end_or(error).map(|()| false),
         }

@@ -14,7 +14,6 @@ mod peek;
 mod reserve;
 
 use std::fmt;
-use std::ops::Range;
 use std::slice;
 
 use crate::handle::consumer::Consumer;
@@ -25,8 +24,12 @@ use crate::segment::region::Region;
 ///
 /// The consumer sees nothing of the room before [`commit`](Self::commit), and all
 /// committed bytes after, even if the process is killed meanwhile. So a record is
-/// complete or absent. Dropping a grant has no effect. A copy made by a fork is
+/// complete or absent. A [batch](Producer::set_batch) holds committed bytes back
+/// like written ones. Dropping a grant has no effect. A copy made by a fork is
 /// inert: writing to it and committing it do nothing.
+///
+/// A grant may hold many records. One look at the consumer's position and one
+/// publication then serve all of them.
 ///
 /// # Examples
 ///
@@ -62,6 +65,7 @@ impl WriteGrant<'_> {
     /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a grant has at least the length asked for
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -87,9 +91,10 @@ impl WriteGrant<'_> {
     /// assert_eq!(&bytes, b"abc");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         let writer = self.producer.writer();
-        writer.region().at(writer.tail(), self.len).as_ptr()
+        writer.region().place(writer.tail()).as_ptr()
     }
 
     /// Copies `bytes` to `offset` in the grant. The arguments have the order of
@@ -113,6 +118,7 @@ impl WriteGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
+    #[inline]
     pub fn write_at(&mut self, bytes: &[u8], offset: usize) {
         check_range(offset, bytes.len(), self.len);
         if !self.producer.is_usable() {
@@ -120,7 +126,9 @@ impl WriteGrant<'_> {
         }
         let writer = self.producer.writer();
         let position = writer.tail().wrapping_add(offset as u64);
-        writer.region().copy_in(position, bytes, 0);
+        // SAFETY: a grant is one run of addresses from the tail on, and the range is within it. So
+        // by the rule of `contiguous` the bytes from `position` on are one run.
+        unsafe { writer.region().copy_in_run(position, bytes, 0) };
     }
 
     /// The room as a slice. Its bytes are left from an earlier lap.
@@ -146,16 +154,18 @@ impl WriteGrant<'_> {
     /// assert_eq!(&bytes, b"abc");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         let len = self.len;
-        // SAFETY: `at` returns the start of `len` mapped bytes, initialised by the
-        // kernel or by the caller of `create_in`. The bytes are the writer's until
+        // SAFETY: a grant is one run of `len` mapped addresses from the tail on, whose bytes the
+        // kernel or the caller of `create_in` has initialised. The bytes are the writer's until
         // they are published, and publishing consumes the grant. The caller
         // guarantees that nobody else touches them meanwhile.
         unsafe { slice::from_raw_parts_mut(self.as_mut_ptr(), len) }
     }
 
-    /// Writes the first `len` bytes to the stream and publishes them.
+    /// Writes the first `len` bytes to the stream and publishes them, unless a
+    /// [batch](Producer::set_batch) holds them back.
     ///
     /// # Panics
     ///
@@ -172,6 +182,7 @@ impl WriteGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
+    #[inline]
     pub fn commit(self, len: usize) {
         check_range(0, len, self.len);
         if self.producer.is_usable() {
@@ -179,7 +190,7 @@ impl WriteGrant<'_> {
         }
     }
 
-    /// Writes the whole grant to the stream and publishes it.
+    /// Writes the whole grant to the stream: see [`commit`](Self::commit).
     ///
     /// # Examples
     ///
@@ -192,6 +203,7 @@ impl WriteGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
+    #[inline]
     pub fn commit_all(self) {
         let len = self.len;
         self.commit(len);
@@ -241,6 +253,7 @@ impl ReadGrant<'_> {
     /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a grant has at least the length asked for
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -261,9 +274,10 @@ impl ReadGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         let reader = self.consumer.reader();
-        reader.region().at(reader.head(), self.len).as_ptr()
+        reader.region().place(reader.head()).as_ptr()
     }
 
     /// Copies bytes from `offset` in the grant until `bytes` is full. The arguments
@@ -285,11 +299,14 @@ impl ReadGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
+    #[inline]
     pub fn read_at(&self, bytes: &mut [u8], offset: usize) {
         check_range(offset, bytes.len(), self.len);
         let reader = self.consumer.reader();
         let position = reader.head().wrapping_add(offset as u64);
-        reader.region().copy_out(position, bytes, 0);
+        // SAFETY: a grant is one run of addresses from the head on, and the range is within it. So
+        // by the rule of `contiguous` the bytes from `position` on are one run.
+        unsafe { reader.region().copy_out_run(position, bytes, 0) };
     }
 
     /// Returns a copy of all bytes.
@@ -333,9 +350,10 @@ impl ReadGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub unsafe fn as_slice(&self) -> &[u8] {
-        // SAFETY: `at` returns the start of `len` mapped bytes, initialised by the
-        // producer. The bytes are the reader's until they are released, and
+        // SAFETY: a grant is one run of `len` mapped addresses from the head on, whose bytes the
+        // producer has initialised. The bytes are the reader's until they are released, and
         // releasing consumes the grant. The caller guarantees that nobody else
         // touches them meanwhile.
         unsafe { slice::from_raw_parts(self.as_ptr(), self.len) }
@@ -357,6 +375,7 @@ impl ReadGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
+    #[inline]
     pub fn consume(self, len: usize) {
         check_range(0, len, self.len);
         if self.consumer.is_usable() {
@@ -376,19 +395,26 @@ impl ReadGrant<'_> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
+    #[inline]
     pub fn consume_all(self) {
         let len = self.len;
         self.consume(len);
     }
 }
 
+#[inline]
 #[track_caller]
 fn check_range(offset: usize, len: usize, granted: usize) {
-    let Range { start, end } = offset..offset.saturating_add(len);
-    assert!(
-        end <= granted,
-        "bytes {start} to {end} of a grant of {granted} bytes"
-    );
+    if offset > granted || len > granted - offset {
+        out_of_range(offset, len, granted);
+    }
+}
+
+#[cold]
+#[track_caller]
+fn out_of_range(offset: usize, len: usize, granted: usize) -> ! {
+    let end = offset.saturating_add(len);
+    panic!("bytes {offset} to {end} of a grant of {granted} bytes");
 }
 
 impl fmt::Debug for WriteGrant<'_> {

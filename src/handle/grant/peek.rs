@@ -40,9 +40,13 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "read_chunk")]
+    #[inline]
     pub fn try_peek(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
-        self.bytes_for(len)?;
-        self.grant(len)
+        if !self.has_known(len) {
+            self.look_for_bytes(len)?;
+        }
+        let consumer = self;
+        Ok(ReadGrant { consumer, len })
     }
 
     /// Returns a grant of the bytes available in one piece: at least one, and at
@@ -66,9 +70,14 @@ impl Consumer {
     /// assert_eq!(consumer.available()?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn try_peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
-        self.bytes_for(most.min(1))?;
-        self.grant_up_to(most)
+        let mut len = most;
+        if !self.has_known(len) {
+            len = self.look_for_some_bytes(most)?;
+        }
+        let consumer = self;
+        Ok(ReadGrant { consumer, len })
     }
 
     /// Returns a grant of the next `len` bytes, in one piece. The bytes stay in the
@@ -96,9 +105,13 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "read_chunk")]
+    #[inline]
     pub fn peek(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
-        self.wait_to_peek(len, self.deadline())?;
-        self.grant(len)
+        if !self.has_known(len) {
+            self.peek_slow(len)?;
+        }
+        let consumer = self;
+        Ok(ReadGrant { consumer, len })
     }
 
     /// Returns a grant of the bytes available in one piece, at most `most`. Waits
@@ -132,9 +145,14 @@ impl Consumer {
     /// # writer.join().unwrap()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn peek_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
-        self.wait_to_peek(most.min(1), self.deadline())?;
-        self.grant_up_to(most)
+        let mut len = most;
+        if !self.has_known(len) {
+            len = self.peek_some_slow(most)?;
+        }
+        let consumer = self;
+        Ok(ReadGrant { consumer, len })
     }
 
     /// Returns a grant of the bytes available in one piece, at most `most`. Waits
@@ -164,8 +182,9 @@ impl Consumer {
         most: usize,
         deadline: Instant,
     ) -> Result<ReadGrant<'_>, PeekError> {
-        self.wait_to_peek(most.min(1), Some(deadline))?;
-        self.grant_up_to(most)
+        let len = self.wait_for_some_bytes(most, Some(deadline))?;
+        let consumer = self;
+        Ok(ReadGrant { consumer, len })
     }
 
     /// Returns the bytes that [`try_peek_up_to`](Self::try_peek_up_to) would grant,
@@ -194,6 +213,7 @@ impl Consumer {
     /// assert_eq!(consumer.available()?, 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn try_peek_raw(&mut self, most: usize) -> Result<NonNull<[u8]>, PeekError> {
         let len = self.try_peek_up_to(most)?.len();
         let reader = self.reader();
@@ -220,17 +240,10 @@ impl Consumer {
     /// assert_eq!(consumer.consume_raw(2), Err(PeekError::Empty { wanted, available }));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn consume_raw(&mut self, len: usize) -> Result<(), PeekError> {
         self.try_peek(len)?.consume_all();
         Ok(())
-    }
-
-    /// Grants the bytes available in one piece, at most `most`.
-    fn grant_up_to(&mut self, most: usize) -> Result<ReadGrant<'_>, PeekError> {
-        let most = most.min(self.capacity());
-        let available = self.known(most)?;
-        let len = available.min(most).min(self.contiguous_bytes());
-        self.grant(len)
     }
 
     /// Waits until `len` bytes are available, within the handle's
@@ -260,7 +273,7 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_readable(&mut self, len: usize) -> Result<(), PeekError> {
-        self.wait_to_peek(len, self.deadline())
+        self.wait_to_peek(len, len, self.deadline())
     }
 
     /// Waits until `len` bytes are available, or until `deadline`. Succeeds after
@@ -290,7 +303,7 @@ impl Consumer {
         len: usize,
         deadline: Instant,
     ) -> Result<(), PeekError> {
-        self.wait_to_peek(len, Some(deadline))
+        self.wait_to_peek(len, len, Some(deadline))
     }
 
     /// Returns a grant of the next `len` bytes, in one piece, and waits for the
@@ -321,15 +334,71 @@ impl Consumer {
         len: usize,
         deadline: Instant,
     ) -> Result<ReadGrant<'_>, PeekError> {
-        self.wait_to_peek(len, Some(deadline))?;
-        self.grant(len)
+        self.wait_for_piece(len, Some(deadline))?;
+        let consumer = self;
+        Ok(ReadGrant { consumer, len })
     }
 
+    #[inline(never)]
+    fn peek_slow(&mut self, len: usize) -> Result<(), PeekError> {
+        self.wait_for_piece(len, self.deadline())
+    }
+
+    #[inline(never)]
+    fn peek_some_slow(&mut self, most: usize) -> Result<usize, PeekError> {
+        self.wait_for_some_bytes(most, self.deadline())
+    }
+
+    /// Looks once for `len` bytes in one piece.
+    #[inline(never)]
+    fn look_for_bytes(&mut self, len: usize) -> Result<(), PeekError> {
+        self.bytes_for(len)?;
+        self.found_without_wait();
+        self.check_piece(len)
+    }
+
+    /// Looks once for at most `most` bytes in one piece, and returns their number.
+    #[inline(never)]
+    fn look_for_some_bytes(&mut self, most: usize) -> Result<usize, PeekError> {
+        self.bytes_for(most.min(1))?;
+        let available = self.known(most.min(self.capacity()))?;
+        self.found_without_wait();
+        Ok(available.min(most).min(self.contiguous_bytes()))
+    }
+
+    /// Waits for `len` bytes in one piece.
+    fn wait_for_piece(&mut self, len: usize, deadline: Option<Instant>) -> Result<(), PeekError> {
+        self.wait_to_peek(len, len, deadline)?;
+        self.check_piece(len)
+    }
+
+    /// Waits for at most `most` bytes in one piece, and returns their number.
+    fn wait_for_some_bytes(
+        &mut self,
+        most: usize,
+        deadline: Option<Instant>,
+    ) -> Result<usize, PeekError> {
+        self.wait_to_peek(most.min(1), most, deadline)?;
+        let available = self.known(0)?;
+        Ok(available.min(most).min(self.contiguous_bytes()))
+    }
+
+    /// Waits for `len` bytes. If fewer than `most` are known, looks for more, and lets
+    /// bytes gather as the pace says.
     pub(crate) fn wait_to_peek(
         &mut self,
         len: usize,
+        most: usize,
         deadline: Option<Instant>,
     ) -> Result<(), PeekError> {
+        if len > 0 && len <= self.capacity() && self.is_usable() {
+            match self.coalesce(most, false, deadline) {
+                // The loop looks once more.
+                Ok(()) | Err(Blocked::TimedOut) => {}
+                Err(Blocked::Cancelled) => return Err(PeekError::Cancelled),
+                Err(Blocked::Broken(broken)) => return Err(broken.into()),
+            }
+        }
         loop {
             match self.bytes_for(len) {
                 Err(PeekError::Empty { .. }) => {}
@@ -363,8 +432,8 @@ impl Consumer {
         }
     }
 
-    /// Grants available bytes, if they are in one piece.
-    fn grant(&mut self, len: usize) -> Result<ReadGrant<'_>, PeekError> {
+    /// Fails if `len` available bytes are not in one piece.
+    fn check_piece(&self, len: usize) -> Result<(), PeekError> {
         let contiguous = self.contiguous_bytes();
         if contiguous < len {
             return Err(PeekError::Wraps {
@@ -372,8 +441,7 @@ impl Consumer {
                 contiguous,
             });
         }
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(())
     }
 
     /// Bytes from the head to the end of the run of addresses, whether readable or

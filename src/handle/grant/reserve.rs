@@ -11,8 +11,7 @@ use crate::segment::region::Region;
 
 impl Producer {
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.
-    /// Never waits; [`reserve`](Self::reserve) does. Bytes held back in a batch are
-    /// published.
+    /// Never waits; [`reserve`](Self::reserve) does.
     ///
     /// # Errors
     ///
@@ -37,12 +36,13 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "write_chunk")]
+    #[inline]
     pub fn try_reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
-        let room = self.room_for(len)?;
-        if room < len {
-            return Err(ReserveError::Full { wanted: len, room });
+        if !self.has_known_room(len) {
+            self.look_for_room(len)?;
         }
-        self.grant(len)
+        let producer = self;
+        Ok(WriteGrant { producer, len })
     }
 
     /// Reserves the room available in one piece: at least one byte, and at most
@@ -61,13 +61,14 @@ impl Producer {
     /// assert_eq!(producer.try_reserve_up_to(4000)?.len(), 96);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn try_reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
-        let len = self.room_for(most.min(self.capacity()))?.min(most);
-        if len == 0 && most > 0 {
-            return Err(ReserveError::Full { wanted: 1, room: 0 });
+        let mut len = most;
+        if !self.has_known_room(len) {
+            len = self.look_for_some_room(most)?;
         }
-        let len = len.min(self.contiguous_room());
-        self.grant(len)
+        let producer = self;
+        Ok(WriteGrant { producer, len })
     }
 
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.
@@ -92,9 +93,13 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "write_chunk")]
+    #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
-        self.wait_to_reserve(len, len as u64, self.deadline())?;
-        self.grant(len)
+        if !self.has_known_room(len) {
+            self.reserve_slow(len)?;
+        }
+        let producer = self;
+        Ok(WriteGrant { producer, len })
     }
 
     /// Reserves the room available in one piece, at most `most` bytes. Waits for at
@@ -114,9 +119,14 @@ impl Producer {
     /// assert_eq!(producer.reserve_up_to(1000)?.len(), 96);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn reserve_up_to(&mut self, most: usize) -> Result<WriteGrant<'_>, ReserveError> {
-        let deadline = self.deadline();
-        self.reserve_up_to_until(most, deadline)
+        let mut len = most;
+        if !self.has_known_room(len) {
+            len = self.reserve_some_slow(most)?;
+        }
+        let producer = self;
+        Ok(WriteGrant { producer, len })
     }
 
     /// Reserves the room available in one piece, at most `most` bytes. Waits for at
@@ -145,20 +155,9 @@ impl Producer {
         most: usize,
         deadline: Instant,
     ) -> Result<WriteGrant<'_>, ReserveError> {
-        self.reserve_up_to_until(most, Some(deadline))
-    }
-
-    fn reserve_up_to_until(
-        &mut self,
-        most: usize,
-        deadline: Option<Instant>,
-    ) -> Result<WriteGrant<'_>, ReserveError> {
-        let quarter = self.quarter();
-        self.wait_to_reserve(most.min(1), quarter, deadline)?;
-        let most = most.min(self.capacity());
-        let len = self.known_room(most)?.min(most);
-        let len = len.min(self.contiguous_room());
-        self.grant(len)
+        let len = self.wait_to_reserve_some(most, Some(deadline))?;
+        let producer = self;
+        Ok(WriteGrant { producer, len })
     }
 
     /// Returns the room that [`try_reserve_up_to`](Self::try_reserve_up_to) would
@@ -189,6 +188,7 @@ impl Producer {
     /// assert_eq!(&bytes, b"abc");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn try_reserve_raw(&mut self, most: usize) -> Result<NonNull<[u8]>, ReserveError> {
         let len = self.try_reserve_up_to(most)?.len();
         let writer = self.writer();
@@ -218,6 +218,7 @@ impl Producer {
     /// assert_eq!(producer.commit_raw(97), full);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn commit_raw(&mut self, len: usize) -> Result<(), ReserveError> {
         self.try_reserve(len)?.commit_all();
         Ok(())
@@ -254,7 +255,7 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_writable(&mut self, len: usize) -> Result<(), ReserveError> {
-        self.wait_to_reserve(len, len as u64, self.deadline())
+        self.wait_until_writable(len, len as u64, self.deadline())
     }
 
     /// Waits until there is room for `len` bytes, or until `deadline`. Succeeds
@@ -284,7 +285,7 @@ impl Producer {
         len: usize,
         deadline: Instant,
     ) -> Result<(), ReserveError> {
-        self.wait_to_reserve(len, len as u64, Some(deadline))
+        self.wait_until_writable(len, len as u64, Some(deadline))
     }
 
     /// Reserves `len` bytes of room, in one piece, and waits for the room until
@@ -313,19 +314,76 @@ impl Producer {
         len: usize,
         deadline: Instant,
     ) -> Result<WriteGrant<'_>, ReserveError> {
-        self.wait_to_reserve(len, len as u64, Some(deadline))?;
-        self.grant(len)
+        self.wait_to_reserve(len, Some(deadline))?;
+        let producer = self;
+        Ok(WriteGrant { producer, len })
+    }
+
+    #[inline(never)]
+    fn reserve_slow(&mut self, len: usize) -> Result<(), ReserveError> {
+        self.wait_to_reserve(len, self.deadline())
+    }
+
+    #[inline(never)]
+    fn reserve_some_slow(&mut self, most: usize) -> Result<usize, ReserveError> {
+        self.wait_to_reserve_some(most, self.deadline())
+    }
+
+    /// Looks once for `len` bytes of room in one piece.
+    #[inline(never)]
+    fn look_for_room(&mut self, len: usize) -> Result<(), ReserveError> {
+        let room = self.room_for(len)?;
+        if room < len {
+            return Err(ReserveError::Full { wanted: len, room });
+        }
+        self.found_without_wait();
+        self.check_piece(len)
+    }
+
+    /// Looks once for room of at most `most` bytes in one piece, and returns its
+    /// length.
+    #[inline(never)]
+    fn look_for_some_room(&mut self, most: usize) -> Result<usize, ReserveError> {
+        let room = self.room_for(most.min(self.capacity()))?;
+        if room == 0 && most > 0 {
+            return Err(ReserveError::Full { wanted: 1, room });
+        }
+        self.found_without_wait();
+        Ok(room.min(most).min(self.contiguous_room()))
+    }
+
+    /// Waits for `len` bytes of room in one piece.
+    fn wait_to_reserve(
+        &mut self,
+        len: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), ReserveError> {
+        self.wait_until_writable(len, len as u64, deadline)?;
+        self.check_piece(len)
+    }
+
+    /// Waits for room of at most `most` bytes in one piece, and returns its length.
+    fn wait_to_reserve_some(
+        &mut self,
+        most: usize,
+        deadline: Option<Instant>,
+    ) -> Result<usize, ReserveError> {
+        let quarter = self.quarter();
+        self.wait_until_writable(most.min(1), quarter, deadline)?;
+        let room = self.known_room(most.min(self.capacity()))?;
+        Ok(room.min(most).min(self.contiguous_room()))
     }
 
     /// Waits for room for `len` bytes. The consumer should wake this side once
     /// there are `worth_a_wake` bytes.
-    fn wait_to_reserve(
+    fn wait_until_writable(
         &mut self,
         len: usize,
         worth_a_wake: u64,
         deadline: Option<Instant>,
     ) -> Result<(), ReserveError> {
         if self.room_for(len)? >= len {
+            self.found_without_wait();
             return Ok(());
         }
         match self.wait_for_room(len as u64, worth_a_wake, deadline) {
@@ -340,8 +398,8 @@ impl Producer {
         }
     }
 
-    /// Grants available room, if it is in one piece.
-    fn grant(&mut self, len: usize) -> Result<WriteGrant<'_>, ReserveError> {
+    /// Fails if `len` bytes of available room are not in one piece.
+    fn check_piece(&self, len: usize) -> Result<(), ReserveError> {
         let contiguous = self.contiguous_room();
         if contiguous < len {
             return Err(ReserveError::Wraps {
@@ -349,8 +407,7 @@ impl Producer {
                 contiguous,
             });
         }
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(())
     }
 
     /// Bytes from the tail to the end of the run of addresses, whether room or not.
@@ -359,15 +416,21 @@ impl Producer {
         writer.region().contiguous(writer.tail())
     }
 
-    /// The available room. Fails if `len` is more than the capacity.
+    /// The available room. Fails if `len` is more than the capacity. If the room is
+    /// less than `len`, publishes what a batch holds back: the consumer has to make
+    /// room first, so it must see all bytes.
     pub(crate) fn room_for(&mut self, len: usize) -> Result<usize, ReserveError> {
-        self.start_grant()?;
+        self.check_usable()?;
         if len > self.capacity() {
             return Err(ReserveError::TooLong {
                 wanted: len,
                 capacity: self.capacity(),
             });
         }
-        Ok(self.known_room(len)?)
+        let room = self.known_room(len)?;
+        if room < len {
+            self.publish();
+        }
+        Ok(room)
     }
 }

@@ -105,15 +105,6 @@ impl Producer {
         }
     }
 
-    /// Prepares a grant: checks that there is a consumer to write for, and
-    /// publishes bytes held back.
-    pub(crate) fn start_grant(&mut self) -> Result<(), Broken> {
-        self.end.usable()?;
-        self.check_consumer()?;
-        self.publish();
-        Ok(())
-    }
-
     pub(crate) fn expect_child(&mut self, pid: u32) {
         self.end.expect_child(pid);
     }
@@ -136,10 +127,11 @@ impl Producer {
         &self.writer
     }
 
-    /// Publishes `len` bytes of a grant, which the caller knows to be room.
-    pub(crate) fn commit(&mut self, len: usize) {
-        self.writer.advance(len as u64);
-        self.publish();
+    /// Fails if this process cannot use the handle, or there is no consumer to write
+    /// for.
+    pub(crate) fn check_usable(&mut self) -> Result<(), Broken> {
+        self.end.usable()?;
+        self.check_consumer()
     }
 
     /// Fails if there is no consumer to write for.

@@ -54,6 +54,41 @@ impl Producer {
         path
     }
 
+    /// Whether `len` bytes can be granted without a look at the consumer's position.
+    #[inline(always)]
+    pub(crate) fn has_known_room(&self, len: usize) -> bool {
+        len > 0 && self.end.is_usable() && self.writer.has_known(len)
+    }
+
+    /// Counts `len` bytes as written, which the caller has written in place, in known
+    /// room. Publishes them, unless the batch is not full yet.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, len: usize) {
+        if len == 0 || !self.writer.advance_known(len) {
+            return self.commit_slow(len);
+        }
+        let path = self.publish_if_due();
+        self.finish_fast(path, (), |_| ());
+    }
+
+    #[inline(never)]
+    fn commit_slow(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        self.writer.advance_hinted(len);
+        let path = self.publish_if_due();
+        if self.writer.has_hint() {
+            self.writer.prefetch_write(len);
+        }
+        self.finish_fast(path, (), |_| ());
+    }
+
+    /// Counts a call that found room without a wait.
+    pub(crate) fn found_without_wait(&mut self) {
+        self.end.stayed_awake(0);
+    }
+
     /// Publishes what was written, unless the batch is not full yet.
     #[inline(always)]
     fn publish_if_due(&mut self) -> FastPath {

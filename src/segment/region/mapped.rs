@@ -227,7 +227,7 @@ impl MappedRegion {
 
     /// The address of the byte at `position`.
     #[inline(always)]
-    fn place(&self, position: u64) -> NonNull<u8> {
+    pub(crate) fn place(&self, position: u64) -> NonNull<u8> {
         // SAFETY: the index is less than the capacity, so the address is in the ring. The ring lies
         // in the mapping that `memory` or the caller keeps: `format`, `open`, `format_in` and
         // `open_in` have compared the geometry with that mapping.

@@ -85,6 +85,23 @@ impl<R: Region> Window<R> {
         true
     }
 
+    /// Whether the window has at least `len` bytes.
+    #[inline(always)]
+    pub(crate) fn holds(&self, len: usize) -> bool {
+        self.left_after(len).is_some()
+    }
+
+    /// Advances by `len` bytes if the window has that many. Otherwise returns `false` and does
+    /// nothing. For bytes that were accessed in place.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, len: usize) -> bool {
+        let holds = self.holds(len);
+        if holds {
+            self.move_on(len);
+        }
+        holds
+    }
+
     /// Advances by `len` bytes of the window, and returns the position before. Called before a
     /// copy, so that no value has to be kept across the copy.
     #[inline(always)]
