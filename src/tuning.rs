@@ -29,6 +29,18 @@ pub(crate) const LONG_SPIN: Duration = Duration::from_micros(100);
 /// later, fewer are misled by chance. Chosen.
 pub(crate) const SHORT_SLEEPS: u32 = 4;
 
+/// What a spin that ends a wait spares: a sleep, and a wake of the peer. A spin that fails costs its
+/// own time. The processor time of both system calls, as measured.
+pub(crate) const SPARED: Duration = Duration::from_micros(10);
+
+/// The most that successful spins are remembered for, in units of [`SPARED`]. One failure of a
+/// [`LONG_SPIN`] uses it up. A larger number spins longer on a machine that has become busy.
+pub(crate) const MOST_CREDIT: u32 = 12;
+
+/// The most waits in a row that park at once after spins that did not pay. Bounds what trials cost
+/// on a busy machine, and how long a fast stream on an idle one is waited for by sleeps.
+pub(crate) const MOST_PARKS: u32 = 63;
+
 /// Polls between two looks at the clock. A look costs as much as several polls; fewer looks end the
 /// spin later. Chosen: less than a microsecond.
 pub(crate) const SPINS_PER_LOOK: u32 = 64;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ASLEEP, AWAKE, PROMISED, Stats, prepare_park, slice_len, unpark};
+use super::{ASLEEP, AWAKE, PROMISED, SpinBudget, Stats, prepare_park, slice_len, unpark};
 use crate::segment::layout::Signals;
 use crate::sync::{Ordering, compiler_fence, fence, now};
 use crate::sys::membarrier;
 use crate::tuning::{
-    BYTES_AWAKE, FENCES_AWAKE, LONG_SPIN, SHORT_SLEEPS, SHORT_SLICE, SPIN, WAITS_AWAKE,
+    BYTES_AWAKE, FENCES_AWAKE, LONG_SPIN, MOST_CREDIT, MOST_PARKS, SHORT_SLEEPS, SHORT_SLICE,
+    SPARED, SPIN, WAITS_AWAKE,
 };
 
 /// Never equals an honest peer's `sleeping`: this process receives no membarriers, so it always
@@ -28,6 +29,12 @@ pub(crate) struct Effort {
     awake: u32,
     /// Consecutive sleeps that a longer spin would have avoided.
     short_sleeps: u32,
+    /// What successful spins have spared, less what failed ones have cost, in units of [`SPARED`].
+    credit: u32,
+    /// Waits left that park at once, since spinning did not pay.
+    parks: u32,
+    /// The number that `parks` started from; 0 while spinning pays.
+    backoff: u32,
     /// Fences for the peer's sake since the last sleep.
     fences: u32,
     /// Whether the kernel has refused a promised barrier.
@@ -43,6 +50,9 @@ impl Effort {
             fenceless: NEVER,
             awake: 0,
             short_sleeps: 0,
+            credit: 0,
+            parks: 0,
+            backoff: 0,
             fences: 0,
             refused: false,
         }
@@ -94,21 +104,55 @@ impl Effort {
     }
 
     /// The spin budget under [`WaitPolicy::Adaptive`](super::WaitPolicy::Adaptive).
-    pub(crate) fn spin_budget(&self) -> Duration {
-        if self.short_sleeps < SHORT_SLEEPS {
-            SPIN
+    pub(crate) fn spin_budget(&self) -> SpinBudget {
+        if self.parks > 0 {
+            SpinBudget::None
+        } else if self.short_sleeps < SHORT_SLEEPS {
+            SpinBudget::For(SPIN)
         } else {
-            LONG_SPIN
+            SpinBudget::For(LONG_SPIN)
         }
     }
 
-    /// Counts a wait that came to a sleep, and took `waited` in all.
-    pub(crate) fn slept(&mut self, waited: Duration) {
+    /// Counts a spin that ended a wait.
+    #[inline]
+    pub(crate) fn spin_paid(&mut self) {
+        if self.credit < MOST_CREDIT {
+            self.credit += 1;
+            if self.credit == MOST_CREDIT {
+                self.backoff = 0;
+            }
+        }
+    }
+
+    /// Counts a wait that came to a sleep after a spin of `spun`, and took `waited` in all.
+    ///
+    /// On a busy machine the peer often does not run while this side spins, so spins fail. They
+    /// also use up the processor time that the scheduler grants to this side. Once failures have
+    /// cost more than successes have spared, some waits park at once. Then one spins again, and if
+    /// that fails too, twice as many park.
+    pub(crate) fn slept(&mut self, spun: Duration, waited: Duration) {
         self.short_sleeps = if waited < LONG_SPIN {
             self.short_sleeps.saturating_add(1)
         } else {
             0
         };
+        if self.parks > 0 {
+            self.parks -= 1;
+            return;
+        }
+        let cost = (spun.as_nanos() / SPARED.as_nanos()) as u32; // at most a slice
+        match self.credit.checked_sub(cost) {
+            Some(left) => self.credit = left,
+            None => {
+                self.credit = 0;
+                self.backoff = (2 * self.backoff + 1).min(MOST_PARKS);
+                self.parks = self.backoff;
+                if spun >= LONG_SPIN {
+                    self.short_sleeps = 0; // a longer spin does not avoid them
+                }
+            }
+        }
     }
 
     /// Prepares to park: see [`prepare_park`].

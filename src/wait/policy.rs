@@ -26,8 +26,9 @@ pub enum WaitPolicy {
     /// are confined to the same single processor.
     SpinThenPark(Duration),
     /// Spins for about the cost of a wake, 30 microseconds, then sleeps. While several sleeps in a
-    /// row end soon, spins for 100 microseconds instead, until one wait takes longer. Sleeps at
-    /// once where both sides are confined to the same single processor.
+    /// row end soon, spins for 100 microseconds instead, until one wait takes longer. While spins
+    /// do not pay, as on a busy machine, sleeps at once, and tries a spin again from time to time.
+    /// Sleeps at once where both sides are confined to the same single processor.
     #[default]
     Adaptive,
     /// Sleeps at once: the least processor time.

@@ -6,7 +6,9 @@ use super::*;
 use crate::role::Role;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
-use crate::tuning::{FENCES_AWAKE, LONG_SPIN, SHORT_SLEEPS, SPIN, WAITS_AWAKE};
+use crate::tuning::{
+    FENCES_AWAKE, LONG_SPIN, MOST_CREDIT, MOST_PARKS, SHORT_SLEEPS, SPARED, SPIN, WAITS_AWAKE,
+};
 
 fn word(signals: &Signals) -> u32 {
     signals.sleeping.load(Ordering::Relaxed) // one thread
@@ -126,18 +128,67 @@ fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
     let soon = LONG_SPIN - Duration::from_nanos(1);
     for _ in 0..2 {
         for _ in 0..SHORT_SLEEPS {
-            assert_eq!(effort.spin_budget(), SPIN);
-            effort.slept(soon);
+            assert_ne!(effort.spin_budget(), SpinBudget::For(LONG_SPIN));
+            effort.slept(Duration::ZERO, soon);
         }
-        assert_eq!(effort.spin_budget(), LONG_SPIN);
-        effort.slept(LONG_SPIN); // not avoided by the longer spin
+        assert_eq!(effort.spin_budget(), SpinBudget::For(LONG_SPIN));
+        effort.slept(Duration::ZERO, LONG_SPIN); // not avoided by the longer spin
     }
     for _ in 1..SHORT_SLEEPS {
-        effort.slept(soon);
+        effort.slept(Duration::ZERO, soon);
     }
-    effort.slept(soon * 2);
-    effort.slept(soon);
-    assert_eq!(effort.spin_budget(), SPIN, "not in a row");
+    effort.slept(Duration::ZERO, soon * 2);
+    effort.slept(Duration::ZERO, soon);
+    assert_eq!(effort.spin_budget(), SpinBudget::For(SPIN), "not in a row");
+}
+
+/// Lets a wait spin and fail if it is to spin. Returns whether it did.
+fn fail(effort: &mut Effort) -> bool {
+    let spun = match effort.spin_budget() {
+        SpinBudget::For(spun) => spun,
+        _ => Duration::ZERO,
+    };
+    effort.slept(spun, spun + LONG_SPIN);
+    !spun.is_zero()
+}
+
+#[test]
+fn spins_that_fail_are_made_ever_more_seldom_and_come_back_once_they_pay() {
+    let mut effort = Effort::new();
+    for expected in [1, 3, 7, 15, 31, MOST_PARKS, MOST_PARKS] {
+        assert!(fail(&mut effort), "a trial");
+        for _ in 0..expected {
+            assert!(!fail(&mut effort), "no trial yet");
+        }
+    }
+    // The next trials pay.
+    while effort.spin_budget() == SpinBudget::None {
+        fail(&mut effort);
+    }
+    for _ in 0..MOST_CREDIT {
+        assert_ne!(effort.spin_budget(), SpinBudget::None);
+        effort.spin_paid();
+    }
+    // Some failures are forgiven, and the first that is not costs one wait.
+    let forgiven = MOST_CREDIT / (SPIN.as_nanos() / SPARED.as_nanos()) as u32;
+    for _ in 0..forgiven {
+        assert!(fail(&mut effort));
+    }
+    assert!(fail(&mut effort));
+    assert!(!fail(&mut effort));
+    assert!(fail(&mut effort));
+}
+
+#[test]
+fn a_long_spin_that_fails_is_not_repeated() {
+    let mut effort = Effort::new();
+    while effort.spin_budget() != SpinBudget::For(LONG_SPIN) {
+        effort.slept(Duration::ZERO, SPIN);
+    }
+    effort.slept(LONG_SPIN, LONG_SPIN - Duration::from_nanos(1));
+    assert_eq!(effort.spin_budget(), SpinBudget::None);
+    fail(&mut effort);
+    assert_eq!(effort.spin_budget(), SpinBudget::For(SPIN));
 }
 
 #[test]

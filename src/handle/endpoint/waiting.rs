@@ -138,6 +138,7 @@ impl Endpoint {
         }
         match found {
             Ok(Some(value)) => {
+                self.effort.spin_paid();
                 self.stayed_awake(0);
                 Ok(value)
             }
@@ -157,7 +158,8 @@ impl Endpoint {
         self.wake_before_waiting();
         let mut effort = self.effort;
         let mut watch = std::mem::take(&mut self.watch);
-        let started = matches!(spinning, SpinBudget::For(_)).then(Instant::now);
+        let adapts = self.policy == WaitPolicy::Adaptive;
+        let started = adapts.then(Instant::now);
         let waited = wait::wait(
             self.own_signals(),
             wanted,
@@ -169,8 +171,12 @@ impl Endpoint {
         );
         self.watch = watch;
         self.effort = effort;
-        if let (SpinBudget::For(spun), Some(started)) = (spinning, started) {
-            self.effort.slept(spun.saturating_add(started.elapsed()));
+        if let Some(started) = started {
+            let spun = match spinning {
+                SpinBudget::For(spun) => spun,
+                SpinBudget::None | SpinBudget::Always => Duration::ZERO,
+            };
+            self.effort.slept(spun, spun + started.elapsed());
         }
         match waited {
             Ok(Waited::Ready(value)) => Ok(value),
@@ -213,9 +219,7 @@ impl Endpoint {
             WaitPolicy::Spin => SpinBudget::Always,
             WaitPolicy::SpinThenPark(Duration::ZERO) => SpinBudget::None,
             WaitPolicy::SpinThenPark(time) if !self.shares_processor() => SpinBudget::For(time),
-            WaitPolicy::Adaptive if !self.shares_processor() => {
-                SpinBudget::For(self.effort.spin_budget())
-            }
+            WaitPolicy::Adaptive if !self.shares_processor() => self.effort.spin_budget(),
             WaitPolicy::SpinThenPark(_) | WaitPolicy::Adaptive | WaitPolicy::Park => {
                 SpinBudget::None
             }
