@@ -12,6 +12,13 @@ use std::time::Duration;
 /// slice while idle. Chosen for "within about 10 ms".
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
 
+/// How long no byte must have come before a reader's slices become [`IDLE_SLICE`].
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
+
+/// The slice of an idle reader whose peer wakes it. Longer slices notice a death and a cancel flag
+/// later; with [`SLICE`] an idle reader woke up 99 times a second.
+pub(crate) const IDLE_SLICE: Duration = Duration::from_millis(100);
+
 /// The slice after the kernel has refused a promised barrier, when a wake may be missed. Shorter
 /// than [`SLICE`], since the slice bounds that delay. Chosen.
 pub(crate) const SHORT_SLICE: Duration = Duration::from_millis(1);

@@ -28,7 +28,7 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     let mut reader = Reader::new(region.clone(), false).unwrap();
     let own = &region.header().side(Role::Consumer).signals;
     while own.delivery_hint.load(Ordering::Relaxed) == 0 {
-        reader.note_arrival(1, false); // one thread yet
+        reader.note_arrival(1, false, true); // one thread yet
     }
     reader
 }

@@ -305,7 +305,7 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
     let mut reader = reader(region);
     while !reader.expects_message() {
         assert_eq!(reader.available(u64::MAX), Ok(0));
-        reader.note_arrival(1, false);
+        reader.note_arrival(1, false, true);
     }
     reader
 }
@@ -330,7 +330,7 @@ pub fn a_message_is_heard_of_one_that_knows_them() {
             let reading = thread::spawn(move || {
                 let mut bytes = [0; 1];
                 if reader.available(u64::MAX).unwrap() > 0 && !asks_at_once {
-                    (0..8).for_each(|_| reader.note_arrival(1, false)); // sets the hint after that many
+                    (0..8).for_each(|_| reader.note_arrival(1, false, true)); // sets the hint after that many
                 }
                 if reader.expects_message() && reader.poll_message(&mut bytes) > 0 {
                     return Some(bytes);

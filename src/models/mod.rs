@@ -26,7 +26,7 @@ use crate::segment::layout::KNOWS_INLINE;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::state::{LifeCycleKind, State};
 use crate::sys::process::Process;
-use crate::wait::Effort;
+use crate::wait::{Effort, Sleep};
 
 /// Preemptions of a run, unless `LOOM_MAX_PREEMPTIONS` gives another number.
 const PREEMPTIONS: usize = 2;
@@ -101,7 +101,7 @@ fn leave(region: &HeapRegion, claim: &Claim, departure: Departure) -> Option<(St
 }
 
 /// The last argument of a wait: no slice ever ends.
-fn no_slice<E>() -> Result<(), E> {
+fn no_slice<E>() -> Result<Sleep, E> {
     unreachable!("time stands still")
 }
 

@@ -11,7 +11,7 @@ use crate::segment::state::Life;
 use crate::sync::failpoint::failpoint;
 use crate::sys::sysv;
 use crate::wait::deadline::{self, Deadline};
-use crate::wait::{self, Effort, SpinBudget, Waited};
+use crate::wait::{self, Effort, Sleep, SpinBudget, Waited};
 
 /// Why waiting for the peer ended early.
 enum Stop {
@@ -50,7 +50,7 @@ pub(super) fn await_peer(
                 if deadline::is_set(config.cancel.as_ref()) {
                     Err(Stop::Cancelled)
                 } else if on_path() && is_there() {
-                    Ok(())
+                    Ok(Sleep::Slice)
                 } else {
                     Err(Stop::Unfindable)
                 }

@@ -35,7 +35,8 @@ impl Options {
     }
 
     /// Sets a cancel flag. Once the flag is `true`, an open or a blocking call that
-    /// would wait fails within about ten milliseconds. The error is
+    /// would wait fails within about ten milliseconds, or 110 in a reader that has
+    /// got nothing for a second. The error is
     /// [`OpenError::Cancelled`](crate::OpenError::Cancelled) or
     /// [`WaitError::Cancelled`](crate::WaitError::Cancelled). Cancelling is not
     /// final: reset the flag and call again. A signal handler can set the flag.

@@ -4,7 +4,7 @@ use super::claim::Claim;
 use super::liveness::attached;
 use crate::error::{Corruption, Rule};
 use crate::role::Role;
-use crate::segment::layout::Header;
+use crate::segment::layout::{Header, WAKES};
 use crate::segment::record::{Holder, is_of, last_holder, release_owner};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
@@ -32,6 +32,9 @@ pub(crate) struct PeerWatch {
     watch: Option<(u64, Process, Watch)>,
     /// The child that is to take the role, until some process holds the role.
     child: Option<Watch>,
+    /// Whether the last check found a living holder whose record says that it wakes
+    /// its peer.
+    peer_wakes: bool,
 }
 
 impl PeerWatch {
@@ -50,6 +53,11 @@ impl PeerWatch {
         self.child.is_some()
     }
 
+    /// Whether the peer is sure to wake a sleeper, as of the last check.
+    pub(crate) fn peer_wakes(&self) -> bool {
+        self.peer_wakes
+    }
+
     /// Asks whether the peer of `claim` lives. `id_shared` says that the segment's
     /// id was given to another process, which may attach the ring at any time.
     pub(crate) fn check(
@@ -58,6 +66,7 @@ impl PeerWatch {
         claim: &Claim,
         id_shared: bool,
     ) -> Result<Verdict, Corruption> {
+        self.peer_wakes = false;
         let header = region.header();
         let now = header.state();
         check_own_role(header, claim, now)?;
@@ -92,6 +101,8 @@ impl PeerWatch {
         if header.state() != now || owner != holder.map_or(0, |holder| holder.owner) {
             return Ok(Verdict::Present);
         }
+        let wakes = holder.is_some_and(|holder| holder.capabilities() & WAKES != 0);
+        self.peer_wakes = verdict == Verdict::Present && wakes;
         if region.geometry().kind.persists() {
             if let Verdict::Dead { .. } = verdict {
                 declare_lost(header, now, role, owner);

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ASLEEP, AWAKE, PROMISED, SpinBudget, Stats, prepare_park, slice_len, unpark};
+use super::{ASLEEP, AWAKE, PROMISED, Sleep, SpinBudget, Stats, prepare_park, slice_len, unpark};
 use crate::segment::layout::Signals;
 use crate::sync::{Ordering, compiler_fence, fence, now};
 use crate::sys::membarrier;
 use crate::tuning::{
-    BYTES_AWAKE, FENCES_AWAKE, LONG_SPIN, MOST_CREDIT, MOST_PARKS, SHORT_SLEEPS, SHORT_SLICE,
-    SPARED, SPIN, WAITS_AWAKE,
+    BYTES_AWAKE, FENCES_AWAKE, IDLE, IDLE_SLICE, LONG_SPIN, MOST_CREDIT, MOST_PARKS, SHORT_SLEEPS,
+    SHORT_SLICE, SPARED, SPIN, WAITS_AWAKE,
 };
 
 /// Never equals an honest peer's `sleeping`: this process receives no membarriers, so it always
@@ -21,6 +21,8 @@ pub(crate) struct Effort {
     pub(crate) stats: Stats,
     /// When the side last asked whether there is still a reason to wait.
     pub(super) last_slice: Instant,
+    /// When the side first slept after its last success.
+    pub(super) idle_since: Option<Instant>,
     /// The peer's `sleeping` that makes a fence needless here: [`PROMISED`], or [`NEVER`] if
     /// membarriers do not reach this process.
     pub(super) fenceless: u32,
@@ -38,7 +40,7 @@ pub(crate) struct Effort {
     /// Fences for the peer's sake since the last sleep.
     fences: u32,
     /// Whether the kernel has refused a promised barrier.
-    refused: bool,
+    pub(super) refused: bool,
 }
 
 impl Effort {
@@ -47,6 +49,7 @@ impl Effort {
         Effort {
             stats: Stats::default(),
             last_slice: now(),
+            idle_since: None,
             fenceless: NEVER,
             awake: 0,
             short_sleeps: 0,
@@ -75,6 +78,7 @@ impl Effort {
     /// the peer fences at each publication. With one, the next sleep costs a barrier first.
     #[inline]
     pub(crate) fn stayed_awake(&mut self, own: &Signals, found: u64) {
+        self.idle_since = None;
         if self.awake < WAITS_AWAKE {
             let worth = 1 + found / BYTES_AWAKE; // at most one ring's worth
             self.awake = self.awake.saturating_add(worth as u32);
@@ -171,12 +175,17 @@ impl Effort {
         self.fences = 0;
     }
 
-    /// The longest single sleep.
-    pub(super) fn slice(&self) -> Duration {
+    /// The longest sleep that may begin now.
+    pub(super) fn slice(&mut self, sleep: Sleep, now: Instant) -> Duration {
         if self.refused {
-            SHORT_SLICE
-        } else {
-            slice_len()
+            return SHORT_SLICE;
+        }
+        let since = *self.idle_since.get_or_insert(now);
+        match sleep {
+            Sleep::Long if now.saturating_duration_since(since) >= IDLE => {
+                IDLE_SLICE.max(slice_len())
+            }
+            Sleep::Long | Sleep::Slice => slice_len(),
         }
     }
 

@@ -73,7 +73,8 @@
 //! # A peer that lies, or dies
 //!
 //! A sleep is cut into slices of [`SLICE`]. After each slice the sleeper looks again and asks
-//! whether the peer lives. A peer that sends many wakes for nothing is ignored for the rest of the
+//! whether the peer lives. The slices of an idle reader whose peer wakes it are longer
+//! ([`IDLE_SLICE`](crate::tuning::IDLE_SLICE)). A peer that sends many wakes for nothing is ignored for the rest of the
 //! slice: the sleeper then sleeps where no wake reaches it.
 
 pub(crate) mod coalesce;
@@ -108,12 +109,23 @@ pub(crate) enum Waited<T> {
     TimedOut,
 }
 
+/// How long a sleep may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// A slice.
+    Slice,
+    /// [`IDLE_SLICE`](crate::tuning::IDLE_SLICE), once nothing has come for [`IDLE`](crate::tuning::IDLE). For a sleeper that
+    /// is sure to be woken.
+    Long,
+}
+
 /// Sleeps until `ready` returns a value or an error, or the deadline passes. The caller has already
 /// spun for its spin budget. A caller that never sleeps ([`SpinBudget::Always`]) goes on spinning
 /// here.
 ///
 /// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake.
-/// `slice` is called once per slice, however short the waits are. A value that has become ready in
+/// `slice` is called once per slice, however short the waits are. Its answer holds until it is
+/// called again, within this call. A value that has become ready in
 /// the meantime takes precedence over an error of `slice`. After the deadline there is exactly one
 /// more look.
 pub(crate) fn wait<T, E>(
@@ -123,14 +135,15 @@ pub(crate) fn wait<T, E>(
     deadline: Option<Instant>,
     effort: &mut Effort,
     mut ready: impl FnMut() -> Result<Option<T>, E>,
-    mut slice: impl FnMut() -> Result<(), E>,
+    mut slice: impl FnMut() -> Result<Sleep, E>,
 ) -> Result<Waited<T>, E> {
     let mut naps = 0;
+    let mut sleep = Sleep::Slice;
     let mut has_slept = false;
     loop {
         let now = now();
         let is_over = deadline.is_some_and(|deadline| now >= deadline);
-        let mut verdict = Ok(());
+        let mut verdict = Ok(sleep);
         let asks = now - effort.last_slice >= slice_len();
         if asks {
             effort.last_slice = now;
@@ -141,14 +154,15 @@ pub(crate) fn wait<T, E>(
             // The peer may have published after the last look and before it ended. Published values
             // count first.
             if let Some(value) = ready()? {
+                effort.idle_since = None;
                 return Ok(Waited::Ready(value));
             }
-            verdict?;
+            sleep = verdict?;
         }
         if is_over {
             return Ok(Waited::TimedOut);
         }
-        let most = effort.slice();
+        let most = effort.slice(sleep, now);
         let nap = deadline.map_or(most, |deadline| most.min(deadline - now));
         naps += 1;
 
@@ -159,8 +173,9 @@ pub(crate) fn wait<T, E>(
             }
         } else if naps > FALSE_WAKES {
             effort.stats.sleeps += 1;
-            std::thread::sleep(nap); // out of the peer's reach
+            std::thread::sleep(nap.min(SLICE)); // out of the peer's reach
         } else if let Some(value) = park(own, wanted, nap, effort, &mut ready)? {
+            effort.idle_since = None;
             return Ok(Waited::Ready(value));
         }
         has_slept = true;

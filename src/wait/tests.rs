@@ -7,7 +7,8 @@ use crate::role::Role;
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
 use crate::tuning::{
-    FENCES_AWAKE, LONG_SPIN, MOST_CREDIT, MOST_PARKS, SHORT_SLEEPS, SPARED, SPIN, WAITS_AWAKE,
+    FENCES_AWAKE, IDLE, IDLE_SLICE, LONG_SPIN, MOST_CREDIT, MOST_PARKS, SHORT_SLEEPS, SHORT_SLICE,
+    SPARED, SPIN, WAITS_AWAKE,
 };
 
 fn word(signals: &Signals) -> u32 {
@@ -37,7 +38,7 @@ fn sleep(own: &Signals, effort: &mut Effort) -> u32 {
             seen.push(word(own));
             Ok::<_, ()>(None::<()>)
         },
-        || Ok(()),
+        || Ok(Sleep::Slice),
     );
     assert_eq!(waited, Ok(Waited::TimedOut));
     assert_eq!(word(own), AWAKE);
@@ -64,7 +65,7 @@ fn a_deadline_that_has_passed_leaves_one_look() {
                     looks += 1;
                     Ok::<_, ()>(found)
                 },
-                || Ok(()),
+                || Ok(Sleep::Slice),
             );
             assert_eq!(waited, Ok(found.map_or(Waited::TimedOut, Waited::Ready)));
             assert_eq!(looks, 1);
@@ -140,6 +141,23 @@ fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
     effort.slept(Duration::ZERO, soon * 2);
     effort.slept(Duration::ZERO, soon);
     assert_eq!(effort.spin_budget(), SpinBudget::For(SPIN), "not in a row");
+}
+
+#[test]
+fn only_a_sleeper_that_has_been_idle_sleeps_long() {
+    let own = Signals::default();
+    let mut effort = Effort::new();
+    let now = Instant::now();
+    for sleep in [Sleep::Slice, Sleep::Long] {
+        assert_eq!(effort.slice(sleep, now), SLICE);
+    }
+    assert_eq!(effort.slice(Sleep::Long, now + IDLE), IDLE_SLICE);
+    assert_eq!(effort.slice(Sleep::Slice, now + IDLE), SLICE);
+    effort.stayed_awake(&own, 0); // something came
+    assert_eq!(effort.slice(Sleep::Long, now + IDLE), SLICE);
+    assert_eq!(effort.slice(Sleep::Long, now + 2 * IDLE), IDLE_SLICE);
+    effort.refused = true;
+    assert_eq!(effort.slice(Sleep::Long, now + 2 * IDLE), SHORT_SLICE);
 }
 
 /// Lets a wait spin and fail if it is to spin. Returns whether it did.

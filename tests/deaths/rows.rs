@@ -7,11 +7,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::offsets::{CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
+use crate::common::offsets::{CAPABILITIES, CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
 use crate::common::{End, Fork, PATIENCE, TempPath, alone};
 use shmpipe::error::Rule;
 use shmpipe::sysv::{self, Attachment};
-use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role};
+use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, WaitPolicy};
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -301,6 +301,67 @@ fn a_blocked_side_uses_next_to_nothing() {
         );
         // 0.5 % is the aim; the clock of a loaded machine counts coarsely.
         assert!(share < 0.05, "{:.2} %", share * 100.0);
+    });
+}
+
+/// Who is sure to be woken may sleep for longer once nothing has come for a second. A
+/// writer, and a reader whose peer does not say that it wakes, look more often.
+#[test]
+fn an_idle_reader_sleeps_for_longer_than_others() {
+    let test = "rows::an_idle_reader_sleeps_for_longer_than_others";
+    alone(test, || {
+        const IDLE: Duration = Duration::from_secs(3);
+        let idle_pair = || {
+            let mut options = options();
+            options.timeout(Some(IDLE)).wait_policy(WaitPolicy::Park);
+            options.create_anonymous().unwrap().split().unwrap()
+        };
+        let read = |mut consumer: Consumer| {
+            consumer.read(&mut [0]).unwrap_err();
+            consumer.stats().sleeps
+        };
+        let sleeps = std::thread::scope(|scope| {
+            let (_producer, consumer) = idle_pair();
+            let reader = scope.spawn(move || read(consumer));
+            let (_silent, consumer) = idle_pair();
+            Liar::of(consumer.id().unwrap())
+                .half(CAPABILITIES[0])
+                .fetch_and(!1, Ordering::Relaxed);
+            let unwoken = scope.spawn(move || read(consumer));
+            let (mut producer, _consumer) = idle_pair();
+            let writer = scope.spawn(move || {
+                producer.write_all(&[0; 4097]).unwrap_err();
+                producer.stats().sleeps
+            });
+            [reader, unwoken, writer].map(|thread| thread.join().unwrap())
+        });
+        let [reader, unwoken, writer] = sleeps;
+        println!("sleeps in {IDLE:?}: {reader}, unwoken {unwoken}, writer {writer}");
+        assert!(reader * 3 / 2 < unwoken.min(writer), "{sleeps:?}");
+    });
+}
+
+#[test]
+fn an_idle_reader_learns_of_a_death() {
+    alone("rows::an_idle_reader_learns_of_a_death", || {
+        let mut ring = Some(options().create_anonymous().unwrap());
+        let producer = Fork::new(|| {
+            let _producer: Producer = ring.take().unwrap().into_producer().unwrap();
+            std::thread::sleep(PATIENCE);
+        });
+        let mut consumer: Consumer = ring.take().unwrap().into_consumer().unwrap();
+        consumer.set_timeout(Some(Duration::from_millis(1500)));
+        let error = consumer.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        consumer.set_timeout(Some(PATIENCE));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                producer.kill();
+            });
+            let error = consumer.read(&mut [0]).unwrap_err();
+            assert!(matches!(broken(&error), Broken::Died { .. }), "{error}");
+        });
     });
 }
 

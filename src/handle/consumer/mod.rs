@@ -189,8 +189,13 @@ impl Consumer {
         least: u64,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
+        let is_empty = self.reader.known() == 0;
         let (end, wanted, ready) = self.wait_for_bytes_parts(least);
-        end.wait(wanted, deadline, ready)
+        if is_empty {
+            end.wait_while_empty(wanted, deadline, ready)
+        } else {
+            end.wait(wanted, deadline, ready)
+        }
     }
 
     /// What [`wait_for_bytes`](Self::wait_for_bytes) waits with: the endpoint, the

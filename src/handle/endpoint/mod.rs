@@ -50,6 +50,8 @@ pub(crate) struct Endpoint {
     cancel: Option<Arc<AtomicBool>>,
     effort: Effort,
     policy: WaitPolicy,
+    /// Whether the wait in progress may sleep for longer than a slice.
+    sleeps_long: bool,
     /// Whether the peer can only run on the processor of this thread. Known for the
     /// peer with this owner word.
     shares_processor: Option<(u64, bool)>,
@@ -111,6 +113,7 @@ impl Endpoint {
             cancel: config.cancel.clone(),
             effort,
             policy: config.policy,
+            sleeps_long: false,
             shares_processor: None,
         }
     }

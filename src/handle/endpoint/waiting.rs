@@ -12,7 +12,7 @@ use crate::segment::region::Region;
 use crate::sync::Ordering;
 use crate::sys::affinity;
 use crate::wait::deadline;
-use crate::wait::{self, SpinBudget, WaitPolicy, Waited};
+use crate::wait::{self, Sleep, SpinBudget, WaitPolicy, Waited};
 
 /// How much ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,21 @@ impl Endpoint {
         mut ready: impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
         self.wait_for_plenty(wanted, Duration::ZERO, deadline, |_| ready())
+    }
+
+    /// Waits as [`wait`](Self::wait) does, for the first bytes of an empty ring. An
+    /// idle reader sleeps for longer, if its peer is sure to wake it.
+    #[inline]
+    pub(crate) fn wait_while_empty<T>(
+        &mut self,
+        wanted: u64,
+        deadline: Option<Instant>,
+        ready: impl FnMut() -> Result<Option<T>, Blocked>,
+    ) -> Result<T, Blocked> {
+        self.sleeps_long = true;
+        let waited = self.wait(wanted, deadline, ready);
+        self.sleeps_long = false;
+        waited
     }
 
     /// Waits as [`wait`](Self::wait) does, but looks at the peer's cache line only
@@ -202,13 +217,16 @@ impl Endpoint {
     }
 
     /// Between two sleeps: fails if there is no reason to wait any longer.
-    pub(super) fn slice(&self, watch: &mut PeerWatch) -> Result<(), Blocked> {
+    pub(super) fn slice(&self, watch: &mut PeerWatch) -> Result<Sleep, Blocked> {
         if deadline::is_set(self.cancel.as_ref()) {
             return Err(Blocked::Cancelled);
         }
         match self.peer(watch) {
-            Err(Broken::Died { .. } | Broken::NeverCame { .. }) if !self.needs_peer => Ok(()),
-            verdict => verdict.map_err(Blocked::Broken),
+            Ok(()) if self.sleeps_long && watch.peer_wakes() => Ok(Sleep::Long),
+            Err(Broken::Died { .. } | Broken::NeverCame { .. }) if !self.needs_peer => {
+                Ok(Sleep::Slice)
+            }
+            verdict => verdict.map(|()| Sleep::Slice).map_err(Blocked::Broken),
         }
     }
 

@@ -121,7 +121,7 @@ impl Endpoint {
         let mut watch = std::mem::take(&mut self.watch);
         let verdict = self.slice(&mut watch);
         self.watch = watch;
-        verdict
+        verdict.map(drop)
     }
 
     #[cfg(feature = "async")]
