@@ -54,12 +54,21 @@ pub(crate) enum PathLock<'a> {
     Writing(#[allow(dead_code)] Held, #[allow(dead_code)] File), // kept only for their drops
 }
 
+/// Times that an interrupted unlock is made again.
+const UNLOCKS: u32 = 100;
+
 impl Drop for PathLock<'_> {
     fn drop(&mut self) {
-        if let PathLock::Reading(file) = self {
-            // If unlocking fails, the lock lasts until the file is closed, which
-            // follows soon.
-            let _ = file.unlock();
+        let PathLock::Reading(file) = self else {
+            return;
+        };
+        // A lock that stays would keep the peer out for as long as this side waits. If unlocking
+        // fails for another reason, the lock lasts until the file is closed.
+        for _ in 0..UNLOCKS {
+            match file.unlock() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::TempPath;
 use crate::scenario::{self, KEPT};
 use crate::supervisor::{Fault, Line, Seen, Supervisor, scratch, submit, written};
 use crate::sweep::{Counts, HANG, Run};
@@ -311,6 +312,36 @@ pub(crate) fn run(verb: Verb, path: &Path, fault: Option<Fault>, limit: Duration
         done,
         said: format!("exit {code}: {}", stderr.trim_end()),
     })
+}
+
+/// Runs a sender with this fault, and starts a healthy receiver once the sender has made
+/// the ring. Returns how the two ended. `None` where the kernel has no such filters.
+pub(crate) fn send_first(path: &TempPath, fault: Fault) -> Option<[Ended; 2]> {
+    let name = path.to_str().unwrap();
+    let line = Line::new();
+    let (send, recv) = (Verb::Send(Kind::File), Verb::Recv(Kind::File));
+    let filter = Some((Some(fault.call), &line));
+    let sender = Running::new(
+        &send.arguments(name, "20s"),
+        (&bytes(), Kind::File),
+        Kind::File,
+        filter,
+    );
+    let supervisor = Supervisor::new(line, Some(fault), true)?;
+    let receiver = std::thread::scope(|scope| {
+        let supervisor = scope.spawn(|| supervisor.serve(HANG));
+        let start = Instant::now();
+        while !path.leads_to_a_segment() && start.elapsed() < HANG {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Of this thread, with which a command goes.
+        let receiver = healthy(&recv.arguments(name, "20s"), b"");
+        let seen = supervisor.join().unwrap();
+        assert!(!seen.hung);
+        assert_eq!(seen.failed.len(), 1, "the fault was met");
+        receiver
+    });
+    Some([sender.end(), receiver.end()])
 }
 
 /// What is wrong with how the healthy receiver ended; whether the sender is done.

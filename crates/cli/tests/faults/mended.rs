@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
+use crate::command::send_first;
 use crate::common::{TempPath, options};
 use crate::subjects;
+use crate::supervisor::Fault;
 use crate::sweep::try_each;
+use crate::table::CALLS;
 
 #[test]
 fn a_ring_that_cannot_be_looked_at_is_not_left_out_of_the_list() {
@@ -36,6 +39,25 @@ fn an_interrupted_count_of_threads_is_made_again() {
         &["demo openat EINTR 0 once", "demo openat EINTR 1 once"],
         subjects,
     );
+}
+
+/// A lock that stayed kept the peer of a waiting opener out.
+#[test]
+fn an_interrupted_unlock_is_made_again() {
+    let path = TempPath::new();
+    let fault = Fault {
+        call: CALLS.iter().position(|call| call.name == "flock").unwrap(),
+        errno: libc::EINTR,
+        first: 1, // the unlock after the ring was made
+        lasting: false,
+    };
+    let Some(ended) = send_first(&path, fault) else {
+        println!("skipped: this kernel has no seccomp listeners");
+        return;
+    };
+    for (code, _, stderr) in ended {
+        assert_eq!(code, 0, "{stderr}");
+    }
 }
 
 /// Rust's own writes to stdout take EBADF for success.
