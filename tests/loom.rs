@@ -20,6 +20,7 @@ run! {
     ring:
         bytes_come_before_the_tail
         bytes_are_read_before_their_room_is_used
+        bytes_in_place_are_one_sides_at_a_time
         spans_are_whole
         the_last_bytes_come_before_the_end
         the_last_bytes_come_before_the_writer_has_left

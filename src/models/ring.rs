@@ -91,6 +91,41 @@ pub fn bytes_are_read_before_their_room_is_used() {
     });
 }
 
+/// P1, P2: each side accesses bytes in place, in the window that it knows, as grants do.
+pub fn bytes_in_place_are_one_sides_at_a_time() {
+    explore(10, || {
+        let region = HeapRegion::new(2, START);
+        let mut writer = writer(&region);
+        let writing = thread::spawn(move || {
+            let mut next = 1;
+            for _ in 0..3 {
+                if writer.has_known(1) || writer.room(1).unwrap() > 0 {
+                    writer.region().copy_in(writer.tail(), &[next], 0);
+                    if !writer.advance_known(1) {
+                        writer.advance_hinted(1);
+                    }
+                    writer.publish();
+                    next += 1;
+                }
+            }
+        });
+        let mut reader = reader(&region);
+        let mut next = 1;
+        for _ in 0..3 {
+            if reader.has_known(1) || reader.available(1).unwrap() > 0 {
+                let mut byte = [0];
+                reader.region().copy_out(reader.head(), &mut byte, 0);
+                assert_eq!(byte, [next]);
+                if !reader.release_known(1) {
+                    reader.release(1);
+                }
+                next += 1;
+            }
+        }
+        writing.join().unwrap();
+    });
+}
+
 /// P1, P2: a grant of several bytes across the wrap, and one publication of several writes.
 pub fn spans_are_whole() {
     explore(10, || {

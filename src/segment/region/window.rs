@@ -181,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn a_skip_stays_in_the_window() {
+        let mut window = Window::new(Once(HeapRegion::new(8, 5)), 5);
+        assert!(!window.holds(1));
+        assert!(!window.skip(1));
+        window.open(8);
+        assert!(window.holds(3) && !window.holds(4)); // the run ends
+        assert!(window.skip(2));
+        assert!(window.holds(1) && !window.skip(2));
+        assert_eq!(window.position(), 7);
+        assert!(window.skip(1) && !window.holds(1));
+        assert_eq!(window.position(), 8);
+    }
+
+    #[test]
     fn a_window_ends_with_its_run() {
         let mut window = Window::new(Once(HeapRegion::new(8, 5)), 5);
         window.open(8);
