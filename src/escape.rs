@@ -1,5 +1,5 @@
-//! How a path, or an error of opening one, is shown in a line of text. Public for the command of
-//! this project only.
+//! Displays paths, and errors of opening a path, in one line. Public only for the command of this
+//! project.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,7 +20,7 @@ pub fn shown<S: AsRef<OsStr> + ?Sized>(path: &S) -> Shown<'_> {
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.to_str() {
-            Some(text) if !text.is_empty() && text.chars().all(is_seen) => f.write_str(text),
+            Some(text) if !text.is_empty() && text.chars().all(is_visible) => f.write_str(text),
             // Debug also escapes what is not UTF-8.
             _ => write!(f, "{:?}", self.0),
         }
@@ -43,8 +43,8 @@ pub fn explained(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// Whether Debug would show the character unchanged, or only quote it.
-fn is_seen(c: char) -> bool {
+/// Whether the character is visible: Debug leaves it unchanged, or only puts a backslash before it.
+fn is_visible(c: char) -> bool {
     matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1
 }
 
@@ -54,7 +54,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped() {
+    fn invisible_characters_are_escaped() {
         let shown = |bytes: &[u8]| shown(Path::new(OsStr::from_bytes(bytes))).to_string();
         for plain in ["/tmp/ring", "it's a \"ring\"", "a\\b", "\u{fc}\u{4e2d}"] {
             assert_eq!(shown(plain.as_bytes()), plain);

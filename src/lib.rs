@@ -53,8 +53,8 @@
 //! not read or write outside the ring, panic, or wait past its timeout. A handle
 //! that finds the protocol broken returns [`Broken::Corrupted`] from then on. The
 //! peer can write to the ring's bytes at any time, so bytes are copied out before
-//! anything looks at them. Segments that belong to another user, or are open to
-//! other users, are refused without being read.
+//! anything looks at them. By default, segments that belong to another user, or are
+//! open to other users, are refused without being read.
 //!
 //! # Features
 //!
@@ -69,8 +69,8 @@
     target_pointer_width = "64"
 )))]
 compile_error!(
-    "shmpipe needs Linux, whose System V shared memory and futexes it is made of, on a 64-bit \
-     target with 64-bit atomics, in which it counts positions"
+    "shmpipe needs Linux, for System V shared memory and futexes, and a 64-bit target with \
+     64-bit atomics, for its positions"
 );
 
 #[doc(hidden)]

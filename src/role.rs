@@ -58,7 +58,7 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// A text that is no [`Role`].
+/// The error of parsing a [`Role`]: the text is neither `producer` nor `consumer`.
 ///
 /// # Examples
 ///

@@ -1,15 +1,16 @@
 //! All tunables: each with its unit, what it trades, and how it was found.
 //!
 //! Correctness depends on none of them. Figures and machines are in `guide/performance.md`.
-//! "Interleaved" below means a comparison of two builds in one run there. The prefetch distances,
-//! which differ by the processor's maker, are in `segment/copy/caches.rs`.
+//! "Interleaved" marks a result from a run that alternated two builds. The prefetch distances, which
+//! differ by the processor's maker, are in `segment/copy/caches.rs`.
 
 use std::time::Duration;
 
 // # Waiting for the peer
 
 /// The longest slice of a sleep. Shorter slices notice a death sooner, at two system calls per
-/// slice while idle. Chosen for "within about 10 ms".
+/// slice while idle. Chosen: the public documentation says that a death is noticed within about
+/// 10 ms.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
 
 /// How long no byte must have come before a reader's slices become [`IDLE_SLICE`].
@@ -19,8 +20,8 @@ pub(crate) const IDLE: Duration = Duration::from_secs(1);
 /// later; with [`SLICE`] an idle reader woke up 99 times a second.
 pub(crate) const IDLE_SLICE: Duration = Duration::from_millis(100);
 
-/// The slice after the kernel has refused a promised barrier, when a wake may be missed. Shorter
-/// than [`SLICE`], since the slice bounds that delay. Chosen.
+/// The slice once the kernel has refused a barrier that this side had promised (asymmetric fence).
+/// A wake may then be missed, and the slice bounds the delay. Chosen.
 pub(crate) const SHORT_SLICE: Duration = Duration::from_millis(1);
 
 /// The default spin before a sleep. About the cost of a wake, so that waiting costs at most twice
@@ -28,12 +29,12 @@ pub(crate) const SHORT_SLICE: Duration = Duration::from_millis(1);
 /// of the comparison.
 pub(crate) const SPIN: Duration = Duration::from_micros(30);
 
-/// The spin after several sleeps that it would have avoided. A longer spin saves a sleep and a
-/// wake, whose processor time on both sides is not much less.
+/// The longer spin, used after several sleeps that ended within this time. Costs little more
+/// processor time than the sleep and the wake that it saves.
 pub(crate) const LONG_SPIN: Duration = Duration::from_micros(100);
 
-/// Consecutive sleeps that ended within [`LONG_SPIN`] before that spin is used. More of them adapt
-/// later, fewer are misled by chance. Chosen.
+/// Consecutive sleeps that ended within [`LONG_SPIN`] before that spin is used. A larger number
+/// adapts later, a smaller one is misled by chance. Chosen.
 pub(crate) const SHORT_SLEEPS: u32 = 4;
 
 /// What a spin that ends a wait spares: a sleep, and a wake of the peer. A spin that fails costs its
@@ -49,23 +50,23 @@ pub(crate) const MOST_CREDIT: u32 = 12;
 pub(crate) const MOST_PARKS: u32 = 63;
 
 /// Polls between two looks at the clock. A look costs as much as several polls; fewer looks end the
-/// spin later. Chosen: less than a microsecond.
+/// spin later. Chosen: this many polls take less than a microsecond.
 pub(crate) const SPINS_PER_LOOK: u32 = 64;
 
-/// Wakes for nothing that a peer may send in one slice before the sleeper ignores it for the rest
-/// of the slice. Bounds what a hostile peer costs. Chosen.
+/// False wakes in one slice after which the sleeper ignores its peer for the rest of the slice.
+/// Bounds the cost of a hostile peer. Chosen.
 pub(crate) const FALSE_WAKES: u32 = 16;
 
-/// Waits without a sleep after which a side promises barriers (asymmetric fence). Fewer promise
-/// sooner, and make more sleeps pay a barrier. Without promises, each publication fences: one to
-/// three million fences in 60 ms.
+/// Waits without a sleep after which a side promises barriers (asymmetric fence). A smaller number
+/// promises sooner, and more sleeps then pay for a barrier. Without promises, each publication
+/// fences: one to three million fences in 60 ms.
 pub(crate) const WAITS_AWAKE: u32 = 16;
 
 /// Bytes found without a wait that count as one wait without a sleep.
 pub(crate) const BYTES_AWAKE: u64 = 16 << 10;
 
-/// Fences for the peer's sake after which a side promises too. Of two sides that keep pace, neither
-/// waits. Chosen.
+/// Fences after which a side promises too, without any wait. Two sides that keep pace never wait,
+/// so waits alone would never lead to a promise. Chosen.
 pub(crate) const FENCES_AWAKE: u32 = 64;
 
 /// Polls of a full ring without progress after which the writer takes the room there is. Some
@@ -91,8 +92,8 @@ pub(crate) const THROUGHPUT: (u32, u32) = (64, 64);
 /// Bytes per interval that count as fast.
 pub(crate) const FAST: u64 = 2 << 10;
 
-/// Bytes that are enough, however fast more come, so that the gathered bytes still lie in a cache.
-/// A reader that waits for a megabyte of short writes was no better.
+/// Gathered bytes that end the wait even while more come fast, so that they still lie in a cache.
+/// Waiting for this many bytes when only short writes come was no better.
 pub(crate) const ENOUGH: u64 = 1 << 20;
 
 /// The largest backoff: looks that take bytes at once after waits that did not pay. A larger
@@ -109,8 +110,8 @@ pub(crate) const ALONE: u32 = 255;
 /// and 256 KiB were no better, interleaved.
 pub(crate) const PUBLICATION: usize = 16 << 10;
 
-/// Bytes of the longest publication where backward copies pay (AMD). With 16 KiB here: 31.7 instead
-/// of 35.0 GB/s at 64 KiB, together with the next two.
+/// Bytes of the longest publication where backward copies pay (AMD). Without the longer
+/// publications, longer releases and backward copies: 31.7 instead of 35.0 GB/s at 64 KiB.
 pub(crate) const LONGEST_PUBLICATION: usize = 64 << 10;
 
 /// Bytes of the longest release on such processors; a quarter of the ring at most. With 256 KiB
@@ -138,8 +139,8 @@ pub(crate) fn publication(published: usize, longest: usize) -> usize {
 
 // # Inline messages
 
-/// Consecutive single messages after which a reader sets another delivery hint. More are misled
-/// less by a stream's gaps, and adapt later. Chosen.
+/// Consecutive single messages after which a reader sets another delivery hint. A larger number is
+/// misled less by a stream's gaps, and adapts later. Chosen.
 pub(crate) const MESSAGES: u32 = 8;
 
 /// Polls for a single message before any other way of waiting: some microseconds. Polling only
