@@ -73,20 +73,20 @@ mod armed {
         OrphanTaken: "reclaim: an orphan's state word says removed",
     }
 
-    /// 0, or one more than the point to die at.
+    /// 0, or one more than the point at which this process dies or stops.
     static POINT: AtomicU32 = AtomicU32::new(0);
-    /// How often the point is still to be passed alive.
+    /// How often the process passes the point before the signal.
     static PASSES: AtomicU32 = AtomicU32::new(0);
-    /// What comes there.
+    /// The signal that the process sends to itself at the point.
     static SIGNAL: AtomicI32 = AtomicI32::new(libc::SIGKILL);
 
-    /// Has this process killed when it reaches `point` after having passed it
+    /// Arms `point`: this process kills itself there, after it has passed the point
     /// `passes` times.
     pub fn kill_at(point: Point, passes: u32) {
         signal_at(point, passes, libc::SIGKILL);
     }
 
-    /// Has this process stopped when it first reaches `point`, until it gets
+    /// Arms `point`: this process stops itself there the first time, until it gets
     /// SIGCONT or SIGKILL.
     pub fn stop_at(point: Point) {
         signal_at(point, 0, libc::SIGSTOP);
@@ -95,15 +95,15 @@ mod armed {
     fn signal_at(point: Point, passes: u32, signal: i32) {
         SIGNAL.store(signal, Ordering::Relaxed); // read by this thread
         PASSES.store(passes, Ordering::Relaxed); // read by this thread
-        POINT.store(point as u32 + 1, Ordering::Relaxed); // as above
+        POINT.store(point as u32 + 1, Ordering::Relaxed); // read by this thread
     }
 
-    /// Nanoseconds of a slice; 0 leaves it as it is.
+    /// Nanoseconds of a slice; 0 means the default.
     static SLICE: AtomicU64 = AtomicU64::new(0);
 
-    /// Sets how long a sleeper of this process sleeps before it looks again by
-    /// itself. A wake that goes missing is then not made up for in ten
-    /// milliseconds. A death and a cancel flag are noticed as much later.
+    /// Sets the length of a slice: how long a sleeper of this process sleeps without
+    /// a look of its own. With long slices a lost wake shows in a test as a long
+    /// wait. A death and a cancel flag are noticed later, too.
     pub fn set_slice(len: Duration) {
         let nanos = u64::try_from(len.as_nanos()).unwrap_or(u64::MAX);
         SLICE.store(nanos, Ordering::Relaxed); // stands for itself
@@ -116,17 +116,18 @@ mod armed {
 
     /// Passes a point, or dies or stops there.
     pub(crate) fn reached(point: Point) {
+        // Relaxed here and below: one thread uses these words.
         if POINT.load(Ordering::Relaxed) != point as u32 + 1 {
-            return; // counters of one thread
+            return;
         }
-        let passes = PASSES.load(Ordering::Relaxed); // as above
+        let passes = PASSES.load(Ordering::Relaxed); // one thread
         if passes > 0 {
-            PASSES.store(passes - 1, Ordering::Relaxed); // as above
+            PASSES.store(passes - 1, Ordering::Relaxed); // one thread
             return;
         }
         let own = std::process::id() as libc::pid_t; // fits: below 2^22
-        POINT.store(0, Ordering::Relaxed); // as above: once only
-        let signal = SIGNAL.load(Ordering::Relaxed); // as above
+        POINT.store(0, Ordering::Relaxed); // one thread; only once
+        let signal = SIGNAL.load(Ordering::Relaxed); // one thread
         // SAFETY: integers. SIGKILL or SIGSTOP to ourselves takes effect before
         // kill returns to user mode.
         unsafe { libc::kill(own, signal) };

@@ -74,7 +74,7 @@ macro_rules! recording {
 
         }
 
-        /// Gives the kernel the plain atomic; its accesses are not recorded.
+        /// Gives the plain atomic, for system calls. Accesses through it are not recorded.
         impl std::ops::Deref for $name {
             type Target = atomic::$name;
 
