@@ -158,7 +158,7 @@ impl Snapshot {
         if let Some(reason) = misshapen(&stat) {
             return Err(not_a_ring(reason));
         }
-        let looked = sysv::look(id).map_err(removed_or)?;
+        let looked = sysv::attach_to_inspect(id).map_err(removed_or)?;
         // Before the attachment, the id may have passed to another segment. The
         // attachment now keeps the id from being reused.
         let stat = looked.stat();

@@ -166,7 +166,7 @@ pub(crate) fn classify(
     // attachment alone populates all pages.
     let same = |stat: &Stat| (stat.detach_time, stat.change_time, stat.creator_pid);
     let (before, was_untouched) = (same(&stat), untouched(&stat));
-    let looked = match sysv::look(id) {
+    let looked = match sysv::attach_to_inspect(id) {
         Ok(looked) => looked,
         Err(error) => return absent_or(error, id, required),
     };

@@ -16,7 +16,7 @@ const MOST_VIEWS: u32 = 2;
 pub(crate) fn owner_word(process: &Process, generation: u16) -> u64 {
     u64::from(process.pid) << 42
         | u64::from(process.pid_namespace & NAMESPACE) << 24
-        | u64::from(process::start_end(process.start)) << 2
+        | u64::from(process::start_low_bits(process.start)) << 2
         | u64::from(generation & 3)
 }
 
@@ -128,8 +128,8 @@ impl Holder {
 
     pub(crate) fn watch(&self) -> Watch {
         // No loss: the field has that many bits.
-        let start_end = process::start_end(self.owner >> 2);
-        let is_all_there_is = self.process.start == 0 && start_end != 0;
-        Watch::with_start_end(self.process, is_all_there_is.then_some(start_end))
+        let low_bits = process::start_low_bits(self.owner >> 2);
+        let only_low_bits = self.process.start == 0 && low_bits != 0;
+        Watch::with_start_low_bits(self.process, only_low_bits.then_some(low_bits))
     }
 }

@@ -1,13 +1,13 @@
-//! Whether spinning can help: not where the peer needs the processor on which the caller spins.
+//! Finds out whether spinning can help. It cannot if the peer needs the caller's processor.
 #![allow(unsafe_code)] // the only caller of sched_getaffinity
 
 /// Whether this process and the process `peer` are confined to the same single processor. Unknown
 /// counts as no.
 ///
-/// A process pinned to one processor does well to spin if its peer runs on another one. So the
-/// caller's own affinity alone does not decide.
+/// The caller's own affinity alone does not decide: spinning still helps a pinned process whose peer
+/// runs on another processor.
 /// <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
-pub(crate) fn share_one(peer: Option<u32>) -> bool {
+pub(crate) fn share_one_processor(peer: Option<u32>) -> bool {
     let Some(own) = affinity(0) else {
         return false;
     };

@@ -3,7 +3,7 @@
 use std::io;
 
 /// Gives an error type its public `kind` and `errno`. The type's `io_kind` returns the kind. Its
-/// `own_errno` returns an errno where that of the kind is less precise.
+/// `own_errno` returns an errno that is more precise than the kind's, if there is one.
 macro_rules! numbered {
     ($error:ident, $sample:literal, $errno:literal) => {
         $crate::sys::errno::numbered!(

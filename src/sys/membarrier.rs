@@ -18,8 +18,8 @@ const REGISTER_GLOBAL_EXPEDITED: c_int = 1 << 2;
 
 /// Registers this process for the barriers of others. Returns `false` if the kernel refuses.
 ///
-/// A registration belongs to the process and lasts until it execs, so it is made once per process.
-/// In a process with several threads it takes some milliseconds, a grace period of the kernel.
+/// A registration lasts until the process execs, so each process registers once. In a process with
+/// several threads the call takes some milliseconds, a grace period of the kernel.
 pub(crate) fn register() -> bool {
     // `try_lock`, since a fork may have left the lock held by a thread that the child lacks.
     let Ok(mut registered) = REGISTERED.try_lock() else {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registration_is_had_as_often_as_asked_for() {
+    fn registering_twice_gives_the_same_answer() {
         let registered = register();
         assert_eq!(register(), registered);
         assert!(everywhere() || !registered);

@@ -3,13 +3,14 @@
 //! | file | system calls |
 //! |---|---|
 //! | `sysv/` | `shmget`, `shmat`, `shmdt`, `shmctl`, `mremap` |
-//! | `sys/futex.rs` | `futex` |
+//! | `futex.rs` | `futex` |
 //! | `membarrier.rs` | `membarrier` |
 //! | `process/` | `pidfd_open`, `poll`, `kill`; `/proc` |
 //! | `fork/` | `pthread_atfork`, `madvise(MADV_WIPEONFORK)` |
 //! | `affinity.rs` | `sched_getaffinity` |
 //! | `random.rs` | `getrandom` |
 //! | `environment.rs` | none: `getenv(3)` reads memory |
+//! | `errno.rs`, `place.rs` | none: parts of errors |
 
 pub(crate) mod affinity;
 pub(crate) mod environment;

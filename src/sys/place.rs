@@ -1,4 +1,4 @@
-//! What error messages name: where the error happened, how many bytes, and how long the call took.
+//! Parts of error messages: where the error happened, how many bytes, how long the call took.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::escape::shown;
 use crate::role::Role;
 use crate::sys::sysv::{Key, Project, SegmentId};
 
-/// Which ring an error is about, and for which role the ring was asked, as far as the failed call
-/// knew.
+/// The ring that an error is about, and the role asked for. The methods return `None` for what the
+/// failed call did not know.
 ///
 /// # Examples
 ///
@@ -107,7 +107,7 @@ impl Place {
     }
 
     /// Advice for a segment that may not belong to this path at all.
-    pub(crate) fn elsewhere(&self) -> &'static str {
+    pub(crate) fn advice(&self) -> &'static str {
         match (&self.path, self.key) {
             (Some(_), _) => {
                 "; if it has nothing to do with this file, another project id leads \

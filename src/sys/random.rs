@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 ///
 /// <https://man7.org/linux/man-pages/man2/getrandom.2.html>
 pub(crate) fn random() -> u64 {
-    from_kernel().unwrap_or_else(from_here)
+    from_kernel().unwrap_or_else(fallback)
 }
 
 fn from_kernel() -> Option<u64> {
@@ -29,9 +29,9 @@ fn from_kernel() -> Option<u64> {
     (len == bytes.len() as libc::c_long).then(|| u64::from_ne_bytes(bytes))
 }
 
-/// A fallback for a kernel that has no random numbers yet, or a filter that forbids the call. Made
-/// from the time, the process id, and a count of calls.
-fn from_here() -> u64 {
+/// A number made from the time, the process id and a count of calls. For a kernel that has no random
+/// numbers yet, or a filter that forbids the call.
+fn fallback() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = time.map_or(0, |time| time.as_nanos() as u64); // the low bits differ most
@@ -53,9 +53,8 @@ mod tests {
     use std::io::Read;
     use std::os::fd::AsRawFd;
 
-    /// What `number` gives in a child of this process.
+    /// The result of `number` in a child of this process.
     fn in_child(number: fn() -> u64) -> u64 {
-        // The result of `number` in a child of this process.
         let (mut told, tell) = std::io::pipe().unwrap();
         // SAFETY: the child makes three system calls and no allocation.
         let pid = unsafe { libc::fork() };
@@ -78,8 +77,8 @@ mod tests {
     /// Found in review: two children of one process, each the first of a pid namespace of its own,
     /// gave their rings the same nonce.
     #[test]
-    fn a_fork_hands_no_number_on() {
-        for number in [random, from_here] {
+    fn no_number_repeats_after_a_fork() {
+        for number in [random, fallback] {
             number(); // any state that a fork could copy exists now
             let numbers = [in_child(number), in_child(number), number()];
             assert_ne!(numbers[0], numbers[1]);

@@ -79,7 +79,7 @@ impl fmt::Display for OpenError {
                 write!(f, "segment {id} is not usable: {reason}")?;
                 match reason {
                     Incompatible::NoMagic | Incompatible::TooSmall { .. } => {
-                        f.write_str(at.elsewhere())
+                        f.write_str(at.advice())
                     }
                     _ => Ok(()),
                 }
@@ -118,7 +118,7 @@ impl fmt::Display for OpenError {
             } => {
                 write!(f, "segment {id} ")?;
                 OpenError::distrust(f, (*uid, *mode), trusted, *most)?;
-                f.write_str(at.elsewhere())
+                f.write_str(at.advice())
             }
             OpenError::Removed { id, .. } => {
                 write!(f, "there is no segment {id}: it was removed, or never was")

@@ -252,7 +252,7 @@ impl Endpoint {
             Some((known, shares)) if known == owner => shares,
             _ => {
                 let peer = Holder::read(record).map(|holder| holder.process.pid);
-                let shares = affinity::share_one(peer);
+                let shares = affinity::share_one_processor(peer);
                 self.shares_processor = Some((owner, shares));
                 shares
             }

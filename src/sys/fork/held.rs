@@ -1,12 +1,12 @@
-//! Closes files in a forked child whose locks the child must not keep.
+//! Closes, in a forked child, the files whose locks the child must not keep.
 //!
-//! A lock of `flock(2)` belongs to an open file, which a fork shares with the child. The child
-//! knows nothing of that file. If the parent ended before it unlocked, the child would hold the
-//! lock for its whole life, and would itself wait for it. So the child first closes the files that
-//! other threads were using for an open.
+//! A lock of `flock(2)` belongs to an open file, which a fork shares with the child. No code of the
+//! child ever closes that file. If the parent ended before it unlocked, the child would hold the
+//! lock for its whole life, and its own opens would wait for the lock. So the child first closes the
+//! files that other threads were using for an open.
 //!
-//! 1. An entry is filled while its file is open, and emptied before the file is closed. So its number
-//!    never means another file.
+//! 1. An entry is filled while its file is open, and emptied before the file is closed. So the
+//!    descriptor in an entry never means another file.
 //! 2. A child has none of the other threads, so nobody in the child uses or closes their files.
 //!
 //! Limits: three kinds of child keep the files. They are a child of a raw `clone(2)`, one forked
@@ -66,8 +66,8 @@ impl Drop for Held {
     }
 }
 
-/// Closes the files that other threads had open at the fork. Called first of all in the child;
-/// async-signal-safe.
+/// Closes the files that other threads had open at the fork. The first call in a child.
+/// Async-signal-safe.
 pub(crate) fn close_in_child() {
     let thread = this_thread();
     for entry in &ENTRIES {

@@ -14,9 +14,9 @@
 //! emulation. The handler misses a raw `clone(2)` and `_Fork(3)`.
 //!
 //! Invariant 3: tokens come from [`NEXT`], which lies in ordinary memory, so a fork copies it. A
-//! child runs only the thread that forked. What this thread holds was made before the fork, when
-//! `NEXT` had already passed its token. Siblings may take equal tokens, since no sibling inherits
-//! from the other.
+//! child runs only the thread that forked. Each epoch that this thread holds was taken before the
+//! fork, so `NEXT` is past its token. Siblings may take equal tokens, since no sibling inherits from
+//! the other.
 //!
 //! Invariant 4: a page is mapped before its address is stored. So a fork that copies the address
 //! also copies the page. No lock is held while the word is made, so a fork in the middle leaves no
@@ -89,12 +89,12 @@ impl Epoch {
         // page or FALLBACK. Both are aligned, hold an AtomicU64 (zero bytes are valid), and are
         // never freed (invariant 4).
         let word = unsafe { &*address };
-        let token = word.load(Relaxed); // the number itself is all that is carried
+        let token = word.load(Relaxed); // publishes nothing but itself
         if token != 0 {
             return Epoch { word, token };
         }
         let fresh = NEXT.fetch_add(1, Relaxed); // only needs to be unique
-        // Relaxed: the token alone counts.
+        // Relaxed: the token publishes nothing but itself.
         let token = match word.compare_exchange(0, fresh, Relaxed, Relaxed) {
             Ok(_) => fresh,
             Err(token) => token, // another thread was first
@@ -113,7 +113,7 @@ impl Epoch {
     /// Whether this process took the epoch. False in a child made by fork, at any depth.
     #[inline]
     pub(crate) fn is_current(self) -> bool {
-        self.word.load(Relaxed) == self.token // the number itself is all that is carried
+        self.word.load(Relaxed) == self.token // publishes nothing but itself
     }
 }
 
@@ -153,7 +153,7 @@ extern "C" fn clear() {
     // SAFETY: WORD holds the address of UNMADE, of FALLBACK or of the page. All are aligned, hold
     // an AtomicU64 and are never freed (invariant 4). UNMADE is zero already.
     let word = unsafe { &*address };
-    word.store(0, Relaxed); // the number itself is all that is carried
+    word.store(0, Relaxed); // publishes nothing but itself
 }
 
 /// Maps a private page of zeros that a child of fork gets as zeros again.

@@ -1,4 +1,5 @@
-//! Every kind of child that a process can have. The first use under a race, and without the page.
+//! Tests epochs in every kind of child, in threads that race for the first use, and without the
+//! page.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};

@@ -120,8 +120,9 @@ impl Process {
 /// Whether a process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liveness {
-    Alive, // Proven gone.
-    /// Proven.
+    /// A process with this pid lives, and nothing shows that it is another one.
+    Alive,
+    /// Proven gone.
     Gone,
     /// Nothing is proven. Treat as alive.
     Unknown,
@@ -132,7 +133,7 @@ pub(crate) enum Liveness {
 pub(crate) struct Watch {
     peer: Process,
     /// The low bits of the peer's start time, if only those are known.
-    start_end: Option<u32>,
+    start_low_bits: Option<u32>,
     evidence: Evidence,
 }
 
@@ -148,16 +149,16 @@ impl Watch {
     pub(crate) fn new(peer: Process) -> Watch {
         Watch {
             peer,
-            start_end: None,
+            start_low_bits: None,
             evidence: Evidence::None,
         }
     }
 
-    /// A watch of a process whose start time is known only by its [low bits](start_end), or not at
-    /// all.
-    pub(crate) fn with_start_end(peer: Process, start_end: Option<u32>) -> Watch {
+    /// A watch of a process whose start time is known only by its [low bits](start_low_bits), or
+    /// not at all.
+    pub(crate) fn with_start_low_bits(peer: Process, start_low_bits: Option<u32>) -> Watch {
         Watch {
-            start_end,
+            start_low_bits,
             ..Watch::new(peer)
         }
     }
@@ -187,7 +188,7 @@ impl Watch {
             return Liveness::Unknown;
         }
         if (own.pid, own.start) == (peer.pid, peer.start) {
-            return Liveness::Alive;
+            return Liveness::Alive; // the caller itself: no descriptor is needed
         }
         let pidfd = match pidfd_open(peer.pid) {
             Ok(pidfd) => pidfd,
@@ -201,7 +202,8 @@ impl Watch {
                 };
             }
         };
-        if is_another(peer) || self.start_end.is_some_and(|end| has_another_end(peer, end)) {
+        let low_bits = self.start_low_bits;
+        if is_another(peer) || low_bits.is_some_and(|bits| has_other_low_bits(peer, bits)) {
             return Liveness::Gone;
         }
         let liveness = poll(&pidfd);
@@ -220,23 +222,22 @@ fn is_another(peer: Process) -> bool {
     start != 0 && start != peer.start
 }
 
-/// The low bits of a start time, which fill the room in an owner word.
-pub(crate) fn start_end(start: u64) -> u32 {
+/// The low 22 bits of a start time: as many as fit an owner word.
+pub(crate) fn start_low_bits(start: u64) -> u32 {
     (start & 0x3f_ffff) as u32
 }
 
 /// Whether the peer's pid now belongs to a process whose start time has other low bits.
 ///
-/// The time namespace in which the peer read its own start time is unknown. If the peer were the
-/// process that has the pid now, that namespace would be this process's. So the comparison needs
-/// that namespace to be ours.
-fn has_another_end(peer: Process, end: u32) -> bool {
+/// Start times are comparable only if the peer read its own in our time namespace. The peer's time
+/// namespace is not recorded here. It is taken to be that of the process that has the pid now.
+fn has_other_low_bits(peer: Process, bits: u32) -> bool {
     let own = namespace("time");
     if own == 0 || namespace_in(&format!("/proc/{}/ns", peer.pid), "time") != own {
         return false;
     }
     let start = start_of(peer.pid);
-    start != 0 && start_end(start) != end
+    start != 0 && start_low_bits(start) != bits
 }
 
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {

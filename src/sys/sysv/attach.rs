@@ -4,9 +4,9 @@
 //! since another process may write at any time. Code that follows the pointer is responsible for
 //! that.
 //!
-//! An attachment ends with its drop, with `exec`, and with the process, however that ends. It
-//! survives `fork`: the child gets attachments of its own at the same addresses, and dropping one
-//! there detaches the child's.
+//! An attachment ends with its drop, with `exec`, and with the process, however the process ends. A
+//! child made by `fork` gets attachments of its own at the same addresses. A drop in the child
+//! detaches only the child's attachment.
 
 use std::ptr::{self, NonNull};
 
@@ -65,8 +65,8 @@ impl Attachment {
     }
 
     /// The kernel's description of the segment from just after the attach, this attachment
-    /// included. Before the attach, the id could pass to another segment, so an earlier description
-    /// may be of that one.
+    /// included. An earlier description may be of another segment, since an id that nobody has
+    /// attached can be reused.
     pub(crate) fn stat(&self) -> &Stat {
         &self.stat
     }
@@ -189,7 +189,7 @@ pub fn attach_read_only(id: SegmentId) -> Result<Attachment, SysvError> {
 }
 
 /// Attaches as [`attach_read_only`] does, but refuses a segment of huge pages.
-pub(crate) fn look(id: SegmentId) -> Result<Attachment, SysvError> {
+pub(crate) fn attach_to_inspect(id: SegmentId) -> Result<Attachment, SysvError> {
     attach_ordinary(id, libc::SHM_RDONLY, "SHM_RDONLY")
 }
 
@@ -201,8 +201,8 @@ const FAR_BELOW: usize = 16 << 30;
 
 /// Attaches a segment of ordinary pages, and refuses one of huge pages.
 ///
-/// A segment of huge pages (`SHM_HUGETLB`) takes more address space than its reported size. It
-/// would replace mappings behind a place measured for that size, and touching it can raise
+/// A segment of huge pages (`SHM_HUGETLB`) takes more address space than its reported size, so
+/// `SHM_REMAP` would replace mappings after the reserved range. Touching such a segment can raise
 /// `SIGBUS`. The kernel does not report which segments have huge pages. But it refuses to attach
 /// such a segment at an address that is not a multiple of the huge page's size.
 pub(super) fn attach_ordinary(
@@ -263,11 +263,11 @@ pub(super) fn attach_failed(
     )
 }
 
-/// Reserves `len` bytes of address space at a multiple of `align`. Behind them, finds `free` bytes
-/// where nothing was mapped a moment ago. All lengths are whole pages, and `align` is a power of
+/// Reserves `len` bytes of address space at a multiple of `align`. The `free` bytes after the
+/// reservation were unmapped a moment ago. All lengths are whole pages, and `align` is a power of
 /// two.
 ///
-/// The kernel places mappings one below the other. So the place of the first attempt is where any
+/// The kernel places mappings one below the other. So the first attempt finds the place where any
 /// thread's next mapping goes. Later attempts look at a random place far below.
 pub(super) fn reserve(
     len: usize,
@@ -296,15 +296,17 @@ pub(super) fn reserve(
     let start = start.cast::<u8>();
     let before = start.align_offset(align);
     // Nothing uses the reservation yet, so the surplus can be unmapped without a race.
-    // SAFETY: before <= slack, as the distance to a multiple of `align` is one of the page size.
+    // SAFETY: `start` and `align` are multiples of the page size. So the distance to the next
+    // multiple of `align` is at most `align - page_size`, which is `slack`.
     let base = unsafe { start.add(before) };
     // SAFETY: before + len <= total.
     let end = unsafe { base.add(len) };
     // SAFETY: the first `before` bytes of the mapping made above, which nobody else knows.
     let cut = unsafe { unmap(start, before) };
-    // SAFETY: the bytes behind `end` of the mapping made above, which nobody else knows.
+    // SAFETY: the bytes after `end` of the mapping made above, which nobody else knows.
     if !cut || !unsafe { unmap(end, total - before - len) } {
-        // A place that is not free would look like one that the kernel refuses for huge pages.
+        // The place is not free. An attach would fail there as it does for huge pages, so this
+        // error is reported instead.
         let failure = Failure::last();
         let left = if cut { base } else { start };
         // SAFETY: the rest of the mapping made above. It is one piece, so unmapping needs no

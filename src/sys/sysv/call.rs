@@ -92,10 +92,10 @@ pub(super) fn shmget(key: Option<Key>, size: usize, flags: c_int) -> Result<Segm
 
 /// # Safety
 ///
-/// - With `SHM_REMAP`, the bytes from `address` on, as many as the segment has in whole pages, are
-///   the caller's to replace, and nothing uses them.
+/// - With `SHM_REMAP`, the range from `address` on, as long as the segment in whole pages, is the
+///   caller's to replace, and nothing uses the range.
 ///
-/// Without it the kernel refuses an address where something is mapped.
+/// Without `SHM_REMAP` the kernel refuses an address where something is mapped.
 pub(super) unsafe fn shmat(
     id: SegmentId,
     address: *mut u8,
@@ -110,7 +110,7 @@ pub(super) unsafe fn shmat(
     }
 }
 
-/// Ignores a failure: it means that nothing is attached at `base`, so nothing is left to do.
+/// Detaches the segment at `base`. A failure means that nothing is attached there, and is ignored.
 ///
 /// # Safety
 ///

@@ -180,10 +180,9 @@ impl Drop for DoubleView {
 #[doc(alias = "shmat")]
 #[doc(alias = "SHM_REMAP")]
 pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, SysvError> {
-    // Pins the id until the first view does. This has three uses. While attached, the id cannot
-    // pass to another segment, whose length would make SHM_REMAP replace mappings behind the
-    // reservation. A segment that is gone, or not ours to write, is found before anything is
-    // reserved. A segment of huge pages, which would take more room than its length, is refused.
+    // The pin keeps the id from passing to another segment until the first view does. Another
+    // segment's length could make SHM_REMAP replace mappings after the reservation. The pin also
+    // finds a segment that is gone, that may not be written, or that has huge pages.
     let pin = attach_ordinary(id, 0, "0")?;
     let segment_len = pin.len();
     let page_size = page_size();
@@ -223,8 +222,8 @@ pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, Sys
     unsafe { attach_first(pin.stat(), base, segment_len, capacity) }
 }
 
-/// Attaches as [`attach_double`] does, but makes no checks first. For a segment that this process
-/// has made, of `segment_len` bytes in ordinary pages.
+/// Attaches as [`attach_double`] does, but makes no checks first. The segment must be one that this
+/// process made, of `segment_len` bytes in ordinary pages.
 ///
 /// # Errors
 ///
@@ -288,8 +287,8 @@ fn try_double_own(
 /// # Safety
 ///
 /// - The segment has segment_len bytes.
-/// - The capacity bytes from `base` on are reserved, and those of the second view behind them
-///   attached; nobody else knows of them.
+/// - The capacity bytes from `base` on are reserved, and the second view is attached after them.
+///   Nobody else knows of these addresses.
 unsafe fn attach_first(
     stat: &Stat,
     base: NonNull<u8>,

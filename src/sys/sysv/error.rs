@@ -105,15 +105,15 @@ pub enum SysvErrorKind {
     /// The kernel does not allow so large a segment.
     TooLarge {
         /// Bytes asked for.
-        requested: usize, // The exceeded limit.
-        /// The limit in the way.
-        limit: KernelLimit, // The limit's value when the call failed.
-        /// Its value when the call failed.
+        requested: usize,
+        /// The exceeded limit.
+        limit: KernelLimit,
+        /// The limit's value just after the call failed.
         value: u64,
     },
-    /// A limit on all segments together is reached.
+    /// A limit on the number of segments, of their pages, or of open files is reached.
     LimitReached {
-        /// The limit that is reached.
+        /// The limit.
         limit: KernelLimit,
         /// The limit's value just after the call failed.
         value: u64,
@@ -170,7 +170,7 @@ pub struct SysvError {
     kind: SysvErrorKind,
     call: String,
     errno: Option<i32>,
-    /// The ring that the call was made for, as a message begins with it.
+    /// The ring that the call was made for: the beginning of the message, or empty.
     place: String,
 }
 
@@ -190,7 +190,7 @@ impl SysvError {
         error
     }
 
-    /// An error found before any system call was made.
+    /// An error that this crate found, not the kernel.
     pub(super) fn refused(call: fmt::Arguments<'_>, kind: SysvErrorKind) -> Self {
         Self {
             kind,
@@ -210,7 +210,7 @@ impl SysvError {
         &self.call
     }
 
-    /// The errno, or `None` if the arguments were refused before any system call.
+    /// The errno, or `None` if this crate refused the call or its result.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.errno
     }

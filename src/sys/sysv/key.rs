@@ -1,8 +1,8 @@
 //! Keys, and how a path becomes one.
 //!
 //! A key is 32 bits, made of a file's device and inode number and a project id. Most bits of the
-//! numbers are dropped, so two files can share a key. A key says where to look, and never who is
-//! there. [`FileIdentity`] keeps the full numbers to decide that.
+//! numbers are dropped, so two files can share a key. So a key finds a segment, but does not prove
+//! that the segment belongs to the file. [`FileIdentity`] keeps the full numbers for that.
 
 #![deny(unsafe_code)]
 
@@ -92,9 +92,9 @@ pub struct FileIdentity {
 impl FileIdentity {
     /// `int fstat(int fd, struct stat *statbuf);`: the identity of an open file.
     ///
-    /// [`KeyError::File`] if `fstat` fails.
+    /// # Errors
     ///
-    /// [`KeyError::File`] if the file cannot be asked.
+    /// [`KeyError::File`] if `fstat` fails.
     ///
     /// # Examples
     ///
@@ -288,7 +288,7 @@ pub enum KeyError {
     },
     /// The key is 0, `IPC_PRIVATE`, which never finds a segment.
     Private,
-    /// The key is -1, which `ftok` returns when it fails, so unrelated programs meet there.
+    /// The key is -1. C's `ftok` returns -1 when it fails, so unrelated programs could share it.
     MinusOne,
 }
 

@@ -1,4 +1,5 @@
-//! What `/proc/sysvipc/shm` says of a segment: facts that `IPC_STAT` lacks, or refuses by the mode.
+//! Facts from `/proc/sysvipc/shm`. `IPC_STAT` lacks some of them, and refuses the others to a
+//! process that may not read the segment.
 
 #![deny(unsafe_code)]
 
@@ -20,7 +21,7 @@ pub(crate) fn listed(id: SegmentId) -> Option<Listed> {
     listed_in(&std::fs::read_to_string("/proc/sysvipc/shm").ok()?, id)
 }
 
-/// Parses the text of that file, whose first line names the columns.
+/// Parses the text of that file.
 fn listed_in(text: &str, id: SegmentId) -> Option<Listed> {
     let [uid, creator_uid, mode] = columns(text, id, ["uid", "cuid", "perms"])?;
     Some(Listed {
@@ -30,7 +31,7 @@ fn listed_in(text: &str, id: SegmentId) -> Option<Listed> {
     })
 }
 
-/// What these columns say in the line of a segment. The first line names the columns.
+/// The words in the `wanted` columns of a segment's line. The first line names the columns.
 fn columns<'a, const N: usize>(
     text: &'a str,
     id: SegmentId,
@@ -59,7 +60,7 @@ pub(crate) struct Resident {
 
 /// The bytes of a segment in memory and in swap space. Returns `None` where `/proc` does not say.
 ///
-/// See [proc_sysvipc_shm(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
+/// See [proc_sysvipc(5)](https://man7.org/linux/man-pages/man5/proc_sysvipc.5.html).
 pub(crate) fn resident(id: SegmentId) -> Option<Resident> {
     let text = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
     let [in_memory, swapped] = columns(&text, id, ["rss", "swap"])?;
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_lists_as_it_answers() {
+    fn the_listed_facts_are_those_of_stat() {
         let id = super::super::create(None, 4096, Mode::OWNER_ONLY).unwrap();
         let (listed, stat) = (listed(id), super::super::stat(id).unwrap());
         super::super::remove(id).unwrap();

@@ -4,17 +4,17 @@
 //! [`Project`], [`SegmentId`]), its permissions ([`Mode`]), and the errors of the kernel. For
 //! administrators there are [`list`], [`stat`], [`limits`], [`remove`] and [`open`].
 //!
-//! Making and attaching segments is hidden, since that would be a second library under the same
-//! version number. Hidden items are internal and may change in any version. They are public for
-//! this crate's own tests, which play strangers that make, change and attach segments.
+//! Functions that make or attach segments are hidden from the documentation: hidden items are
+//! internal and may change in any version. They are public for this crate's own tests, which play
+//! strangers that make, change and attach segments.
 //!
-//! Each function serves one purpose and makes one system call, apart from the questions that
-//! explain a failure. No function here reads or writes a byte of a segment. Rules:
+//! Each function makes one system call, or says that it makes several. Further calls explain a
+//! failure. No function here reads or writes a byte of a segment. Rules:
 //!
 //! 1. `create` never finds an existing segment, and [`open`] never makes one. So a caller always
 //!    knows which of the two it has.
 //! 2. An `Attachment` takes its length from the kernel while it is attached. Before the attach, the
-//!    id could be removed and given to another segment; afterwards it cannot.
+//!    segment could be removed and its id given to another segment; afterwards it cannot.
 //! 3. Attaching and removing are separate. Dropping an attachment never removes the segment, and
 //!    [`remove`] never detaches anyone.
 
@@ -29,7 +29,7 @@ mod key;
 mod listed;
 mod segment;
 
-pub(crate) use attach::look;
+pub(crate) use attach::attach_to_inspect;
 #[doc(hidden)]
 pub use attach::{Attachment, attach, attach_at, attach_read_only};
 pub(crate) use double::attach_double_own;
@@ -68,8 +68,9 @@ use call::{
 /// - [`AlreadyExists`](SysvErrorKind::AlreadyExists): the key is taken.
 /// - [`InvalidSize`](SysvErrorKind::InvalidSize): `size` is 0.
 /// - [`TooLarge`](SysvErrorKind::TooLarge): `size` is more than SHMMAX.
-/// - [`LimitReached`](SysvErrorKind::LimitReached): there are SHMMNI segments, or SHMALL pages.
-/// - [`OutOfMemory`](SysvErrorKind::OutOfMemory): the kernel does not want to promise that much.
+/// - [`LimitReached`](SysvErrorKind::LimitReached): the segments would exceed SHMMNI, or their pages
+///   SHMALL.
+/// - [`OutOfMemory`](SysvErrorKind::OutOfMemory): the kernel refuses to commit that much memory.
 ///
 /// # Examples
 ///
@@ -282,7 +283,8 @@ pub(crate) fn remove_if_there(id: SegmentId) -> Result<(), SysvError> {
 ///
 /// # Errors
 ///
-/// [`Unsupported`](SysvErrorKind::Unsupported), or whatever a security module says.
+/// - [`Unsupported`](SysvErrorKind::Unsupported): the kernel has no System V shared memory.
+/// - [`PermissionDenied`](SysvErrorKind::PermissionDenied): a security module forbids the call.
 ///
 /// # Examples
 ///
@@ -306,14 +308,15 @@ pub fn list() -> Result<Vec<Stat>, SysvError> {
 
 /// `int shmctl(int shmid, int cmd, struct shmid_ds *buf);` with `IPC_INFO` and `SHM_INFO`
 ///
-/// The limits of this IPC namespace, and how much of them is in use.
+/// The limits of this IPC namespace, and how much of them is in use. Makes two calls.
 ///
 /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html) and
 /// [proc_sys_kernel(5)](https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html).
 ///
 /// # Errors
 ///
-/// [`Unsupported`](SysvErrorKind::Unsupported), or whatever a security module says.
+/// - [`Unsupported`](SysvErrorKind::Unsupported): the kernel has no System V shared memory.
+/// - [`PermissionDenied`](SysvErrorKind::PermissionDenied): a security module forbids the call.
 ///
 /// # Examples
 ///
@@ -387,7 +390,7 @@ fn removed(errno: i32) -> Option<SysvErrorKind> {
     }
 }
 
-/// Whether an id still names a segment, to tell which argument an EINVAL is about.
+/// Whether an id still names a segment. If so, an EINVAL means another argument.
 fn exists(id: SegmentId) -> bool {
     !stat(id).is_err_and(|error| error.kind() == SysvErrorKind::Removed)
 }

@@ -31,7 +31,7 @@ impl SegmentId {
     ///
     /// # Errors
     ///
-    /// [`InvalidSegmentId`] if it is negative.
+    /// [`InvalidSegmentId`] if `raw` is negative.
     pub fn from_raw(raw: i32) -> Result<Self, InvalidSegmentId> {
         if raw < 0 {
             return Err(InvalidSegmentId);
@@ -117,7 +117,7 @@ impl Mode {
     /// `0600`: the owner reads and writes, others do nothing.
     pub const OWNER_ONLY: Self = Self(0o600);
 
-    /// A mode of these bits, or `None` if there are others than the nine.
+    /// A mode of these bits, or `None` if `bits` exceeds `0o777`.
     pub const fn new(bits: u32) -> Option<Self> {
         if bits > 0o777 {
             return None;
@@ -223,13 +223,13 @@ impl Stat {
     /// Whether `other` may describe the same segment: equal ids, makers, sizes, modes and change
     /// times.
     pub(crate) fn may_be(&self, other: &Stat) -> bool {
-        let told_by = |stat: &Stat| {
+        let facts = |stat: &Stat| {
             (
                 (stat.creator_uid, stat.creator_gid, stat.creator_pid),
                 (stat.size, stat.mode, stat.change_time),
             )
         };
-        self.id == other.id && told_by(self) == told_by(other)
+        self.id == other.id && facts(self) == facts(other)
     }
 }
 

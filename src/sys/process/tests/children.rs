@@ -83,7 +83,7 @@ fn to_text(p: Process) -> String {
 fn from_text(text: &str) -> Process {
     let fields: Vec<u64> = text
         .split_whitespace()
-        .map_while(|field| field.parse().ok()) // the line may be another tool's
+        .map_while(|field| field.parse().ok()) // a tool may have printed to the same pipe
         .collect();
     let [pid, start, pid_namespace, time_namespace] = fields[..] else {
         panic!("not a record: {text:?}");
@@ -126,9 +126,9 @@ pub(super) fn exit(code: i32) -> ! {
 }
 
 pub(super) fn fork() -> libc::pid_t {
-    // SAFETY: the C library keeps its allocator usable in the child. Beyond that, the children of
-    // tests take no lock. Those of roles take only locks of std. The one other thread of their
-    // parent is the harness's, which holds no such lock: it waits for the role to end.
+    // SAFETY: the C library keeps its allocator usable in the child. Children of tests take no other
+    // lock. Children of roles also take locks of the standard library. The only other thread of a
+    // role's process is the test harness, which holds no lock while it waits for the role.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: takes an integer. A child that hangs is ended, and reads as a failure.

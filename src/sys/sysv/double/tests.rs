@@ -71,7 +71,7 @@ fn an_own_view_is_a_double_view() {
     }
 }
 
-/// An id that has passed to another segment since the call that returned it.
+/// The id has passed to another segment since the call that returned it.
 #[test]
 fn another_segment_is_refused_and_left() {
     let len = 5 * page_size();
