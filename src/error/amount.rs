@@ -33,9 +33,9 @@ pub enum ReserveError {
         /// Capacity of the ring in bytes.
         capacity: usize,
     },
-    /// There is enough room, but not in one piece: a ring in [memory of the
-    /// caller's](crate::Options::create_in) ends in between. A write of `wanted`
-    /// bytes would not wait.
+    /// There is enough room, but not in one piece: a ring in the [caller's
+    /// memory](crate::Options::create_in) is not mapped twice, and ends in between. A
+    /// write of `wanted` bytes would not wait.
     Wraps {
         /// Bytes asked for.
         wanted: usize,
@@ -89,9 +89,9 @@ pub enum PeekError {
         /// Capacity of the ring in bytes.
         capacity: usize,
     },
-    /// There are enough bytes, but not in one piece: a ring in [memory of the
-    /// caller's](crate::Options::create_in) ends in between. A read of `wanted`
-    /// bytes would not wait.
+    /// There are enough bytes, but not in one piece: a ring in the [caller's
+    /// memory](crate::Options::create_in) is not mapped twice, and ends in between. A
+    /// read of `wanted` bytes would not wait.
     Wraps {
         /// Bytes asked for.
         wanted: usize,

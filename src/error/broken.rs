@@ -36,14 +36,15 @@ pub enum Rule {
     /// The life-cycle word has a value that no transition leads to.
     StateWord,
     /// The owner word of this handle's own role was overwritten, or the role's part
-    /// of the life-cycle word was. The numbers are the words.
+    /// of the life-cycle word was. The found and the expected value are whole words.
     OwnRole,
     /// The count of ends contradicts the count of acknowledged ends: there are more
     /// unacknowledged ends than places, or fewer ends than acknowledged.
     MarkCount,
     /// The end of a stream lies outside the bytes in the ring.
     MarkOutOfRange,
-    /// The end of a stream has an ending that no producer writes.
+    /// The record of a stream's end says how the stream ended, by a value that no
+    /// producer writes.
     MarkEnding,
 }
 
@@ -77,7 +78,7 @@ impl Rule {
 /// # std::fs::write(&path, "")?;
 /// # let mut options = Options::new();
 /// # let mut consumer = options.persistent(true).open_consumer(&path)?;
-/// // Somebody writes a tail that cannot be.
+/// // Another process writes an impossible tail.
 /// let segment = sysv::attach(Options::new().snapshot(&path)?.id)?;
 /// // SAFETY: the tail is at this offset in each segment; see `guide::protocol`.
 /// unsafe { segment.as_ptr().add(256).cast::<u64>().write_volatile(1 << 40) };
@@ -170,7 +171,7 @@ impl From<Corruption> for io::Error {
 /// let (mut producer, consumer) = shmpipe::pair()?;
 /// drop(consumer);
 /// let error = producer.write(b"x").unwrap_err();
-/// // It stays inside the error that it is turned into.
+/// // The `io::Error` contains the `Broken`.
 /// assert_eq!(Broken::find(&error), Some(&Broken::ConsumerClosed));
 /// # Ok::<(), std::io::Error>(())
 /// ```

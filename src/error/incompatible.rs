@@ -1,10 +1,10 @@
-//! Why a segment, or memory of the caller's, is not a usable ring.
+//! Why a segment, or the caller's memory, is not a usable ring.
 
 use std::fmt;
 
 use super::Bytes;
 
-/// Why a segment, or memory of the caller's, is not a ring that this build can use.
+/// Why a segment, or the caller's memory, is not a ring that this build can use.
 ///
 /// # Examples
 ///
@@ -38,7 +38,8 @@ pub enum Incompatible {
     },
     /// A machine of the other byte order made the ring.
     ByteOrder,
-    /// A build with another distance between hot words made the ring.
+    /// A build with another line size made the ring. The line size is the distance
+    /// that keeps two hot words apart.
     LineSize {
         /// The ring's line size in bytes.
         found: u32,
@@ -57,12 +58,12 @@ pub enum Incompatible {
     },
     /// The header does not match the size of the segment or memory.
     Size {
-        /// The capacity in its header, in bytes.
+        /// The capacity in bytes, according to the header.
         capacity: u64,
-        /// The offset of the ring in its header, in bytes.
+        /// The offset of the ring in bytes, according to the header.
         ring_offset: u64,
-        /// Size in bytes: of the segment by the kernel, or of the memory by the
-        /// caller.
+        /// Size in bytes: the segment's according to the kernel, or the memory's
+        /// according to the caller.
         segment: usize,
     },
     /// The life-cycle word has a value that is impossible for the ring's life

@@ -1,4 +1,4 @@
-//! Why memory of the caller's cannot be used for a ring.
+//! Why the caller's memory cannot be used for a ring.
 
 use std::fmt;
 use std::io;
@@ -25,8 +25,8 @@ use super::{Bytes, Incompatible, numbered};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The memory is too small for the header and a ring, of one byte or of the
-    /// capacity asked for.
+    /// The memory is too small for the header and a ring of the capacity asked for,
+    /// or of one byte if no capacity was asked for.
     TooSmall {
         /// Size of the memory in bytes.
         len: usize,

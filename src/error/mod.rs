@@ -6,10 +6,11 @@
 //! [`io::ErrorKind`]. The error stays inside the `io::Error`, where
 //! [`io::Error::get_ref`] or [`Broken::find`] finds it.
 //!
-//! Each error has a `kind`, and an `errno` for C callers. The errors that calls
-//! return stand at the root of the crate too; their details stand only here. Struct
-//! variants may get more fields (`#[non_exhaustive]`), except those of errors that
-//! can be compared. So a test can write down an expected error.
+//! Each error but [`InvalidRole`] has a `kind`, and an `errno` for C callers. The
+//! errors that calls return are also at the root of the crate; their details are
+//! only here. Errors that can be compared keep the fields of their variants, so that
+//! a test can write down an expected error. Struct variants of the others may get
+//! more fields (`#[non_exhaustive]`).
 //!
 //! A message is one line without a full stop. A message names the ring and the role
 //! if the call knew them, the wanted and the found value, and what to do.

@@ -114,9 +114,9 @@ try_error!(
     "the ring is empty: the producer has written nothing more yet"
 );
 
-/// What [`Producer::close`](crate::Producer::close) and
-/// [`Consumer::close`](crate::Consumer::close) report. The handle is closed
-/// nevertheless.
+/// Why [`Producer::close`](crate::Producer::close) or
+/// [`Consumer::close`](crate::Consumer::close) did not end the stream in order. The
+/// handle cannot be used afterwards in any case.
 ///
 /// # Examples
 ///
@@ -131,14 +131,14 @@ try_error!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// Nobody came to read: the ring was opened without waiting, or its end was
-    /// given to a child. The written bytes are lost.
+    /// Nobody came to read. The ring was opened without waiting, or the consumer's
+    /// end was given to a child. The written bytes are lost.
     NeverCame {
         /// Bytes that nobody will read.
         unread: u64,
     },
-    /// The handle could not be closed: it was aborted before, its ring is corrupt,
-    /// or another process holds the role.
+    /// The handle was aborted before, its ring is corrupt, or it was inherited by
+    /// fork and the process that forked holds the role.
     Broken(Broken),
 }
 

@@ -1,5 +1,5 @@
-//! Prints (`-- --nocapture`) and checks every message. A variant that is missing
-//! here does not compile. A missing error type fails a test. The file is long
+//! Prints (`-- --nocapture`) and checks every message. The file does not compile if a
+//! variant is missing here. A missing error type fails a test. The file is long
 //! because it is a table of samples.
 
 use std::collections::BTreeSet;
@@ -46,7 +46,7 @@ fn check<E: Display + Debug>(error: &E, names: &[&str]) {
     ] {
         assert!(!said.contains(wrong), "{said:?} says {wrong:?}");
     }
-    assert_ne!(said, format!("{error:?}"), "for debugging only");
+    assert_ne!(said, format!("{error:?}"), "the message of Debug");
 }
 
 /// Checks samples of every variant of an enum, each with the texts that its message

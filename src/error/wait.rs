@@ -7,9 +7,8 @@ use super::{Broken, Bytes, CANCELLED, numbered};
 
 /// Why a waiting call stopped early.
 ///
-/// After a cancelled [`std::io::Read`] or [`std::io::Write`] call,
-/// [`find`](WaitError::find) returns [`Cancelled`](WaitError::Cancelled) from its
-/// error.
+/// The [`io::Error`] of a cancelled [`std::io::Read`] or [`std::io::Write`] call
+/// contains [`Cancelled`](WaitError::Cancelled): see [`find`](WaitError::find).
 ///
 /// # Examples
 ///
@@ -136,6 +135,17 @@ impl From<WaitError> for io::Error {
 }
 
 /// Why a consumer did not continue with the next stream.
+///
+/// # Examples
+///
+/// ```
+/// use shmpipe::NextStreamError;
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// producer.try_write(b"abc").unwrap();
+/// assert_eq!(consumer.next_stream(), Err(NextStreamError::NotEnded { available: 3 }));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NextStreamError {

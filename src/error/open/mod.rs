@@ -30,7 +30,7 @@ pub enum OpenError {
     Path {
         /// The file.
         path: PathBuf,
-        /// What opening the file returned.
+        /// The error of opening the file.
         source: io::Error,
     },
     /// The file that names the ring is a directory.
@@ -45,7 +45,7 @@ pub enum OpenError {
     Locking {
         /// The file.
         path: PathBuf,
-        /// What flock(2), or opening the file for the lock, returned.
+        /// The error of flock(2), or of opening the file for the lock.
         source: io::Error,
     },
     /// No key can be made from the file and the project id.
@@ -63,7 +63,8 @@ pub enum OpenError {
         /// The mode asked for.
         asked: u32,
     },
-    /// A ring of another capacity exists, whose capacity was asked for too.
+    /// A ring of another capacity exists, and this call cannot replace it: for
+    /// example, its creator asked for that capacity, or both sides use the ring.
     #[non_exhaustive]
     CapacityMismatch {
         /// The ring and the role.
@@ -192,11 +193,11 @@ pub enum OpenError {
     Spawn {
         /// The child's program.
         program: OsString,
-        /// What starting the program returned.
+        /// The error of starting the program.
         source: io::Error,
     },
-    /// The ring lies in memory of the caller's and has no segment, so a child
-    /// cannot attach it by id.
+    /// The ring lies in the caller's memory and has no segment, so a child cannot
+    /// attach it by id.
     NoSegment,
     /// The caller's memory cannot hold the ring, or holds none.
     Memory(MemoryError),
@@ -275,7 +276,7 @@ impl OpenError {
 
 numbered!(OpenError, "OpenError::CannotPersist", "EOPNOTSUPP");
 
-/// The place in an error that has one: borrowed as the error is.
+/// A reference to the place in an error that has one. Mutable if `$error` is.
 macro_rules! on_place {
     ($error:expr) => {
         match $error {

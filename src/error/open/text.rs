@@ -1,5 +1,5 @@
-//! The messages of [`OpenError`]. Longer than other functions, `fmt` is a table of
-//! messages.
+//! The messages of [`OpenError`]. `fmt` is longer than other functions because it is
+//! a table of messages.
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ impl fmt::Display for OpenError {
             at.fmt(f)?;
         }
         match self {
-            OpenError::Path { path, source } => OpenError::file_error(f, path, source),
+            OpenError::Path { path, source } => OpenError::fmt_path(f, path, source),
             OpenError::Locking { path, source } => write!(
                 f,
                 "{}: its file system cannot lock it (flock: {source}): \
@@ -117,7 +117,7 @@ impl fmt::Display for OpenError {
                 most,
             } => {
                 write!(f, "segment {id} ")?;
-                OpenError::distrust(f, (*uid, *mode), trusted, *most)?;
+                OpenError::fmt_untrusted(f, (*uid, *mode), trusted, *most)?;
                 f.write_str(at.advice())
             }
             OpenError::Removed { id, .. } => {
@@ -176,7 +176,8 @@ impl fmt::Display for OpenError {
 }
 
 impl OpenError {
-    fn file_error(f: &mut fmt::Formatter<'_>, path: &Path, source: &io::Error) -> fmt::Result {
+    /// The message of [`OpenError::Path`].
+    fn fmt_path(f: &mut fmt::Formatter<'_>, path: &Path, source: &io::Error) -> fmt::Result {
         write!(f, "{}: {source}", shown(path))?;
         if source.kind() == io::ErrorKind::NotFound && !path.as_os_str().is_empty() {
             f.write_str(
@@ -186,7 +187,8 @@ impl OpenError {
         Ok(())
     }
 
-    fn distrust(
+    /// The rest of the message of [`OpenError::Untrusted`]: why the segment is not trusted.
+    fn fmt_untrusted(
         f: &mut fmt::Formatter<'_>,
         (uid, mode): (Option<u32>, Option<u32>),
         trusted: &[u32],
