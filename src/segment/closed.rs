@@ -29,6 +29,7 @@ impl Departure {
             0 if word == 0 => Ok(Departure::Open),
             1 if word > 0xff => Ok(Departure::Finished),
             2 if word > 0xff => Ok(Departure::Aborted),
+            // 0x102 is a correct word: aborted, claim 1.
             _ => Err(Corruption::new(Rule::ClosedWord, word, 0x102)),
         }
     }

@@ -1,4 +1,4 @@
-//! The identity line: what a segment claims to be, and how much of the claim is trusted.
+//! The identity line: what a segment says of itself, and which of that is trusted after checks.
 
 use crate::error::Incompatible;
 use crate::segment::state::LifeCycleKind;
@@ -69,8 +69,8 @@ mod pinned {
     const _: () = assert!(offset_of!(Identity, birth) == 80);
 }
 
-/// Bytes of a line. Two hot words at this distance share neither a cache line nor a line that the
-/// prefetcher fetches along. The same on every architecture.
+/// Bytes of a line. Two hot words at this distance share no cache line, and no pair of lines that
+/// the prefetcher fetches together. The same on every architecture.
 pub(crate) const LINE: usize = 128;
 /// The least distance from the start of the segment to the ring.
 pub(crate) const MIN_RING_OFFSET: usize = 4096;
@@ -125,8 +125,7 @@ impl Identity {
     /// Copies the line out, each word once. An image with any word set has the magic set, even
     /// while the creator is writing.
     ///
-    /// The caller has loaded the life-cycle word with Acquire (P3) if it is going to trust the
-    /// image.
+    /// A caller that will trust the image has loaded the life-cycle word with Acquire before (P3).
     pub(crate) fn load(&self) -> IdentityImage {
         // Relaxed throughout: ordered by the state word, P3.
         let image = IdentityImage {

@@ -10,13 +10,13 @@
 //!  256  producer   tail, inline message
 //!  384             closed, sleeping, wanted, claims, marks
 //!  512  consumer   head
-//!  640             closed, sleeping, wanted, claims, acknowledged, wants
+//!  640             closed, sleeping, delivery hint, wanted, claims, acknowledged, places
 //!  768  zero       two lines
 //! 1024  marks      128 of 16 bytes: where streams ended, and how
 //! 3072  path       of the file, as its creator named it; ends at 4096
 //! ```
 //!
-//! The caller's memory may have more bytes behind these. Bytes that are not listed are zero when
+//! The caller's memory may have more bytes after the ring. Bytes that are not listed are zero when
 //! the ring is made, and ignored when read.
 //!
 //! | words | written by | read by | order |
@@ -32,7 +32,8 @@
 //! | marks, their count | producer | consumer | P8 |
 //! | `acknowledged` | consumer | the next producer, the next consumer | P9 |
 //! | inline message | producer | consumer | P7 |
-//! | `wants` | consumer | producer, as a hint | none |
+//! | `places` | opener sets its low bit, consumer clears it | both | P5 |
+//! | `delivery_hint` | consumer | producer, as a hint | none |
 //!
 //! P1 to P5 are explained in `ring/mod.rs` and `wait/mod.rs`, P6 in `peer/claim.rs`, P7 in
 //! `ring/inline.rs`, P8 and P9 in `ring/marks.rs`. A segment holds only integers of fixed width.
@@ -41,13 +42,13 @@
 //!
 //! Counters that can wrap, and why wrapping is harmless:
 //!
-//! | count | bits | |
+//! | count | bits | why harmless |
 //! |---|---|---|
-//! | positions | 64 | only differences count, of at most the capacity |
-//! | generations in the life-cycle word | 16 | each side compares only its own, beside its owner word: a process taken for dead 65,535 times has lost its role at the first |
-//! | generation in an owner word | 2 | stands beside a process and its start time: an equal word is a later claim of the same process, which gave the earlier one up |
-//! | `claims` | 64, and 56 of them in `closed` | wraps after 2,000 years of one claim per microsecond |
-//! | marks, acknowledged | 64 | as for positions; differences are at most 127 |
+//! | positions | 64 | only differences of at most the capacity are used |
+//! | generations in the life-cycle word | 16 | a side compares only its own generation, together with its owner word; the first of the 65,535 claims before a wrap has already replaced that word |
+//! | generation in an owner word | 2 | the word also holds the process and its start time; an equal word is a later claim by the same process, which had given up the earlier one |
+//! | `claims` | 64; the low 56 also in `closed` | 56 bits wrap after 2,000 years of one claim per microsecond |
+//! | marks, acknowledged | 64 | only differences of at most 127 are used |
 //!
 //! A position changes with every operation. The signals beside it change only when a side sleeps,
 //! comes or leaves, and the peer reads them in every operation. If they shared the position's line,
@@ -69,15 +70,15 @@ pub(crate) const HINT_DEMOTE: u32 = 2;
 
 /// In [`Record::capabilities`]: the holder wakes a sleeping peer by futex(2).
 pub(crate) const WAKES: u32 = 1;
-/// In [`Record::capabilities`]: the holder knows inline messages. Such a producer says at each tail
-/// whether there is one.
+/// In [`Record::capabilities`]: the holder knows inline messages. Such a producer sets the inline
+/// message's `end` so that each tail has its own message or none.
 pub(crate) const KNOWS_INLINE: u32 = 2;
-/// In [`Record::capabilities`]: membarrier(2) reaches the holder.
+/// In [`Record::capabilities`]: the holder is registered, so membarrier(2) reaches it.
 pub(crate) const HEARS_BARRIERS: u32 = 4;
 
 /// Places for marks in a segment. Few under loom, where each word costs time.
 pub(crate) const MARKS: usize = if cfg!(loom) { 4 } else { 128 };
-/// Words of the path.
+/// Words of [`Header::path`].
 pub(crate) const PATH_WORDS: usize = if cfg!(loom) { 0 } else { 128 };
 
 /// A value on a line of its own.
@@ -131,7 +132,7 @@ pub(crate) struct StateLine {
 pub(crate) struct Side {
     /// The producer's tail or the consumer's head: bytes since the ring was made.
     pub(crate) position: AtomicU64,
-    /// Shares the line of the position. Unused on the consumer's side.
+    /// The inline message, on the line of the position. Unused on the consumer's side.
     pub(crate) inline: InlineMessage,
     pub(crate) signals: Line<Signals>,
 }
@@ -143,7 +144,7 @@ pub(crate) const INLINE_WORDS: usize = 13;
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct InlineMessage {
-    /// The position behind the last byte, or an invalid position far from it.
+    /// The position after the last byte, or an invalid position half the range away.
     pub(crate) end: AtomicU64,
     /// The position of the first byte.
     pub(crate) start: AtomicU64,
@@ -169,8 +170,8 @@ pub(crate) struct Signals {
     /// Of the producer: how many marks were ever made. Of the consumer: how many marks are
     /// acknowledged.
     pub(crate) marks: AtomicU64,
-    /// Of the consumer: the word on which an opener waits for places. Odd while an opener may wait;
-    /// an acknowledgement then adds one.
+    /// Of the consumer: the futex word of a producer's opener that waits for free places for marks.
+    /// Odd while an opener may wait; an acknowledgement then adds one.
     pub(crate) places: AtomicU32,
 }
 
@@ -178,7 +179,7 @@ pub(crate) struct Signals {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct MarkSlot {
-    /// The position behind the last byte of the stream.
+    /// The position after the last byte of the stream.
     pub(crate) position: AtomicU64,
     /// How the stream ended: 1 finished, 2 aborted, 3 its producer died. From bit 8 on, the process
     /// id of a producer that died; 0 when unknown.

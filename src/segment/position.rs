@@ -1,5 +1,5 @@
-//! Arithmetic on positions: how much is readable, how much is writable, and whether the peer's word
-//! can be true.
+//! Arithmetic on positions: how much is readable, how much is writable, and whether the peer's
+//! position is possible.
 //!
 //! A *position* counts bytes since the ring was made. It only grows, and wraps at the width of its
 //! word (2^64 in the segment). An *index* is a position modulo the capacity. Empty is `head ==
@@ -11,10 +11,10 @@
 //!
 //! The functions require that `capacity` is a power of two, at most half the width's range. They
 //! also require that the caller's private values are consistent: its own position, and the last
-//! accepted word of the peer. Their invariants:
+//! accepted position of the peer. The functions guarantee:
 //!
 //! 1. The result is at most `capacity`, whatever the peer wrote.
-//! 2. A word that the protocol cannot produce is refused, never adjusted.
+//! 2. A position that the protocol cannot produce is refused, never adjusted.
 //! 3. Nothing overflows or panics.
 
 /// An unsigned word that counts positions.
@@ -162,8 +162,8 @@ mod tests {
         }
     }
 
-    /// From every position, with every fill, for every length that fits. The next fill is right on
-    /// both sides and within bounds, and its bytes lie apart from all others.
+    /// From every position, with every fill, for every length that fits: both sides compute the
+    /// right fill after a write and after a read.
     #[test]
     fn every_length_at_eight_bits_keeps_the_bounds() {
         for capacity in [1u8, 2, 4, 8, 16, 32, 64, 128] {

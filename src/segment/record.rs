@@ -33,8 +33,8 @@ pub(crate) fn pid_of(owner: u64) -> u32 {
     (owner >> 42) as u32
 }
 
-/// The process id of the role's last holder, whose claim had this `generation`. Returns 0 if the
-/// record is another claimer's by now.
+/// The process id of the role's last holder, whose claim had this `generation`. Returns 0 if
+/// another claimer has filled the record since.
 pub(crate) fn last_holder(record: &Record, generation: u16) -> u32 {
     let complete = record.complete.load(Ordering::Relaxed); // one word, P6
     match is_of(complete, generation) {
@@ -43,7 +43,8 @@ pub(crate) fn last_holder(record: &Record, generation: u16) -> u32 {
     }
 }
 
-/// Undoes a claim that failed: gives the role back to `found`, its dead holder or nobody.
+/// Undoes a claim that failed: restores the owner word `found`, which is that of a dead holder, or
+/// 0.
 pub(crate) fn restore_owner(record: &Record, owner: u64, found: u64) {
     // A failure means that another process has written the word, which is then not ours to restore.
     let _ = record
@@ -70,7 +71,7 @@ impl Holder {
     /// Uses relaxed loads and fences, since the record may lie in a read-only mapping
     /// (`inspect::load_state`).
     pub(crate) fn read(record: &Record) -> Option<Holder> {
-        let owner = record.owner.load(Ordering::Relaxed); // compared only
+        let owner = record.owner.load(Ordering::Relaxed); // one word; compared again below
         if owner == 0 {
             return None;
         }

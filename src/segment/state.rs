@@ -6,9 +6,9 @@
 //!    | reserved   | consumer gen | producer gen | consumer | producer | life |
 //! ```
 //!
-//! A *generation* counts the claims of a role; a role of a persistent ring is claimed many times.
-//! All functions here are pure. Each transition maps a word to the next one, or says why there is
-//! none.
+//! A *generation* counts the claims of a role. It exceeds 1 only in a persistent ring, whose roles
+//! pass from process to process. All functions here are pure. Each transition maps a word to the
+//! next one, or says why there is none.
 
 use crate::role::Role;
 
@@ -180,7 +180,7 @@ impl State {
             .with_generation(role, generation)
     }
 
-    /// Claims `role`. `dead` means that its present holder is proven dead.
+    /// Claims `role`. `dead` means that the role's present holder is proven dead.
     pub(crate) fn claim(
         self,
         role: Role,

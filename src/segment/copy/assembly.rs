@@ -7,22 +7,22 @@ use std::arch::asm;
 
 use super::SHORT;
 
-/// Copies `len` bytes into the ring. The caller may just have stored the source by fields.
+/// Copies `len` bytes into the ring. The caller may just have stored the source field by field.
 ///
 /// Up to 64 bytes go as two overlapping halves, in pieces of at most 8 bytes. A wider load would
 /// stall on such fields: the processor forwards a store only to a load that the store covers.
 ///
-/// `inline(always)` here and below: by itself the compiler makes this a call, which costs short
-/// messages more than the copy does.
+/// `inline(always)` here and below: without it the compiler makes a call, which costs a short
+/// message more than the copy does.
 ///
 /// # Safety
 ///
 /// Both sides are valid for `len` bytes and do not overlap.
 #[inline(always)]
 pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
-    // SAFETY: the comparison before each call leaves room for the number in the callee's name.
-    // The second call above 32 bytes covers 16..32 and `len - 32..len - 16`. The caller
-    // vouches for both sides.
+    // SAFETY: the number in a callee's name is the bytes that it copies at either end, and `len`
+    // was compared to be at least that. Above 32 bytes the second call covers 16..32 and the 16
+    // bytes before the last 16. The caller vouches for both sides.
     unsafe {
         if len > SHORT {
             return long_in(dst, src, len, ahead);
@@ -38,10 +38,11 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
     }
 }
 
-/// Copies `len` bytes out of the ring. The caller may load the copy at once, by fields.
+/// Copies `len` bytes out of the ring. The caller may load the copy at once, field by field.
 ///
-/// Uses the widest vectors. Fields that are loaded next then lie within one store, which the
-/// processor forwards to them. It could not forward word-sized stores to vector loads.
+/// Uses the widest vectors. A field that is loaded next then lies within one store, which the
+/// processor forwards to the load. The processor cannot forward several small stores to a wide
+/// load.
 ///
 /// # Safety
 ///
@@ -226,13 +227,13 @@ ends!(
 unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     let is_wide = (WIDE + 16..=2 * WIDE + 16).contains(&len);
     if is_wide && ahead == 0 && std::arch::is_x86_feature_detected!("avx512vbmi2") {
-        // SAFETY: `len` and AVX-512 were checked; the rest is the caller's word.
+        // SAFETY: `len` and AVX-512 were checked; the caller vouches for the rest.
         unsafe { avx512_in(dst, src, len) }
     } else if len >= 80 && std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: `len` and AVX2 were checked; the rest is the caller's word.
+        // SAFETY: `len` and AVX2 were checked; the caller vouches for the rest.
         unsafe { avx2_in(dst, src, len, ahead) }
     } else {
-        // SAFETY: `len > 64`; the rest is the caller's word.
+        // SAFETY: `len > 64`; the caller vouches for the rest.
         unsafe { sse2_in(dst, src, len, ahead) }
     }
 }
@@ -247,13 +248,13 @@ unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
 unsafe fn long_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     let is_wide = (WIDE..=2 * WIDE).contains(&len);
     if is_wide && ahead == 0 && std::arch::is_x86_feature_detected!("avx512vbmi2") {
-        // SAFETY: `len` and AVX-512 were checked; the rest is the caller's word.
+        // SAFETY: `len` and AVX-512 were checked; the caller vouches for the rest.
         unsafe { avx512_out(dst, src, len) }
     } else if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: `len > 64`, and AVX2 was checked; the rest is the caller's word.
+        // SAFETY: `len > 64`, and AVX2 was checked; the caller vouches for the rest.
         unsafe { avx2_out(dst, src, len, ahead) }
     } else {
-        // SAFETY: `len > 64`; the rest is the caller's word.
+        // SAFETY: `len > 64`; the caller vouches for the rest.
         unsafe { sse2_out(dst, src, len, ahead) }
     }
 }
@@ -263,7 +264,7 @@ unsafe fn long_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
 const WIDE: usize = 128;
 
 /// Defines `unsafe fn name(dst, src, len)`, which copies the first two and the last two AVX-512
-/// vectors. `$lead` bytes at either end are left to the words.
+/// vectors between `$lead` bytes at either end. The instructions `$word` copy those bytes.
 #[cfg(target_arch = "x86_64")]
 macro_rules! wide {
     ($(#[$doc:meta])* $name:ident, $lead:literal, $($word:literal)*) => {
@@ -479,7 +480,7 @@ vectors!(out
 pub(super) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
     #[cfg(target_arch = "x86_64")]
     if len >= 128 && std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: `len` and AVX2 were checked; the rest is the caller's word.
+        // SAFETY: `len` and AVX2 were checked; the caller vouches for the rest.
         return unsafe { avx2_out_back(dst, src, len) };
     }
     // SAFETY: the caller has the same duties.
@@ -568,8 +569,8 @@ pub(super) unsafe fn avx2_out_back(dst: *mut u8, src: *const u8, len: usize) {
 unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, _: usize) {
     // SAFETY:
     // * Every address lies in `start..start + len` of its side, because `len > 64`, and the
-    //   loop runs only while its source is 72 bytes or more before the end. The caller vouches
-    //   for both sides.
+    //   loop runs only while its source is more than 72 bytes before the end. The caller
+    //   vouches for both sides.
     // * All registers written are operands. The flags are not declared preserved.
     unsafe {
         asm!(

@@ -29,8 +29,8 @@ impl Caches {
         are_eager: true,
     };
 
-    /// Intel, and unknown processors. They pass a line to a processor that reads what another has
-    /// written. An additional store costs a tenth.
+    /// Intel, and unknown processors. A line moves only when a processor asks for it, so prefetches
+    /// pay. The additional store that returns a line costs a tenth.
     const OTHERS: Caches = Caches {
         writer_ahead: 1 << 10,
         reader_ahead: 4 << 10,

@@ -5,8 +5,8 @@
 //!
 //! 1. No ordinary Rust load or store touches shared memory. `ptr::copy` would be a data race, hence
 //!    undefined behaviour, and the compiler might read a byte twice.
-//! 2. No reference to shared payload bytes exists. The portable copy alone makes references, each to
-//!    a single atomic.
+//! 2. No reference to shared payload bytes exists, except in the portable copy: each of its
+//!    references is to a single atomic.
 //! 3. A copy touches exactly the given `len` bytes on either side. It may touch a byte more than
 //!    once. So a caller validates the delivered private bytes, after the copy.
 //! 4. A copy orders nothing: the acquire and release on the positions around it do.
@@ -17,11 +17,11 @@
 //! [#607] discuss it. What this module needs is a bytewise atomic `memcpy`, which RFC [#3301]
 //! proposes and Rust does not have yet.
 //!
-//! An assembly block is opaque to the compiler. The block is accepted if some Rust code could have
-//! the same effect on memory that Rust knows of. That Rust code is a relaxed atomic copy, byte by
-//! byte in some order. It needs three properties of the block. Each byte moves at least once. Every
-//! access of the processor is whole for a single byte. Any `u8` is a valid value. Relaxed atomic
-//! accesses do not race, so rule 1 holds.
+//! An assembly block is opaque to the compiler. The block is sound if some Rust code could have the
+//! same effect on memory that Rust knows of. That Rust code is a relaxed atomic copy, byte by byte
+//! in some order. The block equals such a copy for three reasons. Each byte moves at least once. No
+//! access of the processor tears a byte. Any `u8` is a valid value. Relaxed atomic accesses do not
+//! race, so rule 1 holds.
 //!
 //! The blocks keep the default memory clobber, so the compiler assumes that they read and write
 //! memory. It can neither omit nor repeat a block, nor move an acquire load or a release store
@@ -94,7 +94,8 @@ pub(crate) const SHORT: usize = 64;
 #[inline(always)]
 pub(crate) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     if cfg!(shmpipe_plain_copy) {
-        // SAFETY: as below, and under this cfg nobody accesses `dst` against the protocol.
+        // SAFETY: the caller has the same duties, and under this cfg nobody accesses `dst` against
+        // the protocol.
         return unsafe { ptr::copy_nonoverlapping(src, dst, len) };
     }
     // SAFETY: the caller has the same duties.
@@ -179,7 +180,8 @@ fn each_line(place: *const u8, len: usize, hint: impl Fn(*const u8)) {
 #[inline(always)]
 pub(crate) unsafe fn copy_out(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     if cfg!(shmpipe_plain_copy) {
-        // SAFETY: as below, and under this cfg nobody accesses `src` against the protocol.
+        // SAFETY: the caller has the same duties, and under this cfg nobody accesses `src` against
+        // the protocol.
         return unsafe { ptr::copy_nonoverlapping(src, dst, len) };
     }
     // SAFETY: the caller has the same duties.
@@ -204,8 +206,8 @@ pub(crate) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
 /// Makes the lines that end within `len` bytes at `place` exclusive to this processor's cache. To
 /// do so it stores into each line the last byte that the line holds. Changes no byte.
 ///
-/// A line that two processors have read is slow to write for either. A line that the reader holds
-/// exclusively passes to the writer without any message to a third cache.
+/// A write to a line that two processors share is slow for either. A line that the reader holds
+/// exclusively passes to the writer without a message to a third cache.
 ///
 /// # Safety
 ///

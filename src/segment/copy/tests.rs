@@ -30,7 +30,8 @@ fn implementations() -> Vec<(&'static str, usize, Copy)> {
     always.into_iter().chain(vectors()).collect()
 }
 
-/// The vector loops of x86-64, between which length and processor choose otherwise.
+/// The vector loops of x86-64, called directly. The ordinary copies choose one of them by the
+/// length and the processor.
 fn vectors() -> Vec<(&'static str, usize, Copy)> {
     #[cfg(all(target_arch = "x86_64", not(any(miri, shmpipe_portable_copy))))]
     {
@@ -63,7 +64,8 @@ fn pattern(len: usize) -> Vec<u8> {
 fn check(name: &str, copy: Copy, from: &mut [u8], to: &mut [u8], at: (usize, usize), len: usize) {
     let (from_start, to_start) = at;
     let source = &mut from[from_start..from_start + len];
-    // One side is shared memory, which must never be borrowed as immutable.
+    // One side plays shared memory. Its pointer must come from `&mut`: portable copies make atomics
+    // of it, which a pointer from `&` does not allow.
     let from = source.as_mut_ptr().cast_const();
     to.fill(CANARY);
     let target = &mut to[to_start..to_start + len];
@@ -209,7 +211,7 @@ fn nothing_outside_is_touched() {
 /// An access outside the given bytes ends the test process by a signal. Every byte keeps its value.
 #[test]
 #[cfg(not(miri))]
-fn lines_are_taken_over_as_they_are() {
+fn make_exclusive_changes_no_byte() {
     let memory = Guarded::new();
     let bytes = pattern(4097);
     for len in (0..=700).chain([4095, 4096, 4097]) {

@@ -34,7 +34,7 @@ impl HeapRegion {
                 .position
                 .store(position, crate::sync::Ordering::Relaxed); // not shared yet
         }
-        // The mark before the first.
+        // The first stream begins where the mark before it lies: in the last place.
         let before = header.marks.last().expect("there are places");
         before
             .position
@@ -85,11 +85,11 @@ struct Cell(AtomicU8);
 #[cfg(not(loom))]
 impl Cell {
     fn set(&self, byte: u8) {
-        self.0.store(byte, Ordering::Relaxed); // ordered by P1
+        self.0.store(byte, Ordering::Relaxed); // ordered by P1, P2
     }
 
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed) // ordered by P2
+        self.0.load(Ordering::Relaxed) // ordered by P1, P2
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looks into a segment through an attachment that is no ring yet, and may never become one.
+//! Reads a segment that is not known to be a ring, through an ordinary attachment.
 #![allow(unsafe_code)] // follows the address of an attachment
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::segment::state::State;
 use crate::sync::{Ordering, fence};
 use crate::sys::sysv::{self, Attachment};
 
-/// The header of an attachment, for looking only. A segment too small for a header is not a ring.
+/// The header of an attachment, to be read only. A segment too small for a header is not a ring.
 pub(crate) fn header_of(attachment: &Attachment) -> Result<&Header, Incompatible> {
     // SAFETY: the attachment keeps its length mapped at its page-aligned
     // address for as long as it is borrowed, which is how long the header is.
@@ -34,14 +34,13 @@ pub(crate) fn load_state(header: &Header) -> State {
 /// Bytes that are read between two looks at the clock.
 const PIECE: usize = 1 << 20;
 
-/// Whether the first `len` bytes of an attachment behind its identity line are zero. A shorter
-/// attachment is checked to its end. Returns `None` if the check is not done by `latest`; at least
-/// one piece is read.
+/// Whether the `len` bytes after the identity line are zero. A shorter attachment is checked to its
+/// end. Returns `None` if the check is not done by `latest`; at least one piece is read.
 ///
 /// A page that was never touched is zero. Reading such a page would allocate memory, so the check
 /// skips it where the kernel tells which pages those are. The attachment must be the only one, or
 /// the answer may be wrong.
-pub(crate) fn is_zero_behind_identity(
+pub(crate) fn is_zero_after_identity(
     attachment: &Attachment,
     len: usize,
     latest: Instant,
@@ -60,7 +59,7 @@ pub(crate) fn is_zero_behind_identity(
     is_zero(attachment, end, None, latest)
 }
 
-/// Whether all bytes behind the identity line and before `end` are zero. If `in_memory` is given,
+/// Whether all bytes after the identity line and before `end` are zero. If `in_memory` is given,
 /// only that many pages are resident, and only those are read.
 fn is_zero(
     attachment: &Attachment,
@@ -77,9 +76,9 @@ fn is_zero(
             return None;
         }
         let piece = start..end.min(start + PIECE);
-        let there = in_memory.and_then(|_| resident_pages(attachment, piece.clone()));
+        let resident = in_memory.and_then(|_| resident_pages(attachment, piece.clone()));
         for (number, start) in piece.clone().step_by(page).enumerate() {
-            if there.as_ref().is_some_and(|pages| !pages[number]) {
+            if resident.as_ref().is_some_and(|pages| !pages[number]) {
                 continue;
             }
             in_memory = in_memory.map(|pages| pages.saturating_sub(1));
@@ -92,8 +91,8 @@ fn is_zero(
     Some(true)
 }
 
-/// Which of these pages are in memory. Returns `None` where the kernel does not say. For a segment
-/// that this process may not ask about, the kernel says that all are.
+/// Which of these pages are in memory. Returns `None` where the kernel does not say. The kernel
+/// reports every page as resident if this process may not know.
 ///
 /// <https://man7.org/linux/man-pages/man2/mincore.2.html>
 fn resident_pages(attachment: &Attachment, bytes: Range<usize>) -> Option<Vec<bool>> {

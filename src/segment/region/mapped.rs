@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A segment is attached twice in a row, so every span of up to `capacity` bytes is one run of
-//! addresses. The caller's memory ends with the ring: a span that crosses its end continues at its
-//! start, in two parts. Each access starts in the first view.
+//! addresses. The caller's memory has the ring once: a span that crosses the end of the ring
+//! continues at the ring's start, in two parts. Each access starts in the first view.
 #![allow(unsafe_code)] // the only place that turns an offset into a pointer
 
 mod kernel;
@@ -152,13 +152,13 @@ impl MappedRegion {
         // SAFETY: the caller has the same duties.
         let region = unsafe { MappedRegion::borrow(base, geometry) };
         region.header().disown();
-        region.zero_behind_identity();
+        region.zero_after_identity();
         region.header().identity.store(&geometry.to_image());
         region
     }
 
     /// Zeroes the bytes between the identity's words and the ring.
-    fn zero_behind_identity(&self) {
+    fn zero_after_identity(&self) {
         const WORD: usize = size_of::<u64>();
         for offset in (size_of::<Identity>()..self.geometry.ring_offset).step_by(WORD) {
             let word = self.base.as_ptr().wrapping_add(offset).cast();
@@ -296,10 +296,10 @@ impl Region for MappedRegion {
     #[inline]
     fn header(&self) -> &Header {
         // SAFETY:
-        // - `base` is the start of a mapping that goes on to the ring at
-        //   least, kept by `memory` or the caller for as long as `self` lives,
-        //   and aligned.
-        // - `Header` is smaller than that, has no invalid bit patterns, and
+        // - `base` is aligned, and the start of a mapping that reaches the ring
+        //   at least. `memory` or the caller keeps the mapping for as long as
+        //   `self` lives.
+        // - `Header` ends before the ring, has no invalid bit patterns, and
         //   consists of atomics only, so the peer may write it at any time.
         unsafe { self.base.cast::<Header>().as_ref() }
     }
@@ -349,7 +349,7 @@ impl Region for MappedRegion {
         let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
         let after = position.wrapping_add(first.len() as u64);
         let beyond = if second.is_empty() { beyond } else { 0 };
-        // SAFETY: `first` is one run, by `first_run`.
+        // SAFETY: `first_run` says that `first` is one run.
         unsafe { self.copy_in_run(position, first, beyond) };
         if !second.is_empty() {
             // SAFETY: `second` is shorter than the ring and begins at its start, so it is one run.
@@ -359,7 +359,7 @@ impl Region for MappedRegion {
 
     fn demote(&self, position: u64, len: usize) {
         if self.caches.are_eager {
-            return; // this processor passes lines by itself
+            return; // such processors fetch the lines without a hint
         }
         for (place, len) in self.runs(position, len) {
             copy::demote(place.as_ptr(), len);

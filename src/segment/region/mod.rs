@@ -7,10 +7,10 @@
 //!    reference promises that nobody does. The words of the header are atomics, which make no such
 //!    promise.
 //! 2. A copy names a position, and the region finds the address. A span of up to the capacity is one
-//!    copy. The region wraps a span that is not one run of addresses.
-//! 3. The region checks bounds again, against the memory that was verified when it was made, whatever
-//!    its caller has checked. On the fast path the check is made when the window is opened
-//!    (`segment/region/window.rs`).
+//!    copy. The region divides a span that is not one run of addresses.
+//! 3. The region checks bounds itself, whatever its caller has checked, against the length of
+//!    memory that was verified when the region was made. On the fast path the check is made when
+//!    the window is opened (`segment/region/window.rs`).
 
 use crate::error::Incompatible;
 use crate::segment::layout::Header;
@@ -38,8 +38,8 @@ pub(crate) trait Region {
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64);
 
     /// How many of the ring's bytes from `position` on are one run of addresses. Unsafe code relies
-    /// on two properties. The answer is the same at every call, and `n` bytes into a run the rest
-    /// is at most `n` shorter.
+    /// on two properties. The answer for a position never changes. If the answer for `position` is
+    /// `m`, then the answer for `position + n` is at least `m - n`.
     fn contiguous(&self, position: u64) -> usize;
 
     /// Copies as [`copy_in`](Self::copy_in) does, for bytes that are one run of addresses.
@@ -106,8 +106,8 @@ pub(crate) trait Region {
     /// When `bytes` is longer than the ring.
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64);
 
-    /// Copies as [`copy_out`](Self::copy_out) does, for a message with nothing behind it, whose
-    /// writer waits for a reply.
+    /// Copies as [`copy_out`](Self::copy_out) does, for a single message whose writer waits for a
+    /// reply.
     ///
     /// # Panics
     ///

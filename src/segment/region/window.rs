@@ -1,8 +1,8 @@
-//! A side's position in the ring, and how many bytes from there on it may touch without loading
-//! anything.
+//! The window: a side's position in the ring, and the bytes after it that the side may touch
+//! without loading a word of the peer.
 //!
-//! Short reads and writes then depend on one number, the bytes left in the window. The positions
-//! behind that number, and the end of the memory, matter only when the window is opened again.
+//! Short reads and writes check one number, the bytes left in the window. The peer's position and
+//! the end of the memory matter only when the window is opened again.
 //!
 //! Invariant of this module: `position..end` is one run of addresses of the region, as the region
 //! said when the window was opened. A step within the run leaves a shorter run
@@ -40,8 +40,8 @@ impl<R: Region> Window<R> {
         self.position
     }
 
-    /// Opens the window: the caller owns the next `own` bytes. The window holds as many of them as
-    /// are one run of addresses.
+    /// Opens the window: the caller owns the next `own` bytes. The window ends where they are no
+    /// longer one run of addresses.
     #[inline]
     pub(crate) fn open(&mut self, own: u64) {
         let run = self.region.contiguous(self.position) as u64;

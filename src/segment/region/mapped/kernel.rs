@@ -14,9 +14,9 @@ impl MappedRegion {
         }
     }
 
-    /// Removes the segment, which nobody needs to find any more. A segment of another user is left
-    /// to that user's side. In another IPC namespace than at the attach, the id means another
-    /// segment, and nothing is removed.
+    /// Removes the segment. The caller knows that no process needs to find the ring any more. A
+    /// segment of another user is left to that user's side. Removes nothing if this process has
+    /// moved to another IPC namespace, where the id means another segment.
     pub(crate) fn unlink(&self) -> Result<(), SysvError> {
         let Some(id) = self.known_id() else {
             return Ok(());
@@ -27,7 +27,7 @@ impl MappedRegion {
         }
     }
 
-    /// The id of the segment, if the kernel still means this segment by it. Ids belong to one IPC
+    /// The id of the segment, if the id still means this segment here. Ids belong to one IPC
     /// namespace, and a process can move to another.
     ///
     /// Where `/proc` does not tell the namespace, the kernel's description decides. The id counts
@@ -55,7 +55,7 @@ impl MappedRegion {
         Key::from_raw(stat.key_raw).ok()
     }
 
-    /// How many attachments of its segment this mapping counts for.
+    /// What this mapping adds to the segment's attach count.
     pub(crate) fn views(&self) -> u32 {
         match &self.memory {
             Memory::Segment { .. } => DoubleView::VIEWS as u32,
