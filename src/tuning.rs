@@ -1,8 +1,8 @@
 //! All tunables: each with its unit, what it trades, and how it was found.
 //!
 //! Correctness depends on none of them. Figures and machines are in `guide/performance.md`.
-//! "Interleaved" marks a result from a run that alternated two builds. The prefetch distances, which
-//! differ by the processor's maker, are in `segment/copy/caches.rs`.
+//! "Interleaved" marks a result from a run that alternated two builds. The prefetch distances,
+//! which differ by the processor's maker, are in `segment/copy/caches.rs`.
 
 use std::time::Duration;
 

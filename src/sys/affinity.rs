@@ -4,9 +4,8 @@
 /// Whether this process and the process `peer` are confined to the same single processor. Unknown
 /// counts as no.
 ///
-/// The caller's own affinity alone does not decide: spinning still helps a pinned process whose peer
-/// runs on another processor.
-/// <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
+/// The caller's own affinity alone does not decide: spinning still helps a pinned process whose
+/// peer runs on another processor. <https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html>
 pub(crate) fn share_one_processor(peer: Option<u32>) -> bool {
     let Some(own) = affinity(0) else {
         return false;

@@ -29,8 +29,8 @@ fn from_kernel() -> Option<u64> {
     (len == bytes.len() as libc::c_long).then(|| u64::from_ne_bytes(bytes))
 }
 
-/// A number made from the time, the process id and a count of calls. For a kernel that has no random
-/// numbers yet, or a filter that forbids the call.
+/// A number made from the time, the process id and a count of calls. For a kernel that has no
+/// random numbers yet, or a filter that forbids the call.
 fn fallback() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let time = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -2,8 +2,8 @@
 //!
 //! A lock of `flock(2)` belongs to an open file, which a fork shares with the child. No code of the
 //! child ever closes that file. If the parent ended before it unlocked, the child would hold the
-//! lock for its whole life, and its own opens would wait for the lock. So the child first closes the
-//! files that other threads were using for an open.
+//! lock for its whole life, and its own opens would wait for the lock. So the child first closes
+//! the files that other threads were using for an open.
 //!
 //! 1. An entry is filled while its file is open, and emptied before the file is closed. So the
 //!    descriptor in an entry never means another file.

@@ -15,8 +15,8 @@
 //!
 //! Invariant 3: tokens come from [`NEXT`], which lies in ordinary memory, so a fork copies it. A
 //! child runs only the thread that forked. Each epoch that this thread holds was taken before the
-//! fork, so `NEXT` is past its token. Siblings may take equal tokens, since no sibling inherits from
-//! the other.
+//! fork, so `NEXT` is past its token. Siblings may take equal tokens, since no sibling inherits
+//! from the other.
 //!
 //! Invariant 4: a page is mapped before its address is stored. So a fork that copies the address
 //! also copies the page. No lock is held while the word is made, so a fork in the middle leaves no

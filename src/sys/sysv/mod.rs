@@ -68,8 +68,8 @@ use call::{
 /// - [`AlreadyExists`](SysvErrorKind::AlreadyExists): the key is taken.
 /// - [`InvalidSize`](SysvErrorKind::InvalidSize): `size` is 0.
 /// - [`TooLarge`](SysvErrorKind::TooLarge): `size` is more than SHMMAX.
-/// - [`LimitReached`](SysvErrorKind::LimitReached): the segments would exceed SHMMNI, or their pages
-///   SHMALL.
+/// - [`LimitReached`](SysvErrorKind::LimitReached): the segments would exceed SHMMNI, or their
+///   pages SHMALL.
 /// - [`OutOfMemory`](SysvErrorKind::OutOfMemory): the kernel refuses to commit that much memory.
 ///
 /// # Examples

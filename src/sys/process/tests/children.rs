@@ -126,9 +126,9 @@ pub(super) fn exit(code: i32) -> ! {
 }
 
 pub(super) fn fork() -> libc::pid_t {
-    // SAFETY: the C library keeps its allocator usable in the child. Children of tests take no other
-    // lock. Children of roles also take locks of the standard library. The only other thread of a
-    // role's process is the test harness, which holds no lock while it waits for the role.
+    // SAFETY: the C library keeps its allocator usable in the child. Children of tests take no
+    // other lock. Children of roles also take locks of the standard library. The only other thread
+    // of a role's process is the test harness, which holds no lock while it waits for the role.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: takes an integer. A child that hangs is ended, and reads as a failure.
