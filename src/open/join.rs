@@ -148,7 +148,7 @@ impl<'a> Joining<'a> {
         let prefault = self.config.prefault;
         let lock = lock.filter(|_| !prefault);
         if prefault {
-            self.deadline.without(|| region.populate())?;
+            self.deadline.exclude(|| region.populate())?;
         }
         let latest = self.deadline.at_most(HALF_DONE);
         let claimed = take(&region, self.role, self.config, latest);

@@ -94,7 +94,7 @@ pub(super) fn populate_own(
     claim: &Claim,
     deadline: &mut Deadline,
 ) -> Result<(), OpenError> {
-    let Err(error) = deadline.without(|| region.populate()) else {
+    let Err(error) = deadline.exclude(|| region.populate()) else {
         return Ok(());
     };
     let kind = region.geometry().kind;

@@ -59,8 +59,8 @@ impl Coalescer {
         }
     }
 
-    /// Lets bytes gather in a ring of `capacity` bytes, of which the caller has found `found`.
-    /// `look` returns how many there are now.
+    /// Lets bytes gather, after the caller has found `found` bytes. `look` returns how many there
+    /// are now, and `capacity` is that of the ring.
     #[inline]
     pub(crate) fn coalesce<E>(
         &mut self,
@@ -145,7 +145,7 @@ impl Coalescer {
 
 /// How long the writer of a full ring of `capacity` bytes leaves the reader's line alone. At most
 /// an interval, and less than the reader needs for a quarter of the ring.
-pub(crate) fn until_room(capacity: u64) -> Duration {
+pub(crate) fn full_ring_rest(capacity: u64) -> Duration {
     INTERVAL.min(Duration::from_nanos(capacity / 128))
 }
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_waited_with_ever_more_seldom() {
+    fn waits_after_single_messages_become_rare() {
         let mut coalescer = Coalescer::new(Pace::Balanced);
         let mut waits = 0;
         for _ in 0..20_000 {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_let_gather_up_to_the_limit_of_the_pace() {
+    fn a_stream_gathers_up_to_the_limit_of_the_pace() {
         for (pace, gain, looks) in [
             (Pace::Balanced, FAST, BALANCED.1),
             (Pace::Balanced, FAST - 1, BALANCED.0),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn enough_is_enough() {
+    fn gathering_ends_with_enough_bytes() {
         let mut coalescer = ready(Pace::Throughput);
         let (gathered, looks) = coalesce(&mut coalescer, 64, 200 << 10);
         assert_eq!((gathered, looks), (64 + 6 * (200 << 10), 6));
@@ -227,14 +227,14 @@ mod tests {
     fn latency_waits_for_nothing() {
         let mut coalescer = Coalescer::new(Pace::Latency);
         for _ in 0..3 {
-            assert!(coalescer.is_at_once(), "it may be heard");
+            assert!(coalescer.is_at_once(), "bytes are taken at once");
             assert_eq!(coalesce(&mut coalescer, 64, 1 << 20), (64, 0));
         }
     }
 
     #[test]
     fn a_small_ring_is_left_alone_for_less() {
-        assert_eq!(until_room(CAPACITY), INTERVAL);
-        assert!(until_room(4096) < Duration::from_nanos(100));
+        assert_eq!(full_ring_rest(CAPACITY), INTERVAL);
+        assert!(full_ring_rest(4096) < Duration::from_nanos(100));
     }
 }

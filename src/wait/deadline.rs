@@ -16,7 +16,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Starts the time now. A limit beyond the clock's range counts as no limit.
+    /// A limit that begins now. A limit beyond the clock's range counts as no limit.
     pub(crate) fn new(limit: Option<Duration>, cancel: Option<&Arc<AtomicBool>>) -> Deadline {
         let started = Instant::now();
         Deadline {
@@ -39,7 +39,7 @@ impl Deadline {
     }
 
     /// Runs `work`, whose duration does not count against the limit.
-    pub(crate) fn without<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn exclude<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let done = work();
         self.at = self.at.and_then(|at| at.checked_add(start.elapsed()));
@@ -63,7 +63,7 @@ impl Deadline {
 
     pub(crate) fn timed_out(&self, what: &'static str) -> OpenError {
         OpenError::TimedOut {
-            at: Place::default(), // the caller's caller fills it in
+            at: Place::default(), // filled in by `OpenError::located`
             after: self.started.elapsed(),
             what,
         }

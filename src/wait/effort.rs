@@ -37,7 +37,7 @@ pub(crate) struct Effort {
     parks: u32,
     /// The number that `parks` started from; 0 while spinning pays.
     backoff: u32,
-    /// Fences for the peer's sake since the last sleep.
+    /// Fences of [`fence_and_wake`](Self::fence_and_wake) since this side's last sleep.
     fences: u32,
     /// Whether the kernel has refused a promised barrier.
     pub(super) refused: bool,
@@ -88,7 +88,7 @@ impl Effort {
         }
     }
 
-    /// Counts a fence made only in case the peer sleeps.
+    /// Counts a fence that a promise of the peer would have spared.
     #[inline]
     pub(super) fn fenced(&mut self, own: &Signals) {
         self.fences = self.fences.saturating_add(1);
@@ -97,9 +97,9 @@ impl Effort {
         }
     }
 
-    /// Promises barriers, if the kernel supports them. A new holder does so at once: it may never
-    /// have to wait, and then its peer need never fence. A prepared park stays in place, since an
-    /// async wait continues while its handle is in use.
+    /// Promises barriers, if the kernel supports them. A new holder promises at once: while the
+    /// holder does not sleep, its peer then need not fence. A prepared park stays in place, since
+    /// an async wait continues while its handle is in use.
     pub(crate) fn promise(&self, own: &Signals) {
         if self.fenceless == PROMISED {
             let word = &own.sleeping;
@@ -129,7 +129,7 @@ impl Effort {
         }
     }
 
-    /// Counts a wait that came to a sleep after a spin of `spun`, and took `waited` in all.
+    /// Counts a wait that slept after a spin of `spun`. `waited` is its whole length, with the spin.
     ///
     /// On a busy machine the peer often does not run while this side spins, so spins fail. They
     /// also use up the processor time that the scheduler grants to this side. Once failures have
@@ -161,7 +161,7 @@ impl Effort {
 
     /// Prepares to park: see [`prepare_park`].
     pub(super) fn prepare_park(&mut self, own: &Signals, wanted: u64) {
-        self.sleeps();
+        self.sleep_begins();
         if !prepare_park(own, wanted) {
             self.fenceless = NEVER;
             self.refused = true;
@@ -170,7 +170,7 @@ impl Effort {
 
     /// Records that a sleep ends the promise, whoever prepared the park. The counts that lead to
     /// the next promise start anew.
-    pub(crate) fn sleeps(&mut self) {
+    pub(crate) fn sleep_begins(&mut self) {
         self.awake = 0;
         self.fences = 0;
     }
@@ -189,13 +189,13 @@ impl Effort {
         }
     }
 
-    /// Whether the peer runs the barrier before it sleeps, so that the caller's publication needs
-    /// no fence and no wake.
+    /// Whether the peer is awake and has promised a barrier before its next sleep. The caller's
+    /// publication then needs no fence and no wake.
     #[inline(always)]
     pub(crate) fn skips_fence(&self, peer: &Signals) -> bool {
         // Program order: the position is stored before `sleeping` is loaded.
         compiler_fence(Ordering::SeqCst); // P5
-        peer.sleeping.load(Ordering::Relaxed) == self.fenceless // P5: the peer does the barrier
+        peer.sleeping.load(Ordering::Relaxed) == self.fenceless // P5: the peer runs the barrier
     }
 
     /// Unparks the peer if it sleeps and waits for at most `position`, which the caller has just
@@ -212,8 +212,9 @@ impl Effort {
     pub(crate) fn fence_and_wake(&mut self, own: &Signals, peer: &Signals, position: u64) {
         fence(Ordering::SeqCst); // P5
         self.fenced(own);
+        // P5: ordered by the fence
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
-            self.wake_sleeper(peer, position); // P5
+            self.wake_sleeper(peer, position);
         }
     }
 
@@ -230,8 +231,9 @@ impl Effort {
     /// is not visible yet is left to [`wake_always`].
     #[inline]
     pub(crate) fn wake_if_seen(&mut self, peer: &Signals) {
+        // P5: without the fence, so it may miss a sleep
         if peer.sleeping.load(Ordering::Relaxed) == ASLEEP {
-            self.stats.wakes += u64::from(unpark(peer)); // P5: a look ahead
+            self.stats.wakes += u64::from(unpark(peer));
         }
     }
 }

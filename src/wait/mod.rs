@@ -8,7 +8,7 @@
 //! wanted = position                    position or closed = new value
 //! sleeping = 1                         fence(SeqCst)
 //! fence(SeqCst)                        sleeping != 1? done
-//! is it there? then sleeping = 0       sleeping from 1 to 0; was 1?
+//! new value? then sleeping = 0         sleeping from 1 to 0; was 1?
 //! FUTEX_WAIT(sleeping == 1, slice)     FUTEX_WAKE(sleeping)
 //! ```
 //!
@@ -37,28 +37,28 @@
 //! its next sleep it runs a memory barrier on every processor that runs the peer
 //! (`sys/membarrier.rs`).
 //!
-//! A side promises when it is new, and when it has done without sleep for some time. That means
-//! several waits or operations, several fences for its peer's sake, or plenty found without a wait.
-//! A waker that reads 2, and has registered for such barriers, omits its fence:
+//! A side promises when it takes its role, and again after some time without a sleep. That time is
+//! several waits or calls, several fences, or many bytes found without a wait (`tuning.rs`). A
+//! waker that reads 2, and has registered for such barriers, omits its fence:
 //!
 //! ```text
 //! sleeper, having promised             waker, registered
 //! wanted = position                    position or closed = new value
 //! sleeping = 1                         sleeping == 2? done
 //! barrier everywhere                   else as above
-//! is it there? then sleeping = 0
+//! new value? then sleeping = 0
 //! FUTEX_WAIT(sleeping == 1, slice)
 //! ```
 //!
-//! Why no wake-up is lost: the kernel's barrier takes effect in the waker's thread at some point
-//! between two of its instructions. Take the waker's load of `sleeping`.
+//! Why no wake-up is lost: the kernel's barrier takes effect at some point between two instructions
+//! of the waker's thread. There are two cases for the waker's load of `sleeping`.
 //!
 //! - The load comes before that point. Then so does the store of the position: the store precedes
 //!   the load in the program, and the compiler may not reorder the two. The barrier makes the store
 //!   visible before the sleeper's call returns. The sleeper looks after that, sees the new
 //!   position, and does not sleep.
-//! - The load comes after that point. Then it sees the 1 stored before the call, or a later value,
-//!   and never the old 2. From there on the handshake above applies.
+//! - The load comes after that point. Then the load sees the 1 stored before the call, or a later
+//!   value, and never the old 2. From there on the handshake above applies.
 //!
 //! The barrier ends the promise: after it no waker can read the old 2. So later sleeps need only a
 //! fence, until 2 is stored again. The promise itself needs no ordering: it concerns later sleeps of
@@ -73,9 +73,11 @@
 //! # A peer that lies, or dies
 //!
 //! A sleep is cut into slices of [`SLICE`]. After each slice the sleeper looks again and asks
-//! whether the peer lives. The slices of an idle reader whose peer wakes it are longer
-//! ([`IDLE_SLICE`](crate::tuning::IDLE_SLICE)). A peer that sends many wakes for nothing is ignored for the rest of the
-//! slice: the sleeper then sleeps where no wake reaches it.
+//! whether the peer lives. The slices of an idle reader are longer ([`IDLE_SLICE`]) if its peer
+//! wakes it. A peer that sends many false wakes is ignored for the rest of the slice: the sleeper
+//! then sleeps on no futex.
+//!
+//! [`IDLE_SLICE`]: crate::tuning::IDLE_SLICE
 
 pub(crate) mod coalesce;
 pub(crate) mod deadline;
@@ -124,10 +126,10 @@ pub(crate) enum Sleep {
 /// here.
 ///
 /// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake.
-/// `slice` is called once per slice, however short the waits are. Its answer holds until it is
-/// called again, within this call. A value that has become ready in
-/// the meantime takes precedence over an error of `slice`. After the deadline there is exactly one
-/// more look.
+/// Calls `slice` once in each slice of time, however many short waits share the slice. The answer of
+/// `slice` holds until the next answer, within this call. A value that has become ready in the
+/// meantime takes precedence over an error of `slice`. After the deadline there is exactly one more
+/// look.
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,
@@ -151,7 +153,7 @@ pub(crate) fn wait<T, E>(
             verdict = slice();
         }
         if has_slept || asks || is_over {
-            // The peer may have published after the last look and before it ended. Published values
+            // The peer may have published after the last look, and ended then. Published values
             // count first.
             if let Some(value) = ready()? {
                 effort.idle_since = None;
@@ -173,7 +175,7 @@ pub(crate) fn wait<T, E>(
             }
         } else if naps > FALSE_WAKES {
             effort.stats.sleeps += 1;
-            std::thread::sleep(nap.min(SLICE)); // out of the peer's reach
+            std::thread::sleep(nap.min(SLICE)); // the peer cannot wake this
         } else if let Some(value) = park(own, wanted, nap, effort, &mut ready)? {
             effort.idle_since = None;
             return Ok(Waited::Ready(value));
@@ -219,8 +221,8 @@ pub(crate) fn prepare_park(own: &Signals, wanted: u64) -> bool {
 
 /// Cancels [`prepare_park`].
 pub(crate) fn cancel_park(own: &Signals) {
-    // Nobody owes a wake any more. A swap, so that it comes after a waker's swap also under loom,
-    // which would let a store come in between.
+    // Nobody owes a wake any more. A swap rather than a store, since loom could order a store
+    // before a waker's swap that has already happened.
     own.sleeping.swap(AWAKE, Ordering::Relaxed); // P5: orders nothing
 }
 
@@ -248,7 +250,7 @@ pub(crate) fn spin<T, E>(
         SpinBudget::For(time) => time.min(SLICE),
         SpinBudget::Always => SLICE,
     };
-    // Only a wait that takes longer reads the clock.
+    // A wait that ends within the first polls reads no clock.
     let looks = if rest.is_zero() { SPINS_PER_LOOK } else { 1 };
     let mut until = None;
     loop {
@@ -273,8 +275,8 @@ pub(crate) fn spin<T, E>(
     }
 }
 
-/// Unparks the peer if it sleeps, whatever it waits for: something has changed that no position
-/// shows. Returns whether it did.
+/// Unparks the peer if it sleeps, whatever it waits for. Used for a change that no position shows.
+/// Returns whether the peer slept.
 pub(crate) fn wake_always(peer: &Signals) -> bool {
     fence(Ordering::SeqCst); // P5
     peer.sleeping.load(Ordering::Relaxed) == ASLEEP && unpark(peer) // P5: ordered by the fence

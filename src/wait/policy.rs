@@ -62,8 +62,8 @@ pub(crate) enum SpinBudget {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How often this side went to sleep, at one system call each. For an async handle: how often a
-    /// call was pending.
+    /// How often this side went to sleep, at one system call each. For an async handle, how often a
+    /// call returned pending.
     pub sleeps: u64,
     /// How often this side woke its peer, at one system call each.
     pub wakes: u64,

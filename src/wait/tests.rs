@@ -95,7 +95,7 @@ fn a_promise_comes_with_waits_awake_and_ends_with_a_sleep() {
 }
 
 #[test]
-fn who_is_not_reached_by_barriers_promises_none_and_believes_none() {
+fn without_membarriers_no_promise_is_made_or_believed() {
     let own = Signals::default();
     let mut effort = Effort::new();
     for _ in 0..2 * WAITS_AWAKE {
@@ -124,7 +124,7 @@ fn a_sleeper_is_woken_whoever_wakes_it_and_a_promise_is_left_alone() {
 }
 
 #[test]
-fn sleeps_that_end_soon_lengthen_the_spin_and_a_long_one_ends_that() {
+fn short_sleeps_lengthen_the_spin_and_a_long_one_shortens_it() {
     let mut effort = Effort::new();
     let soon = LONG_SPIN - Duration::from_nanos(1);
     for _ in 0..2 {
@@ -210,7 +210,7 @@ fn a_long_spin_that_fails_is_not_repeated() {
 }
 
 #[test]
-fn a_promise_comes_with_fences_too_and_not_over_a_sleep() {
+fn fences_lead_to_a_promise_but_not_during_a_park() {
     let (own, peer) = (Signals::default(), Signals::default());
     let fence_so_often = |effort: &mut Effort, times: u32| {
         for _ in 0..times {

@@ -99,7 +99,7 @@ impl Endpoint {
     /// in progress. [`return_vigil`](Self::return_vigil) ends the loan.
     #[cfg(feature = "async")]
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
-        self.effort.sleeps();
+        self.effort.sleep_begins();
         Vigil {
             region: self.region.clone(),
             claim: self.claim.clone(),

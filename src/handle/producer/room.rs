@@ -65,7 +65,7 @@ impl Producer {
         // the reader down, too. So while the reader makes progress, the spin waits
         // for half of the ring.
         let capacity = self.writer.region().capacity();
-        let rest = coalesce::until_room(capacity);
+        let rest = coalesce::full_ring_rest(capacity);
         let plenty = least.max(capacity / 2);
         let (end, wanted, mut room) = self.wait_for_room_parts(worth_a_wake);
         let (mut before, mut idle) = (0, 0);
