@@ -12,20 +12,20 @@
 //!
 //! ```text
 //! writer                               reader
-//! end = none, Relaxed                  tail, Acquire (P1)
+//! end = invalid, Relaxed               tail, Acquire (P1)
 //! fence(Release)                       end, Relaxed: is it the tail?
 //! start, words, Relaxed                start, words, Relaxed
 //! end = tail to be, Relaxed            fence(Acquire)
-//! tail, Release (P1)                   end, Relaxed: is it still?
+//! tail, Release (P1)                   end, Relaxed: is it still the tail?
 //! ```
 //!
 //! The message is read like a seqlock: copied, and used only if `end` is the same before and after.
 //!
-//! No word of an earlier message is copied. A reader that looks for an `end` has loaded that tail
-//! with Acquire, and the tail carries every earlier store (P1).
+//! The reader never copies a word of an earlier message: it has loaded the tail with Acquire, and
+//! the tail carries every earlier store (P1).
 //!
-//! A copied word of a later message is noticed. By the two fences, the reader then also sees the
-//! invalid `end` stored before that word, or a later `end`. Neither is the `end` it looks for.
+//! A reader that copies a word of a later message discards the copy. By the two fences, the reader
+//! then also sees the invalid `end` stored before that word, or a later `end`. Neither is the tail.
 //!
 //! Publications have different ends, with one exception: a writer that died between its last two
 //! stores, and its successor. The successor therefore starts with an invalid `end`.
@@ -64,8 +64,7 @@ impl InlineMessage {
         }
     }
 
-    /// Prefetches for reading what a message of more than [`NEAR`] bytes has beyond the tail's
-    /// line. A hint.
+    /// Prefetches the second line of a message of more than [`NEAR`] bytes for reading. A hint.
     #[inline]
     pub(crate) fn prefetch_far(&self) {
         copy::prefetch_read(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());

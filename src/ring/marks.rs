@@ -3,8 +3,8 @@
 //! A persistent ring is a queue of bytes with marks in it. A producer that finishes or aborts
 //! leaves a mark at its position. For a producer that died, the next producer leaves the mark,
 //! unless it resumes the same stream. The consumer gets each mark in order, at its position, and
-//! acknowledges it once. Marks are numbered from zero by 64-bit numbers; mark `n` lies in place `n
-//! % 128`.
+//! acknowledges it once. Marks have 64-bit numbers, from zero on. There are 128 places, and mark
+//! `n` lies in place `n % 128`.
 //!
 //! ```text
 //! acknowledged          count
@@ -35,7 +35,7 @@
 //! ```
 //!
 //! A consumer looks at the count in two cases: it finds no bytes, or the producer's count of claims
-//! has changed since the last accepted tail. That is enough to find every mark. Bytes beyond a mark
+//! has changed since the last accepted tail. These two looks find every mark. Bytes after a mark
 //! come from a later claim, which was counted after the mark and before those bytes (P1).
 //!
 //! An opener that waits for places sleeps on `places`, by the handshake of `wait/mod.rs` (P5)
@@ -108,7 +108,7 @@ fn slot(header: &Header, number: u64) -> &MarkSlot {
 /// Where the stream after the first `number` marks begins.
 pub(crate) fn beginning(header: &Header, number: u64) -> u64 {
     let before = slot(header, number.wrapping_sub(1));
-    before.position.load(Ordering::Relaxed) // own, or the last holder's: P6
+    before.position.load(Ordering::Relaxed) // stored by this holder or an earlier one: P6
 }
 
 /// Leaves mark `number` at `position`.
@@ -134,8 +134,9 @@ fn unread(count: u64, acknowledged: u64) -> Result<u64, Corruption> {
 /// Why the producer's role cannot be claimed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoPlace {
-    /// This many ends are not acknowledged.
+    /// Too many ends are not acknowledged: this many.
     TooMany(u64),
+    /// The counts of marks contradict each other.
     Corrupt(Corruption),
 }
 
@@ -223,11 +224,11 @@ impl Acknowledged {
     #[inline]
     pub(crate) fn is_behind(&self, header: &Header) -> bool {
         let count = &header.side(Role::Producer).signals.marks;
-        count.load(Ordering::Relaxed) != self.count // compared only: `next` loads it again
+        count.load(Ordering::Relaxed) != self.count // compared only; `next` loads the count again
     }
 
-    /// The next mark, if there is one. The caller loads the tail afterwards, and checks the mark's
-    /// position against it.
+    /// The next mark, if there is one. The caller loads the tail afterwards, and compares the
+    /// mark's position with the tail.
     pub(crate) fn next(&self, header: &Header) -> Result<Option<Mark>, Corruption> {
         let count = header
             .side(Role::Producer)
@@ -255,8 +256,9 @@ impl Acknowledged {
         own.marks.store(self.count, Ordering::Release); // P9
         failpoint!(Acknowledged);
         fence(Ordering::SeqCst); // P5
+        // P5, with the fence
         if own.places.load(Ordering::Relaxed) & WAITING == 0 {
-            return; // P5, with the fence
+            return;
         }
         // Clears the waiting bit and changes the rest of the word.
         own.places.fetch_add(WAITING, Ordering::Relaxed); // P5
@@ -310,7 +312,7 @@ mod tests {
         let producer = header.side(Role::Producer);
         let count = || producer.signals.marks.load(Ordering::Relaxed); // one thread
         break_off(&header, 7);
-        assert_eq!(count(), 0, "it had not written");
+        assert_eq!(count(), 0, "the producer had not written");
         producer.position.store(5, Ordering::Relaxed); // one thread
         break_off(&header, 7);
         break_off(&header, 8);

@@ -7,7 +7,7 @@
 //! - The bytes from `head` to `tail` belong to the reader, all others to the writer. Neither side
 //!   touches the other's bytes.
 //! - Each side keeps the last position that it accepted from its peer. It loads a new one only when
-//!   the kept one is not enough.
+//!   the kept one shows too few bytes or too little room.
 //!
 //! # Ordering
 //!
@@ -20,7 +20,7 @@
 //! | P5 | position or `closed`, then `sleeping` | `sleeping`, then position or `closed` | no wake-up is lost; see `wait/mod.rs` |
 //! | P6 | `owner`, `complete`, state word | the same | who holds a role; see `peer/claim.rs` |
 //! | P7 | `end`, then the inline message | the inline message, then `end` | the copied message is the one before this tail; see `ring/inline.rs` |
-//! | P8 | count of marks, Release | count of marks, Acquire | the mark, and the tail behind which it lies; see `ring/marks.rs` |
+//! | P8 | count of marks, Release | count of marks, Acquire | the mark, and a tail at or after the mark; see `ring/marks.rs` |
 //! | P9 | acknowledged, Release | acknowledged, Acquire | the consumer has done with the place; see `ring/marks.rs` |
 //!
 //! A reader that finds the ring empty and `closed` set loads `tail` once more before it reports the
@@ -30,9 +30,9 @@
 //! # A peer that lies
 //!
 //! Every word of the peer is loaded once into a local and checked by `segment/position.rs`. A
-//! failed check is an error, and the caller gives the ring up. A lie that passes can do no more
-//! than a slow or faulty peer. The copied spans are bounded by the capacity and by this side's
-//! private state.
+//! failed check is an error, and the caller gives the ring up. A lie that passes the checks does no
+//! more harm than a slow peer or wrong bytes. The copied spans are bounded by the capacity and by
+//! this side's private state.
 
 pub(crate) mod inline;
 pub(crate) mod marks;
@@ -58,6 +58,8 @@ fn adopt<R: Region>(region: &R, role: Role) -> (u64, u64) {
     (own, peer)
 }
 
+/// The corruption by a `fault` in the position of `role`, the peer. `found` is that position,
+/// `known` the last accepted one, and `own` the position of this side.
 fn corrupt(fault: Fault, role: Role, own: u64, known: u64, found: u64) -> Corruption {
     match (fault, role) {
         (Fault::OutOfRange, Role::Producer) => Corruption::new(Rule::TailOutOfRange, found, own),

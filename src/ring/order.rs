@@ -22,11 +22,11 @@ enum Event {
     /// Position and length.
     CopyIn(u64, usize),
     CopyOut(u64, usize),
-    HandBack(u64, u64),
+    ReturnLines(u64, u64),
     Capacity,
 }
 
-use Event::{Capacity, CopyIn, CopyOut, HandBack, Load, Store, Swap};
+use Event::{Capacity, CopyIn, CopyOut, Load, ReturnLines, Store, Swap};
 
 /// A ring on the heap that records what one handle does with it.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Recorder {
             ),
         ];
         let found = words.iter().find(|(word, _)| *word == address);
-        found.expect("a word that the ring has business with").1
+        found.expect("one of these words").1
     }
 
     /// Appends the accesses to words since the last event, then `event`.
@@ -109,7 +109,7 @@ impl Region for Recorder {
     }
 
     fn return_lines(&self, position: u64, len: u64) {
-        self.log(Some(HandBack(position, len)));
+        self.log(Some(ReturnLines(position, len)));
     }
 
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
@@ -146,7 +146,7 @@ fn ring(capacity: usize) -> Recorded {
 }
 
 impl Recorded {
-    /// Leaves the ring as `peer::leave` does.
+    /// Stores the producer's `closed` word, as `peer::leave` does.
     fn finish(&self) {
         let side = self.region.header().side(Role::Producer);
         let word = Departure::Finished.to_word(1);
@@ -178,8 +178,8 @@ fn the_bytes_are_copied_out_before_their_room_is_released() {
     ring.reader.get(&mut [0; 3]).unwrap();
     ring.reader.release(3);
     let events = ring.reader.region().take();
-    let (copy, back) = (CopyOut(0, 3), HandBack(0, 3));
-    assert_eq!(events, [Load("tail"), CLAIMS, copy, back, Store("head")]);
+    let (copy, lines) = (CopyOut(0, 3), ReturnLines(0, 3));
+    assert_eq!(events, [Load("tail"), CLAIMS, copy, lines, Store("head")]);
 }
 
 #[test]
@@ -202,8 +202,8 @@ fn nothing_is_stored_for_an_empty_ring() {
     assert_eq!(events, [Load("tail"), Load("producer closed")]);
 }
 
-/// The one operation that loads the peer's position twice. The load of `closed` in between makes
-/// the second load see the last tail.
+/// This is the only operation that loads the peer's position twice. The load of `closed` in between
+/// makes the second load see the last tail.
 #[test]
 fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
     let mut ring = ring(4);
@@ -233,7 +233,7 @@ fn a_waker_looks_and_touches_nothing_while_nobody_sleeps() {
     let (looked, wanted) = (Load("consumer sleeping"), Load("consumer wanted"));
     let mut effort = Effort::new();
     effort.wake(producer, consumer, 1);
-    assert_eq!(writer.region().take(), [looked, looked]); // before its fence and after
+    assert_eq!(writer.region().take(), [looked, looked]); // before and after the fence
     consumer.wanted.store(2, Ordering::Relaxed); // one thread
     consumer.sleeping.store(1, Ordering::Relaxed); // as above
     writer.region().take();

@@ -46,8 +46,8 @@ pub(crate) struct Reader<R> {
     other_hints: u32,
     /// The delivery hint that the writer is given: a value of [`Signals::delivery_hint`].
     hint: u32,
-    /// The tail when the writer was found to know inline messages. Up to this tail, a writer that
-    /// does not know them may have written.
+    /// The tail when the writer was found to know inline messages. At this tail there may be no
+    /// inline message, but a leftover of an earlier writer that looks like one.
     unverified_tail: u64,
     /// Whether the last message was so long that its inline copy extends beyond the tail's line.
     far: bool,
@@ -95,7 +95,7 @@ impl<R: Region> Reader<R> {
         if known >= wanted || self.ending.is_some() {
             return Ok(known);
         }
-        // Possibly empty: refresh.
+        // The last known tail has too few bytes: load a new one.
         let side = self.region().header().side(Role::Producer);
         let tail = side.position.load(Ordering::Acquire); // P1
         self.accept(tail)
@@ -124,7 +124,7 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Accepts a tail as [`accept`](Self::accept) does, but also looks for a mark. For use when a
+    /// Accepts a tail as [`accept`](Self::accept) does, but also looks for a mark. Called when a
     /// writer or a mark has come since the last look. Returns the bytes up to the next mark, if
     /// there is one.
     #[cold]
@@ -160,10 +160,9 @@ impl<R: Region> Reader<R> {
         Ok(readable)
     }
 
-    /// Whether the last writer to claim the role knows inline messages, so that each tail says if
-    /// there is one. If it does, inline messages are trusted from the next tail on. Until then a
-    /// writer that does not know them may have come and gone, and left an older writer's message in
-    /// place.
+    /// Whether the last writer to claim the role knows inline messages. If so, inline messages are
+    /// trusted from the next tail on. Until then a writer that does not know them may have come and
+    /// gone, and left an older writer's message in place.
     fn believes_inline(&mut self) -> bool {
         let side = self.region().header().side(Role::Producer);
         let holder = Holder::read(self.region().header().record(Role::Producer));
@@ -259,8 +258,8 @@ impl<R: Region> Reader<R> {
     /// Reads and releases it if it is no longer than `bytes`, and returns its length. Returns 0 if
     /// there is no message, or a longer one.
     ///
-    /// Apart from the transfer of cache lines, a round trip consists of the code from the poll that
-    /// finds a message to the reply.
+    /// The code from the poll that finds a message to the reply is part of each round trip, so it
+    /// is short.
     #[inline]
     pub(crate) fn poll_message(&mut self, bytes: &mut [u8]) -> usize {
         let head = self.head();
@@ -272,7 +271,7 @@ impl<R: Region> Reader<R> {
                 let len = tail.wrapping_sub(head);
                 let claims = side.signals.claims.load(Ordering::Relaxed); // carried by the tail: P1
                 if len > most || claims != self.claims || tail == self.unverified_tail {
-                    return 0; // `available` judges a tail that is too far or behind
+                    return 0; // `available` judges an impossible tail
                 }
                 let bytes = &mut bytes[..len as usize];
                 if len > inline::MOST as u64 || !side.inline.get(head, bytes) {
@@ -293,10 +292,10 @@ impl<R: Region> Reader<R> {
         0
     }
 
-    /// Records how many bytes a look found after a wait. `alone` means that nothing ever follows
-    /// soon. `copies` means that the caller copies them out, which an inline message spares. Single
-    /// messages set a delivery hint: short ones are delivered inline too, longer ones demoted. A
-    /// stream clears the hint.
+    /// Records how many bytes a look found after a wait. `alone` means that no recent message was
+    /// soon followed by another. `copies` means that the caller copies the bytes out, so that an
+    /// inline message spares a copy. Single messages set a delivery hint: short ones are delivered
+    /// inline too, longer ones demoted. A stream clears the hint.
     #[inline]
     pub(crate) fn note_arrival(&mut self, found: u64, alone: bool, copies: bool) {
         let suits = match found as usize {

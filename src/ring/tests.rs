@@ -35,7 +35,7 @@ impl Reader<HeapRegion> {
     }
 }
 
-fn set(region: &HeapRegion, role: Role, position: u64) {
+fn set_position(region: &HeapRegion, role: Role, position: u64) {
     let side = region.header().side(role);
     side.position.store(position, Ordering::Relaxed); // one thread
 }
@@ -184,7 +184,7 @@ fn nothing_is_read_from_behind_a_mark() {
 
 /// A mark that comes at an already known tail is still found.
 #[test]
-fn a_mark_is_found_that_comes_behind_a_known_tail() {
+fn a_mark_at_a_known_tail_is_found() {
     let (_, mut writer, mut reader) = persistent(16, 0);
     writer.write(b"abc").unwrap();
     assert_eq!(reader.available(1), Ok(3));
@@ -256,11 +256,11 @@ fn a_lying_writer_is_found_out() {
         (117, Rule::TailOutOfRange),
         (u64::MAX, Rule::TailOutOfRange),
     ] {
-        set(&region, Role::Producer, tail);
+        set_position(&region, Role::Producer, tail);
         let corruption = reader.available(16).unwrap_err();
         assert_eq!((corruption.rule(), corruption.found()), (rule, tail));
     }
-    set(&region, Role::Producer, 116);
+    set_position(&region, Role::Producer, 116);
     assert_eq!(reader.available(16), Ok(16));
 }
 
@@ -276,7 +276,7 @@ fn a_lying_reader_is_found_out() {
         (88, Rule::HeadOutOfRange),
         (0, Rule::HeadOutOfRange),
     ] {
-        set(&region, Role::Consumer, head);
+        set_position(&region, Role::Consumer, head);
         let corruption = writer.room(16).unwrap_err();
         assert_eq!((corruption.rule(), corruption.found()), (rule, head));
     }
@@ -285,7 +285,7 @@ fn a_lying_reader_is_found_out() {
 #[test]
 fn positions_that_contradict_each_other_are_not_adopted() {
     let region = HeapRegion::new(16, 0);
-    set(&region, Role::Producer, 17);
+    set_position(&region, Role::Producer, 17);
     assert_eq!(
         Writer::new(region.clone(), false, Departures::End)
             .unwrap_err()

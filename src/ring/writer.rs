@@ -24,7 +24,7 @@ pub(crate) struct Writer<R> {
     published: u64,
     /// The last accepted head.
     known_head: u64,
-    /// The reader's `closed` word that needs no attention.
+    /// The reader's `closed` word that this writer has judged already, and that ends nothing.
     passed_over: u64,
     /// What the reader's departure means; see [`Departures`].
     departures: Departures,
@@ -37,7 +37,7 @@ pub(crate) struct Writer<R> {
 /// What the departure of its reader means to a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departures {
-    /// There is no reader to write for until the next one comes.
+    /// A departure ends the writer's calls, until the next reader comes.
     End,
     /// Another reader will come, so the writer carries on.
     Pass,
@@ -98,7 +98,7 @@ impl<R: Region> Writer<R> {
         if known >= wanted {
             return Ok(known);
         }
-        // Possibly full: refresh.
+        // The ring may be full by the last known head: load a new one.
         let side = self.region().header().side(Role::Consumer);
         let head = side.position.load(Ordering::Acquire); // P2
         let tail = self.tail();
@@ -136,10 +136,12 @@ impl<R: Region> Writer<R> {
     /// them.
     fn put_inline(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
-        // An inline message ends at a tail.
+        // Unpublished bytes before the message would be published with it, by one tail. An inline
+        // message is published alone.
         let echoed = self.pending() == 0;
         if echoed {
-            // The reader polls that line all the time. Prefetch it while the copy is made.
+            // The reader polls the line of the tail, so this cache lacks the line. The prefetch
+            // runs while the bytes are copied into the ring.
             let side = self.region().header().side(Role::Producer);
             side.inline.prefetch_write(bytes.len());
         }
@@ -247,7 +249,7 @@ impl<R: Region> Writer<R> {
         Ok(len)
     }
 
-    /// Counts `len` bytes as written, which the caller put behind the tail in known room.
+    /// Counts `len` bytes as written, which the caller put after the tail in known room.
     #[inline]
     pub(crate) fn advance(&mut self, len: u64) {
         let room = self.capacity - self.occupied();
@@ -292,8 +294,8 @@ impl<R: Region> Writer<R> {
         })
     }
 
-    /// How the last reader has left, whatever that means to this writer. A reader that had left
-    /// before this writer came does not count.
+    /// How the last reader has left, also where that departure does not end this writer's calls. A
+    /// reader that had left before this writer came does not count.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
         if closed == self.before {
@@ -302,8 +304,7 @@ impl<R: Region> Writer<R> {
         Departure::from_word(closed)
     }
 
-    /// Leaves a mark at the last published byte, in a ring that has marks. Unpublished bytes are
-    /// lost.
+    /// Leaves a mark at the published tail, in a ring that has marks. Unpublished bytes are lost.
     pub(crate) fn leave_mark(&mut self, ending: Ending) {
         if let Some(number) = self.marks {
             marks::leave(self.region().header(), number, self.published, ending);

@@ -47,16 +47,16 @@ impl Lie {
             side.position.load(Ordering::Relaxed) // one thread
         };
         match self {
-            Lie::Position(role, word) => set(region, role, word),
+            Lie::Position(role, word) => set_position(region, role, word),
             Lie::Near(Role::Producer, by) => {
-                set(
+                set_position(
                     region,
                     Role::Producer,
                     position(Role::Consumer).wrapping_add(by),
                 );
             }
             Lie::Near(Role::Consumer, by) => {
-                set(
+                set_position(
                     region,
                     Role::Consumer,
                     position(Role::Producer).wrapping_sub(by),
@@ -70,7 +70,7 @@ impl Lie {
     }
 }
 
-/// The result is within bounds, or names a rule that two differing numbers break.
+/// Checks that the result is within bounds, or is a corruption whose two numbers differ.
 fn within(result: Result<u64, Corruption>, most: u64) {
     match result {
         Ok(amount) => assert!(amount <= most, "{amount} of {most}"),
