@@ -25,7 +25,7 @@ run! {
         the_last_bytes_come_before_the_end
         the_last_bytes_come_before_the_writer_has_left
         the_last_room_comes_before_the_reader_has_left
-        a_look_is_of_one_moment
+        a_snapshot_shows_one_moment
         a_writer_takes_over
         a_writer_takes_over_the_room
         a_reader_takes_over;
@@ -33,19 +33,19 @@ run! {
         an_inline_message_is_whole
         a_long_inline_message_is_whole
         what_is_not_one_message_comes_from_the_ring
-        the_inline_message_of_a_dead_writer_is_nobodys;
+        the_inline_message_of_a_dead_writer_is_not_read;
     marks:
         a_mark_is_found_at_its_place
-        a_mark_behind_a_known_tail_is_found
+        a_mark_at_a_known_tail_is_found
         the_dead_are_broken_off_before_the_next_bytes
-        one_that_resumes_goes_on
+        a_writer_that_resumes_leaves_no_mark
         the_dead_writer_is_named
-        no_message_is_heard_across_a_mark
-        a_message_is_heard_of_one_that_knows_them
+        no_message_is_taken_across_a_mark
+        an_inline_message_is_taken_only_from_a_writer_that_knows_them
         a_place_is_used_again_after_the_reader_has_done_with_it
         places_are_used_again
-        a_role_that_was_not_had_can_be_had_later
-        an_acknowledgement_wakes_who_waits_for_places
+        a_role_can_be_claimed_once_there_are_places
+        an_acknowledgement_wakes_waiting_openers
         the_next_consumer_gets_what_was_not_acknowledged;
     wait:
         a_byte_wakes_the_reader
@@ -53,10 +53,10 @@ run! {
         the_end_wakes_the_reader
         a_leaving_reader_wakes_the_writer
         a_wanted_position_is_woken_for
-        a_position_wanted_before_counts_no_more
+        an_earlier_wanted_position_is_not_used
         a_stream_through_one_byte
         a_sleep_that_ends_early_loses_nothing
-        joining_wakes_who_waits_in_open;
+        joining_wakes_a_waiting_opener;
     peer:
         one_of_several_claimers_wins
         one_claimer_takes_over

@@ -1,5 +1,5 @@
-//! Inline messages (P7), for a reader whose delivery hint asks for them. A reader that does not get
-//! one reads the ring.
+//! Inline messages (P7), for a reader whose delivery hint asks for them. A reader that finds no
+//! inline message reads the ring.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -42,12 +42,13 @@ fn send(writer: &mut Writer<HeapRegion>, message: &[u8]) {
 /// Counts how the messages of all explored orders arrived.
 #[derive(Clone, Default)]
 struct Ways {
-    heard: Arc<AtomicUsize>,
-    got: Arc<AtomicUsize>,
+    polled: Arc<AtomicUsize>,
+    read: Arc<AtomicUsize>,
 }
 
 impl Ways {
-    /// Takes at most `most` bytes, as the handle does: inline if possible, otherwise from the ring.
+    /// Takes at most `most` bytes, as the handle does: by polls for a message if one may come,
+    /// otherwise by an ordinary read.
     fn take(&self, reader: &mut Reader<HeapRegion>, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most];
         let mut len = 0;
@@ -55,21 +56,22 @@ impl Ways {
             len = reader.poll_message(&mut bytes);
         }
         if len > 0 {
-            self.heard.fetch_add(1, Ordering::Relaxed); // outside the model
+            self.polled.fetch_add(1, Ordering::Relaxed); // outside the model
         } else {
             len = reader.get(&mut bytes).unwrap();
             reader.release(len as u64);
-            self.got.fetch_add(usize::from(len > 0), Ordering::Relaxed); // as above
+            self.read.fetch_add(usize::from(len > 0), Ordering::Relaxed); // as above
         }
         bytes.truncate(len);
         bytes
     }
 
-    /// Checks that messages arrived both inline and from the ring.
+    /// Checks that messages arrived by polls and by ordinary reads.
     fn assert_both(&self) {
-        let [heard, got] = [&self.heard, &self.got].map(|count| count.load(Ordering::Relaxed)); // as above
-        println!("{heard} heard, {got} read");
-        assert!(heard > 0 && got > 0);
+        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed); // outside the model
+        let (polled, read) = (of(&self.polled), of(&self.read));
+        println!("{polled} polled, {read} read");
+        assert!(polled > 0 && read > 0);
     }
 }
 
@@ -132,9 +134,9 @@ pub fn what_is_not_one_message_comes_from_the_ring() {
 
 /// P7: a writer died between an inline message and its publication. Its successor publishes other
 /// bytes up to the same tail, inline or not. The dead writer's message is never read.
-pub fn the_inline_message_of_a_dead_writer_is_nobodys() {
+pub fn the_inline_message_of_a_dead_writer_is_not_read() {
     let ways = Ways::default();
-    for echoes in [false, true] {
+    for is_inline in [false, true] {
         let of_this = ways.clone();
         explore(20, move || {
             let region = HeapRegion::new(4, START);
@@ -151,7 +153,7 @@ pub fn the_inline_message_of_a_dead_writer_is_nobodys() {
                 })
             };
             let mut successor = writer(&region);
-            if echoes {
+            if is_inline {
                 send(&mut successor, &[2]);
             } else {
                 assert_eq!(successor.put(&[2]), Ok(1));

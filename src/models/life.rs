@@ -29,7 +29,7 @@ pub fn a_claimed_ring_has_its_identity() {
     an_identity_comes_before(Header::state);
 }
 
-fn an_identity_comes_before(state: fn(&crate::segment::layout::Header) -> State) {
+fn an_identity_comes_before(state: fn(&Header) -> State) {
     explore(3, move || {
         let region = HeapRegion::new(1, 0);
         let created = region.clone();
@@ -60,8 +60,8 @@ pub fn the_magic_comes_first() {
     });
 }
 
-/// P3: a ring is made in memory that held an old ring. A process that misses any word of the old
-/// identity but the magic also finds the old life-cycle word gone.
+/// P3: a ring is made in memory that held an old ring. A process that finds a cleared word of the
+/// old identity, apart from the magic, also finds the old life-cycle word cleared.
 pub fn the_life_of_an_old_ring_ends_first() {
     explore(5, || {
         let region = HeapRegion::new(1, 0);
@@ -79,7 +79,7 @@ pub fn the_life_of_an_old_ring_ends_first() {
     });
 }
 
-/// Two sides that come at once pair the ring, and exactly one of them learns so.
+/// Two sides that come at once pair the ring, and at least one of them sees the pair.
 pub fn two_claims_pair_a_ring_once() {
     explore(10, || {
         let region = ready(2, 0);

@@ -25,11 +25,11 @@ const KIND: LifeCycleKind = LifeCycleKind::Persistent;
 const DEAD: u32 = 100;
 
 /// Claims the producer's role, resuming the stream or not.
-fn come(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, ClaimError> {
-    come_with(region, pid, resumes, KNOWS_INLINE)
+fn take_role(region: &HeapRegion, pid: u32, resumes: bool) -> Result<Claim, ClaimError> {
+    take_role_with(region, pid, resumes, KNOWS_INLINE)
 }
 
-fn come_with(
+fn take_role_with(
     region: &HeapRegion,
     pid: u32,
     resumes: bool,
@@ -66,7 +66,7 @@ fn put(writer: &mut Writer<HeapRegion>, bytes: &[u8]) {
 }
 
 /// Leaves as a handle does.
-fn go(region: &HeapRegion, claim: &Claim, writer: &mut Writer<HeapRegion>, ending: Ending) {
+fn leave(region: &HeapRegion, claim: &Claim, writer: &mut Writer<HeapRegion>, ending: Ending) {
     let departure = match ending {
         Ending::Finished => Departure::Finished,
         _ => Departure::Aborted,
@@ -76,11 +76,11 @@ fn go(region: &HeapRegion, claim: &Claim, writer: &mut Writer<HeapRegion>, endin
 
 /// Claims, writes and leaves. A process id of [`DEAD`] or more dies instead of leaving.
 fn stream(region: &HeapRegion, pid: u32, resumes: bool, bytes: &[u8], ending: Ending) {
-    let claim = come(region, pid, resumes).unwrap();
+    let claim = take_role(region, pid, resumes).unwrap();
     let mut writer = writer(region);
     put(&mut writer, bytes);
     if pid < DEAD {
-        go(region, &claim, &mut writer, ending);
+        leave(region, &claim, &mut writer, ending);
     }
 }
 
@@ -92,7 +92,7 @@ enum Way {
     /// By the bytes that are there, without a look at the end.
     Look,
     /// As single messages, by polls.
-    Hear,
+    Poll,
 }
 
 /// The streams that were read: the bytes and the end of each.
@@ -119,7 +119,7 @@ impl Reading {
         let mut len = 0;
         match way {
             Way::Take if reader.get_known(&mut bytes[..1]) => len = 1,
-            Way::Hear if reader.expects_message() => len = reader.poll_message(&mut bytes),
+            Way::Poll if reader.expects_message() => len = reader.poll_message(&mut bytes),
             Way::Look => {
                 let available = reader.available(u64::MAX).unwrap();
                 if available == 0 {
@@ -133,7 +133,7 @@ impl Reading {
             reader.release(len as u64);
         }
         let (stream, end) = self.streams.last_mut().unwrap();
-        assert!(len == 0 || end.is_none(), "bytes behind the end");
+        assert!(len == 0 || end.is_none(), "bytes after the end");
         stream.extend(&bytes[..len]);
         if len == 0
             && let Readiness::Ended(ending) = reader.readiness(1).unwrap()
@@ -160,8 +160,8 @@ impl Reading {
     }
 }
 
-/// Reads in a second thread. Loom keeps only the last access of a word. A load by the first thread
-/// would hide orders in which the writer loads the word earlier and stores it later.
+/// Reads in a second thread. Loom remembers only the last access of a word: a load by the first
+/// thread would hide orders in which the writer loads the word before and stores it after.
 fn read_in_a_thread(reader: Reader<HeapRegion>, way: Way) -> thread::JoinHandle<Reading> {
     thread::spawn(move || {
         let mut reading = Reading::new(reader);
@@ -213,18 +213,18 @@ pub fn a_mark_is_found_at_its_place() {
     }
 }
 
-/// P8: the next writer comes to a reader that has read all the bytes, and looks at the bytes alone.
-pub fn a_mark_behind_a_known_tail_is_found() {
+/// P8: a mark and the next writer come after the reader has accepted the last tail.
+pub fn a_mark_at_a_known_tail_is_found() {
     for way in [Way::Take, Way::Look] {
         explore(20, move || {
             let region = ready(4, START);
-            let claim = come(&region, 1, false).unwrap();
+            let claim = take_role(&region, 1, false).unwrap();
             let mut first = writer(&region);
             put(&mut first, &[1]);
             let mut reader = reader(&region);
             assert_eq!(reader.available(1), Ok(1));
             let reading = read_in_a_thread(reader, way);
-            go(&region, &claim, &mut first, Ending::Aborted);
+            leave(&region, &claim, &mut first, Ending::Aborted);
             stream(&region, 2, false, &[2], Ending::Finished);
             let aborted = (vec![1], Some(Ending::Aborted));
             let wanted = [aborted, finished(&[2]), none_yet()];
@@ -253,7 +253,7 @@ pub fn the_dead_are_broken_off_before_the_next_bytes() {
 }
 
 /// A writer that resumes leaves no mark.
-pub fn one_that_resumes_goes_on() {
+pub fn a_writer_that_resumes_leaves_no_mark() {
     read_while(
         Way::Take,
         |region| stream(region, DEAD, false, &[1], Ending::Finished),
@@ -271,28 +271,28 @@ pub fn the_dead_writer_is_named() {
         // Another claimer dies after it has swapped the owner word.
         let owner = &region.header().record(Role::Producer).owner;
         owner.store(u64::from(DEAD + 1) << 42, Ordering::Relaxed); // one thread
-        come(&region, 1, false).unwrap();
+        take_role(&region, 1, false).unwrap();
         let died = (vec![1], Some(Ending::Died(DEAD)));
         assert_eq!(Reading::new(reader(&region)).rest(), [died, none_yet()]);
     });
 }
 
-/// P8: no inline message is taken across a mark. Found when this model was made. A reader at a
-/// mark, which knew of the next writer's claim, took its first message. It then found the mark
-/// behind its own head.
-pub fn no_message_is_heard_across_a_mark() {
+/// P8: no inline message is taken across a mark. Found when this model was made. A reader at a mark
+/// knew of the next writer's claim, and took that writer's first message. The mark then lay before
+/// the reader's head.
+pub fn no_message_is_taken_across_a_mark() {
     explore(1, || {
         let region = ready(4, START);
-        let claim = come(&region, 1, false).unwrap();
+        let claim = take_role(&region, 1, false).unwrap();
         let mut first = writer(&region);
         let mut reading = Reading::new(listener(&region));
-        go(&region, &claim, &mut first, Ending::Finished);
-        come(&region, 2, false).unwrap();
+        leave(&region, &claim, &mut first, Ending::Finished);
+        take_role(&region, 2, false).unwrap();
         let mut second = writer(&region);
         reading.read(Way::Take); // finds the mark and the claim
         let writing = thread::spawn(move || put(&mut second, &[2]));
         for _ in 0..2 {
-            reading.read(Way::Hear);
+            reading.read(Way::Poll);
         }
         writing.join().unwrap();
         let streams = reading.rest();
@@ -313,11 +313,11 @@ fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
 /// P6, P7: a writer died between an inline message and its tail, and a writer that knows no inline
 /// messages continues. Found by reading. If the next writer, which does know them, claimed before
 /// the reader looked, the dead writer's message was taken.
-pub fn a_message_is_heard_of_one_that_knows_them() {
+pub fn an_inline_message_is_taken_only_from_a_writer_that_knows_them() {
     for asks_at_once in [false, true] {
         explore(10, move || {
             let region = ready(4, START);
-            come(&region, DEAD, false).unwrap();
+            take_role(&region, DEAD, false).unwrap();
             let mut dead = writer(&region);
             let mut reader = if asks_at_once {
                 listener(&region)
@@ -337,12 +337,12 @@ pub fn a_message_is_heard_of_one_that_knows_them() {
                 }
                 (reader.get(&mut bytes).unwrap() > 0).then_some(bytes)
             });
-            come_with(&region, DEAD, true, 0).unwrap();
+            take_role_with(&region, DEAD, true, 0).unwrap();
             // As a writer of another build would: it leaves the inline message alone.
             region.copy_in(START, &[1], 0);
             let after = START.wrapping_add(1);
             own.position.store(after, Ordering::Release); // dies here
-            come(&region, 1, true).unwrap();
+            take_role(&region, 1, true).unwrap();
             assert!(reading.join().unwrap().is_none_or(|bytes| bytes == [1]));
         });
     }
@@ -363,7 +363,7 @@ pub fn a_place_is_used_again_after_the_reader_has_done_with_it() {
             reader.region().copy_out(START, &mut [0], 0);
             assert_eq!(reader.next_stream(), Ok(true));
         });
-        match come(&region, 3, false) {
+        match take_role(&region, 3, false) {
             Ok(_) => region.copy_in(START, &[1], 0),
             Err(denied) => assert_eq!(denied, ClaimError::TooManyEnds { unread: 2 }),
         }
@@ -380,11 +380,11 @@ pub fn places_are_used_again() {
         let reading = read_in_a_thread(reader(&region), Way::Take);
         let mut wanted = vec![finished(&[1])];
         for pid in 2..=3 {
-            match come(&region, pid, false) {
+            match take_role(&region, pid, false) {
                 Ok(claim) => {
                     let mut writer = writer(&region);
                     put(&mut writer, &[pid as u8]);
-                    go(&region, &claim, &mut writer, Ending::Finished);
+                    leave(&region, &claim, &mut writer, Ending::Finished);
                     wanted.push(finished(&[pid as u8]));
                 }
                 Err(denied) => assert_eq!(denied, ClaimError::TooManyEnds { unread: 2 }),
@@ -395,11 +395,11 @@ pub fn places_are_used_again() {
     });
 }
 
-/// Two claimers find no places, and a third process says that the last holder is dead. Once there
-/// are places, whoever comes can claim the role, even a stranger that cannot prove the death. Found
-/// when this model was made: a claimer gave the role back to a dead holder whose death had been
-/// declared meanwhile. Nobody else could claim it from there.
-pub fn a_role_that_was_not_had_can_be_had_later() {
+/// A claimer finds no places, while a second claimer does the same or a third process declares the
+/// last holder dead. Once there are places, any process can claim the role, even one that cannot
+/// prove the death. Found when this model was made: a claimer gave the role back to a dead holder
+/// whose death had been declared meanwhile. Nobody could claim the role any more.
+pub fn a_role_can_be_claimed_once_there_are_places() {
     for others in [false, true] {
         explore(20, move || {
             let region = ready(4, START);
@@ -413,17 +413,17 @@ pub fn a_role_that_was_not_had_can_be_had_later() {
             let other = region.clone();
             let declaring = thread::spawn(move || {
                 if others {
-                    assert!(come(&other, 3, false).is_err());
+                    assert!(take_role(&other, 3, false).is_err());
                 } else {
                     peer::declare_lost(other.header(), seen, Role::Producer, owner);
                 }
             });
-            assert!(come(&region, 2, false).is_err());
+            assert!(take_role(&region, 2, false).is_err());
             declaring.join().unwrap();
             let mut acknowledged = Acknowledged::adopt(region.header());
             acknowledged.acknowledge(region.header(), START);
             let claim = super::claim(&region, KIND, Role::Producer, 4).unwrap();
-            go(&region, &claim, &mut writer(&region), Ending::Finished);
+            leave(&region, &claim, &mut writer(&region), Ending::Finished);
             let ends = [finished(&[]), finished(&[]), none_yet()];
             assert_eq!(Reading::new(reader(&region)).rest(), ends);
         });
@@ -431,7 +431,7 @@ pub fn a_role_that_was_not_had_can_be_had_later() {
 }
 
 /// P5: an acknowledgement wakes openers that wait for places.
-pub fn an_acknowledgement_wakes_who_waits_for_places() {
+pub fn an_acknowledgement_wakes_waiting_openers() {
     for openers in [1, 2] {
         explore(5, move || {
             let region = ready(1, START);

@@ -31,8 +31,8 @@ use crate::wait::{Effort, Sleep};
 /// Preemptions of a run, unless `LOOM_MAX_PREEMPTIONS` gives another number.
 const PREEMPTIONS: usize = 2;
 
-/// Runs `program` in every order with that many preemptions, and checks that there are at least
-/// `least` orders.
+/// Runs `program` in every order with at most that many preemptions, and checks that there are at
+/// least `least` orders.
 fn explore(least: usize, program: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(PREEMPTIONS);
@@ -58,7 +58,7 @@ fn process(pid: u32) -> Process {
     }
 }
 
-/// A claimer of the model, who begins a stream.
+/// A claimer of the model. As a producer it begins a new stream.
 fn claimer(pid: u32) -> Claimer {
     Claimer {
         process: process(pid),

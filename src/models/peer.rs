@@ -29,7 +29,7 @@ fn take(region: &HeapRegion, kind: LifeCycleKind, pid: u32) -> Option<Claim> {
     Some(claim)
 }
 
-/// Claims the role from the dead, as often as `open::claim` would try.
+/// Claims the role, whose last holder is dead if its process id is [`DEAD`].
 fn claim_producer(region: &HeapRegion, pid: u32) -> Option<Claim> {
     let is_dead = |found| pid_of(found) == DEAD;
     let claim = peer::claim_as(
@@ -141,7 +141,8 @@ pub fn a_successor_comes_after_its_predecessor() {
     });
 }
 
-/// A slow claimer, overtaken by one that came and went, still sees everything that the other did.
+/// A second claimer takes the role and leaves while a slow claimer is at its first steps. The slow
+/// claimer then sees everything that the second one did.
 pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
     explore(10, || {
         let region = ready(1, 0);
@@ -239,8 +240,9 @@ fn look(region: &HeapRegion) {
 
 /// Reads the role's record while `change` happens.
 ///
-/// The reader is the second thread. Loom keeps only the last access of a word. It would skip orders
-/// before the first load of a thread that loads the word and then swaps it.
+/// The reader is the second thread. Loom remembers only the last access of a word. If a thread
+/// loads a word and then swaps it, loom forgets the load, and skips orders in which another thread
+/// acts before that load. Such a thread therefore has to be the first.
 fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sync + 'static) {
     explore(10, move || {
         let region = ready(1, 0);

@@ -225,8 +225,8 @@ pub fn the_last_room_comes_before_the_reader_has_left() {
     });
 }
 
-/// P1, P2, for an observer: the ring never holds more than fits.
-pub fn a_look_is_of_one_moment() {
+/// P1, P2, for an observer: a snapshot never shows more bytes than fit the ring.
+pub fn a_snapshot_shows_one_moment() {
     explore(10, || {
         let region = HeapRegion::new(1, START);
         let mut writer = writer(&region);

@@ -1,6 +1,6 @@
-//! Parking and unparking (P5). A lost wake-up is a deadlock here. Nobody promises a barrier, since
-//! loom has no membarriers. Each waker fences, like one that could not register. Promises are
-//! tested in `tests/waking/store_buffer.rs`.
+//! Parking and unparking (P5). A lost wake-up is a deadlock here. No side promises a barrier, and
+//! each waker fences, since loom has no membarriers. Promises are tested in
+//! `tests/waking/store_buffer.rs`.
 
 use std::convert::Infallible;
 
@@ -179,7 +179,7 @@ pub fn a_wanted_position_is_woken_for() {
 
 /// A reader waited for two bytes, gave up, and now waits for one. That byte wakes it: the waker
 /// never uses the earlier wanted position.
-pub fn a_position_wanted_before_counts_no_more() {
+pub fn an_earlier_wanted_position_is_not_used() {
     explore(20, || {
         let (mut writing, mut reading) = sides(2);
         let own = &reading.region.header().side(Role::Consumer).signals;
@@ -222,7 +222,7 @@ pub fn a_sleep_that_ends_early_loses_nothing() {
 }
 
 /// A process that waits for the other side to open is woken when that side opens.
-pub fn joining_wakes_who_waits_in_open() {
+pub fn joining_wakes_a_waiting_opener() {
     explore(10, || {
         let region = ready(1, START);
         claim(&region, LifeCycleKind::Named, Role::Producer, 1).unwrap();
