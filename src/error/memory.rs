@@ -25,8 +25,8 @@ use super::{Bytes, Incompatible, numbered};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The memory is too small for the header and a ring of the capacity asked for,
-    /// or of one byte if no capacity was asked for.
+    /// The memory is too small for the header and a ring of the capacity asked for.
+    /// Without a capacity, the ring needs one byte.
     TooSmall {
         /// Size of the memory in bytes.
         len: usize,

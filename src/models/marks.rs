@@ -160,7 +160,7 @@ impl Reading {
     }
 }
 
-/// Reads in a second thread. Loom remembers only the last access of a word: a load by the first
+/// Reads in a second thread. Loom remembers only the last access of a word. A load by the first
 /// thread would hide orders in which the writer loads the word before and stores it after.
 fn read_in_a_thread(reader: Reader<HeapRegion>, way: Way) -> thread::JoinHandle<Reading> {
     thread::spawn(move || {

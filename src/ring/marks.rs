@@ -34,9 +34,10 @@
 //!     acknowledged, Release              position, ending, Relaxed
 //! ```
 //!
-//! A consumer looks at the count in two cases: it finds no bytes, or the producer's count of claims
-//! has changed since the last accepted tail. These two looks find every mark. Bytes after a mark
-//! come from a later claim, which was counted after the mark and before those bytes (P1).
+//! A consumer looks at the count of marks when it finds no bytes. It also looks when the producer's
+//! count of claims has changed since the last accepted tail. These two looks find every mark. Bytes
+//! after a mark come from a later claim, which was counted after the mark and before those bytes
+//! (P1).
 //!
 //! An opener that waits for places sleeps on `places`, by the handshake of `wait/mod.rs` (P5)
 //! between `places` and `acknowledged`.

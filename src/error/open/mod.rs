@@ -63,7 +63,7 @@ pub enum OpenError {
         /// The mode asked for.
         asked: u32,
     },
-    /// A ring of another capacity exists, and this call cannot replace it: for
+    /// A ring of another capacity exists, and this call cannot replace it. For
     /// example, its creator asked for that capacity, or both sides use the ring.
     #[non_exhaustive]
     CapacityMismatch {

@@ -1,7 +1,7 @@
 //! Copies by assembly, which treats either side as shared.
 //!
-//! The file has more than 450 lines, since all of it is one table: a block for each length,
-//! direction and instruction set, beside its proof.
+//! The file has more than 450 lines, since all of it is one table. Each length, direction and
+//! instruction set has a block, beside its proof.
 
 use std::arch::asm;
 
@@ -348,10 +348,10 @@ macro_rules! vectors {
         #[inline(never)]
         pub(super) unsafe fn $name(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
             // SAFETY:
-            // * Every address lies in `start..start + len` of its side, because `len` is at
-            //   least `2 * ($lead + $width)`, and the loop runs only while its source is before
-            //   r8, which is `4 * $width + $lead` bytes before the end. The caller vouches for
-            //   both. A prefetch may have any address.
+            // * Every address lies in `start..start + len` of its side. `len` is at least
+            //   `2 * ($lead + $width)`. The loop runs only while its source is before r8, which
+            //   is `4 * $width + $lead` bytes before the end. The caller vouches for both sides.
+            //   A prefetch may have any address.
             // * Aligned stores: rdi is a multiple of `$width` from the `and` on.
             // * `clobber_abi` declares rax, rcx, r8, r9 and all vector registers, including the
             //   upper halves that `vzeroupper` clears. The flags are not declared preserved.
@@ -568,9 +568,9 @@ pub(super) unsafe fn avx2_out_back(dst: *mut u8, src: *const u8, len: usize) {
 #[inline(never)]
 unsafe fn long_in(dst: *mut u8, src: *const u8, len: usize, _: usize) {
     // SAFETY:
-    // * Every address lies in `start..start + len` of its side, because `len > 64`, and the
-    //   loop runs only while its source is more than 72 bytes before the end. The caller
-    //   vouches for both sides.
+    // * Every address lies in `start..start + len` of its side, because `len > 64`. The loop
+    //   runs only while its source is more than 72 bytes before the end. The caller vouches
+    //   for both sides.
     // * All registers written are operands. The flags are not declared preserved.
     unsafe {
         asm!(

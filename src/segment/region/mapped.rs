@@ -106,8 +106,8 @@ impl MappedRegion {
 
     /// # Safety
     ///
-    /// `end` bytes from `base` on stay mapped for as long as `memory` lives, and
-    /// the ring, whose capacity is a power of two, ends within them.
+    /// `end` bytes from `base` on stay mapped for as long as `memory` lives. The
+    /// ring ends within them, and its capacity is a power of two.
     unsafe fn with(
         base: NonNull<u8>,
         geometry: Geometry,

@@ -2,16 +2,18 @@
 //!
 //! A lock of `flock(2)` belongs to an open file, which a fork shares with the child. No code of the
 //! child ever closes that file. If the parent ended before it unlocked, the child would hold the
-//! lock for its whole life, and its own opens would wait for the lock. So the child first closes
-//! the files that other threads were using for an open.
+//! lock for its whole life. The child's own opens would then wait for that lock. So the child first
+//! closes the files that other threads were using for an open.
 //!
 //! 1. An entry is filled while its file is open, and emptied before the file is closed. So the
 //!    descriptor in an entry never means another file.
 //! 2. A child has none of the other threads, so nobody in the child uses or closes their files.
 //!
-//! Limits: three kinds of child keep the files. They are a child of a raw `clone(2)`, one forked
-//! between the opening of the file and the filling of the entry, and one forked while more files
-//! are open than there are entries.
+//! Limits: three kinds of child keep the files.
+//!
+//! * A child of a raw `clone(2)`.
+//! * A child forked between the opening of a file and the filling of its entry.
+//! * A child forked while more files are open than there are entries.
 #![allow(unsafe_code)] // close, of what another thread had open
 
 use std::fs::File;

@@ -16,11 +16,11 @@
 //! namespace and every process in it are gone. So equal numbers mean one namespace, or a peer that
 //! is gone.
 //!
-//! Rule 3: let the pidfd be of process P, and the start time of process Q, with the same pid at the
-//! same time or later. If Q is not the peer, then the peer is gone, since no process gets its pid
-//! back. If Q is the peer, then P is too: the pidfd was opened after the peer wrote its record, so
-//! P cannot be an earlier process. The only case missed is a pid that was reused within one clock
-//! tick (10 ms). The answer is then "alive".
+//! Rule 3: let the pidfd be of process P, and the start time of process Q. Both have the same pid,
+//! and Q had it when P did, or later. If Q is not the peer, then the peer is gone, since no process
+//! gets its pid back. If Q is the peer, then P is the peer, too. The pidfd was opened after the
+//! peer wrote its record, so P cannot be an earlier process. The only case missed is a pid that was
+//! reused within one clock tick (10 ms). The answer is then "alive".
 //!
 //! Rule 4: the kernel shows start times with the offset of the reader's time namespace
 //! (time_namespaces(7)). `/proc` may be mounted for another pid namespace, where our pids name

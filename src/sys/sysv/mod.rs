@@ -1,7 +1,7 @@
 //! System V shared memory: the only `shmget`, `shmat`, `shmdt` and `shmctl` of this crate.
 //!
-//! The public items serve programs that deal with rings: the names that lead to one ([`Key`],
-//! [`Project`], [`SegmentId`]), its permissions ([`Mode`]), and the errors of the kernel. For
+//! The public items serve programs that use rings. [`Key`], [`Project`] and [`SegmentId`] lead to a
+//! ring, [`Mode`] has its permissions, and [`SysvError`] is an error of the kernel. For
 //! administrators there are [`list`], [`stat`], [`limits`], [`remove`] and [`open`].
 //!
 //! Functions that make or attach segments are hidden from the documentation: hidden items are
