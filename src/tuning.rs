@@ -13,7 +13,7 @@ use std::time::Duration;
 /// 10 ms.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
 
-/// How long no byte must have come before a reader's slices become [`IDLE_SLICE`].
+/// The time without a byte after which a reader is idle, and its slices become [`IDLE_SLICE`].
 pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// The slice of an idle reader whose peer wakes it. Longer slices notice a death and a cancel flag
@@ -45,8 +45,8 @@ pub(crate) const SPARED: Duration = Duration::from_micros(10);
 /// [`LONG_SPIN`] uses it up. A larger number spins longer on a machine that has become busy.
 pub(crate) const MOST_CREDIT: u32 = 12;
 
-/// The most waits in a row that park at once after spins that did not pay. Bounds what trials cost
-/// on a busy machine, and how long a fast stream on an idle one is waited for by sleeps.
+/// The most waits in a row that park at once after spins that did not pay. A larger number costs
+/// fewer trials on a busy machine. Once the machine is idle, the next trial of a spin comes later.
 pub(crate) const MOST_PARKS: u32 = 63;
 
 /// Polls between two looks at the clock. A look costs as much as several polls; fewer looks end the

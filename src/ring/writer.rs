@@ -205,8 +205,8 @@ impl<R: Region> Writer<R> {
         self.has_reader() && self.window.holds(len)
     }
 
-    /// Counts `len` bytes as written, which the caller has written in place, if they are in the
-    /// window and the reader has set no delivery hint. Otherwise returns `false` and does nothing.
+    /// Counts `len` bytes that the caller has written in place. If the window has fewer, or the
+    /// reader has set a delivery hint, returns `false` and does nothing.
     #[inline(always)]
     pub(crate) fn advance_known(&mut self, len: usize) -> bool {
         if self.has_hint() || !self.window.skip(len) {

@@ -21,7 +21,7 @@ pub(crate) struct Effort {
     pub(crate) stats: Stats,
     /// When the side last asked whether there is still a reason to wait.
     pub(super) last_slice: Instant,
-    /// When the side first slept after its last success.
+    /// When the side first slept after a wait or a call last succeeded.
     pub(super) idle_since: Option<Instant>,
     /// The peer's `sleeping` that makes a fence needless here: [`PROMISED`], or [`NEVER`] if
     /// membarriers do not reach this process.
@@ -129,7 +129,7 @@ impl Effort {
         }
     }
 
-    /// Counts a wait that slept after a spin of `spun`. `waited` is its whole length, with the spin.
+    /// Counts a wait that slept after a spin of `spun`. `waited` is the whole length of the wait.
     ///
     /// On a busy machine the peer often does not run while this side spins, so spins fail. They
     /// also use up the processor time that the scheduler grants to this side. Once failures have

@@ -116,8 +116,8 @@ pub(crate) enum Waited<T> {
 pub(crate) enum Sleep {
     /// A slice.
     Slice,
-    /// [`IDLE_SLICE`](crate::tuning::IDLE_SLICE), once nothing has come for [`IDLE`](crate::tuning::IDLE). For a sleeper that
-    /// is sure to be woken.
+    /// `IDLE_SLICE`, once nothing has come for `IDLE` (`tuning.rs`). For a sleeper that is sure to
+    /// be woken.
     Long,
 }
 
@@ -125,8 +125,8 @@ pub(crate) enum Sleep {
 /// spun for its spin budget. A caller that never sleeps ([`SpinBudget::Always`]) goes on spinning
 /// here.
 ///
-/// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake.
-/// Calls `slice` once in each slice of time, however many short waits share the slice. The answer of
+/// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake. Calls
+/// `slice` once in each slice of time, however many short waits share the slice. The answer of
 /// `slice` holds until the next answer, within this call. A value that has become ready in the
 /// meantime takes precedence over an error of `slice`. After the deadline there is exactly one more
 /// look.

@@ -171,7 +171,7 @@ fn fail(effort: &mut Effort) -> bool {
 }
 
 #[test]
-fn spins_that_fail_are_made_ever_more_seldom_and_come_back_once_they_pay() {
+fn failing_spins_become_rare_and_return_once_they_pay() {
     let mut effort = Effort::new();
     for expected in [1, 3, 7, 15, 31, MOST_PARKS, MOST_PARKS] {
         assert!(fail(&mut effort), "a trial");
