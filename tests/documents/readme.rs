@@ -151,7 +151,7 @@ fn the_two_commands_are_those_that_are_checked() {
     let commands = commands();
     let command = |name: &str| &commands.iter().find(|(known, _)| known == name).unwrap().1;
     let readme = text("README.md");
-    let (_, section) = readme.split_once("## The two commands").unwrap();
+    let (_, section) = readme.split_once("## Demo and tests").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     assert_eq!(
         &shown(section),
