@@ -65,7 +65,7 @@
 //! | `as_slices`: two slices, around the end | [`as_slice`](crate::ReadGrant::as_slice): one slice, `unsafe`, since the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies, and is safe. Only [memory of the caller's](crate::Options::create_in) is divided at its end: [`Wraps`](crate::PeekError) |
 //! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
 //! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
-//! | you write the wait | [`WaitPolicy`](crate::WaitPolicy) |
+//! | a waiting loop of your own | [`WaitPolicy`](crate::WaitPolicy) |
 //!
 //! # Unix domain sockets
 //!
