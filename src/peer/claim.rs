@@ -34,8 +34,8 @@ use crate::sys::membarrier;
 use crate::sys::process::Process;
 use crate::wait;
 
-/// A role that this process holds. A copy can ask after the peer too. Only the
-/// endpoint gives the role up.
+/// A role that this process holds. A copy of the claim serves checks of the peer.
+/// Only the endpoint gives the role up.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) role: Role,
@@ -187,8 +187,8 @@ fn settle_marks(header: &Header, me: &Claimer, owner: u64, found: u64) -> Result
         return Err(no_place);
     }
     if !me.resumes {
-        // The last claimer that completed its record. That process is dead, and
-        // was the last one that could write.
+        // `complete` names the last claimer that completed its record. That process
+        // is dead, and was the last one that could write.
         let complete = record.complete.load(Ordering::Relaxed); // P6
         marks::break_off(header, pid_of(complete));
     }
@@ -286,8 +286,7 @@ pub(crate) fn leave(
     left.ok()
 }
 
-/// Gives up a named ring that nobody has joined. Returns `false` if a peer has just
-/// joined.
+/// Gives up a ring that is not paired. Returns `false` if the ring is paired.
 pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
     region
         .header()

@@ -38,8 +38,8 @@ pub(crate) struct PeerWatch {
 }
 
 impl PeerWatch {
-    /// Expects only this child, which must not have been waited for, to take the
-    /// peer's role.
+    /// From now on expects only the child `pid` to take the peer's role. The child
+    /// must not have been reaped.
     pub(crate) fn expect_child(&mut self, pid: u32) {
         let mut watch = Watch::new(Process::of_child(pid));
         // The first check happens while the pid is sure to be the child's. Later
@@ -58,7 +58,7 @@ impl PeerWatch {
         self.peer_wakes
     }
 
-    /// Asks whether the peer of `claim` lives. `id_shared` says that the segment's
+    /// Checks whether the peer of `claim` lives. `id_shared` says that the segment's
     /// id was given to another process, which may attach the ring at any time.
     pub(crate) fn check(
         &mut self,
@@ -107,8 +107,8 @@ impl PeerWatch {
             if let Verdict::Dead { .. } = verdict {
                 declare_lost(header, now, role, owner);
             }
-            // A process died in the middle of a claim or of leaving. The next claimer may
-            // be unable to prove that, since only this check compares attach counts.
+            // A process died in the middle of a claim or of leaving. The next claimer
+            // may be unable to prove that, since this side's attachment counts as well.
             let is_free = matches!(now.tenure(role), Some(Tenure::Free | Tenure::Lost));
             if is_free && owner != 0 && self.is_dead(region, claim, holder) {
                 release_owner(record, owner);
@@ -123,8 +123,8 @@ impl PeerWatch {
         let Some(holder) = holder else {
             return false;
         };
-        // The holder may be this process: a split ring has both roles in one
-        // process, which can share a mapping.
+        // The least attach count while both sides live. The holder may be this
+        // process: the two roles of a split ring can share one mapping.
         let fewest = if holder.process.may_be(&Process::current()) {
             claim.views.max(holder.views)
         } else {
@@ -134,9 +134,9 @@ impl PeerWatch {
         self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest)
     }
 
-    /// Judges a role without a holder, in an anonymous ring or one whose role a
-    /// child is to take. Can a process still come? `half_done` is a claimer in the
-    /// middle of its claim.
+    /// Judges whether a process can still take the peer's role, which is free. The
+    /// ring is anonymous, or a child is to take the role. `half_done` is a claimer
+    /// in the middle of its claim.
     fn check_newcomer(
         &mut self,
         region: &MappedRegion,
