@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{OpenError, Place};
 use crate::open;
 use crate::open::classify::{Class, Found, Requirements, classify};
-use crate::open::find::{hides_a_ring, named_by};
+use crate::open::find::{may_hide_a_ring, named_by};
 use crate::options::Options;
 use crate::peer::{Occupant, occupant};
 use crate::role::Role;
@@ -127,12 +127,12 @@ impl RemoveError {
     fn in_use(id: SegmentId, found: &Found) -> RemoveError {
         let known = |pid: i32| u32::try_from(pid).ok().filter(|&pid| pid != 0);
         let stat = sysv::stat(id).ok();
-        let by = match (&found.class, &found.looked) {
+        let by = match (&found.class, &found.attachment) {
             (Class::Newborn, _) => User::Maker(stat.and_then(|stat| known(stat.creator_pid))),
-            (_, looked) => {
-                let header = looked
+            (_, attachment) => {
+                let header = attachment
                     .as_ref()
-                    .and_then(|looked| inspect::header_of(looked).ok());
+                    .and_then(|attachment| inspect::header_of(attachment).ok());
                 let holder = |role| match occupant(header?, inspect::load_state(header?), role) {
                     Occupant::Process(pid) => Some(pid),
                     _ => None,
@@ -141,7 +141,9 @@ impl RemoveError {
                 match stat {
                     Some(stat) if producer.is_none() && consumer.is_none() => User::Others {
                         // Without the attachment of this inspection.
-                        attached: stat.attached.saturating_sub(u64::from(looked.is_some())),
+                        attached: stat
+                            .attached
+                            .saturating_sub(u64::from(attachment.is_some())),
                         last: known(stat.last_pid).filter(|&pid| pid != std::process::id()),
                     },
                     _ => User::Sides { producer, consumer },
@@ -439,13 +441,16 @@ pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
         let found = match classify(id, &required, &deadline) {
             Ok(found) => found,
             Err(error) => {
-                if hides_a_ring(&error) {
+                if may_hide_a_ring(&error) {
                     failed.get_or_insert(OpenError::System(error));
                 }
                 continue; // removed, or not for this process to judge
             }
         };
-        let mode = found.looked.as_ref().map(|looked| looked.stat().mode);
+        let mode = found
+            .attachment
+            .as_ref()
+            .map(|attachment| attachment.stat().mode);
         let done = match found.class {
             // The segment is all zero, and only its size suggests a ring. The mode
             // must be the default too.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Incompatible, OpenError, Place};
 use crate::open::classify::misshapen;
-use crate::open::find::{hides_a_ring, named_by};
+use crate::open::find::{may_hide_a_ring, named_by};
 use crate::options::Options;
 use crate::peer::{Occupant, occupant};
 use crate::ring::marks;
@@ -158,17 +158,17 @@ impl Snapshot {
         if let Some(reason) = misshapen(&stat) {
             return Err(not_a_ring(reason));
         }
-        let looked = sysv::attach_to_inspect(id).map_err(removed_or)?;
+        let attachment = sysv::attach_to_inspect(id).map_err(removed_or)?;
         // Before the attachment, the id may have passed to another segment. The
         // attachment now keeps the id from being reused.
-        let stat = looked.stat();
+        let stat = attachment.stat();
         if let Some(reason) = misshapen(stat) {
             return Err(not_a_ring(reason));
         }
-        let header = inspect::header_of(&looked).map_err(not_a_ring)?;
+        let header = inspect::header_of(&attachment).map_err(not_a_ring)?;
         let state = inspect::load_state(header);
         let image = header.identity.load();
-        let geometry = Geometry::of_segment(&image, looked.len()).map_err(not_a_ring)?;
+        let geometry = Geometry::of_segment(&image, attachment.len()).map_err(not_a_ring)?;
         if state.life() == Some(Life::Unborn) {
             return Err(not_a_ring(Incompatible::HalfMade));
         }
@@ -189,7 +189,7 @@ impl Snapshot {
         Ok(Snapshot {
             id,
             key: Key::from_raw(stat.key_raw).ok(), // the raw key 0 means no key
-            size: looked.len(),
+            size: attachment.len(),
             attached: stat.attached.saturating_sub(1),
             capacity: geometry.capacity,
             fill,
@@ -233,7 +233,9 @@ impl Snapshot {
         for stat in sysv::list()? {
             match Snapshot::of(stat.id) {
                 Ok(ring) => rings.push(ring),
-                Err(OpenError::System(error)) if hides_a_ring(&error) => return Err(error.into()),
+                Err(OpenError::System(error)) if may_hide_a_ring(&error) => {
+                    return Err(error.into());
+                }
                 Err(_) => {} // removed, not a ring, or not readable
             }
         }
@@ -268,7 +270,9 @@ impl Snapshot {
         let mut unknown = Vec::new();
         for stat in sysv::list()? {
             match Snapshot::of(stat.id) {
-                Err(OpenError::System(error)) if hides_a_ring(&error) => return Err(error.into()),
+                Err(OpenError::System(error)) if may_hide_a_ring(&error) => {
+                    return Err(error.into());
+                }
                 Err(why) if is_ours(&why) => unknown.push(why),
                 Ok(_) | Err(_) => {} // a usable ring, a removed segment, or one that is not readable
             }

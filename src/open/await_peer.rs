@@ -37,7 +37,7 @@ pub(super) fn await_peer(
     };
     let on_path = || file.is_none_or(KeyFile::is_current);
     let waited = if life() == Some(Life::Open) {
-        file.inspect(|file| file.mark_waiting());
+        file.inspect(|file| file.lock_as_waiter());
         failpoint!(Announced);
         let waited = wait::wait(
             &header.side(claim.role).signals,
@@ -56,7 +56,7 @@ pub(super) fn await_peer(
                 }
             },
         );
-        file.inspect(|file| file.unmark());
+        file.inspect(|file| file.unlock_as_waiter());
         waited
     } else {
         Ok(Waited::Ready(Life::Paired))
@@ -79,7 +79,7 @@ pub(super) fn await_peer(
     Ok((life() == Some(Life::Paired)).then_some((region, claim)))
 }
 
-/// Names what the holder of `role` waited for, for an error.
+/// The text of the error after the holder of `role` has waited in vain.
 pub(crate) fn nobody_came(role: Role) -> &'static str {
     match role {
         Role::Producer => "no consumer opened the other end",

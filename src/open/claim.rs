@@ -84,6 +84,7 @@ pub(super) fn await_places(
 ) -> Result<(), OpenError> {
     let header = region.header();
     loop {
+        // The text is not used: TooManyEnds replaces the error.
         match deadline.check("") {
             Err(OpenError::TimedOut { .. }) => return Err(too_many_ends(region, unread)),
             checked => checked?,

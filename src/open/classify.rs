@@ -134,7 +134,7 @@ pub(crate) struct Found {
     pub(crate) alone: bool,
     /// Keeps the id from being reused while the caller acts on the class. Counts as
     /// an attachment until dropped.
-    pub(crate) looked: Option<Attachment>,
+    pub(crate) attachment: Option<Attachment>,
 }
 
 impl From<Class> for Found {
@@ -143,7 +143,7 @@ impl From<Class> for Found {
             class,
             state: State(0),
             alone: false,
-            looked: None,
+            attachment: None,
         }
     }
 }
@@ -162,26 +162,26 @@ pub(crate) fn classify(
     if let Some(class) = class_by_stat(&stat, required) {
         return Ok(class.into());
     }
-    // Asked before attaching: in a process that locks its memory (mlockall), the
-    // attachment alone populates all pages.
-    let same = |stat: &Stat| (stat.detach_time, stat.change_time, stat.creator_pid);
-    let (before, was_untouched) = (same(&stat), untouched(&stat));
-    let looked = match sysv::attach_to_inspect(id) {
-        Ok(looked) => looked,
+    // Resident pages are counted before attaching: in a process that locks its
+    // memory (mlockall), the attachment alone populates all pages.
+    let fingerprint = |stat: &Stat| (stat.detach_time, stat.change_time, stat.creator_pid);
+    let (before, was_untouched) = (fingerprint(&stat), untouched(&stat));
+    let attachment = match sysv::attach_to_inspect(id) {
+        Ok(attachment) => attachment,
         Err(error) => return absent_or(error, id, required),
     };
     // This check decides. The id may have passed to another segment since the first
     // check. The attachment now keeps the id from being reused.
-    if let Some(class) = class_by_stat(looked.stat(), required) {
+    if let Some(class) = class_by_stat(attachment.stat(), required) {
         return Ok(class.into());
     }
-    let header = match inspect::header_of(&looked) {
+    let header = match inspect::header_of(&attachment) {
         Ok(header) => header,
         Err(reason) => return Ok(Class::Foreign(reason).into()),
     };
     let state = inspect::load_state(header);
-    // Counted only after the life-cycle word was read. The process that wrote the
-    // word was attached then, and either still is, or has left.
+    // The attach count is read only after the life-cycle word. The process that
+    // wrote the word was attached then, and either still is, or has left.
     let stat = match sysv::stat(id) {
         Ok(stat) => stat,
         Err(error) => return absent_or(error, id, required),
@@ -191,17 +191,17 @@ pub(crate) fn classify(
         state,
         alone,
         creator: stat.creator_pid,
-        len: looked.len(),
+        len: attachment.len(),
         age: stat.age(),
         // Nobody had the segment attached at the first check, no other process has
         // attached since, and the id still means the same segment.
-        untouched: was_untouched && alone && same(&stat) == before,
+        untouched: was_untouched && alone && fingerprint(&stat) == before,
     };
     Ok(Found {
-        class: class_by_header(header, &looked, facts, required, deadline),
+        class: class_by_header(header, &attachment, facts, required, deadline),
         state,
         alone,
-        looked: Some(looked),
+        attachment: Some(attachment),
     })
 }
 
@@ -254,8 +254,9 @@ fn class_by_stat(stat: &Stat, required: &Requirements) -> Option<Class> {
     misshapen(stat).map(Class::Foreign)
 }
 
-/// Why a segment of this size is not a ring, if that is so. Checked before
-/// attaching, since another program may rely on the attach count of its segment.
+/// The reason why a segment of this size cannot be a ring; `None` if it can. The
+/// size is checked before attaching, since another program may rely on the attach
+/// count of its segment.
 pub(crate) fn misshapen(stat: &Stat) -> Option<Incompatible> {
     if stat.size < size_of::<Header>() {
         return Some(Incompatible::TooSmall { segment: stat.size });
@@ -267,7 +268,7 @@ pub(crate) fn misshapen(stat: &Stat) -> Option<Incompatible> {
 
 fn class_by_header(
     header: &Header,
-    looked: &Attachment,
+    attachment: &Attachment,
     facts: Facts,
     required: &Requirements,
     deadline: &Deadline,
@@ -286,7 +287,8 @@ fn class_by_header(
         }
         let latest = deadline.at_most(READING);
         let zero = facts.untouched.then_some(true);
-        return match zero.or_else(|| inspect::is_zero_after_identity(looked, checked, latest)) {
+        return match zero.or_else(|| inspect::is_zero_after_identity(attachment, checked, latest))
+        {
             Some(true) => Class::Stillborn,
             Some(false) => Class::Foreign(Incompatible::NoMagic),
             None => Class::Newborn, // a doubtful segment counts as in use

@@ -20,9 +20,9 @@ use crate::wait::deadline::Deadline;
 /// ```
 pub const DEFAULT_CAPACITY: usize = 4 << 20;
 
-/// The largest capacity in bytes: an address space must hold the header and two
+/// The largest capacity in bytes. An address space must hold the header and two
 /// views of the ring.
-const MAX_CAPACITY: usize = isize::MAX as usize / 2 + 1;
+const MAX_CAPACITY: usize = 1 << 61;
 
 /// How a ring is found, made and claimed.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl OpenConfig {
     /// The capacity that a ring made with these options has.
     pub(crate) fn ring_bytes(&self) -> Result<u64, OpenError> {
         let asked = self.capacity.unwrap_or(DEFAULT_CAPACITY);
-        if asked == 0 || asked > MAX_CAPACITY / 2 {
+        if asked == 0 || asked > MAX_CAPACITY {
             return Err(OpenError::Capacity { asked });
         }
         let least = crate::sys::sysv::page_size().max(MIN_RING_OFFSET);

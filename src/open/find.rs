@@ -23,8 +23,8 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion,
             Class::Stillborn => return Err(half_made(id)),
             Class::Live(geometry) | Class::Orphan(geometry) => return attach_live(id, &geometry),
             Class::Spent => {
-                // The ring is paired. Found by id, its roles can still be asked
-                // for, and are refused.
+                // The ring takes no new holders. A caller that knows the id can
+                // attach it, and gets an error from the claim of a role.
                 let view = sysv::attach_double(id, ring_offset())?;
                 return MappedRegion::open(view)
                     .map_err(|reason| OpenError::not_a_ring(id, reason));
@@ -75,8 +75,9 @@ pub(crate) fn named_by(file: &KeyFile) -> Result<SegmentId, OpenError> {
     })
 }
 
-/// Whether a failure to inspect a segment says nothing about the segment itself.
-pub(crate) fn hides_a_ring(error: &sysv::SysvError) -> bool {
+/// Whether a failed inspection may have missed a ring: `error` is about this
+/// process or the kernel, not about the segment.
+pub(crate) fn may_hide_a_ring(error: &sysv::SysvError) -> bool {
     matches!(
         error.kind(),
         SysvErrorKind::OutOfMemory | SysvErrorKind::LimitReached { .. } | SysvErrorKind::Other

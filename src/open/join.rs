@@ -62,9 +62,10 @@ struct Joining<'a> {
     config: &'a OpenConfig,
     deadline: &'a mut Deadline,
     required: Requirements,
-    /// Since when no ring was found while a process in another IPC namespace waits.
+    /// When this opener first found no ring, but a waiting process in another IPC
+    /// namespace.
     absent_since: Option<Instant>,
-    /// Since when another process has been making the ring.
+    /// When this opener first found the ring in the making.
     newborn_since: Option<Instant>,
 }
 
@@ -80,16 +81,16 @@ impl<'a> Joining<'a> {
         let Found {
             class,
             state,
-            looked,
+            attachment,
             ..
         } = classify(id, &self.required, self.deadline)?;
         match class {
             Class::Absent => return self.make(lock),
-            Class::Live(geometry) => return self.join_live(id, &geometry, looked, lock),
+            Class::Live(geometry) => return self.join_live(id, &geometry, attachment, lock),
             Class::Newborn => self.await_birth(id, lock)?,
             Class::Stillborn if lock.is_none() => return Err(half_made(id)),
-            // Removed by id, which `looked` keeps from being reused. The two arms
-            // below rely on that too.
+            // The segment is removed by its id. `attachment` keeps the id from being
+            // reused, here and in the two arms below.
             Class::Stillborn => sysv::remove_if_there(id)?,
             Class::Spent => self.remove_spent(id, lock)?,
             Class::Orphan(geometry) => drop(retire(id, &geometry, state)?),
@@ -132,19 +133,21 @@ impl<'a> Joining<'a> {
         &mut self,
         id: SegmentId,
         geometry: &Geometry,
-        looked: Option<Attachment>,
+        attachment: Option<Attachment>,
         lock: Lock<'a>,
     ) -> Result<Option<Joined>, OpenError> {
         let region = match attach_live(id, geometry) {
             Err(OpenError::Removed { .. }) => return Ok(None),
             attached => attached?,
         };
-        drop(looked); // the region now keeps the id from being reused, and the attachments are counted
+        // The region now keeps the id from being reused, and a claim must not count
+        // the attachment of the inspection.
+        drop(attachment);
         if give_way(&region, self.config)? {
             return Ok(None);
         }
         // The role is taken after populating, and the lock is not held meanwhile.
-        // The attachment keeps the ring from looking like a leftover.
+        // The region's attachment keeps the ring from looking like a leftover.
         let prefault = self.config.prefault;
         let lock = lock.filter(|_| !prefault);
         if prefault {

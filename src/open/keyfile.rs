@@ -1,14 +1,14 @@
-//! The file that names a ring: its key, its lock, and a mark. By the mark,
-//! processes in two IPC namespaces notice that they cannot meet.
+//! The file that names a ring: its key, its lock, and a second kind of lock by
+//! which processes in two IPC namespaces notice that they cannot meet.
 //!
 //! 1. Creating, judging and removing the segment of a path happen under a `flock`
 //!    of its file. So two openers never both create, and a segment that an opener
 //!    is about to use is not removed. The kernel releases the lock when its holder
 //!    dies.
-//! 2. A process that waits for its peer holds a read lock (an open file description
-//!    lock) on one byte of the file. The byte's offset encodes the project id and
-//!    the waiter's IPC namespace. An opener may find no segment, but such a lock
-//!    from another namespace: then the two cannot meet.
+//! 2. A process that waits for its peer holds a *waiter lock*: an open file
+//!    description lock, for reading, on one byte of the file. The byte's offset
+//!    encodes the project id and the waiter's IPC namespace. If an opener finds no
+//!    segment, but a waiter lock of another namespace, the two cannot meet.
 //!
 //! <https://man7.org/linux/man-pages/man2/flock.2.html>
 //! <https://man7.org/linux/man-pages/man2/fcntl_locking.2.html>
@@ -39,8 +39,8 @@ pub(crate) struct KeyFile {
     identity: FileIdentity,
     key: Key,
     /// Whether `flock` needs a file that is open for writing. File systems such as
-    /// NFS implement `flock` by record locks, and the mark would conflict with
-    /// those.
+    /// NFS implement `flock` by record locks, which would conflict with a waiter
+    /// lock.
     writing: AtomicBool,
 }
 
@@ -200,22 +200,22 @@ impl KeyFile {
         }
     }
 
-    /// Marks that this process waits here for its peer, until the file is closed.
-    /// File systems without such locks get no mark.
-    pub(crate) fn mark_waiting(&self) {
+    /// Takes the waiter lock, which is released when the file is closed at the
+    /// latest. On file systems without such locks nothing happens.
+    pub(crate) fn lock_as_waiter(&self) {
         // Relaxed: orders nothing; this thread set the flag.
         if self.writing.load(Ordering::Relaxed) {
             return;
         }
-        let mut lock = self.mark(own_namespace(), 1);
+        let mut lock = self.waiter_lock(own_namespace(), 1);
         lock.l_type = libc::F_RDLCK as _;
         // SAFETY: F_OFD_SETLK reads a `flock`, which outlives the call.
         unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
     }
 
-    /// Removes the mark.
-    pub(crate) fn unmark(&self) {
-        let mut lock = self.mark(own_namespace(), 1);
+    /// Releases the waiter lock.
+    pub(crate) fn unlock_as_waiter(&self) {
+        let mut lock = self.waiter_lock(own_namespace(), 1);
         lock.l_type = libc::F_UNLCK as _;
         // SAFETY: F_OFD_SETLK reads a `flock`, which outlives the call.
         unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
@@ -224,25 +224,25 @@ impl KeyFile {
     /// Whether a process of another IPC namespace waits here.
     pub(crate) fn waited_for_elsewhere(&self) -> bool {
         let own = own_namespace();
-        own != 0 && (self.is_marked(0, own) || self.is_marked(own + 1, u64::from(u32::MAX) - own))
+        own != 0 && (self.has_waiter(0, own) || self.has_waiter(own + 1, u64::from(u32::MAX) - own))
     }
 
-    /// Whether there is a mark of the `count` namespaces from `first` on.
-    fn is_marked(&self, first: u64, count: u64) -> bool {
+    /// Whether a process of the `count` namespaces from `first` on holds its waiter
+    /// lock.
+    fn has_waiter(&self, first: u64, count: u64) -> bool {
         if count == 0 {
             return false;
         }
-        let mut lock = self.mark(first, count);
-        lock.l_type = libc::F_WRLCK as _; // conflicts with any mark
+        let mut lock = self.waiter_lock(first, count);
+        lock.l_type = libc::F_WRLCK as _; // conflicts with every waiter lock
         // SAFETY: F_OFD_GETLK reads and writes a `flock`, which outlives the
         // call.
         let asked = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
         asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short
     }
 
-    /// The byte range that stands for `count` namespaces from `first` on, with this
-    /// project id.
-    fn mark(&self, first: u64, count: u64) -> libc::flock {
+    /// A waiter lock for `count` namespaces from `first` on, with this project id.
+    fn waiter_lock(&self, first: u64, count: u64) -> libc::flock {
         // SAFETY: `flock` is plain integers, for which zero is valid.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
         lock.l_whence = libc::SEEK_SET as _;

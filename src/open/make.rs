@@ -31,8 +31,8 @@ pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, Open
     failpoint!(Created);
     let view = sysv::attach_double_own(id, geometry.ring_offset, geometry.ring_end());
     failpoint!(Attached);
-    // Removed whether or not the attachment succeeded. An attached segment lives
-    // until its last detachment.
+    // The segment is removed whether or not the attachment succeeded. An attached
+    // segment lives until its last detachment.
     let removed = match &view {
         Ok(_) => sysv::remove_if_there(id),
         Err(_) => remove_if_own(id, geometry.ring_end()),
