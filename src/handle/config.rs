@@ -36,7 +36,7 @@ impl HandleConfig {
 
     /// Whether a producer of a ring of this kind fails without a consumer.
     pub(crate) fn needs_consumer(&self, kind: LifeCycleKind) -> bool {
-        let unless_said = kind != LifeCycleKind::Persistent;
-        !kind.persists() || self.require_consumer.unwrap_or(unless_said)
+        let default = kind != LifeCycleKind::Persistent;
+        !kind.persists() || self.require_consumer.unwrap_or(default)
     }
 }

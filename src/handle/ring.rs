@@ -88,7 +88,8 @@ impl Ring {
     /// ```
     /// let options = shmpipe::Options::new();
     /// let ring = options.create_anonymous()?;
-    /// let id = ring.id().expect("it is in a segment"); // send this to another process, which does
+    /// let id = ring.id().expect("it is in a segment");
+    /// // The other process gets the id, and calls:
     /// let mut consumer = options.attach(id)?.into_consumer()?;
     /// ring.into_producer()?.try_write(b"abc").unwrap();
     /// assert_eq!(consumer.available()?, 3);
@@ -101,7 +102,7 @@ impl Ring {
     }
 
     /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
-    /// this call does not assume that a process comes by the id.
+    /// this call does not assume that another process gets the id.
     ///
     /// # Examples
     ///
@@ -172,12 +173,20 @@ impl Ring {
         self.region.capacity() as usize
     }
 
-    /// Takes the role of the producer.
+    /// Takes the role of the producer. Waits only for places for the ends of streams
+    /// in a [persistent](crate::Options::persistent) ring, within the
+    /// [time limit](crate::Options::timeout), and for another process in the middle
+    /// of a claim, up to 100 ms.
     ///
     /// # Errors
     ///
     /// [`OpenError::RoleTaken`] if a process has or had the role. A persistent
     /// ring's role can be taken after its holder has left or died.
+    /// [`OpenError::TooManyEnds`] if a persistent ring has no places within the time
+    /// limit, [`OpenError::Cancelled`]. [`OpenError::Removed`] if the ring takes no
+    /// new holders. [`OpenError::System`] if
+    /// [prefaulting](crate::Options::prefault) fails. [`OpenError::Corrupted`] if
+    /// earlier holders broke the protocol.
     ///
     /// # Examples
     ///
@@ -192,11 +201,13 @@ impl Ring {
         Producer::with(self.region, claim, &self.handle, self.id_shared.get())
     }
 
-    /// Takes the role of the consumer.
+    /// Takes the role of the consumer. Waits only for another process in the middle
+    /// of a claim, up to 100 ms.
     ///
     /// # Errors
     ///
-    /// The errors of [`into_producer`](Ring::into_producer).
+    /// The errors of [`into_producer`](Ring::into_producer) but
+    /// [`OpenError::TooManyEnds`] and [`OpenError::Cancelled`].
     ///
     /// # Examples
     ///

@@ -1,5 +1,5 @@
-//! How a consumer leaves, continues with the next stream, and asks after its
-//! producer.
+//! How a consumer leaves, continues with the next stream, waits for its producer,
+//! and checks whether it lives.
 
 use std::time::Instant;
 
@@ -80,13 +80,13 @@ impl Consumer {
     /// next stream. Does not wait: the next stream may have begun, or may begin
     /// later. Returns `true` if the end was acknowledged.
     ///
-    /// If no call has returned the end yet, it depends on the stream. The end of a
-    /// whole stream is acknowledged. The error of a broken stream is returned
-    /// first, and the next call acknowledges the end. So no caller misses that a
-    /// stream was broken off.
+    /// If no call has returned the end yet, the result depends on the stream. The
+    /// end of a whole stream is acknowledged. The error of a broken stream is
+    /// returned first, and the next call acknowledges the end. So no caller misses
+    /// that a stream was broken off.
     ///
     /// Returns `false` if the ring is not [persistent](crate::Options::persistent),
-    /// so that no other stream can follow. The end then stays.
+    /// so that no other stream can follow. The end then stays unacknowledged.
     ///
     /// # Errors
     ///
@@ -125,8 +125,8 @@ impl Consumer {
 
     /// Continues with the next stream, as [`next_stream`](Self::next_stream) does,
     /// and then waits for that stream until `deadline`. The wait ends at the first
-    /// byte, at an end, or when a producer comes. At the beginning of a stream
-    /// without bytes, this call only waits.
+    /// byte, at an end, or when a producer comes. If the current stream has no bytes
+    /// yet, this call only waits.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_stream_deadline(&mut self, deadline: Instant) -> Result<bool, NextStreamError> {
-        // An earlier call has acknowledged the end and then timed out. What has
-        // come since was returned by no call.
+        // An earlier call has acknowledged the end and then timed out. No call has
+        // returned what has come since.
         let goes_on = self.awaits_next && self.end_told == EndTold::No && self.is_at_a_beginning();
         if !goes_on {
             match self.next_stream() {
@@ -224,6 +224,26 @@ impl Consumer {
 
     /// Sets whether a drop acknowledges nothing, as [`abort`](Self::abort) does.
     /// See [`Options::abort_on_drop`](crate::Options::abort_on_drop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-drop-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// drop(options.persistent(true).open_producer(&path)?);
+    /// for _ in 0..2 {
+    ///     let mut consumer = options.open_consumer(&path)?;
+    ///     consumer.set_abort_on_drop(true);
+    ///     assert_eq!(consumer.read(&mut [0])?, 0); // the end, the second time too
+    /// }
+    /// # Options::new().remove(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_abort_on_drop(&mut self, abort: bool) {
         self.end.set_abort_on_drop(abort);
     }
@@ -304,7 +324,7 @@ impl Consumer {
     ///
     /// ```
     /// let (producer, mut consumer) = shmpipe::pair()?;
-    /// consumer.check_peer()?; // nothing speaks against it
+    /// consumer.check_peer()?; // no proof of death
     /// drop(producer);
     /// consumer.check_peer()?; // it finished
     /// # Ok::<(), std::io::Error>(())

@@ -198,8 +198,8 @@ impl Consumer {
         }
     }
 
-    /// What [`wait_for_bytes`](Self::wait_for_bytes) waits with: the endpoint, the
-    /// tail that is worth a wake, and the condition that ends the wait.
+    /// Returns the parts of [`wait_for_bytes`](Self::wait_for_bytes): the endpoint,
+    /// the tail that is worth a wake, and the condition that ends the wait.
     pub(crate) fn wait_for_bytes_parts(
         &mut self,
         least: u64,
@@ -236,7 +236,7 @@ impl Consumer {
     }
 }
 
-/// The error that an ending is for a reader. `None` for a whole stream.
+/// The error that a reader gets at this ending. `None` for a whole stream.
 pub(crate) fn why_broken(ending: Ending) -> Option<Broken> {
     match ending {
         Ending::Finished => None,

@@ -10,7 +10,7 @@ use crate::segment::region::Region;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
-    /// Reads the available bytes, at most the length of `bytes`, and returns how
+    /// Reads the available bytes, at most as many as `bytes` holds, and returns how
     /// many. 0 means the end of the stream, or that `bytes` is empty. Never blocks.
     /// The only system call is the wake of a sleeping producer.
     ///

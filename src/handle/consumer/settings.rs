@@ -25,7 +25,7 @@ impl Consumer {
     /// assert!(!consumer.is_closed());
     /// drop(producer);
     /// assert!(consumer.is_closed());
-    /// assert_eq!(consumer.available()?, 3); // there to be read all the same
+    /// assert_eq!(consumer.available()?, 3); // still readable
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "is_abandoned")]
@@ -84,14 +84,22 @@ impl Consumer {
     /// ```
     pub fn set_wait_policy(&mut self, policy: WaitPolicy) {
         self.end.set_policy(policy);
-        // After leaving, the word belongs to the next holder of the role.
+        // After this handle has left, the delivery hint belongs to the next holder.
         if self.end.is_usable() {
             self.reader.drop_hint();
         }
     }
 
-    /// How blocking reads trade latency for throughput; see
+    /// How blocking reads trade latency for throughput. See
     /// [`set_pace`](Self::set_pace).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(consumer.pace(), shmpipe::Pace::Balanced);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn pace(&self) -> Pace {
         self.coalescer.pace
@@ -150,7 +158,7 @@ impl Consumer {
     }
 
     /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
-    /// this call does not assume that a process comes by the id.
+    /// this call does not assume that another process gets the id.
     ///
     /// # Examples
     ///
@@ -164,8 +172,8 @@ impl Consumer {
         self.end.region().id()
     }
 
-    /// The key that leads to the ring now. `None` if no key leads to it, or none
-    /// does any more. See [`Ring::key`](crate::Ring::key).
+    /// The key that leads to the ring now, or `None` if no key does. See
+    /// [`Ring::key`](crate::Ring::key).
     ///
     /// # Examples
     ///
@@ -214,6 +222,14 @@ impl Consumer {
 
     /// A random number that identifies the ring. See
     /// [`Ring::nonce`](crate::Ring::nonce).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.nonce(), consumer.nonce());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn nonce(&self) -> u64 {
         self.end.region().geometry().nonce

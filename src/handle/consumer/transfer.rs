@@ -14,8 +14,8 @@ use crate::wait::SpinBudget;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
-    /// The fast path of a read. Taken if the read has at most `most` bytes, no more
-    /// than one release carries, and the known bytes are enough.
+    /// The fast path of a read. Taken if `bytes` has at most `most` bytes, and that
+    /// many are known to be there. `most` is no more than one release carries.
     #[inline(always)]
     pub(super) fn fast(&mut self, bytes: &mut [u8], most: usize) -> FastPath {
         if !(1..=most).contains(&bytes.len())
@@ -238,9 +238,9 @@ impl Consumer {
         Ok(())
     }
 
-    /// The general case. After `deadline` there is only the first look, even if it
-    /// finds few bytes. So a peer that sends a few bytes at a time cannot prolong
-    /// the call.
+    /// Reads in pieces, one release each. After `deadline` there is only the first
+    /// look, even if it finds few bytes. So a peer that sends a few bytes at a time
+    /// cannot prolong the call.
     #[inline(never)]
     fn try_read_pieces(
         &mut self,

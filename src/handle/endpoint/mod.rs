@@ -52,8 +52,8 @@ pub(crate) struct Endpoint {
     policy: WaitPolicy,
     /// Whether the wait in progress may sleep for longer than a slice.
     sleeps_long: bool,
-    /// Whether the peer can only run on the processor of this thread. Known for the
-    /// peer with this owner word.
+    /// For the peer with this owner word: whether it can only run on the processor
+    /// of this thread.
     shares_processor: Option<(u64, bool)>,
 }
 
@@ -172,7 +172,7 @@ impl Endpoint {
         }
     }
 
-    /// Makes `broken` the result of every later call, if that cannot be undone.
+    /// Makes `broken` the result of every later call, if `broken` is final.
     #[cold]
     pub(crate) fn latch(&mut self, broken: Broken) -> Broken {
         let persists = self.region.geometry().kind.persists();
@@ -201,8 +201,8 @@ impl Endpoint {
         &self.region.header().side(self.claim.role.peer()).signals
     }
 
-    /// Wakes the peer, whose signals these are, if it sleeps and `position` reaches
-    /// the position that it waits for.
+    /// Wakes the peer if it sleeps and `position` reaches the position that it waits
+    /// for. `peer` are its signals.
     #[inline]
     pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
         let own = &self.region.header().side(self.claim.role).signals;
@@ -260,8 +260,8 @@ impl Endpoint {
         if kind != LifeCycleKind::Named {
             return Left::InOrder;
         }
-        // There is no caller to report a failure to. The process that detaches or
-        // opens next sees the life-cycle word and removes the segment.
+        // A failure is not reported. The next process that opens the ring sees the
+        // life-cycle word and removes the segment.
         let _ = self.region.unlink();
         match before.life() {
             Some(Life::Open) => Left::Alone,
@@ -270,7 +270,7 @@ impl Endpoint {
     }
 }
 
-/// What leaving has ended.
+/// How a side left its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     InOrder,

@@ -14,7 +14,7 @@ use crate::sys::affinity;
 use crate::wait::deadline;
 use crate::wait::{self, Sleep, SpinBudget, WaitPolicy, Waited};
 
-/// How much ends a wait.
+/// How much room, or how many bytes, end a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Enough for the call to continue.

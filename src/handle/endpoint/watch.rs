@@ -40,8 +40,8 @@ impl Vigil {
         &self.region.header().side(self.claim.role).signals
     }
 
-    /// Asks what a blocking wait asks once in a slice. Returns whether the handle
-    /// should look for itself.
+    /// Checks the cancel flag and the peer, as a blocking wait does once in a slice.
+    /// Returns whether the handle should look for itself.
     pub(crate) fn has_news(&mut self) -> bool {
         if deadline::is_set(self.cancel.as_ref()) {
             return true;
@@ -64,8 +64,8 @@ impl Endpoint {
         self.region.id()
     }
 
-    /// Expects a child to take the other role. The child must not have been waited
-    /// for. In a persistent ring any process may take the role, so nothing is
+    /// Expects a child to take the other role. The child must not have been reaped.
+    /// In a persistent ring any process may take the role, so nothing is
     /// expected.
     pub(crate) fn expect_child(&mut self, pid: u32) {
         if !self.region.geometry().kind.persists() {
@@ -95,8 +95,8 @@ impl Endpoint {
         })
     }
 
-    /// Lends out what the reactor asks after during an async wait, while no call is
-    /// in progress. [`return_vigil`](Self::return_vigil) ends the loan.
+    /// Lends the reactor what it needs to know during an async wait, while no call
+    /// is in progress. [`return_vigil`](Self::return_vigil) ends the loan.
     #[cfg(feature = "async")]
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
         self.effort.sleep_begins();
@@ -115,7 +115,7 @@ impl Endpoint {
         self.watch = std::mem::take(&mut vigil.watch);
     }
 
-    /// Asks now what a blocking wait asks once in a slice.
+    /// Checks the cancel flag and the peer now.
     #[cfg(feature = "async")]
     pub(crate) fn ask(&mut self) -> Result<(), Blocked> {
         let mut watch = std::mem::take(&mut self.watch);

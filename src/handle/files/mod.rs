@@ -58,8 +58,8 @@ impl Producer {
 
     /// Fills the ring from `file`, and waits until `deadline`: first for room in
     /// the ring, then, by poll(2), for something to read. After the deadline,
-    /// available bytes are still moved. Otherwise see
-    /// [`fill_from`](Self::fill_from).
+    /// available bytes are still moved. A cancel flag does not end the wait for the
+    /// file. Otherwise see [`fill_from`](Self::fill_from).
     ///
     /// The read itself does not wait, even if another reader is faster. The flags
     /// of the caller's descriptor stay as they are, since other processes may share
@@ -184,8 +184,8 @@ impl Consumer {
     /// Drains the ring into `file`, and waits until `deadline`: first for bytes in
     /// the ring, then, by poll(2), for the file to take some. After the deadline,
     /// available bytes are still moved. A pipe, socket or terminal that blocks gets
-    /// at most 4096 bytes. With `O_NONBLOCK` it gets all. Otherwise see
-    /// [`drain_to`](Self::drain_to).
+    /// at most 4096 bytes. With `O_NONBLOCK` it gets all. A cancel flag does not end
+    /// the wait for the file. Otherwise see [`drain_to`](Self::drain_to).
     ///
     /// The write itself does not wait, although poll(2) promises room for only one
     /// byte and other processes may write meanwhile. The flags of the caller's
@@ -264,7 +264,7 @@ impl Consumer {
         Ok(drained.unwrap_or(0))
     }
 
-    /// Takes the bytes that `write` has written out of the stream.
+    /// Removes from the stream the bytes that `write` has written.
     fn drain_with(
         &mut self,
         most: usize,
@@ -321,7 +321,7 @@ fn drain(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<usize> {
     retry(|| unsafe { libc::writev(fd, parts.as_ptr(), 2) })
 }
 
-/// A run in the form of the kernel.
+/// A run as the kernel's iovec.
 fn part((place, len): (NonNull<u8>, usize)) -> libc::iovec {
     libc::iovec {
         iov_base: place.as_ptr().cast(),
@@ -369,6 +369,8 @@ fn pause(deadline: Instant) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a system call, again if a signal interrupted it. A negative result is an
+/// error.
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         match usize::try_from(call()) {

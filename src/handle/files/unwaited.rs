@@ -1,4 +1,5 @@
-//! Reads and writes that do not wait, even after poll(2) promised too much.
+//! Reads and writes that do not wait, even where poll(2) reports too early that a
+//! descriptor is ready.
 //!
 //! poll(2) calls a descriptor writable if it takes one byte. A write(2) of more
 //! bytes then waits until all are taken. A read waits if another reader was faster.
@@ -145,7 +146,7 @@ impl Way {
     }
 
     /// Writes as many of `bytes` as are taken. `None` if the write would wait.
-    /// `first` is the number in the first eight bytes.
+    /// `first` is the number in the first eight bytes, for an eventfd.
     pub(super) fn drain(
         self,
         bytes: Runs,
@@ -204,7 +205,7 @@ fn unless_it_waits(moved: io::Result<usize>) -> io::Result<Option<usize>> {
 
 /// preadv2(2) or pwritev2(2) at the file's current position, with `RWF_NOWAIT`.
 fn with_flag(runs: Runs, file: BorrowedFd<'_>, direction: Direction) -> io::Result<usize> {
-    const AT_ITS_OWN: libc::c_long = -1;
+    const CURRENT_POSITION: libc::c_long = -1;
     let call = match direction {
         Direction::IntoTheRing => libc::SYS_preadv2,
         Direction::OutOfTheRing => libc::SYS_pwritev2,
@@ -213,15 +214,15 @@ fn with_flag(runs: Runs, file: BorrowedFd<'_>, direction: Direction) -> io::Resu
     retry(|| {
         // SAFETY: the kernel reads two iovecs, which outlive the call. Their
         // addresses are mapped while the handle that gave the runs is borrowed. The
-        // position is passed in two words, for machines with 32-bit words.
+        // system call takes the position in two words.
         let moved = unsafe {
             libc::syscall(
                 call,
                 file.as_raw_fd(),
                 parts.as_ptr(),
                 2,
-                AT_ITS_OWN,
-                AT_ITS_OWN,
+                CURRENT_POSITION,
+                CURRENT_POSITION,
                 libc::RWF_NOWAIT,
             )
         };

@@ -72,8 +72,8 @@ impl WriteGrant<'_> {
 
     /// The first address, valid for writes of [`len`](Self::len) bytes while the
     /// grant lives. A peer that breaks the protocol can write there too. Ordinary
-    /// Rust reads and writes are sound only if the peer does not. System calls and
-    /// volatile or atomic accesses are always sound.
+    /// Rust reads and writes are sound only if the peer keeps to the protocol.
+    /// System calls and volatile or atomic accesses are always sound.
     ///
     /// # Examples
     ///

@@ -50,7 +50,8 @@ impl Consumer {
     }
 
     /// Returns a grant of the bytes available in one piece: at least one, and at
-    /// most `most`. Never waits; [`peek_up_to`](Self::peek_up_to) does.
+    /// most `most`. With a `most` of 0, the grant is empty. Never waits;
+    /// [`peek_up_to`](Self::peek_up_to) does.
     ///
     /// # Errors
     ///

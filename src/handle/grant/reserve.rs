@@ -46,7 +46,8 @@ impl Producer {
     }
 
     /// Reserves the room available in one piece: at least one byte, and at most
-    /// `most`. Never waits; [`reserve_up_to`](Self::reserve_up_to) does.
+    /// `most`. With a `most` of 0, the grant is empty. Never waits;
+    /// [`reserve_up_to`](Self::reserve_up_to) does.
     ///
     /// # Errors
     ///

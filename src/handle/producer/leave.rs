@@ -1,4 +1,4 @@
-//! How a producer leaves, and asks after its consumer.
+//! How a producer leaves, waits for its consumer, and checks whether it lives.
 
 use std::time::Instant;
 
@@ -10,7 +10,8 @@ use crate::segment::closed::Departure;
 
 impl Producer {
     /// Finishes the stream: the consumer reads what is left, then the end. Waits
-    /// only for a child that has not taken its end yet: see
+    /// only for a child that has not taken its end yet, within the handle's
+    /// [timeout](Self::set_timeout): see
     /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer). Has no effect on a
     /// handle that is already closed.
     ///
@@ -77,8 +78,8 @@ impl Producer {
         self.finish(has_come)
     }
 
-    /// Leaves after everything was published. `has_come` says whether an expected
-    /// child has come.
+    /// Finishes the stream. The caller has published everything. `has_come` says
+    /// whether an expected child has come.
     pub(crate) fn finish(&mut self, has_come: bool) -> Result<(), CloseError> {
         let unread = self.writer.unread().unwrap_or_else(|corruption| {
             self.end.latch(corruption.into());
@@ -197,8 +198,8 @@ impl Producer {
         self.wait_for_peer_until(Some(deadline))
     }
 
-    /// Gives the role up as if nobody had held it, after opening waited for a
-    /// consumer that did not come. A resumed stream can be resumed again.
+    /// Gives the role up as if nobody had held it, for an open that waited for a
+    /// consumer in vain. A resumed stream can be resumed again.
     pub(crate) fn withdraw(&mut self) {
         self.end.leave(Departure::Aborted, || ());
     }
@@ -229,7 +230,7 @@ impl Producer {
     /// use shmpipe::Broken;
     ///
     /// let (mut producer, consumer) = shmpipe::pair()?;
-    /// producer.check_peer()?; // nothing speaks against it
+    /// producer.check_peer()?; // no proof of death
     /// drop(consumer);
     /// assert_eq!(producer.check_peer(), Err(Broken::ConsumerClosed));
     /// # Ok::<(), std::io::Error>(())

@@ -81,9 +81,9 @@ impl Producer {
         })
     }
 
-    /// What [`wait_for_room`](Self::wait_for_room) waits with, after publishing
-    /// bytes held back. Returns the endpoint, the head that is worth a wake, and a
-    /// function for the room there is.
+    /// Publishes bytes held back, and returns the parts of
+    /// [`wait_for_room`](Self::wait_for_room): the endpoint, the head that is worth
+    /// a wake, and a function for the available room.
     pub(crate) fn wait_for_room_parts(
         &mut self,
         worth_a_wake: u64,

@@ -164,7 +164,7 @@ impl Producer {
     }
 
     /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
-    /// this call does not assume that a process comes by the id.
+    /// this call does not assume that another process gets the id.
     ///
     /// # Examples
     ///
@@ -178,8 +178,8 @@ impl Producer {
         self.end.region().id()
     }
 
-    /// The key that leads to the ring now. `None` if no key leads to it, or none
-    /// does any more. See [`Ring::key`](crate::Ring::key).
+    /// The key that leads to the ring now, or `None` if no key does. See
+    /// [`Ring::key`](crate::Ring::key).
     ///
     /// # Examples
     ///
@@ -250,6 +250,14 @@ impl Producer {
 
     /// A random number that identifies the ring. See
     /// [`Ring::nonce`](crate::Ring::nonce).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = shmpipe::pair()?;
+    /// assert_eq!(producer.nonce(), consumer.nonce());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn nonce(&self) -> u64 {
         self.end.region().geometry().nonce

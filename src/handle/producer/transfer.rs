@@ -186,9 +186,9 @@ impl Producer {
         Ok(())
     }
 
-    /// The general case. After `deadline` there is only the first look, even if it
-    /// finds little room. So a peer that frees a few bytes at a time cannot prolong
-    /// the call.
+    /// Writes `bytes` in pieces, one publication each. After `deadline` there is
+    /// only the first look, even if it finds little room. So a peer that frees a few
+    /// bytes at a time cannot prolong the call.
     #[inline(never)]
     pub(super) fn try_write_pieces(
         &mut self,
