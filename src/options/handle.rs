@@ -34,10 +34,10 @@ impl Options {
         self
     }
 
-    /// Sets a cancel flag. Once the flag is `true`, an open or a blocking call that
-    /// would wait fails within about ten milliseconds, or 110 in a reader that has
-    /// got nothing for a second. The error is
-    /// [`OpenError::Cancelled`](crate::OpenError::Cancelled) or
+    /// Sets a cancel flag. Once the flag is `true`, an open that would wait, or a
+    /// call that would wait for the peer, fails within about ten milliseconds. In a
+    /// reader that has got nothing for a second, this takes up to 110 milliseconds.
+    /// The error is [`OpenError::Cancelled`](crate::OpenError::Cancelled) or
     /// [`WaitError::Cancelled`](crate::WaitError::Cancelled). Cancelling is not
     /// final: reset the flag and call again. A signal handler can set the flag.
     ///
@@ -62,7 +62,8 @@ impl Options {
         self
     }
 
-    /// Sets how blocking calls wait for the peer.
+    /// Sets how blocking calls wait for the peer. The default is
+    /// [`WaitPolicy::Adaptive`].
     ///
     /// # Examples
     ///
@@ -123,7 +124,7 @@ impl Options {
     /// [`Consumer::abort`](crate::Consumer::abort). A stream whose producer is
     /// dropped by an early return is then not mistaken for a whole stream. A
     /// consumer that is dropped does not acknowledge the end that it was given.
-    /// Only `close` leaves in order.
+    /// Only `close` leaves in order. The default is `false`.
     ///
     /// # Examples
     ///
@@ -133,7 +134,7 @@ impl Options {
     /// let ring = shmpipe::Options::new().abort_on_drop(true).create_anonymous()?;
     /// let (mut producer, mut consumer) = ring.split()?;
     /// producer.write_all(b"one half")?;
-    /// drop(producer); // as by `?` on the way
+    /// drop(producer); // as an early return by `?` does
     /// let error = consumer.read_to_end(&mut Vec::new()).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     /// # Ok::<(), std::io::Error>(())

@@ -82,10 +82,12 @@ impl Options {
     }
 
     /// Sets the capacity of the ring in bytes. The capacity is rounded up to a
-    /// power of two, and to at least one page.
+    /// power of two, and to at least one page. For 0, and for more than 2^61, the
+    /// call that opens the ring fails with
+    /// [`OpenError::Capacity`](crate::OpenError::Capacity).
     ///
-    /// An existing ring keeps a capacity that its creator asked for; another one
-    /// fails with
+    /// An existing ring keeps a capacity that its creator asked for. Asking for
+    /// another capacity fails with
     /// [`OpenError::CapacityMismatch`](crate::OpenError::CapacityMismatch). A ring
     /// of default capacity is replaced by one of the capacity asked for, while
     /// nobody has joined it.
@@ -105,9 +107,10 @@ impl Options {
         self
     }
 
-    /// Sets the permission bits of a segment that this call makes, such as `0o660`.
-    /// A segment that exists may have no other bits than these. The umask has no
-    /// effect.
+    /// Sets the permission bits of a segment that the opening call makes, such as
+    /// `0o660`. A segment that exists may have no other bits than these. The umask
+    /// has no effect. Without `0o600`, or with bits beyond `0o777`, the opening call
+    /// fails with [`OpenError::Mode`](crate::OpenError::Mode).
     ///
     /// # Examples
     ///
@@ -119,7 +122,7 @@ impl Options {
     /// let _consumer = Options::new().mode(0o640).wait_for_peer(false).open_consumer(&path)?;
     /// let stat = sysv::stat(Options::new().snapshot(&path)?.id)?;
     /// assert_eq!(stat.mode.bits(), 0o640);
-    /// // Not for one who asks for nothing wider than 0600.
+    /// // An opener that asks for 0600 refuses the wider segment.
     /// let narrow = Options::new().wait_for_peer(false).open_producer(&path);
     /// assert!(matches!(narrow, Err(OpenError::Untrusted { .. })));
     /// # std::fs::remove_file(&path)?;
@@ -150,7 +153,7 @@ impl Options {
     /// let mut options = Options::new();
     /// options.mode(0o660).owner(peer).wait_for_peer(false);
     /// let _consumer = options.open_consumer(&path)?; // makes the ring
-    /// let _producer = options.open_producer(&path)?; // ours is trusted as well
+    /// let _producer = options.open_producer(&path)?; // our own segment stays trusted
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -161,7 +164,9 @@ impl Options {
         self
     }
 
-    /// Sets the project id, 1 to 255, of ftok(3). One path can name 255 rings.
+    /// Sets the project id, 1 to 255, of ftok(3). One path can name 255 rings. The
+    /// default is 1. With another number, the opening call fails with
+    /// [`OpenError::Key`](crate::OpenError::Key).
     ///
     /// # Examples
     ///
@@ -189,7 +194,7 @@ impl Options {
     ///
     /// A persistent ring is a queue of bytes with *ends* in it. Each producer
     /// begins a stream, unless it [resumes](Options::resume) one. Each stream has
-    /// one end, at its last byte. Consumers get the ends in order, and each end is
+    /// one end, behind its last byte. Consumers get the ends in order, and each end is
     /// acknowledged once. These rules hold for rings in [memory of the
     /// caller's](Options::create_in) too.
     ///

@@ -77,8 +77,10 @@ impl Options {
     /// Opens the ring of a raw key for writing. Creates the ring if there is none,
     /// then waits for the consumer.
     ///
-    /// A raw key has no file, and so no lock for openers to take turns by. A
-    /// segment that its creator left half made therefore stays: remove it by hand.
+    /// A raw key has no file, and so no lock that openers could take in turn. So a
+    /// segment that its creator left half made stays, and opening fails with
+    /// [`OpenError::NotARing`] until [`remove`](crate::remove) has removed the
+    /// segment.
     ///
     /// # Errors
     ///
@@ -288,8 +290,8 @@ fn not_awaited(cause: WaitError, role: Role, deadline: &Deadline) -> OpenError {
     match cause {
         WaitError::Cancelled => OpenError::Cancelled,
         WaitError::Broken(Broken::Corrupted(corruption)) => corruption.into(),
-        // In a persistent ring, an ended or broken stream is no reason to stop
-        // waiting.
+        // Only the time limit remains: in a persistent ring, neither an end nor a
+        // death ends this wait.
         WaitError::TimedOut | WaitError::Ended | WaitError::Broken(_) => {
             deadline.timed_out(open::nobody_came(role))
         }
