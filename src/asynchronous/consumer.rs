@@ -78,14 +78,15 @@ impl AsyncConsumer {
         }
     }
 
-    /// Returns the consumer, with all unread bytes.
+    /// Returns the consumer, whose calls block again. No byte is lost. For an
+    /// example, see [`new`](Self::new).
     #[must_use]
     pub fn into_inner(mut self) -> Consumer {
         self.parking.resume(self.consumer.end());
         self.consumer
     }
 
-    /// Returns the consumer.
+    /// Returns the consumer, to be looked at. For an example, see [`new`](Self::new).
     #[must_use]
     pub fn get_ref(&self) -> &Consumer {
         &self.consumer
@@ -93,15 +94,16 @@ impl AsyncConsumer {
 
     /// Returns the consumer, for calls that do not wait: [`Consumer::try_peek`],
     /// [`Consumer::close`], [`Consumer::check_peer`] and the like. Calls that wait,
-    /// such as those of [`io::Read`], block the thread.
+    /// such as those of [`io::Read`], block the thread. For an example, see
+    /// [`new`](Self::new).
     #[must_use]
     pub fn get_mut(&mut self) -> &mut Consumer {
         self.parking.resume(self.consumer.end());
         &mut self.consumer
     }
 
-    /// Sets whether a drop leaves the end of the stream unacknowledged. See
-    /// [`Consumer::set_abort_on_drop`].
+    /// Sets whether a drop leaves the end of the stream unacknowledged.
+    /// [`Consumer::set_abort_on_drop`] has an example.
     pub fn set_abort_on_drop(&mut self, abort: bool) {
         self.consumer.set_abort_on_drop(abort);
     }

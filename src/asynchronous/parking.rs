@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::foreign::let_go;
+use super::foreign::drop_waker;
 use super::reactor::Reactor;
 use super::slot::{Waiter, lock};
 use crate::error::{Broken, WaitError};
@@ -19,8 +19,8 @@ pub(super) struct Parking {
     waiter: Option<Arc<Waiter>>,
     /// Whether the last call left the handle armed.
     armed: bool,
-    /// Whether the reactor wants this handle to ask after its peer.
-    doubt: bool,
+    /// Whether the next wait must first check the peer.
+    recheck: bool,
     /// Whether a call has moved bytes since the last wait.
     moved: bool,
 }
@@ -41,7 +41,7 @@ impl Parking {
         if let Some(waiter) = &self.waiter
             && waiter.epoch.is_current()
         {
-            self.doubt |= waiter.disarm(end);
+            self.recheck |= waiter.disarm(end);
         }
     }
 
@@ -76,7 +76,7 @@ impl Parking {
         wanted: u64,
         ready: &mut impl FnMut() -> Result<Option<T>, Blocked>,
     ) -> Result<Option<T>, Stopped> {
-        if mem::take(&mut self.doubt) {
+        if mem::take(&mut self.recheck) {
             let verdict = end.ask();
             // The peer may have published between the last look and its end.
             // Published bytes count first.
@@ -142,18 +142,18 @@ fn arm(
     let mut state = lock(&waiter.state);
     let known = mem::replace(&mut state.listed, true);
     if moved {
-        state.alarms = 0;
+        state.false_wakes = 0;
     }
     state.unused = false;
     state.armed = true;
-    reactor.stir(); // R1: before the word is set
+    reactor.note_change(); // R1: before the word is set
     // If the caller's next look may be too early, it looks again after a slice.
-    state.doubt = !wait::prepare_park(vigil.own_signals(), wanted);
+    state.recheck = !wait::prepare_park(vigil.own_signals(), wanted);
     let old_vigil = state.vigil.replace(vigil);
     let old_waker = state.waker.replace(waker);
     drop(state);
     drop(old_vigil);
-    let_go(old_waker);
+    drop_waker(old_waker);
     if known {
         return Ok(());
     }

@@ -60,14 +60,15 @@ impl AsyncProducer {
         }
     }
 
-    /// Returns the producer.
+    /// Returns the producer, whose calls block again. For an example, see
+    /// [`new`](Self::new).
     #[must_use]
     pub fn into_inner(mut self) -> Producer {
         self.parking.resume(self.producer.end());
         self.producer
     }
 
-    /// Returns the producer.
+    /// Returns the producer, to be looked at. For an example, see [`new`](Self::new).
     #[must_use]
     pub fn get_ref(&self) -> &Producer {
         &self.producer
@@ -75,16 +76,17 @@ impl AsyncProducer {
 
     /// Returns the producer, for calls that do not wait: [`Producer::try_reserve`],
     /// [`Producer::abort`], [`Producer::check_peer`] and the like. Calls that wait,
-    /// such as those of [`io::Write`], block the thread.
+    /// such as those of [`io::Write`], block the thread. For an example, see
+    /// [`new`](Self::new).
     #[must_use]
     pub fn get_mut(&mut self) -> &mut Producer {
         self.parking.resume(self.producer.end());
         &mut self.producer
     }
 
-    /// Sets whether a drop breaks the stream off instead of finishing it. See
-    /// [`Producer::set_abort_on_drop`]. `poll_close` finishes the stream in either
-    /// case.
+    /// Sets whether a drop breaks the stream off instead of finishing it.
+    /// `poll_close` finishes the stream in either case.
+    /// [`Producer::set_abort_on_drop`] has an example.
     pub fn set_abort_on_drop(&mut self, abort: bool) {
         self.producer.set_abort_on_drop(abort);
     }

@@ -14,21 +14,21 @@
 //!
 //! ```text
 //! handle, its lock held          reactor
-//! stir += 1                      seen = stir
+//! changes += 1                   seen = changes
 //! sleeping = 1 (P5)              for each handle: lock, read sleeping, unlock
-//! armed = true                   FUTEX_WAITV(each sleeping, ..., stir == seen)
+//! armed = true                   FUTEX_WAITV(each sleeping, ..., changes == seen)
 //! ```
 //!
-//! The kernel checks the words in their order, and `stir` is the last. If the
+//! The kernel checks the words in their order, and `changes` is the last. If the
 //! handle took its lock before the reactor did, the reactor sees that the handle is
-//! armed. Otherwise there are two cases. If the kernel finds `stir` changed, the
-//! reactor does not sleep. If the kernel finds `stir` unchanged, the reactor is
-//! queued on every word, and the handle has not set its own word yet. The peer's
-//! wake comes later still, and finds the reactor in the queue.
+//! armed. Otherwise there are two cases. If the kernel finds that `changes` is not
+//! `seen`, the reactor does not sleep. If they are equal, the reactor is queued on
+//! every word, and the handle has not set its own word yet. The peer's wake comes
+//! later still, and finds the reactor in the queue.
 //!
-//! # How many, and how old a kernel
+//! # Limits of `FUTEX_WAITV`
 //!
-//! `FUTEX_WAITV` takes 128 words, one of which is `stir`. If more handles are
+//! `FUTEX_WAITV` takes 128 words, one of which is `changes`. If more handles are
 //! listed than fit, the reactor sleeps on some in turn, and looks at all after each
 //! sleep. The more handles, the shorter the sleeps. Without the system call (before
 //! Linux 5.16), the reactor sleeps for a millisecond at a time and looks at all
@@ -59,7 +59,7 @@ use std::task::Waker;
 use std::time::Instant;
 use std::{io, ptr};
 
-use super::foreign::{self, contained};
+use super::foreign::{self, catch_panic};
 use super::slot::{Look, Waiter, lock};
 use super::thread;
 use crate::sys::fork::Epoch;
@@ -73,17 +73,16 @@ static REACTOR: AtomicPtr<Reactor> = AtomicPtr::new(ptr::null_mut());
 #[derive(Debug)]
 pub(super) struct Reactor {
     epoch: Epoch,
-    /// Changes when a handle arms. The thread sleeps on this word.
-    stir: AtomicU32,
-    door: Mutex<Door>,
+    /// Counts handles that arm or arrive. The thread sleeps on this word.
+    changes: AtomicU32,
+    inbox: Mutex<Inbox>,
 }
 
 #[derive(Debug, Default)]
-struct Door {
+struct Inbox {
     /// Handles that the thread has not listed yet.
     arrivals: Vec<Arc<Waiter>>,
-    /// Whether the thread runs.
-    open: bool,
+    thread_runs: bool,
 }
 
 impl Reactor {
@@ -100,8 +99,8 @@ impl Reactor {
             }
             let fresh = Box::into_raw(Box::new(Reactor {
                 epoch: Epoch::current(),
-                stir: AtomicU32::new(0),
-                door: Mutex::default(),
+                changes: AtomicU32::new(0),
+                inbox: Mutex::default(),
             }));
             // Release: the reactor is whole before its address is seen.
             let exchange = REACTOR.compare_exchange(
@@ -122,29 +121,29 @@ impl Reactor {
     }
 
     /// Announces that a handle is about to arm. Makes no system call.
-    pub(super) fn stir(&self) {
+    pub(super) fn note_change(&self) {
         // Release: ordered before the handle's store to its word, which is itself a
         // Release. AcqRel is only stronger than either side needs.
-        self.stir.fetch_add(1, Ordering::AcqRel); // R1
+        self.changes.fetch_add(1, Ordering::AcqRel); // R1
     }
 
     /// Adds a handle to the list.
     pub(super) fn enlist(&'static self, waiter: &Arc<Waiter>) -> io::Result<()> {
-        let mut door = lock(&self.door);
-        if !door.open {
+        let mut inbox = lock(&self.inbox);
+        if !inbox.thread_runs {
             thread::start(c"shmpipe-async", move || Run::new(self).run_on())
                 .map_err(|error| io::Error::other(format!("no thread to wait: {error}")))?;
-            door.open = true;
+            inbox.thread_runs = true;
         }
-        door.arrivals.push(Arc::clone(waiter));
-        drop(door);
-        self.stir();
-        futex::wake(&self.stir);
+        inbox.arrivals.push(Arc::clone(waiter));
+        drop(inbox);
+        self.note_change();
+        futex::wake(&self.changes);
         Ok(())
     }
 }
 
-/// What only the thread uses.
+/// The state of the reactor's thread.
 struct Run {
     reactor: &'static Reactor,
     list: Vec<Arc<Waiter>>,
@@ -152,7 +151,7 @@ struct Run {
     wakers: Vec<Waker>,
     /// The end of the current slice.
     slice_ends: Instant,
-    /// Since when the list has been empty.
+    /// When the list became empty.
     empty_since: Option<Instant>,
     /// The position in the list at which the next sleep begins.
     first: usize,
@@ -177,23 +176,23 @@ impl Run {
         }
     }
 
-    /// Runs until the thread ends. A panic is not expected, and would end the
-    /// waiting of all handles. So the loop continues with the list and the wakers,
+    /// Runs until the thread ends. `run` should not panic, since no handle would be
+    /// woken after that. If it does, it starts again with the list and the wakers,
     /// which are intact.
     fn run_on(mut self) {
-        while contained(|| self.run()).is_none() {}
+        while catch_panic(|| self.run()).is_none() {}
     }
 
     fn run(&mut self) {
         let mut words = Vec::new();
         let mut last = (0, Woken::TimedOut);
         loop {
-            let stir = self.reactor.stir.load(Ordering::Acquire); // R1
-            self.list.append(&mut lock(&self.reactor.door).arrivals);
+            let changes = self.reactor.changes.load(Ordering::Acquire); // R1
+            self.list.append(&mut lock(&self.reactor.inbox).arrivals);
             let now = Instant::now();
             words.clear();
             self.look(now, &mut words);
-            if last == (stir, Woken::Early) && self.wakers.is_empty() {
+            if last == (changes, Woken::Early) && self.wakers.is_empty() {
                 self.fruitless += 1;
             }
             self.wakers.drain(..).for_each(foreign::wake);
@@ -203,21 +202,21 @@ impl Run {
                 if left.is_zero() && self.leave() {
                     return;
                 }
-                futex::wait(&self.reactor.stir, stir, left);
+                futex::wait(&self.reactor.changes, changes, left);
                 Woken::TimedOut
             } else {
                 self.empty_since = None;
-                self.sleep(stir, &mut words)
+                self.sleep(changes, &mut words)
             };
-            last = (stir, woken);
+            last = (changes, woken);
         }
     }
 
     /// Ends the thread unless a handle has just arrived.
     fn leave(&self) -> bool {
-        let mut door = lock(&self.reactor.door);
-        door.open = !door.arrivals.is_empty();
-        !door.open
+        let mut inbox = lock(&self.reactor.inbox);
+        inbox.thread_runs = !inbox.arrivals.is_empty();
+        !inbox.thread_runs
     }
 
     /// Looks at every handle. Adds the words to sleep on to `words`.
@@ -239,18 +238,18 @@ impl Run {
             true
         });
         if slice {
-            // The next slice asks for the handles further down the list.
+            // The next slice checks the peers of the handles further down the list.
             let asked = ASKED_PER_SLICE.min(self.list.len());
             self.list.rotate_left(asked);
         }
     }
 
-    /// Sleeps on `words` and on `stir`, at most until the end of the slice.
-    fn sleep(&mut self, stir: u32, words: &mut Vec<FutexWait>) -> Woken {
+    /// Sleeps on `words` and on `changes`, at most until the end of the slice.
+    fn sleep(&mut self, changes: u32, words: &mut Vec<FutexWait>) -> Woken {
         const ROOM: usize = MOST_WORDS - 1;
         let mut time = self.slice_ends.saturating_duration_since(Instant::now());
         if !self.has_waitv || self.fruitless > FALSE_WAKES {
-            futex::wait(&self.reactor.stir, stir, time.min(NAP));
+            futex::wait(&self.reactor.changes, changes, time.min(NAP));
             return Woken::TimedOut;
         }
         if words.len() > ROOM {
@@ -260,7 +259,7 @@ impl Run {
             words.rotate_left(self.first);
             words.truncate(ROOM);
         }
-        words.push(FutexWait::new(&self.reactor.stir, stir)); // R1: the last one
+        words.push(FutexWait::new(&self.reactor.changes, changes)); // R1: the last one
         let woken = futex::wait_any(words, time);
         self.has_waitv = woken != Woken::Refused;
         woken

@@ -3,20 +3,19 @@
 //! | the handle | the reactor |
 //! |---|---|
 //! | `arm`: leaves its vigil and its waker, and says in the segment that it sleeps | [`look`](Waiter::look): if the peer has cleared the word, disarms the handle and wakes the task |
-//! | looks once more, as the handshake (P5) requires | once in a slice, asks whether the peer lives; if not, disarms the handle and wakes the task |
+//! | looks once more, as the handshake (P5) requires | once in a slice, checks whether the peer lives; if not, disarms the handle and wakes the task |
 //! | [`disarm`](Waiter::disarm), when it is polled again: takes the vigil back | |
 //! | [`retire`](Waiter::retire), when it is dropped | removes the handle from the list |
 //!
-//! A wake of the reactor is a hint. The polled task looks for itself, and asks
-//! after the peer itself if the reactor suspects its death. So a superfluous wake
-//! is harmless. A future that is dropped needs no cleanup: its waker may be called
-//! once more.
+//! A wake by the reactor is a hint. The polled task looks for itself, and checks
+//! the peer itself if the reactor asks for that. So a superfluous wake is harmless.
+//! A future that is dropped needs no cleanup: its waker may be called once more.
 
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 
-use super::foreign::let_go;
+use super::foreign::drop_waker;
 use crate::handle::endpoint::{Endpoint, Vigil};
 use crate::sync::Ordering;
 use crate::sys::fork::Epoch;
@@ -49,12 +48,12 @@ pub(super) struct State {
     pub(super) armed: bool,
     /// Whether the reactor has listed this slot.
     pub(super) listed: bool,
-    /// Whether the reactor wants the handle to ask after its peer.
-    pub(super) doubt: bool,
+    /// Whether the end of this slice wakes the task, which then checks its peer.
+    pub(super) recheck: bool,
     /// Whether the handle has not waited since the last slice.
     pub(super) unused: bool,
-    /// Wakes in this slice after which the handle found nothing.
-    pub(super) alarms: u32,
+    /// Wakes in this slice since the handle last moved bytes.
+    pub(super) false_wakes: u32,
 }
 
 /// What the reactor found out about a handle.
@@ -77,8 +76,8 @@ impl Waiter {
         }
     }
 
-    /// Disarms the handle, which is polled again, and returns its watch. The result
-    /// says whether the reactor wants the handle to ask after its peer.
+    /// Disarms the handle, which is polled again, and gives its watch back to `end`.
+    /// Returns `true` if the handle must check its peer.
     pub(super) fn disarm(&self, end: &mut Endpoint) -> bool {
         let mut state = lock(&self.state);
         state.armed = false;
@@ -87,10 +86,10 @@ impl Waiter {
             wait::cancel_park(vigil.own_signals());
             end.return_vigil(vigil);
         }
-        let doubt = mem::take(&mut state.doubt);
+        let recheck = mem::take(&mut state.recheck);
         drop(state);
-        let_go(waker);
-        doubt
+        drop_waker(waker);
+        recheck
     }
 
     /// Releases the segment, after the handle was dropped.
@@ -108,7 +107,7 @@ impl Waiter {
         let (vigil, waker) = (state.vigil.take(), state.waker.take());
         drop(state);
         drop(vigil); // detaches the segment here, or later with the handle
-        let_go(waker);
+        drop_waker(waker);
     }
 
     /// The part of [`retire`](Self::retire) for a handle that was copied by a fork.
@@ -130,25 +129,25 @@ impl Waiter {
     }
 
     /// Looks at the handle, for the reactor. `slice` says that a slice has ended.
-    /// If `asks` is set too, the look asks after the peer, which takes system
-    /// calls. Adds the wakers to be called to `wakers`.
+    /// If `asks` is set too, the look checks the peer by system calls. Adds the
+    /// wakers to be called to `wakers`.
     pub(super) fn look(&self, slice: bool, asks: bool, wakers: &mut Vec<Waker>) -> Look {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let Some(vigil) = &mut state.vigil else {
             return Look::Forget;
         };
-        let is_ignored = state.alarms > FALSE_WAKES;
+        let is_ignored = state.false_wakes > FALSE_WAKES;
         if slice {
-            state.alarms = 0;
+            state.false_wakes = 0;
             if !state.armed && mem::replace(&mut state.unused, true) {
                 state.listed = false;
                 return Look::Forget;
             }
             if state.armed && asks && vigil.has_news() {
-                state.doubt = true;
+                state.recheck = true;
             }
-            if state.armed && (state.doubt || is_ignored) {
+            if state.armed && (state.recheck || is_ignored) {
                 state.armed = false;
                 wait::cancel_park(vigil.own_signals());
                 wakers.extend(state.waker.take());
@@ -164,7 +163,7 @@ impl Waiter {
             (true, _) => {
                 // The peer has woken this handle.
                 state.armed = false;
-                state.alarms += 1;
+                state.false_wakes += 1;
                 wait::cancel_park(vigil.own_signals());
                 wakers.extend(state.waker.take());
                 Look::Watch(FutexWait::new(word, 0))

@@ -11,7 +11,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::{io, ptr};
 
-use super::foreign::contained;
+use super::foreign::catch_panic;
 
 /// Stack size in bytes, as for threads of `std`, since wakers are code of the
 /// executor.
@@ -45,7 +45,7 @@ extern "C" fn run<F: FnOnce()>(start: *mut c_void) -> *mut c_void {
     let start = unsafe { Box::from_raw(start.cast::<Start<F>>()) };
     // SAFETY: PR_SET_NAME reads a string that ends with a zero byte.
     unsafe { libc::prctl(libc::PR_SET_NAME, start.name.as_ptr()) };
-    contained(start.body); // a panic must not unwind into C
+    catch_panic(start.body); // a panic must not unwind into C
     ptr::null_mut()
 }
 
