@@ -27,7 +27,7 @@ impl Options {
     /// the ring are not touched. `memory` must be a multiple of 128 on x86-64 and
     /// aarch64, and of 256 on other machines. Pages always are.
     ///
-    /// Differences to a ring in a segment:
+    /// Differences from a ring in a segment:
     ///
     /// - The ring lives as long as the memory, and behaves as a
     ///   [persistent](Options::persistent) ring. A role can be taken again after
@@ -55,18 +55,17 @@ impl Options {
     /// # Safety
     ///
     /// The caller guarantees the following until the [`Ring`], and all handles and
-    /// grants made from it, have been dropped. Copies in a forked process that does
-    /// not use them need not be dropped:
+    /// grants made from it, have been dropped. This does not include copies in a
+    /// forked process that does not use them.
     ///
     /// - The `len` bytes from `memory` on are mapped for reading and writing, and
-    ///   initialised. Their backing does not shrink, as a file can. Use
-    ///   `F_SEAL_SHRINK` where a peer could shrink a memfd.
+    ///   initialised. The file behind them does not shrink. Use `F_SEAL_SHRINK`
+    ///   where a peer could shrink a memfd.
     /// - Nothing accesses these bytes but rings of this crate, and other processes.
     ///   Within this process, no reference to these bytes exists.
     ///
-    /// During this call, nobody uses an existing ring in the memory, and nobody
-    /// else creates one. The caller makes sure that only one process or thread
-    /// creates the ring.
+    /// During this call, nobody uses an existing ring in the memory, and no other
+    /// process or thread creates one.
     ///
     /// # Examples
     ///

@@ -249,7 +249,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// An error when the kernel does not list its segments.
+    /// An error when the kernel does not list its segments, or when memory runs
+    /// out.
     ///
     /// # Examples
     ///
@@ -307,8 +308,8 @@ fn sleeps(header: &Header, role: Role, holder: Occupant) -> bool {
     matches!(holder, Occupant::Process(_)) && sleeping.load(Ordering::Relaxed) == wait::ASLEEP // only shown to people
 }
 
-/// Reads the fill and the tail. The reads repeat until the tail stands still
-/// between two of them, or at most [`LOOKS`] times.
+/// Returns the fill and the tail. Reads until two loads of the tail are equal, at
+/// most [`LOOKS`] times.
 pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
     let load = |role| {
         let word = header.side(role).position.load(Ordering::Relaxed); // with the fence: P1, P2

@@ -102,7 +102,7 @@ impl Ring {
     /// Without a limit, they last as long as the child lives.
     /// [`Producer::close_deadline`] waits until its deadline and counts the lost
     /// bytes. [`Producer::abort`] does not wait. So give the child all that it
-    /// needs first, such as its stdin, before dropping the producer.
+    /// needs, such as its stdin, before dropping the producer.
     ///
     /// A child may leave its end to a process that it starts, as a shell does. The
     /// child must then run until that process has taken the end.
@@ -110,9 +110,9 @@ impl Ring {
     /// # Errors
     ///
     /// [`OpenError::Spawn`] if the child cannot be started; the ring is gone in
-    /// this case. [`OpenError::RoleTaken`] if another process has the producer's
-    /// role. [`OpenError::NoSegment`] if the ring lies in [memory of the
-    /// caller's](Options::create_in).
+    /// this case. [`OpenError::NoSegment`] if the ring lies in [memory of the
+    /// caller's](Options::create_in). Otherwise the errors of
+    /// [`into_producer`](Ring::into_producer), such as [`OpenError::RoleTaken`].
     ///
     /// # Examples
     ///
@@ -230,7 +230,7 @@ impl Options {
     /// use shmpipe::{OpenError, Options};
     ///
     /// let taken = Options::new().producer_from_parent();
-    /// assert!(matches!(taken, Err(OpenError::NotHandedOver))); // the parent is no shmpipe
+    /// assert!(matches!(taken, Err(OpenError::NotHandedOver))); // no parent has given a ring
     /// ```
     pub fn producer_from_parent(&self) -> Result<Producer, OpenError> {
         Handover::from_environment()?
@@ -254,7 +254,7 @@ impl Options {
     /// use shmpipe::{OpenError, Options};
     ///
     /// let taken = Options::new().consumer_from_parent();
-    /// assert!(matches!(taken, Err(OpenError::NotHandedOver))); // the parent is no shmpipe
+    /// assert!(matches!(taken, Err(OpenError::NotHandedOver))); // no parent has given a ring
     /// ```
     pub fn consumer_from_parent(&self) -> Result<Consumer, OpenError> {
         Handover::from_environment()?
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_understood() {
+    fn parses_what_it_displays() {
         for (id, role) in [("0", Role::Producer), ("2147483647", Role::Consumer)] {
             let handover = Handover {
                 id: id.parse().unwrap(),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is() {
+    fn refuses_other_values() {
         for value in [
             "",
             ":",
