@@ -62,8 +62,8 @@ pub(crate) enum Verb {
     Ls,
     /// Remove a ring
     ///
-    /// Removes nothing that is surely no ring. An all-zero, unattached segment of a ring's
-    /// size, whose creator is dead, may be a half-made ring, and is removed.
+    /// Removes rings only. An all-zero, unattached segment of a ring's size counts as a
+    /// half-made ring if its creator is dead.
     #[command(after_help = TABLE)]
     Rm(RmArgs),
 }
@@ -72,9 +72,8 @@ pub(crate) enum Verb {
 pub(crate) struct SendArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-    /// Continue the stream of a sender that died, after those bytes of stdin that are in
-    /// the ring. Stdin must be a file. A sender that fails with this option can be resumed,
-    /// too
+    /// Continue the stream of a sender that died, and skip the bytes of stdin that it has
+    /// sent. Stdin must be a file. A sender that fails with this option can be resumed, too
     #[arg(long, requires = "persist")]
     pub(crate) resume: bool,
 }
@@ -104,7 +103,7 @@ pub(crate) struct StreamArgs {
     /// Which of the rings of PATH, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(crate) project: u32,
-    /// The longest wait for the peer to come, and for each progress of the ring (500ms, 5s,
+    /// The longest wait for the peer to come, and for the ring to make progress (500ms, 5s,
     /// 2m)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
@@ -158,8 +157,8 @@ pub(crate) struct RmArgs {
     /// Which of the rings of PATH, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "stale"])]
     pub(crate) project: u32,
-    /// Remove the ring even if it is in use. Its processes continue, but nobody can find it
-    /// any more
+    /// Remove the ring even if it is in use. Its processes continue, but nobody else can
+    /// find the ring any more
     #[arg(long, conflicts_with = "stale")]
     pub(crate) force: bool,
 }

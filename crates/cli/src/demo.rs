@@ -2,8 +2,8 @@
 //! pipe(2). Every byte is verified.
 //!
 //! Parent and child also have a pair of sockets, the line. On the line the parent says when
-//! the clock starts, and the child says how it ended. Before that, both have touched the
-//! pages that they use.
+//! the clock starts, and the child says how it ended. Before the clock starts, both have
+//! touched the pages that they use.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -18,10 +18,11 @@ use crate::exit::{Code, Failure};
 use crate::figures::{self, Bar, Calls, Run};
 use crate::fork::{Child, Forked, fork};
 use crate::source::{Plan, Source};
-use crate::way::Way;
+use crate::transport::Transport;
 
 /// The longest block in bytes.
 const MAX_BLOCK: usize = 1 << 30;
+
 /// Why the parent stops.
 #[derive(Debug)]
 enum Stop {
@@ -96,7 +97,7 @@ impl Demo {
     }
 
     /// The child's whole life.
-    fn child(&self, writer: Result<impl Way + Write, Failure>, mut line: UnixStream) -> ! {
+    fn child(&self, writer: Result<impl Transport + Write, Failure>, mut line: UnixStream) -> ! {
         let sent = writer.and_then(|mut writer| {
             let sent = self.send(&mut writer, &mut line);
             writer.end(sent.is_ok());
@@ -113,7 +114,7 @@ impl Demo {
 
     fn send(
         &self,
-        writer: &mut (impl Way + Write),
+        writer: &mut (impl Transport + Write),
         line: &mut UnixStream,
     ) -> Result<Calls, Failure> {
         let mut source = self.source()?;
@@ -135,7 +136,7 @@ impl Demo {
     fn parent(
         &self,
         name: &'static str,
-        mut reader: impl Way + Read,
+        mut reader: impl Transport + Read,
         mut line: UnixStream,
         child: Child,
     ) -> Result<Run, Failure> {
@@ -174,7 +175,7 @@ impl Demo {
     fn receive(
         &self,
         name: &'static str,
-        reader: &mut (impl Way + Read),
+        reader: &mut (impl Transport + Read),
         line: &mut UnixStream,
     ) -> Result<(Duration, Calls), Stop> {
         let stream = |error| Stop::Stream(Failure::stream(error));

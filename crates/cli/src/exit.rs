@@ -57,7 +57,7 @@ impl Failure {
         Failure::new(Code::Failure, message)
     }
 
-    /// A failed call on `what`, which is no ring.
+    /// A failed call on `what`, such as stdin.
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Failure {
         Failure::other(format_args!("{what}: {error}"))
     }
@@ -116,7 +116,7 @@ impl Failure {
     pub(crate) fn report(&self) -> u8 {
         use io::Write as _;
         let line = one_line(&self.message);
-        // If stderr is closed, the exit code must do.
+        // If stderr is closed, only the exit code tells.
         let _ = writeln!(io::stderr(), "shmpipe: {line}");
         if let Some(signal) = self.signal {
             // Returns only for an unknown signal, which this is not.

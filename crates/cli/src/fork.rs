@@ -31,10 +31,9 @@ pub(crate) fn fork() -> io::Result<Forked> {
     if tasks.count() != 1 {
         return Err(io::Error::other("a process with threads cannot fork"));
     }
-    // SAFETY:
-    // - This is the only thread, as was just counted, and only this thread could start
-    //   another one. So no lock in the child is held by a thread that does not exist there.
-    //   The child may do whatever this process may.
+    // SAFETY: this is the only thread, as was just counted, and only this thread could start
+    // another one. So no lock in the child is held by a thread that does not exist there. The
+    // child may do whatever this process may.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(match Pid::from_raw(pid) {

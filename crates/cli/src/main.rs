@@ -19,7 +19,7 @@ mod source;
 mod start;
 mod stream;
 mod text;
-mod way;
+mod transport;
 
 use std::process::ExitCode;
 

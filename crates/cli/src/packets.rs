@@ -25,7 +25,7 @@ pub(crate) fn receive(stdin: &Stream, buffer: &mut Vec<u8>) -> io::Result<usize>
     match receive_one(stdin, buffer) {
         Ok(0) if sockopt::socket_type(stdin)? != SocketType::SEQPACKET => Ok(0),
         Ok(0) if has_ended(stdin) => Ok(0),
-        Ok(0) => Err(io::ErrorKind::WouldBlock.into()), // the next packet is not known yet
+        Ok(0) => Err(io::ErrorKind::WouldBlock.into()), // an empty packet has no bytes to send
         Err(error) if error.kind() == io::ErrorKind::WouldBlock && has_ended(stdin) => Ok(0),
         received => received,
     }

@@ -13,7 +13,7 @@ use crate::packets;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream, Unit};
 
-/// How long to wait for room, before stdin is asked whether there is anything to send.
+/// How long to wait for room before stdin is read first.
 const GLANCE: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
@@ -21,7 +21,8 @@ pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {
     signals.end(send(args, &signals))
 }
 
-/// Sends a stream. The ring is detached when this returns.
+/// Sends a stream. The ring is detached when this returns, except after a failure with
+/// `--resume`.
 fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
     let mut stdin = Stream::stdin()?;
     let mut options = args.stream.options();

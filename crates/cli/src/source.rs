@@ -23,7 +23,7 @@ impl Plan {
         if !std::fs::metadata(&path)?.is_file() {
             return refused("not a regular file, which can be read twice".to_owned());
         }
-        // Such as a file of /proc: its size is 0, and reading it may block.
+        // Non-blocking: reading a file of /proc, for example, may block.
         let mut how = File::options();
         let file = how.read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
         let bytes = file.metadata()?.len();

@@ -17,10 +17,11 @@ static CLOSED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 // Sound: the section is an array of such functions. They return nothing, and may ignore the
 // arguments that glibc passes.
 #[unsafe(link_section = ".init_array")]
-static LOOK: extern "C" fn() = look;
+static RECORD: extern "C" fn() = record_closed;
 
-/// Runs before Rust's start-up. Nothing here depends on that start-up.
-extern "C" fn look() {
+/// Records which of stdin and stdout are closed. Runs before Rust's start-up, and does not
+/// depend on it.
+extern "C" fn record_closed() {
     for (fd, closed) in (0..).zip(&CLOSED) {
         // SAFETY: the arguments are integers.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };

@@ -9,8 +9,9 @@
 //! | pipe, FIFO, terminal | opened again with `O_NONBLOCK`: a file description of our own, so nobody else's flags change |
 //! | socket, device, eventfd, and any file that cannot be opened again | polled; then no more is moved than fits |
 //!
-//! Poll(2) gets the descriptor that this process was given. The kernel tells only its
-//! holders that a FIFO's writers have gone, not who opens the FIFO later.
+//! poll(2) gets the descriptor that this process was given. The kernel reports that a
+//! FIFO's writers have gone only on a descriptor that was open before, not on one that was
+//! opened later.
 //!
 //! Some descriptors keep messages apart, and drop the part that a read has no room for: see
 //! [`Unit`].

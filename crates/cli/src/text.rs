@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 
 use crate::exit::Failure;
 
-/// Writes `text` to stdout. Does not use std's writes: they take EBADF for success, which a
-/// stdout that is open only for reading gives.
+/// Writes `text` to stdout. Does not use std's writes, which ignore EBADF, the error of a
+/// stdout that is open only for reading.
 pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let written = stdout.and_then(|mut stdout| stdout.write_all(text.to_string().as_bytes()));

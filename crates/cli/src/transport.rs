@@ -1,4 +1,4 @@
-//! The two ways of the demo's stream: a ring and a pipe.
+//! The two transports of the demo: a ring and a pipe.
 
 use std::io::{PipeReader, PipeWriter};
 
@@ -6,14 +6,14 @@ use shmpipe::{Consumer, Producer};
 
 use crate::figures::Calls;
 
-/// What differs between the two ways.
-pub(crate) trait Way {
+/// What differs between the two transports.
+pub(crate) trait Transport {
     fn calls(&self) -> Calls;
-    /// Ends the stream. A producer shows whether the stream is whole.
+    /// Ends the stream. A producer breaks the stream off unless it is whole.
     fn end(self, is_whole: bool);
 }
 
-impl Way for Producer {
+impl Transport for Producer {
     fn calls(&self) -> Calls {
         self.stats().into()
     }
@@ -25,7 +25,7 @@ impl Way for Producer {
     }
 }
 
-impl Way for Consumer {
+impl Transport for Consumer {
     fn calls(&self) -> Calls {
         self.stats().into()
     }
@@ -33,7 +33,7 @@ impl Way for Consumer {
     fn end(self, _is_whole: bool) {}
 }
 
-impl Way for PipeWriter {
+impl Transport for PipeWriter {
     fn calls(&self) -> Calls {
         Calls::default()
     }
@@ -41,7 +41,7 @@ impl Way for PipeWriter {
     fn end(self, _is_whole: bool) {}
 }
 
-impl Way for PipeReader {
+impl Transport for PipeReader {
     fn calls(&self) -> Calls {
         Calls::default()
     }
