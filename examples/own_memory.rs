@@ -1,5 +1,5 @@
-//! Streams from a child to its parent through a memfd that the child inherits. It needs no
-//! System V segment and no path.
+//! Streams from a child to its parent through a memfd that the child inherits. Neither a
+//! System V segment nor a path is needed.
 //!
 //! ```text
 //! cargo run --example own_memory

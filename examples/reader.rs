@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: reader PATH")?;
 
     // If no writer has been there, this makes an empty ring, and reading waits for a
-    // writer. So it has a time limit.
+    // writer. So the wait has a time limit.
     let mut consumer = Options::new()
         .persistent(true)
         .timeout(Some(Duration::from_secs(2)))
@@ -39,7 +39,7 @@ fn read_all(consumer: &mut Consumer, text: &mut Vec<u8>) -> io::Result<()> {
     loop {
         consumer.read_to_end(text)?;
         consumer.next_stream()?;
-        // There is no byte of another stream, and no end of one.
+        // No byte of another stream is there, and no end of an empty one.
         if consumer.available()? == 0 && !consumer.is_closed() {
             return Ok(());
         }

@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
     let (producer, consumer) = shmpipe::pair()?;
     let writing = thread::spawn(move || write(producer));
     read(consumer)?;
-    writing.join().expect("it does not panic")
+    writing.join().expect("the writer does not panic")
 }
 
 fn write(mut producer: Producer) -> io::Result<()> {

@@ -9,9 +9,9 @@
 //! renamed to `4096.whole`. It becomes `4096.broken` if the writer broke the stream off, or
 //! died and was not resumed.
 //!
-//! Bytes leave the ring once they are on disk. The end is acknowledged once the file has
-//! its name. So this process can be killed at any time, and the next one continues. It ends
-//! if nothing comes for SECONDS, one by default.
+//! The end of a stream is acknowledged once its file has the final name. So this process can
+//! be killed at any time, and the next one continues. The relay ends if nothing comes for
+//! SECONDS, one by default.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -100,8 +100,8 @@ fn open(part: &Path, stored: u64) -> Result<File, Box<dyn Error>> {
     Ok(file)
 }
 
-/// Gives the file of a stream its name. An empty stream has no file. Neither has one that
-/// was renamed before a kill.
+/// Gives the file of a stream its final name. There is no file if the stream is empty, or
+/// if the file was renamed before an earlier relay was killed.
 fn rename(part: &Path, began: u64, how: &str) -> Result<Option<String>, Box<dyn Error>> {
     let name = format!("{began}.{how}");
     if part.exists() {

@@ -1,4 +1,4 @@
-//! Streams from a child that was started with exec to its parent.
+//! Streams to a parent from its child, which was started with exec.
 //!
 //! ```text
 //! cargo run --example spawn_child
