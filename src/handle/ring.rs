@@ -173,10 +173,10 @@ impl Ring {
         self.region.capacity() as usize
     }
 
-    /// Takes the role of the producer. Waits only for places for the ends of streams
-    /// in a [persistent](crate::Options::persistent) ring, within the
-    /// [time limit](crate::Options::timeout), and for another process in the middle
-    /// of a claim, up to 100 ms.
+    /// Takes the role of the producer. Waits up to 100 ms for another process in the
+    /// middle of a claim. In a [persistent](crate::Options::persistent) ring, waits
+    /// for places for ends of streams, within the
+    /// [time limit](crate::Options::timeout).
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The file that names a ring: its key, its lock, and a second kind of lock by
-//! which processes in two IPC namespaces notice that they cannot meet.
+//! The file that names a ring: its key, its lock, and its waiter locks. A waiter
+//! lock shows processes in two IPC namespaces that they cannot meet.
 //!
 //! 1. Creating, judging and removing the segment of a path happen under a `flock`
 //!    of its file. So two openers never both create, and a segment that an opener

@@ -82,8 +82,8 @@ impl Producer {
     }
 
     /// Publishes bytes held back, and returns the parts of
-    /// [`wait_for_room`](Self::wait_for_room): the endpoint, the head that is worth
-    /// a wake, and a function for the available room.
+    /// [`wait_for_room`](Self::wait_for_room). These are the endpoint, the head that
+    /// is worth a wake, and a function for the available room.
     pub(crate) fn wait_for_room_parts(
         &mut self,
         worth_a_wake: u64,
