@@ -418,7 +418,7 @@ impl Producer {
     }
 
     /// The available room. Fails if `len` is more than the capacity. If the room is
-    /// less than `len`, publishes what a batch holds back: the consumer has to make
+    /// less than `len`, publishes what a batch holds back. The consumer has to make
     /// room first, so it must see all bytes.
     pub(crate) fn room_for(&mut self, len: usize) -> Result<usize, ReserveError> {
         self.check_usable()?;
