@@ -18,6 +18,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::BuildHasher;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -150,6 +151,19 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "it does not come true");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether a process waits for its peer at `path`: such a process holds a lock on a
+/// byte of the file, by which openers in other IPC namespaces know it.
+pub(crate) fn is_waited_for(path: &Path) -> bool {
+    let file = File::open(path).unwrap();
+    // SAFETY: a `flock` is integers, for which zero is valid.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as _; // conflicts with any lock, on any byte
+    // SAFETY: F_OFD_GETLK reads and writes a `flock`, which outlives the call.
+    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    assert_eq!(asked, 0, "{}", io::Error::last_os_error());
+    lock.l_type != libc::F_UNLCK as libc::c_short
 }
 
 /// A segment of the test's own making, which goes with the test.
