@@ -13,12 +13,12 @@ pub(crate) mod pin;
 mod process;
 #[cfg(feature = "__failpoints")]
 pub(crate) mod random;
+mod waiting;
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::BuildHasher;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,11 @@ use shmpipe::{Broken, Consumer, OpenError, Options, Producer};
 
 #[allow(unused_imports)] // each test binary uses a part
 pub(crate) use process::{
-    End, Exec, Fork, alone, exit_now, kill_in, move_to_own_ipc_namespace, part, unshare,
+    End, Exec, Fork, alone, exit_now, kill_in, kill_self, move_to_own_ipc_namespace, part, unshare,
+};
+#[allow(unused_imports)] // each test binary uses a part
+pub(crate) use waiting::{
+    Task, Waiting, for_some_time, is_locked, is_waited_for, once_asleep, once_waiting, sleeps,
 };
 
 /// For what takes milliseconds, unless something hangs.
@@ -151,19 +155,6 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "it does not come true");
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Whether a process waits for its peer at `path`: such a process holds a lock on a
-/// byte of the file, by which openers in other IPC namespaces know it.
-pub(crate) fn is_waited_for(path: &Path) -> bool {
-    let file = File::open(path).unwrap();
-    // SAFETY: a `flock` is integers, for which zero is valid.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as _; // conflicts with any lock, on any byte
-    // SAFETY: F_OFD_GETLK reads and writes a `flock`, which outlives the call.
-    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
-    assert_eq!(asked, 0, "{}", io::Error::last_os_error());
-    lock.l_type != libc::F_UNLCK as libc::c_short
 }
 
 /// A segment of the test's own making, which goes with the test.

@@ -207,6 +207,13 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Ends this process by SIGKILL.
+pub(crate) fn kill_self() -> ! {
+    // SAFETY: an integer.
+    unsafe { libc::raise(libc::SIGKILL) };
+    unreachable!("nobody survives SIGKILL")
+}
+
 /// Kills a process that this one has made and not reaped, after a while: from
 /// another thread than the one that has its [`Fork`].
 pub(crate) fn kill_in(delay: Duration, pid: u32) -> JoinHandle<()> {
