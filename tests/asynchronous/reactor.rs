@@ -11,10 +11,10 @@ use futures::executor::block_on;
 use futures::future::join_all;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
-use shmpipe::{Broken, sysv};
+use shmpipe::{Broken, Role, sysv};
 
 use crate::common::offsets::{SIGNALS, SLEEPING};
-use crate::common::{End, Fork, alone, exit_now, until};
+use crate::common::{End, Fork, alone, exit_now, sleeps, until};
 use crate::{Count, broken, pair, poll_once, ring};
 
 /// The threads of this process that wait, by their number.
@@ -49,6 +49,14 @@ fn sleeps_of(task: &str) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.unwrap().trim().parse().unwrap()
+}
+
+/// Waits until the thread has gone to sleep so many times more, as it does each slice.
+#[track_caller]
+pub(crate) fn sleeps_again(times: u64) {
+    let task = reactor();
+    let before = sleeps_of(&task);
+    until(|| sleeps_of(&task) >= before + times);
 }
 
 #[test]
@@ -104,8 +112,9 @@ fn a_death_among_100_rings_is_noticed() {
     alone("reactor::a_death_among_100_rings_is_noticed", || {
         let mut last = Some(ring(4096));
         let mut child = Fork::new(|| {
-            let _producer = last.take().unwrap().into_producer().unwrap();
-            std::thread::sleep(Duration::from_millis(50));
+            let producer = last.take().unwrap().into_producer().unwrap();
+            let id = producer.id().unwrap();
+            until(|| sleeps(id, Role::Consumer)); // the last one to wait
             exit_now(0);
         });
         let mut others: Vec<_> = (0..100).map(|_| pair(4096)).collect();
@@ -129,11 +138,11 @@ fn an_idle_wait_sleeps_its_slices() {
         assert!(poll_once(consumer.read(&mut [0]), &count).is_pending());
         let task = reactor();
         let (start, before) = (Instant::now(), sleeps_of(&task));
-        std::thread::sleep(Duration::from_millis(500));
+        sleeps_again(50);
         let sleeps = sleeps_of(&task) - before;
         let slices = start.elapsed().as_millis() as u64 / 10;
         println!("{sleeps} sleeps in {slices} slices");
-        assert!(sleeps > 0 && sleeps <= slices + 10, "{sleeps} in {slices}");
+        assert!(sleeps <= slices + 10, "{sleeps} in {slices}");
         assert_eq!(count.get(), 0);
     });
 }

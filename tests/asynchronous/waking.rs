@@ -1,20 +1,22 @@
 //! What wakes a task: bytes, room, a departure, a death, a flag; and which task.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use shmpipe::{Broken, CloseError, PeekError, ReserveError, Ring, Role, WaitError};
 
-use crate::common::{End, Exec, Fork, alone, exit_now, kill_in, options, part, until};
-use crate::{broken, pair, poll_once, ring};
+use crate::common::{
+    End, Exec, Fork, Task, alone, exit_now, kill_self, once_asleep, options, part, until,
+};
+use crate::{broken, pair, poll_once, reactor, ring};
 
-/// What the other process does a while after it has taken its end.
+/// What the other process does with its end, once this one waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ending {
     Close,
@@ -24,16 +26,17 @@ enum Ending {
 }
 
 fn end_as(ending: Ending, role: Role, ring: Ring) {
-    let pause = || std::thread::sleep(Duration::from_millis(40));
-    let end = || match ending {
-        Ending::Kill => std::thread::sleep(Duration::from_secs(60)),
-        Ending::Exit => exit_now(0),
-        Ending::Close | Ending::Abort => {}
+    let end = || {
+        Task::parent().until_asleep();
+        match ending {
+            Ending::Kill => kill_self(),
+            Ending::Exit => exit_now(0),
+            Ending::Close | Ending::Abort => {}
+        }
     };
     match role {
         Role::Producer => {
             let mut producer = ring.into_producer().unwrap();
-            pause();
             end();
             if ending == Ending::Abort {
                 producer.abort();
@@ -41,7 +44,6 @@ fn end_as(ending: Ending, role: Role, ring: Ring) {
         }
         Role::Consumer => {
             let _consumer = ring.into_consumer().unwrap();
-            pause();
             end();
         }
     }
@@ -51,15 +53,12 @@ fn end_as(ending: Ending, role: Role, ring: Ring) {
 fn peer_ends(role: Role, ending: Ending, wait: impl FnOnce(Ring)) {
     let mut ring = Some(ring(4096));
     let mut child = Fork::new(|| end_as(ending, role, ring.take().unwrap()));
-    let is_killed = ending == Ending::Kill;
-    let killer = is_killed.then(|| kill_in(Duration::from_millis(60), child.pid()));
     wait(ring.take().unwrap());
-    if let Some(killer) = killer {
-        killer.join().unwrap();
-        assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
-    } else {
-        assert_eq!(child.wait(), End::Exit(0));
-    }
+    let end = match ending {
+        Ending::Kill => End::Signal(libc::SIGKILL),
+        _ => End::Exit(0),
+    };
+    assert_eq!(child.wait(), end);
 }
 
 #[track_caller]
@@ -127,7 +126,7 @@ fn bytes_before_a_death_come_before_its_error() {
         let mut ring = Some(ring(4096));
         let mut child = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
-            std::thread::sleep(Duration::from_millis(30));
+            Task::parent().until_asleep();
             producer.write_all(b"last words").unwrap();
             exit_now(0);
         });
@@ -159,13 +158,12 @@ fn a_cancel_flag_ends_a_wait() {
         .unwrap();
     let (_producer, consumer) = ring.split().unwrap();
     let mut consumer = AsyncConsumer::new(consumer);
-    let setter = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(30));
-        flag.store(true, Ordering::SeqCst);
-    });
-    let error = block_on(consumer.read(&mut [0])).unwrap_err();
+    let (read, ()) = once_asleep(
+        || block_on(consumer.read(&mut [0])),
+        |_| flag.store(true, Ordering::SeqCst),
+    );
+    let error = read.unwrap_err();
     assert_eq!(WaitError::find(&error), Some(&WaitError::Cancelled));
-    setter.join().unwrap();
 }
 
 #[test]
@@ -182,13 +180,18 @@ fn the_last_waker_is_woken() {
 
 #[test]
 fn a_call_that_waits_is_polled_when_there_is_something_only() {
-    let (mut producer, mut consumer) = pair(4096);
-    let count = Arc::default();
-    assert!(poll_once(consumer.read(&mut [0]), &count).is_pending());
-    std::thread::sleep(Duration::from_millis(150)); // many slices
-    assert_eq!(count.get(), 0);
-    block_on(producer.write_all(b"x")).unwrap();
-    until(|| count.get() == 1);
+    alone(
+        "waking::a_call_that_waits_is_polled_when_there_is_something_only",
+        || {
+            let (mut producer, mut consumer) = pair(4096);
+            let count = Arc::default();
+            assert!(poll_once(consumer.read(&mut [0]), &count).is_pending());
+            reactor::sleeps_again(15);
+            assert_eq!(count.get(), 0);
+            block_on(producer.write_all(b"x")).unwrap();
+            until(|| count.get() == 1);
+        },
+    );
 }
 
 #[test]
@@ -218,35 +221,40 @@ fn a_panic_in_a_waker_is_its_own() {
 
 #[test]
 fn readable_and_writable_wait_for_as_much_as_is_asked_for() {
-    let (mut producer, mut consumer) = pair(4096);
-    let count = Arc::default();
-    assert!(poll_once(consumer.readable(10), &count).is_pending());
-    block_on(producer.write_all(b"12345")).unwrap();
-    std::thread::sleep(Duration::from_millis(30));
-    assert_eq!(count.get(), 0, "five bytes are not ten");
-    block_on(producer.write_all(b"67890")).unwrap();
-    until(|| count.get() == 1);
-    block_on(consumer.readable(10)).unwrap();
-    assert_eq!(consumer.get_mut().try_peek(10).unwrap().len(), 10);
-    let error = block_on(consumer.readable(5000)).unwrap_err();
-    let (wanted, capacity) = (5000, 4096);
-    let inner = error.get_ref().unwrap().downcast_ref();
-    assert_eq!(inner, Some(&PeekError::TooLong { wanted, capacity }));
+    alone(
+        "waking::readable_and_writable_wait_for_as_much_as_is_asked_for",
+        || {
+            let (mut producer, mut consumer) = pair(4096);
+            let count = Arc::default();
+            assert!(poll_once(consumer.readable(10), &count).is_pending());
+            block_on(producer.write_all(b"12345")).unwrap();
+            reactor::sleeps_again(3);
+            assert_eq!(count.get(), 0, "five bytes are not ten");
+            block_on(producer.write_all(b"67890")).unwrap();
+            until(|| count.get() == 1);
+            block_on(consumer.readable(10)).unwrap();
+            assert_eq!(consumer.get_mut().try_peek(10).unwrap().len(), 10);
+            let error = block_on(consumer.readable(5000)).unwrap_err();
+            let (wanted, capacity) = (5000, 4096);
+            let inner = error.get_ref().unwrap().downcast_ref();
+            assert_eq!(inner, Some(&PeekError::TooLong { wanted, capacity }));
 
-    assert!(poll_once(producer.writable(4090), &count).is_pending());
-    consumer.get_mut().try_peek(4).unwrap().consume_all();
-    until(|| count.get() == 2);
-    block_on(producer.writable(4090)).unwrap();
-    producer.get_mut().try_reserve(4090).unwrap().commit_all();
-    let error = block_on(producer.writable(5000)).unwrap_err();
-    let inner = error.get_ref().unwrap().downcast_ref();
-    assert_eq!(inner, Some(&ReserveError::TooLong { wanted, capacity }));
+            assert!(poll_once(producer.writable(4090), &count).is_pending());
+            consumer.get_mut().try_peek(4).unwrap().consume_all();
+            until(|| count.get() == 2);
+            block_on(producer.writable(4090)).unwrap();
+            producer.get_mut().try_reserve(4090).unwrap().commit_all();
+            let error = block_on(producer.writable(5000)).unwrap_err();
+            let inner = error.get_ref().unwrap().downcast_ref();
+            assert_eq!(inner, Some(&ReserveError::TooLong { wanted, capacity }));
 
-    producer.get_mut().close().unwrap();
-    block_on(consumer.readable(4096)).unwrap();
-    consumer.get_mut().try_peek(4000).unwrap().consume_all();
-    let error = block_on(consumer.readable(97)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+            producer.get_mut().close().unwrap();
+            block_on(consumer.readable(4096)).unwrap();
+            consumer.get_mut().try_peek(4000).unwrap().consume_all();
+            let error = block_on(consumer.readable(97)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        },
+    );
 }
 
 #[test]
@@ -289,22 +297,24 @@ fn a_wait_for_room_and_a_flush_publish_a_batch() {
 /// A wait for the departure leaves a peer that reads and stays alone.
 #[test]
 fn closed_is_not_woken_by_room() {
-    let (mut producer, mut consumer) = pair(4096);
-    block_on(producer.write_all(&[7; 4096])).unwrap();
-    let count = Arc::default();
-    assert!(poll_once(producer.closed(), &count).is_pending());
-    block_on(consumer.read_exact(&mut [0; 4096])).unwrap();
-    std::thread::sleep(Duration::from_millis(30));
-    assert_eq!(count.get(), 0);
-    assert_eq!(consumer.get_ref().stats().wakes, 0);
-    drop(consumer);
-    until(|| count.get() == 1);
-    let Poll::Ready(error) = poll_once(producer.closed(), &count) else {
-        panic!("the consumer has left");
-    };
-    assert_eq!(broken(&error), Broken::ConsumerClosed);
-    block_on(producer.close()).unwrap();
-    assert_eq!(broken(&block_on(producer.closed())), Broken::Closed);
+    alone("waking::closed_is_not_woken_by_room", || {
+        let (mut producer, mut consumer) = pair(4096);
+        block_on(producer.write_all(&[7; 4096])).unwrap();
+        let count = Arc::default();
+        assert!(poll_once(producer.closed(), &count).is_pending());
+        block_on(consumer.read_exact(&mut [0; 4096])).unwrap();
+        reactor::sleeps_again(3);
+        assert_eq!(count.get(), 0);
+        assert_eq!(consumer.get_ref().stats().wakes, 0);
+        drop(consumer);
+        until(|| count.get() == 1);
+        let Poll::Ready(error) = poll_once(producer.closed(), &count) else {
+            panic!("the consumer has left");
+        };
+        assert_eq!(broken(&error), Broken::ConsumerClosed);
+        block_on(producer.close()).unwrap();
+        assert_eq!(broken(&block_on(producer.closed())), Broken::Closed);
+    });
 }
 
 /// The blocking calls work in between, and after.
@@ -320,13 +330,12 @@ fn a_handle_comes_back_whole() {
     assert_eq!(&bytes, b"one");
     assert!(poll_once(consumer.read(&mut [0]), &count).is_pending());
     let mut consumer = consumer.into_inner();
-    let writer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(30));
-        producer.write_all(b"two")
-    });
-    consumer.read_exact(&mut bytes).unwrap();
+    let (read, ()) = once_asleep(
+        || consumer.read_exact(&mut bytes),
+        |_| producer.write_all(b"two").unwrap(),
+    );
+    read.unwrap();
     assert_eq!(&bytes, b"two");
-    writer.join().unwrap().unwrap();
 }
 
 #[test]
@@ -334,20 +343,24 @@ fn close_waits_for_a_spawned_child_without_blocking() {
     const NAME: &str = "waking::close_waits_for_a_spawned_child_without_blocking";
     if let Some(part) = part() {
         assert_eq!(part, "late");
-        std::thread::sleep(Duration::from_millis(100));
         let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).unwrap(); // until the parent waits
         let mut consumer = shmpipe::Consumer::from_parent().unwrap();
         consumer.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"for the child");
         return;
     }
     let mut command = Exec::command(NAME, "late");
-    let (producer, child) = ring(4096).spawn_consumer(&mut command).unwrap();
+    let (producer, mut child) = ring(4096)
+        .spawn_consumer(command.stdin(Stdio::piped()))
+        .unwrap();
+    let gate = child.stdin.take();
     let mut child = Exec::from(child);
     let mut producer = AsyncProducer::new(producer);
     block_on(producer.write_all(b"for the child")).unwrap();
     assert!(poll_once(producer.close(), &Arc::default()).is_pending());
-    block_on(producer.close()).unwrap();
+    let (closed, ()) = once_asleep(|| block_on(producer.close()), |_| drop(gate));
+    closed.unwrap();
     assert!(child.wait().success());
 
     let mut command = std::process::Command::new("true");

@@ -4,9 +4,8 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::common::{PATIENCE, TempPath, stream, unique};
+use crate::common::{TempPath, is_waited_for, stream, unique, until};
 use shmpipe::sysv;
 
 /// Where `cargo test` puts an example.
@@ -24,7 +23,6 @@ fn binary(name: &str) -> PathBuf {
 
 /// An example that runs; killed and reaped with the test.
 struct Example {
-    name: String,
     child: Child,
 }
 
@@ -46,10 +44,7 @@ impl Example {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Example {
-            name: name.to_owned(),
-            child,
-        }
+        Example { child }
     }
 
     /// Gives it all of its stdin. It may end without reading it.
@@ -58,25 +53,33 @@ impl Example {
         let _ = stdin.write_all(input);
     }
 
+    /// The next line that it prints.
+    #[track_caller]
+    fn line(&mut self) -> String {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while line.last() != Some(&b'\n') && stdout.read(&mut byte).unwrap() == 1 {
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
     /// Waits for the end. What it prints fits the pipes.
     #[track_caller]
     fn end(mut self) -> Ended {
         drop(self.child.stdin.take());
-        let since = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(since.elapsed() < PATIENCE, "{} hangs", self.name);
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let mut status = None;
+        until(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
         let (mut stdout, mut stderr) = (String::new(), String::new());
         let pipes = (self.child.stdout.take(), self.child.stderr.take());
         pipes.0.unwrap().read_to_string(&mut stdout).unwrap();
         pipes.1.unwrap().read_to_string(&mut stderr).unwrap();
         Ended {
             pid: self.child.id(),
-            succeeded: status.success(),
+            succeeded: status.unwrap().success(),
             stdout,
             stderr,
         }
@@ -200,12 +203,7 @@ fn a_log_arrives_whole_though_both_ends_are_killed() {
     let part = spool.join("0.part");
     for round in 1..=4 {
         let (writer, relay) = (write(), relay("60")); // it is killed
-        let since = Instant::now();
-        let stored = || std::fs::metadata(&part).map_or(0, |part| part.len());
-        while stored() < round * (300 << 10) {
-            assert!(since.elapsed() < PATIENCE, "{} bytes are stored", stored());
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        until(|| std::fs::metadata(&part).is_ok_and(|part| part.len() >= round * (300 << 10)));
         // The one first, then the other.
         if round % 2 == 0 {
             drop(relay);
@@ -215,9 +213,10 @@ fn a_log_arrives_whole_though_both_ends_are_killed() {
             drop(relay);
         }
     }
-    let (mut writer, relay) = (write(), relay("3"));
+    let (mut writer, mut relay) = (write(), relay("60"));
     assert!(writer.child.wait().unwrap().success());
-    assert_eq!(relay.end().printed(), "0.whole\n");
+    assert_eq!(relay.line(), "0.whole\n");
+    drop(relay);
     assert!(std::fs::read(spool.join("0.whole")).unwrap() == bytes);
     assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 1);
     std::fs::remove_dir_all(&spool).unwrap();
@@ -259,11 +258,11 @@ fn a_file_arrives(len: usize, sender_first: bool) {
     let receive = || Example::start("receive_file", &[path.as_ref(), copy.as_ref()]);
     let (sender, receiver) = if sender_first {
         let sender = send();
-        std::thread::sleep(Duration::from_millis(30));
+        until(|| is_waited_for(&path));
         (sender, receive())
     } else {
         let receiver = receive();
-        std::thread::sleep(Duration::from_millis(30));
+        until(|| is_waited_for(&path));
         (send(), receiver)
     };
     let (sender, receiver) = (sender.end(), receiver.end());
@@ -313,11 +312,7 @@ fn a_killed_sender_is_not_taken_for_done() {
     let mut sender = Example::start("send_file", &[path.as_ref(), "/dev/stdin".as_ref()]);
     let mut stdin = sender.child.stdin.take().unwrap();
     stdin.write_all(&bytes).unwrap();
-    let since = Instant::now();
-    while std::fs::metadata(&copy).unwrap().len() < SENT as u64 {
-        assert!(since.elapsed() < PATIENCE, "nothing arrives");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until(|| std::fs::metadata(&copy).unwrap().len() >= SENT as u64);
     drop(sender); // by SIGKILL
 
     let receiver = receiver.end();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use shmpipe::{Broken, Consumer, NextStreamError, PeekError, Role};
 
-use crate::common::{End, Fork, alone};
+use crate::common::{End, Fork, alone, kill_self};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, later, take};
 
 /// A stream of three bytes, of which a consumer does something, and goes; then
@@ -215,8 +215,7 @@ fn a_death_acknowledges_nothing() {
             let mut child = Fork::new(|| {
                 let mut consumer = ring.consumer();
                 take(&mut consumer);
-                // SAFETY: a signal to ourselves, which ends this process.
-                unsafe { libc::raise(libc::SIGKILL) };
+                kill_self();
             });
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
         };

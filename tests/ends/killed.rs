@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use shmpipe::failpoint::{Point, kill_at, stop_at};
 use shmpipe::{Broken, NextStreamError, Occupant, Role, WaitError};
 
-use crate::common::{End, Fork, PATIENCE, alone, exit_now, unshare, until};
+use crate::common::{End, Fork, PATIENCE, Task, alone, exit_now, unshare, until};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, later, soon, take};
 
 /// Where a producer that opens the ring is killed.
@@ -320,11 +320,6 @@ fn a_half_done_claim_from_elsewhere_is_in_nobodys_way() {
     );
 }
 
-fn has_stopped(process: &Fork) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
-    stat.rsplit_once(')').unwrap().1.starts_with(" T")
-}
-
 /// Found in review: the pid that was told was that of a claimer who lived.
 #[test]
 fn one_that_is_about_to_resume_is_not_told_as_dead() {
@@ -349,7 +344,7 @@ fn one_that_is_about_to_resume_is_not_told_as_dead() {
                         stop_at(point);
                         drop(ring.resumer());
                     });
-                    until(|| has_stopped(&resumer));
+                    until(|| Task::of(resumer.pid()).is_stopped());
                     let alive = resumer.pid();
                     let told = match consumer.check_peer() {
                         Ok(()) => 0,

@@ -4,12 +4,11 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use shmpipe::{Consumer, OpenError, Options};
 
-use crate::common::{PATIENCE, alone, options};
+use crate::common::{PATIENCE, alone, once_asleep, options};
 use crate::{Persistent, Told, assert_nothing_comes, room_for, take};
 
 /// The ends that there are places for, and those that a producer reserves.
@@ -123,13 +122,7 @@ fn an_opener_waits_for_a_place_and_is_woken() {
     let ring = with_ends(FULL);
     for _ in 0..20 {
         let mut consumer = ring.consumer();
-        thread::scope(|scope| {
-            let opening = scope.spawn(|| ring.producer());
-            thread::sleep(Duration::from_millis(15));
-            assert!(!opening.is_finished(), "there is no place");
-            take_one(&mut consumer);
-            drop(opening.join().unwrap());
-        });
+        once_asleep(|| drop(ring.producer()), |_| take_one(&mut consumer));
     }
 }
 
@@ -138,14 +131,12 @@ fn an_opener_that_waits_for_a_place_can_be_cancelled() {
     let mut ring = with_ends(FULL);
     let flag = Arc::new(AtomicBool::new(false));
     ring.options.cancel_on(Arc::clone(&flag));
-    thread::scope(|scope| {
-        let opening = scope.spawn(|| ring.options.open_producer(&ring.path));
-        thread::sleep(Duration::from_millis(30));
-        assert!(!opening.is_finished(), "there is no place");
-        flag.store(true, Ordering::Relaxed);
-        let error = opening.join().unwrap().unwrap_err();
-        assert!(matches!(error, OpenError::Cancelled), "{error}");
-    });
+    let (opened, ()) = once_asleep(
+        || ring.options.open_producer(&ring.path),
+        |_| flag.store(true, Ordering::Relaxed),
+    );
+    let error = opened.unwrap_err();
+    assert!(matches!(error, OpenError::Cancelled), "{error}");
 }
 
 #[test]
@@ -166,13 +157,8 @@ fn memory_of_the_callers_has_as_many_places() {
     is_refused(refused.map(|(producer, _)| producer));
     options.timeout(Some(PATIENCE));
     let mut consumer = memory.attach(&options).unwrap().into_consumer().unwrap();
-    thread::scope(|scope| {
-        let opening = scope.spawn(|| producer(&options).map(drop));
-        thread::sleep(Duration::from_millis(20));
-        assert!(!opening.is_finished(), "there is no place");
-        take_one(&mut consumer);
-        opening.join().unwrap().unwrap();
-    });
+    let (opened, ()) = once_asleep(|| producer(&options).map(drop), |_| take_one(&mut consumer));
+    opened.unwrap();
 }
 
 #[test]
@@ -201,10 +187,7 @@ fn an_opener_does_not_wait_in_a_ring_that_is_removed() {
             .open_producer(&ring.path)
             .map(|producer| producer.position())
     };
-    thread::scope(|scope| {
-        let opening = scope.spawn(opener);
-        thread::sleep(Duration::from_millis(100)); // it waits
-        shmpipe::Options::new().force_remove(&ring.path).unwrap();
-        assert_eq!(opening.join().unwrap().unwrap(), 0, "a new ring");
-    });
+    let remove = || shmpipe::Options::new().force_remove(&ring.path);
+    let (opened, ()) = once_asleep(opener, |_| remove().unwrap());
+    assert_eq!(opened.unwrap(), 0, "a new ring");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shmpipe::{Broken, NextStreamError, Occupant, Role};
 
-use crate::common::{End, Fork, PATIENCE, alone, exit_now, page, until};
+use crate::common::{End, Fork, PATIENCE, alone, exit_now, once_asleep, page, until};
 use crate::{Persistent, Told, assert_nothing_comes, assert_streams, broken, later, soon, take};
 
 #[test]
@@ -204,14 +204,14 @@ fn a_consumer_that_is_not_there_is_not_missed() {
     let error = producer.write(b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     producer.set_timeout(Some(PATIENCE));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
+    let (written, ()) = once_asleep(
+        || producer.write_all(b"x"),
+        |_| {
             let mut next = ring.consumer();
             next.read_exact(&mut vec![0; page()]).unwrap();
-        });
-        producer.write_all(b"x").unwrap();
-    });
+        },
+    );
+    written.unwrap();
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use shmpipe::{Broken, Consumer, NextStreamError, Role, WaitError, WaitPolicy};
 
-use crate::common::{End, Fork, PATIENCE, TempPath, alone, exit_now, options, until};
+use crate::common::{
+    End, Fork, PATIENCE, Task, TempPath, Waiting, alone, exit_now, once_asleep, once_waiting,
+    options, until,
+};
 use crate::{Persistent, Told, later, soon, take};
 
 /// A consumer at the end of a first stream.
@@ -20,7 +22,7 @@ fn at_an_end(ring: &Persistent) -> Consumer {
 }
 
 /// What follows a stream, and when it is there to be waited for.
-fn next_comes(comes: impl FnOnce(&Persistent) + Send, policy: WaitPolicy) {
+fn next_comes(comes: impl FnOnce(&Persistent, &Waiting) + Send, policy: WaitPolicy) {
     let ring = Persistent::new();
     let mut consumer = at_an_end(&ring);
     consumer.set_wait_policy(policy);
@@ -29,25 +31,23 @@ fn next_comes(comes: impl FnOnce(&Persistent) + Send, policy: WaitPolicy) {
     // Acknowledged once: this waits on.
     let nothing = consumer.next_stream_deadline(Instant::now());
     assert_eq!(nothing, Err(NextStreamError::TimedOut));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(30));
-            comes(&ring);
-        });
-        assert_eq!(consumer.next_stream_deadline(later()), Ok(true));
-    });
+    let (next, ()) = once_waiting(
+        || consumer.next_stream_deadline(later()),
+        |waiting| comes(&ring, waiting),
+    );
+    assert_eq!(next, Ok(true));
     assert_eq!(consumer.stream_position(), 0);
 }
 
 #[test]
 fn the_next_stream_is_waited_for() {
     for policy in [WaitPolicy::Park, WaitPolicy::Adaptive, WaitPolicy::Spin] {
-        next_comes(|ring| ring.finish(b"two"), policy);
-        next_comes(|ring| ring.abort(b""), policy);
+        next_comes(|ring, _| ring.finish(b"two"), policy);
+        next_comes(|ring, _| ring.abort(b""), policy);
         // A producer that has not written yet is one.
-        let came = |ring: &Persistent| {
+        let came = |ring: &Persistent, waiting: &Waiting| {
             let producer = ring.producer();
-            thread::sleep(Duration::from_millis(50));
+            waiting.until_it_is_over();
             drop(producer);
         };
         next_comes(came, policy);
@@ -82,14 +82,11 @@ fn waiting_for_the_next_stream_can_be_cancelled() {
     let flag = Arc::new(AtomicBool::new(false));
     ring.options.cancel_on(Arc::clone(&flag));
     let mut consumer = at_an_end(&ring);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(30));
-            flag.store(true, Ordering::Relaxed);
-        });
-        let next = consumer.next_stream_deadline(later());
-        assert_eq!(next, Err(NextStreamError::Cancelled));
-    });
+    let (next, ()) = once_asleep(
+        || consumer.next_stream_deadline(later()),
+        |_| flag.store(true, Ordering::Relaxed),
+    );
+    assert_eq!(next, Err(NextStreamError::Cancelled));
 }
 
 #[test]
@@ -100,19 +97,14 @@ fn a_peer_is_waited_for_whoever_comes_first() {
         producer.wait_for_peer_deadline(soon()),
         Err(WaitError::TimedOut)
     );
-    thread::scope(|scope| {
-        let coming = scope.spawn(|| {
-            thread::sleep(Duration::from_millis(30));
-            let consumer = ring.consumer();
-            thread::sleep(Duration::from_millis(30));
-            consumer
-        });
-        producer.wait_for_peer_deadline(later()).unwrap();
-        producer.wait_for_peer_deadline(Instant::now()).unwrap(); // it is there
-        let mut consumer = coming.join().unwrap();
-        consumer.wait_for_peer_deadline(Instant::now()).unwrap();
-        drop(consumer);
-    });
+    let (came, mut consumer) = once_asleep(
+        || producer.wait_for_peer_deadline(later()),
+        |_| ring.consumer(),
+    );
+    came.unwrap();
+    producer.wait_for_peer_deadline(Instant::now()).unwrap(); // it is there
+    consumer.wait_for_peer_deadline(Instant::now()).unwrap();
+    drop(consumer);
     // It has left: the next one is waited for.
     assert_eq!(
         producer.wait_for_peer_deadline(soon()),
@@ -128,13 +120,11 @@ fn a_peer_is_waited_for_whoever_comes_first() {
         consumer.wait_for_peer_deadline(soon()),
         Err(WaitError::TimedOut)
     );
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(30));
-            ring.finish(b""); // come and gone
-        });
-        consumer.wait_for_peer_deadline(later()).unwrap();
-    });
+    let (came, ()) = once_asleep(
+        || consumer.wait_for_peer_deadline(later()),
+        |_| ring.finish(b""), // come and gone
+    );
+    came.unwrap();
     // An end is there.
     consumer.wait_for_peer_deadline(Instant::now()).unwrap();
     consumer.next_stream().unwrap();
@@ -147,13 +137,11 @@ fn a_peer_that_came_and_left_meanwhile_has_come() {
     let ring = Persistent::new();
     let mut producer = ring.producer();
     for _ in 0..50 {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::sleep(Duration::from_millis(2));
-                drop(ring.consumer());
-            });
-            producer.wait_for_peer_deadline(later()).unwrap();
-        });
+        let (came, ()) = once_asleep(
+            || producer.wait_for_peer_deadline(later()),
+            |_| drop(ring.consumer()),
+        );
+        came.unwrap();
     }
 }
 
@@ -170,13 +158,13 @@ fn whoever_follows_the_dead_is_waited_for() {
                 Err(WaitError::TimedOut)
             );
             let mut child = Fork::new(|| {
-                thread::sleep(Duration::from_millis(30));
+                Task::parent().until_asleep();
                 let mut producer = if resumes {
                     ring.resumer()
                 } else {
                     ring.producer()
                 };
-                thread::sleep(Duration::from_millis(30));
+                Task::parent().until_asleep(); // in another call
                 producer.write_all(b" and more").unwrap();
             });
             consumer.wait_for_peer_deadline(later()).unwrap();
@@ -200,9 +188,9 @@ fn whoever_follows_the_dead_is_waited_for() {
             Err(WaitError::TimedOut)
         );
         let mut child = Fork::new(|| {
-            thread::sleep(Duration::from_millis(30));
+            Task::parent().until_asleep();
             let _consumer = ring.consumer();
-            thread::sleep(Duration::from_millis(30));
+            Task::parent().until_asleep(); // in another call
         });
         producer.wait_for_peer_deadline(later()).unwrap();
         assert_eq!(child.wait(), End::Exit(0));
@@ -226,16 +214,14 @@ fn a_peer_of_a_ring_with_one_stream_is_waited_for() {
             _ => unreachable!(),
         };
         assert_eq!(wait(soon()), Err(WaitError::TimedOut));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::sleep(Duration::from_millis(30));
-                match role.peer() {
-                    Role::Producer => drop(options.open_producer(&path).unwrap()),
-                    Role::Consumer => drop(options.open_consumer(&path).unwrap()),
-                }
-            });
-            wait(later()).unwrap();
-        });
+        let (came, ()) = once_asleep(
+            || wait(later()),
+            |_| match role.peer() {
+                Role::Producer => drop(options.open_producer(&path).unwrap()),
+                Role::Consumer => drop(options.open_consumer(&path).unwrap()),
+            },
+        );
+        came.unwrap();
         // Nobody follows: to have come is enough. Or to have left, an error.
         let again = wait(Instant::now());
         assert!(!matches!(again, Err(WaitError::TimedOut)), "{again:?}");
@@ -248,13 +234,8 @@ fn a_read_waits_for_a_producer_to_come() {
     let mut consumer = at_an_end(&ring);
     assert!(consumer.next_stream().unwrap());
     consumer.set_timeout(Some(PATIENCE));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
-            ring.finish(b"two");
-        });
-        assert_eq!(take(&mut consumer), (b"two".to_vec(), Told::Finished));
-    });
+    let (taken, ()) = once_asleep(|| take(&mut consumer), |_| ring.finish(b"two"));
+    assert_eq!(taken, (b"two".to_vec(), Told::Finished));
     until(|| consumer.peer() == shmpipe::Occupant::Nobody);
 }
 

@@ -12,12 +12,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::common::filter::fail_remaps;
 use crate::common::maps::{attachments, mappings};
 use crate::common::{
-    End, Fork, PATIENCE, Segment, TempPath, alone, exit_now, is_root, unique, unshare,
+    End, Fork, Segment, TempPath, alone, exit_now, is_root, unique, unshare, until,
 };
 use shmpipe::sysv::{
     self, DoubleView, FileIdentity, KernelLimit, Key, KeyError, Mode, Project, SegmentId,
@@ -408,11 +407,7 @@ fn fork_inherits_and_sigkill_detaches() {
         });
         // Exact at once: the fork has returned.
         assert_eq!(segment.stat().attached, 2);
-        let start = Instant::now();
-        while peek(base, 0) != 42 {
-            assert!(start.elapsed() < PATIENCE);
-            thread::yield_now();
-        }
+        until(|| peek(base, 0) == 42);
         child.kill();
         assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
         segment.wait_for_attached(1);
@@ -465,12 +460,8 @@ fn exec_detaches() {
         // It is the exec that detached it: the process is there, and it is sleep.
         assert!(child.is_running());
         let comm = format!("/proc/{}/comm", child.pid());
-        let start = Instant::now();
         // The kernel changes the name after the memory.
-        while fs::read_to_string(&comm).unwrap().trim() != "sleep" {
-            assert!(start.elapsed() < PATIENCE);
-            thread::sleep(Duration::from_millis(1));
-        }
+        until(|| fs::read_to_string(&comm).unwrap().trim() == "sleep");
         drop(attachment);
     });
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use shmpipe::sysv::{self, Mode};
 use shmpipe::{Broken, Consumer, OpenError, Options, RemoveError};
 
-use crate::common::{TempPath, is_root, options};
+use crate::common::{TempPath, is_root, is_waited_for, options, until};
 
 /// `error` names all of `names`, in one line, and nothing made up.
 #[track_caller]
@@ -108,9 +108,7 @@ fn a_file_that_goes_while_the_peer_is_waited_for() {
     let name = path.display().to_string();
     thread::scope(|scope| {
         let opening = scope.spawn(|| options().open_consumer(&path).unwrap_err());
-        while !path.leads_to_a_segment() {
-            thread::sleep(Duration::from_millis(1));
-        }
+        until(|| is_waited_for(&path));
         std::fs::remove_file(&path).unwrap();
         let gone = opening.join().unwrap();
         assert!(matches!(gone, OpenError::FileGone { .. }), "{gone:?}");

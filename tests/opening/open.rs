@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::common::offsets::TAIL;
 use crate::common::{
-    Fork, TempPath, alone, check, is_root, move_to_own_ipc_namespace, open_each, options, page,
-    poke, stream, unique, until,
+    Fork, TempPath, alone, check, is_root, is_waited_for, move_to_own_ipc_namespace, open_each,
+    options, page, poke, stream, unique, until,
 };
 use shmpipe::error::Rule;
 use shmpipe::sysv::{self, KernelLimit, Key, KeyError, SegmentId, SysvErrorKind};
@@ -177,10 +177,7 @@ fn a_process_that_waits_in_another_ipc_namespace_is_named_as_the_cause() {
             let mut there = there.take().unwrap();
             let moved = move_to_own_ipc_namespace();
             there.write_all(&[u8::from(moved)]).unwrap();
-            loop {
-                // Fails while the parent is seen to wait.
-                let _ = options().open_producer(&path);
-            }
+            let _ = options().open_producer(&path);
         });
         drop(there.take());
         let mut moved = [0];
@@ -188,19 +185,12 @@ fn a_process_that_waits_in_another_ipc_namespace_is_named_as_the_cause() {
         if moved == [0] {
             return eprintln!("skipped: {test}: no IPC namespace");
         }
-        // Until the child waits, nothing tells of it.
-        until(|| {
-            thread::sleep(Duration::from_millis(50));
-            let opened = options()
-                .timeout(Some(Duration::from_secs(1)))
-                .open_consumer(&path)
-                .map(drop);
-            match opened {
-                Err(OpenError::OtherNamespace { path: named, .. }) => named == *path,
-                Err(OpenError::TimedOut { .. }) => false,
-                other => panic!("{other:?}"),
-            }
-        });
+        until(|| is_waited_for(&path));
+        let opened = options().open_consumer(&path).map(drop);
+        assert!(
+            matches!(&opened, Err(OpenError::OtherNamespace { path: named, .. }) if *named == *path),
+            "{opened:?}"
+        );
         child.kill();
     });
 }

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    End, Fork, PATIENCE, Segment, TempPath, alone, check, move_to_own_ipc_namespace, options, page,
-    stream, until,
+    End, Fork, PATIENCE, Segment, TempPath, alone, check, move_to_own_ipc_namespace, once_asleep,
+    options, page, stream, until,
 };
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{
@@ -45,7 +45,7 @@ fn read(path: &TempPath) -> Vec<u8> {
 #[track_caller]
 fn read_on(consumer: &mut Consumer) -> Vec<u8> {
     // No test waits for more than is there.
-    consumer.set_timeout(Some(Duration::from_secs(5)));
+    consumer.set_timeout(Some(PATIENCE));
     let mut bytes = Vec::new();
     consumer.read_to_end(&mut bytes).unwrap();
     bytes
@@ -92,12 +92,8 @@ fn writers_and_readers_take_turns() {
 fn a_reader_may_come_first() {
     let path = TempPath::new();
     let mut consumer = reader(&path);
-    thread::scope(|scope| {
-        let reading = scope.spawn(|| read_on(&mut consumer));
-        thread::sleep(Duration::from_millis(30));
-        write(&path, b"late");
-        assert_eq!(reading.join().unwrap(), b"late");
-    });
+    let (read, ()) = once_asleep(|| read_on(&mut consumer), |_| write(&path, b"late"));
+    assert_eq!(read, b"late");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    Segment, TempPath, alone, bytes_of, is_root, move_to_own_ipc_namespace, open_each, options,
-    page, poke, stream, unique,
+    PATIENCE, Segment, TempPath, alone, bytes_of, is_root, move_to_own_ipc_namespace, open_each,
+    options, page, poke, stream, unique,
 };
 use shmpipe::error::Incompatible;
 use shmpipe::sysv::{self, Key};
@@ -228,7 +228,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_was() {
                 let planted = plant(kind, path.key());
                 let before = bytes_of(planted.id);
                 let mut quick = Options::new();
-                quick.timeout(Some(Duration::from_secs(2)));
+                quick.timeout(Some(PATIENCE));
                 let persistent = quick.clone().persistent(true).clone();
                 let large = quick.clone().capacity(1 << 20).clone();
                 let results =

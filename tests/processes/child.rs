@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Exec, PATIENCE, check, options, page, part, stream};
+use crate::common::{
+    Exec, PATIENCE, check, once_asleep, options, page, part, sleeps, stream, until,
+};
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Broken, CloseError, Consumer, OpenError, Options, Producer, Ring, Role, WaitError};
 
@@ -60,7 +62,13 @@ fn send(mut producer: Producer, len: usize) {
 #[track_caller]
 fn assert_gone(id: SegmentId) {
     // A process that another test forks has all attachments until it execs.
-    crate::common::until(|| sysv::stat(id).is_err());
+    until(|| sysv::stat(id).is_err());
+}
+
+/// The segment that the parent has handed to this process.
+fn given() -> SegmentId {
+    let value = env::var(VARIABLE).unwrap();
+    value.split(':').next().unwrap().parse().unwrap()
 }
 
 #[track_caller]
@@ -101,7 +109,8 @@ fn a_parent_reads_what_its_child_writes() {
 fn a_parent_that_is_done_first_loses_nothing() {
     const SHORT: usize = 100;
     if part().is_some() {
-        thread::sleep(Duration::from_millis(300));
+        // The parent has written all, and waits for this process to come.
+        until(|| sleeps(given(), Role::Producer));
         return receive(Consumer::from_parent().unwrap(), SHORT);
     }
     for is_closed in [true, false] {
@@ -168,7 +177,7 @@ fn an_abort_waits_for_no_child() {
 #[test]
 fn a_child_comes_too_late_for_a_consumer_that_left() {
     if part().is_some() {
-        thread::sleep(Duration::from_millis(300));
+        assert_gone(given());
         let late = Producer::from_parent();
         assert!(matches!(late, Err(OpenError::Removed { .. })), "{late:?}");
         return;
@@ -219,18 +228,14 @@ fn a_child_that_is_killed_before_it_takes_its_role_is_noticed() {
     let (mut producer, mut child) = spawn_consumer(small(), &mut sleeper());
     assert_eq!(producer.check_peer(), Ok(()), "it may come yet");
     producer.write_all(&vec![7; page()]).unwrap();
-    let writer = thread::spawn(move || producer.write(&[7]));
-    thread::sleep(Duration::from_millis(100));
-    child.kill();
-    assert_never_came(writer.join().unwrap(), Role::Consumer);
+    let (written, ()) = once_asleep(|| producer.write(&[7]), |_| child.kill());
+    assert_never_came(written, Role::Consumer);
     child.wait();
 
     let (mut consumer, mut child) = spawn_producer(small(), &mut sleeper());
     assert_eq!(consumer.check_peer(), Ok(()), "it may come yet");
-    let reader = thread::spawn(move || consumer.read(&mut [0]));
-    thread::sleep(Duration::from_millis(100));
-    child.kill();
-    assert_never_came(reader.join().unwrap(), Role::Producer);
+    let (read, ()) = once_asleep(|| consumer.read(&mut [0]), |_| child.kill());
+    assert_never_came(read, Role::Producer);
     child.wait();
 }
 

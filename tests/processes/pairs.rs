@@ -5,15 +5,14 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::common::offsets::{SIGNALS, SLEEPING, WANTED};
 use crate::common::{
-    End, Exec, Fork, PATIENCE, TempPath, alone, check, kill_in, options, part, stream, unique,
-    until,
+    End, Exec, Fork, PATIENCE, Task, TempPath, alone, check, kill_self, options, part, sleeps,
+    stream, unique, until,
 };
 use shmpipe::sysv::{self, Attachment, SegmentId};
-use shmpipe::{Broken, Consumer, Producer, Ring};
+use shmpipe::{Broken, Consumer, Producer, Ring, Role};
 
 const SEED: u64 = 0x5eed;
 
@@ -267,14 +266,20 @@ fn the_side_that_is_ahead_sleeps_and_the_other_wakes_it() {
     let test = "pairs::the_side_that_is_ahead_sleeps_and_the_other_wakes_it";
     alone(test, || {
         const ROUNDS: usize = 100;
-        let slowly = || thread::sleep(Duration::from_millis(2));
+        // Whoever is ahead sleeps before the end.
+        let slowly = |round: usize, id, ahead| {
+            if round < ROUNDS / 2 {
+                until(|| sleeps(id, ahead));
+            }
+        };
 
         let mut ring = Some(anonymous(4096));
         let mut slow_reader = Fork::new(|| {
             let mut consumer = ring.take().unwrap().into_consumer().unwrap();
+            let id = consumer.id().unwrap();
             let mut bytes = [0; 4096];
-            for _ in 0..ROUNDS {
-                slowly();
+            for round in 0..ROUNDS {
+                slowly(round, id, Role::Producer);
                 consumer.read_exact(&mut bytes).unwrap();
             }
             assert!(consumer.stats().wakes > 0, "{:?}", consumer.stats());
@@ -287,9 +292,10 @@ fn the_side_that_is_ahead_sleeps_and_the_other_wakes_it() {
         let mut ring = Some(anonymous(4096));
         let mut slow_writer = Fork::new(|| {
             let mut producer = ring.take().unwrap().into_producer().unwrap();
-            for round in 0..ROUNDS as u64 {
-                slowly();
-                producer.write_all(&stream(SEED, round, 1)).unwrap();
+            let id = producer.id().unwrap();
+            for round in 0..ROUNDS {
+                slowly(round, id, Role::Consumer);
+                producer.write_all(&stream(SEED, round as u64, 1)).unwrap();
             }
             assert!(producer.stats().wakes > 0, "{:?}", producer.stats());
         });
@@ -406,7 +412,7 @@ fn a_write_wakes_a_reader_of_another_process() {
                 let before = producer.stats().wakes;
                 until(|| words.wanted().load(Ordering::Acquire) == 2);
                 until(|| words.sleeping().load(Ordering::Acquire) == 1);
-                thread::sleep(Duration::from_millis(20)); // until it really sleeps
+                Task::parent().until_asleep();
                 assert_eq!(producer.try_write(b"y"), Ok(1));
                 assert_eq!(producer.stats().wakes, before + 1);
             });
@@ -483,16 +489,15 @@ fn a_killed_reader_breaks_a_write_that_waits() {
         let mut child = Fork::new(|| {
             let mut consumer = ring.take().unwrap().into_consumer().unwrap();
             consumer.read_exact(&mut [0; 100]).unwrap();
-            thread::sleep(PATIENCE);
+            Task::parent().until_asleep();
+            kill_self();
         });
         let mut producer = ring.take().unwrap().into_producer().unwrap();
         producer.write_all(&[1; 100]).unwrap();
-        let killer = kill_in(Duration::from_millis(30), child.pid());
         let written = producer.write(&[2; 1 << 20]).unwrap();
         assert!(written <= 2 * 4096, "{written}");
         let error = producer.write(&[3]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        killer.join().unwrap();
         assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
     });
 }

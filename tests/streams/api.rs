@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{End, Fork, PATIENCE, TempPath, alone, check, options, stream, until};
+use crate::common::{
+    End, Fork, PATIENCE, TempPath, alone, check, once_asleep, options, stream, until,
+};
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{
     Broken, CloseError, Consumer, OpenError, Options, Producer, Ring, Role, TryReadError,
@@ -243,16 +245,11 @@ fn a_writer_learns_that_the_reader_has_left() {
 fn a_writer_that_waits_learns_that_the_reader_has_left() {
     let (mut producer, consumer) = split();
     assert_eq!(producer.try_write(&[1; CAPACITY]), Ok(CAPACITY));
-    let leaving = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(30));
-        drop(consumer);
-    });
-    let result = producer.write(b"x");
+    let (result, ()) = once_asleep(|| producer.write(b"x"), |_| drop(consumer));
     assert_eq!(
         broken(result, ErrorKind::BrokenPipe),
         Broken::ConsumerClosed
     );
-    leaving.join().unwrap();
 }
 
 #[test]
@@ -287,15 +284,17 @@ fn a_large_write_ends_when_the_reader_leaves_and_says_how_much() {
 fn a_reader_that_waits_is_woken_by_the_end() {
     for aborted in [false, true] {
         let (mut producer, mut consumer) = split();
-        let reading = thread::spawn(move || consumer.read(&mut [0]));
-        thread::sleep(Duration::from_millis(30));
+        let (result, ()) = once_asleep(
+            || consumer.read(&mut [0]),
+            |_| match aborted {
+                true => producer.abort(),
+                false => producer.close().unwrap(),
+            },
+        );
         if aborted {
-            producer.abort();
-            let result = reading.join().unwrap();
             broken(result, ErrorKind::ConnectionAborted);
         } else {
-            producer.close().unwrap();
-            assert_eq!(reading.join().unwrap().unwrap(), 0);
+            assert_eq!(result.unwrap(), 0);
         }
     }
 }
@@ -375,13 +374,11 @@ fn a_cancel_flag_ends_waiting_but_not_the_stream() {
     let mut options = options();
     options.capacity(CAPACITY).cancel_on(flag.clone());
     let (mut producer, mut consumer) = options.create_anonymous().unwrap().split().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(30));
-            flag.store(true, Ordering::Relaxed);
-        });
-        assert_cancelled(&consumer.read(&mut [0]).unwrap_err());
-    });
+    let (read, ()) = once_asleep(
+        || consumer.read(&mut [0]),
+        |_| flag.store(true, Ordering::Relaxed),
+    );
+    assert_cancelled(&read.unwrap_err());
     // What does not wait goes on.
     assert_eq!(producer.write(&[1; CAPACITY + 1]).unwrap(), CAPACITY);
     assert_cancelled(&producer.write(&[1]).unwrap_err());

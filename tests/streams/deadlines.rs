@@ -1,6 +1,5 @@
 //! Limits on waiting, in every call that has one, and the ways to wait. No
 //! test here asserts how long something takes, but that it ends.
-#![allow(unsafe_code)] // signals
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{End, Fork, PATIENCE, alone, check, stream};
+use crate::common::{End, Fork, PATIENCE, Task, alone, check, kill_self, once_waiting, stream};
 use crate::small::{CAPACITY, small, soon, split};
 use shmpipe::{
     Broken, PartialError, PeekError, ReserveError, Role, TryReadError, TryWriteError, WaitError,
@@ -176,18 +175,19 @@ fn a_deadline_beyond_every_clock_waits_like_none() {
         consumer.set_timeout(Some(Duration::MAX));
         producer.set_timeout(Some(Duration::MAX));
         let far = farthest();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::sleep(Duration::from_millis(15));
+        once_waiting(
+            || {
+                let mut bytes = [0; 5000];
+                consumer.read_exact_deadline(&mut bytes, far).unwrap();
+                consumer.read_exact(&mut bytes).unwrap();
+                consumer.peek_deadline(3000, far).unwrap().consume_all();
+            },
+            |_| {
                 producer.write_all_deadline(&[7; 5000], far).unwrap();
                 producer.write_all(&[7; 5000]).unwrap();
                 producer.reserve_deadline(3000, far).unwrap().commit_all();
-            });
-            let mut bytes = [0; 5000];
-            consumer.read_exact_deadline(&mut bytes, far).unwrap();
-            consumer.read_exact(&mut bytes).unwrap();
-            consumer.peek_deadline(3000, far).unwrap().consume_all();
-        });
+            },
+        );
         assert_eq!(consumer.position(), 13_000);
     }
 }
@@ -277,37 +277,35 @@ fn a_peer_that_leaves_during_the_wait_ends_it() {
         let (mut producer, mut consumer) = split();
         producer.set_wait_policy(policy);
         consumer.set_wait_policy(policy);
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                thread::sleep(Duration::from_millis(15));
+        let (written, ()) = once_waiting(
+            || producer.write_all_deadline(&[7; CAPACITY + 6], far),
+            |_| {
                 consumer.read_exact(&mut [0; 5]).unwrap();
-            });
-            let result = producer.write_all_deadline(&[7; CAPACITY + 6], far);
-            let partial = result.unwrap_err();
-            assert_eq!(partial.cause, WaitError::Broken(Broken::ConsumerClosed));
-            // The five are written or not, as the two come to it.
-            assert!((CAPACITY..=CAPACITY + 5).contains(&partial.moved));
-        });
+                drop(consumer);
+            },
+        );
+        let partial = written.unwrap_err();
+        assert_eq!(partial.cause, WaitError::Broken(Broken::ConsumerClosed));
+        // The five are written or not, as the two come to it.
+        assert!((CAPACITY..=CAPACITY + 5).contains(&partial.moved));
 
         for aborted in [false, true] {
             let (mut producer, mut consumer) = split();
             consumer.set_wait_policy(policy);
             let mut bytes = [0; 9];
-            thread::scope(|scope| {
-                scope.spawn(move || {
-                    producer.write_all(b"abc").unwrap();
-                    thread::sleep(Duration::from_millis(15));
-                    match aborted {
-                        true => producer.abort(),
-                        false => producer.close().unwrap(),
-                    }
-                });
-                let cause = match aborted {
-                    true => WaitError::Broken(Broken::ProducerAborted),
-                    false => WaitError::Ended,
-                };
-                assert_stops(consumer.read_exact_deadline(&mut bytes, far), 3, cause);
-            });
+            producer.write_all(b"abc").unwrap();
+            let (read, ()) = once_waiting(
+                || consumer.read_exact_deadline(&mut bytes, far),
+                |_| match aborted {
+                    true => producer.abort(),
+                    false => producer.close().unwrap(),
+                },
+            );
+            let cause = match aborted {
+                true => WaitError::Broken(Broken::ProducerAborted),
+                false => WaitError::Ended,
+            };
+            assert_stops(read, 3, cause);
             assert_eq!(&bytes[..3], b"abc");
         }
     }
@@ -426,9 +424,8 @@ fn every_policy_notices_a_death() {
             let mut child = Fork::new(move || {
                 let mut producer = other.into_producer().unwrap();
                 producer.write_all(b"last").unwrap();
-                thread::sleep(Duration::from_millis(15));
-                // SAFETY: an integer.
-                unsafe { libc::raise(libc::SIGKILL) };
+                Task::parent().until_asleep_or_spinning();
+                kill_self();
             });
             let mut consumer = ring.into_consumer().unwrap();
             let mut bytes = [0; 5];
@@ -448,9 +445,8 @@ fn every_policy_notices_a_death() {
             let mut child = Fork::new(move || {
                 let mut consumer = other.into_consumer().unwrap();
                 consumer.read_exact(&mut [0; 4]).unwrap();
-                thread::sleep(Duration::from_millis(15));
-                // SAFETY: an integer.
-                unsafe { libc::raise(libc::SIGKILL) };
+                Task::parent().until_asleep_or_spinning();
+                kill_self();
             });
             let mut producer = ring.into_producer().unwrap();
             let result = producer.write_all_deadline(&[7; 2 * CAPACITY], far);

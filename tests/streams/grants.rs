@@ -8,7 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::offsets::{CLOSED, HEAD, TAIL, set_start};
-use crate::common::{End, Fork, TempPath, alone, check, options, page, poke, stream};
+use crate::common::{
+    End, Fork, PATIENCE, TempPath, alone, check, kill_self, once_asleep, options, page, poke,
+    stream,
+};
 use shmpipe::error::Rule;
 use shmpipe::{
     Broken, Consumer, PeekError, Producer, ReserveError, Role, TryReadError, TryWriteError,
@@ -373,41 +376,45 @@ fn a_deadline_that_passed_does_not_refuse_what_is_there() {
 #[test]
 fn a_timeout_never_says_that_there_is_enough() {
     const ROUNDS: usize = 20_000;
+    // Two threads that share a processor take milliseconds for a round.
+    const TIME: Duration = Duration::from_secs(10);
     let (mut producer, mut consumer) = split();
     let start = Instant::now();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..ROUNDS {
+    let written = thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for _ in (0..ROUNDS).take_while(|_| start.elapsed() < TIME) {
                 let grant = loop {
                     match producer.reserve_deadline(CAPACITY, start) {
                         Ok(grant) => break grant,
                         Err(ReserveError::TimedOut { room, .. }) => assert!(room < CAPACITY),
                         Err(error) => panic!("{error}"),
                     }
-                    assert!(start.elapsed() < crate::common::PATIENCE);
+                    assert!(start.elapsed() < TIME + PATIENCE);
                 };
                 grant.commit_all();
             }
+            producer.close().unwrap();
+            producer.position()
         });
-        for _ in 0..ROUNDS {
-            let grant = loop {
-                match consumer.peek_deadline(CAPACITY, start) {
-                    Ok(grant) => break grant,
-                    Err(PeekError::TimedOut { available, .. }) => assert!(available < CAPACITY),
-                    Err(error) => panic!("{error}"),
-                }
-                assert!(start.elapsed() < crate::common::PATIENCE);
-            };
-            grant.consume_all();
+        loop {
+            match consumer.peek_deadline(CAPACITY, start) {
+                Ok(grant) => grant.consume_all(),
+                Err(PeekError::TimedOut { available, .. }) => assert!(available < CAPACITY),
+                Err(PeekError::Ended { available: 0, .. }) => break,
+                Err(error) => panic!("{error}"),
+            }
+            assert!(start.elapsed() < TIME + PATIENCE);
         }
+        writing.join().unwrap()
     });
-    assert_eq!(producer.position(), (ROUNDS * CAPACITY) as u64);
+    assert!(written > 0);
+    assert_eq!(consumer.position(), written);
 }
 
 #[test]
 fn a_grant_that_waits_gets_what_comes_in_pieces() {
     let (mut producer, mut consumer) = split();
-    let far = Instant::now() + crate::common::PATIENCE;
+    let far = Instant::now() + PATIENCE;
     thread::scope(|scope| {
         scope.spawn(move || {
             for turn in 0..50 {
@@ -544,34 +551,23 @@ fn what_a_producer_left_can_be_peeked_at() {
 
 #[test]
 fn grants_that_wait_learn_that_the_peer_has_left() {
-    let far = Instant::now() + crate::common::PATIENCE;
+    let far = Instant::now() + PATIENCE;
     let (mut producer, consumer) = split();
     producer.try_reserve(CAPACITY).unwrap().commit_all();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            thread::sleep(Duration::from_millis(20));
-            drop(consumer);
-        });
-        let error = producer.reserve_deadline(1, far).unwrap_err();
-        assert_eq!(error, Broken::ConsumerClosed.into());
-    });
+    let (room, ()) = once_asleep(
+        || producer.reserve_deadline(1, far).map(drop),
+        |_| drop(consumer),
+    );
+    assert_eq!(room, Err(Broken::ConsumerClosed.into()));
 
     let (mut producer, mut consumer) = split();
     producer.write_all(b"abc").unwrap();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            thread::sleep(Duration::from_millis(20));
-            drop(producer);
-        });
-        let error = consumer.peek_deadline(4, far).unwrap_err();
-        assert_eq!(
-            error,
-            PeekError::Ended {
-                wanted: 4,
-                available: 3
-            }
-        );
-    });
+    let (bytes, ()) = once_asleep(
+        || consumer.peek_deadline(4, far).map(drop),
+        |_| drop(producer),
+    );
+    let (wanted, available) = (4, 3);
+    assert_eq!(bytes, Err(PeekError::Ended { wanted, available }));
 }
 
 #[test]
@@ -590,8 +586,7 @@ fn a_record_of_a_killed_producer_is_whole_or_not_there() {
                     if committed {
                         grant.commit_all();
                     }
-                    // SAFETY: an integer.
-                    unsafe { libc::raise(libc::SIGKILL) };
+                    kill_self();
                 });
                 let mut consumer = ring.into_consumer().unwrap();
                 assert_eq!(producing.wait(), End::Signal(libc::SIGKILL));

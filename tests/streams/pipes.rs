@@ -18,10 +18,13 @@
 #![allow(unsafe_code)] // slices of grants
 
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{End, Fork, alone, bytes_of, check, options, stream};
+use crate::common::{
+    End, Fork, PATIENCE, alone, bytes_of, check, once_asleep, options, stream, until,
+};
 use shmpipe::{
     Broken, Consumer, PeekError, Producer, ReserveError, TryReadError, TryWriteError, pair,
 };
@@ -337,7 +340,7 @@ fn a_stream_of_json_values_is_read_as_they_come() {
                 )
                 .unwrap();
                 // The value is out before the next is in.
-                let answer: u32 = answered.recv_timeout(crate::common::PATIENCE).unwrap();
+                let answer: u32 = answered.recv_timeout(PATIENCE).unwrap();
                 assert_eq!(answer, number);
             }
         });
@@ -373,9 +376,10 @@ fn parts_are_published_together() {
     let (mut producer, mut consumer) = split();
     let bytes = stream(4, 0, 600);
     let parts: Vec<IoSlice<'_>> = bytes.chunks(7).map(IoSlice::new).collect();
+    let looks = AtomicBool::new(false);
     thread::scope(|scope| {
-        let far = Instant::now() + crate::common::PATIENCE;
-        let consumer = &mut consumer;
+        let far = Instant::now() + PATIENCE;
+        let (consumer, looks) = (&mut consumer, &looks);
         let reading = scope.spawn(move || {
             // One look that sees anything sees everything.
             loop {
@@ -383,9 +387,10 @@ fn parts_are_published_together() {
                     0 => assert!(Instant::now() < far),
                     there => return there,
                 }
+                looks.store(true, Ordering::Relaxed);
             }
         });
-        thread::sleep(Duration::from_millis(5));
+        until(|| looks.load(Ordering::Relaxed));
         assert_eq!(producer.write_vectored(&parts).unwrap(), 600);
         assert_eq!(reading.join().unwrap(), 600);
     });
@@ -428,16 +433,16 @@ fn vectored_calls_wait_end_and_fail_as_the_others_do() {
     producer.write_all(&[7; CAPACITY]).unwrap();
     let error = producer.write_vectored(&[IoSlice::new(b"x")]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    consumer.set_timeout(Some(crate::common::PATIENCE));
-    thread::scope(|scope| {
-        producer.set_timeout(Some(crate::common::PATIENCE));
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
+    consumer.set_timeout(Some(PATIENCE));
+    producer.set_timeout(Some(PATIENCE));
+    let (written, ()) = once_asleep(
+        || producer.write_vectored(&[IoSlice::new(b"x")]),
+        |_| {
             consumer.read_exact(&mut [0; CAPACITY]).unwrap();
             assert_eq!(consumer.read_vectored(&mut parts).unwrap(), 1);
-        });
-        assert_eq!(producer.write_vectored(&[IoSlice::new(b"x")]).unwrap(), 1);
-    });
+        },
+    );
+    assert_eq!(written.unwrap(), 1);
     producer.abort();
     let error = consumer.read_vectored(&mut parts).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionAborted);

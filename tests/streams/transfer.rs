@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{End, Fork, PATIENCE, alone, check, filter, options, stream, unique};
+use crate::common::{
+    End, Fork, PATIENCE, Task, alone, check, filter, once_asleep, options, stream, unique,
+};
 use shmpipe::{Broken, Consumer, Producer};
 
 const CAPACITY: usize = 4096;
@@ -309,9 +311,11 @@ fn an_interrupted_call_is_made_again() {
         let me = unsafe { libc::pthread_self() } as usize;
         let (mut producer, mut consumer) = split();
         let (mut pipe_out, mut pipe_in) = io::pipe().unwrap();
-        // Signals this thread, until it is told to stop.
+        // Signals this thread once it sleeps, until it is told to stop.
         let done = AtomicBool::new(false);
+        let task = Task::current();
         let interrupt = || {
+            task.until_asleep();
             let before = INTERRUPTED.load(Ordering::Relaxed);
             while INTERRUPTED.load(Ordering::Relaxed) < before + 10 && !done.load(Ordering::Relaxed)
             {
@@ -472,25 +476,19 @@ fn a_deadline_that_has_passed_moves_what_is_ready() {
 fn a_deadline_waits_for_what_comes_in_time() {
     let (mut producer, mut consumer) = split();
     let far = Instant::now() + PATIENCE;
-    let (mut pipe_out, mut pipe_in) = io::pipe().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
-            pipe_in.write_all(b"late").unwrap();
-        });
-        let filled = producer.fill_from_deadline(&pipe_out, 100, far);
-        assert_eq!(filled.unwrap(), 4);
-    });
+    let (pipe_out, mut pipe_in) = io::pipe().unwrap();
+    let (filled, ()) = once_asleep(
+        || producer.fill_from_deadline(&pipe_out, 100, far),
+        |_| pipe_in.write_all(b"late").unwrap(),
+    );
+    assert_eq!(filled.unwrap(), 4);
     set_nonblocking(&pipe_in);
     while pipe_in.write(&[7; 4096]).is_ok() {}
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
-            pipe_out.read_exact(&mut [0; 8192]).unwrap();
-        });
-        let drained = consumer.drain_to_deadline(&pipe_in, 100, far);
-        assert_eq!(drained.unwrap(), 4);
-    });
+    let (drained, ()) = once_asleep(
+        || consumer.drain_to_deadline(&pipe_in, 100, far),
+        |_| (&pipe_out).read_exact(&mut [0; 8192]).unwrap(),
+    );
+    assert_eq!(drained.unwrap(), 4);
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! One grammar of waiting: the plain verb blocks within the handle's timeout,
 //! `try_` never waits, `_deadline` waits until then. No test here asserts how
 //! long something takes, but that it ends.
-#![allow(unsafe_code)] // signals
+#![allow(unsafe_code)] // bytes of a span
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{End, Fork, PATIENCE, TempPath, alone, check, stream};
+use crate::common::{
+    End, Fork, PATIENCE, Task, TempPath, alone, check, kill_self, once_asleep, sleeps, stream,
+    until,
+};
 use crate::small::{CAPACITY, small, soon, split};
 use shmpipe::{
     Broken, CloseError, Consumer, Occupant, OpenError, PeekError, Producer, ReserveError, Role,
@@ -69,16 +73,16 @@ fn waiting_calls_get_what_comes() {
             };
             let (mut producer, mut consumer) = split();
             producer.write_all(&stream(1, 0, CAPACITY)).unwrap();
-            thread::scope(|scope| {
-                scope.spawn(|| {
-                    thread::sleep(Duration::from_millis(15));
-                    consumer.read_exact(&mut [0; CAPACITY]).unwrap();
-                    FOR_BYTES[wait](&mut consumer, 100, form()).unwrap();
-                });
-                FOR_ROOM[wait](&mut producer, CAPACITY, form()).unwrap();
-                thread::sleep(Duration::from_millis(15));
-                producer.write_all(&[7; 100]).unwrap();
-            });
+            let (room, ()) = once_asleep(
+                || FOR_ROOM[wait](&mut producer, CAPACITY, form()),
+                |_| consumer.read_exact(&mut [0; CAPACITY]).unwrap(),
+            );
+            room.unwrap();
+            let (bytes, ()) = once_asleep(
+                || FOR_BYTES[wait](&mut consumer, 100, form()),
+                |_| producer.write_all(&[7; 100]).unwrap(),
+            );
+            bytes.unwrap();
             assert_eq!(consumer.available(), Ok(100));
         }
     }
@@ -112,47 +116,59 @@ fn a_plain_call_has_the_timeout_of_the_handle() {
 
 #[test]
 fn a_peer_that_dribbles_does_not_prolong_a_wait() {
-    for form in [Form::Plain, Form::Deadline(soon())] {
+    const MOST: usize = CAPACITY - 1; // more would be what is waited for
+    for is_plain in [true, false] {
+        let form = || match is_plain {
+            true => Form::Plain,
+            false => Form::Deadline(soon()),
+        };
         let (mut producer, mut consumer) = split();
         consumer.set_timeout(Some(Duration::from_millis(20)));
-        thread::scope(|scope| {
-            let dribble = scope.spawn(move || {
-                for _ in 0..200 {
-                    producer.write_all(b"x").unwrap();
-                    thread::sleep(Duration::from_millis(1));
-                }
-                producer
-            });
-            let started = Instant::now();
-            let error = consumer_error(&mut consumer, form);
-            assert!(
-                matches!(error, PeekError::TimedOut { wanted: CAPACITY, available } if available < 200)
-            );
-            assert!(started.elapsed() < PATIENCE);
-            drop(dribble.join().unwrap());
-        });
+        let error = beside_a_dribbler(
+            MOST,
+            || producer.write_all(b"x").unwrap(),
+            || FOR_BYTES[0](&mut consumer, CAPACITY, form()).unwrap_err(),
+        );
+        assert!(
+            matches!(error, PeekError::TimedOut { wanted: CAPACITY, available } if available < MOST),
+            "{error:?}"
+        );
         let (mut producer, mut consumer) = split();
         producer.set_timeout(Some(Duration::from_millis(20)));
         producer.write_all(&[7; CAPACITY]).unwrap();
-        thread::scope(|scope| {
-            let dribble = scope.spawn(move || {
-                for _ in 0..200 {
-                    consumer.read_exact(&mut [0]).unwrap();
-                    thread::sleep(Duration::from_millis(1));
-                }
-                consumer
-            });
-            let error = FOR_ROOM[0](&mut producer, CAPACITY, form).unwrap_err();
-            assert!(
-                matches!(error, ReserveError::TimedOut { wanted: CAPACITY, room } if room < 200)
-            );
-            drop(dribble.join().unwrap());
-        });
+        let error = beside_a_dribbler(
+            MOST,
+            || consumer.read_exact(&mut [0]).unwrap(),
+            || FOR_ROOM[0](&mut producer, CAPACITY, form()).unwrap_err(),
+        );
+        assert!(
+            matches!(error, ReserveError::TimedOut { wanted: CAPACITY, room } if room < MOST),
+            "{error:?}"
+        );
     }
 }
 
-fn consumer_error(consumer: &mut Consumer, form: Form) -> PeekError {
-    FOR_BYTES[0](consumer, CAPACITY, form).unwrap_err()
+/// Makes a call while the peer moves a byte each two milliseconds, up to `most`.
+fn beside_a_dribbler<T>(
+    most: usize,
+    mut dribble: impl FnMut() + Send,
+    call: impl FnOnce() -> T,
+) -> T {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..most {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                dribble();
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let result = call();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
 }
 
 #[test]
@@ -160,22 +176,19 @@ fn an_end_of_the_stream_ends_a_wait_for_bytes() {
     for wait in FOR_BYTES {
         for aborted in [false, true] {
             let (mut producer, mut consumer) = split();
-            thread::scope(|scope| {
-                scope.spawn(move || {
-                    thread::sleep(Duration::from_millis(15));
-                    match aborted {
-                        true => producer.abort(),
-                        false => producer.close().unwrap(),
-                    }
-                });
-                let error = wait(&mut consumer, 1, Form::Plain).unwrap_err();
-                let (wanted, available) = (1, 0);
-                let expected = match aborted {
-                    true => PeekError::Broken(Broken::ProducerAborted),
-                    false => PeekError::Ended { wanted, available },
-                };
-                assert_eq!(error, expected);
-            });
+            let (bytes, ()) = once_asleep(
+                || wait(&mut consumer, 1, Form::Plain),
+                |_| match aborted {
+                    true => producer.abort(),
+                    false => producer.close().unwrap(),
+                },
+            );
+            let (wanted, available) = (1, 0);
+            let expected = match aborted {
+                true => PeekError::Broken(Broken::ProducerAborted),
+                false => PeekError::Ended { wanted, available },
+            };
+            assert_eq!(bytes.unwrap_err(), expected);
         }
     }
     // What is left is less than was wanted.
@@ -195,14 +208,12 @@ fn a_consumer_that_leaves_ends_a_wait_for_room() {
     for wait in FOR_ROOM {
         let (mut producer, mut consumer) = split();
         producer.write_all(&[7; CAPACITY]).unwrap();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                thread::sleep(Duration::from_millis(15));
-                consumer.close().unwrap();
-            });
-            let error = wait(&mut producer, 1, Form::Plain).unwrap_err();
-            assert_eq!(error, ReserveError::Broken(Broken::ConsumerClosed));
-        });
+        let (room, ()) = once_asleep(
+            || wait(&mut producer, 1, Form::Plain),
+            |_| consumer.close().unwrap(),
+        );
+        let error = room.unwrap_err();
+        assert_eq!(error, ReserveError::Broken(Broken::ConsumerClosed));
         assert_eq!(
             producer.try_write_all(b"x"),
             Err(ReserveError::Broken(Broken::ConsumerClosed))
@@ -215,9 +226,8 @@ fn a_death_ends_a_wait() {
     alone("waits::a_death_ends_a_wait", || {
         for wait in 0..3 {
             let die = || {
-                thread::sleep(Duration::from_millis(15));
-                // SAFETY: an integer.
-                unsafe { libc::raise(libc::SIGKILL) };
+                Task::parent().until_asleep();
+                kill_self();
             };
             let ring = small().create_anonymous().unwrap();
             let other = small().attach(ring.id().unwrap()).unwrap();
@@ -525,7 +535,7 @@ fn a_persistent_open_waits_where_it_is_told_to() {
     options.persistent(true).wait_for_peer(true);
     thread::scope(|scope| {
         let producing = scope.spawn(|| options.open_producer(&path).unwrap());
-        thread::sleep(Duration::from_millis(15));
+        until(|| (path.segment()).is_some_and(|id| sleeps(id, Role::Producer)));
         assert!(!producing.is_finished());
         let consumer = options.open_consumer(&path).unwrap();
         let producer = producing.join().unwrap();
@@ -575,8 +585,7 @@ fn a_resumed_stream_is_still_to_be_resumed_after_an_open_that_waited_in_vain() {
             let mut child = Fork::new(|| {
                 let mut producer = options.open_producer(&path).unwrap();
                 producer.write_all(b"abc").unwrap();
-                // SAFETY: an integer.
-                unsafe { libc::raise(libc::SIGKILL) };
+                kill_self();
             });
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
             let mut waiting = options.clone();

@@ -8,7 +8,7 @@ use shmpipe::{Broken, PeekError, ReserveError, WaitPolicy};
 
 use super::{options, room_for};
 use crate::common::memory::Mapping;
-use crate::common::{PATIENCE, check, stream, unique};
+use crate::common::{PATIENCE, check, once_asleep, once_waiting, stream, unique};
 
 const CAPACITY: usize = 64;
 
@@ -76,39 +76,39 @@ fn a_wait_ends_once_the_bytes_or_the_room_are_there() {
         let (mut producer, mut consumer) = ring.split().unwrap();
         producer.write_all(&[1; 60]).unwrap();
         consumer.read_exact(&mut [0; 60]).unwrap();
-        thread::scope(|scope| {
-            let peeking = scope.spawn(|| consumer.peek_deadline(10, late()).map(|_| ()));
-            thread::sleep(Duration::from_millis(20));
-            producer.write_all(&[2; 9]).unwrap();
-            thread::sleep(Duration::from_millis(20));
-            producer.write_all(&[2; 1]).unwrap();
-            let wraps = peeking.join().unwrap();
-            assert_eq!(
-                wraps,
-                Err(PeekError::Wraps {
-                    wanted: 10,
-                    contiguous: 4
-                })
-            );
-        });
+        let (wraps, ()) = once_waiting(
+            || consumer.peek_deadline(10, late()).map(|_| ()),
+            |waiting| {
+                producer.write_all(&[2; 9]).unwrap();
+                waiting.until_it_waits();
+                producer.write_all(&[2; 1]).unwrap();
+            },
+        );
+        assert_eq!(
+            wraps,
+            Err(PeekError::Wraps {
+                wanted: 10,
+                contiguous: 4
+            })
+        );
         consumer.read_exact(&mut [0; 10]).unwrap();
 
         producer.write_all(&[3; 50]).unwrap(); // to four before the end
-        thread::scope(|scope| {
-            let reserving = scope.spawn(|| producer.reserve_deadline(30, late()).map(|_| ()));
-            thread::sleep(Duration::from_millis(20));
-            consumer.read_exact(&mut [0; 15]).unwrap();
-            thread::sleep(Duration::from_millis(20));
-            consumer.read_exact(&mut [0; 1]).unwrap();
-            let wraps = reserving.join().unwrap();
-            assert_eq!(
-                wraps,
-                Err(ReserveError::Wraps {
-                    wanted: 30,
-                    contiguous: 8
-                })
-            );
-        });
+        let (wraps, ()) = once_waiting(
+            || producer.reserve_deadline(30, late()).map(|_| ()),
+            |waiting| {
+                consumer.read_exact(&mut [0; 15]).unwrap();
+                waiting.until_it_waits();
+                consumer.read_exact(&mut [0; 1]).unwrap();
+            },
+        );
+        assert_eq!(
+            wraps,
+            Err(ReserveError::Wraps {
+                wanted: 30,
+                contiguous: 8
+            })
+        );
     }
 }
 
@@ -188,13 +188,11 @@ fn a_peer_that_leaves_ends_a_wait() {
     let memory = Mapping::new(room_for(CAPACITY));
     let (mut producer, consumer) = memory.init(&options(CAPACITY)).unwrap().split().unwrap();
     producer.write_all(&[1; CAPACITY]).unwrap();
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| producer.reserve_deadline(1, late()).map(|_| ()));
-        thread::sleep(Duration::from_millis(20));
-        drop(consumer);
-        let gone = waiting.join().unwrap();
-        assert_eq!(gone, Err(ReserveError::Broken(Broken::ConsumerClosed)));
-    });
+    let (gone, ()) = once_asleep(
+        || producer.reserve_deadline(1, late()).map(|_| ()),
+        |_| drop(consumer),
+    );
+    assert_eq!(gone, Err(ReserveError::Broken(Broken::ConsumerClosed)));
     // Another consumer can come, and finds what is there.
     let mut next = memory
         .attach(&crate::common::options())
