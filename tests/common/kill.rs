@@ -11,10 +11,7 @@ use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Snapshot};
 
 use super::random::any;
-use super::{Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace};
-
-/// A blocking call that takes this long hangs.
-pub(crate) const HANG: Duration = Duration::from_secs(5);
+use super::{Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace, until};
 
 /// How many processes the tests kill in all.
 pub(crate) fn kills() -> u64 {
@@ -163,7 +160,7 @@ impl Habits {
 
 pub(crate) fn options(capacity: usize) -> Options {
     let mut options = Options::new();
-    options.capacity(capacity).timeout(Some(HANG));
+    options.capacity(capacity).timeout(Some(PATIENCE));
     options
 }
 
@@ -241,11 +238,11 @@ impl Opened {
     pub(crate) fn outlive(&mut self, pattern: &Pattern, habits: Habits) -> Outcome {
         // An opener may have had a shorter limit, which a busy machine exceeds.
         match self {
-            Opened::Producer(producer) => producer.set_timeout(Some(HANG)),
-            Opened::Consumer(consumer) => consumer.set_timeout(Some(HANG)),
+            Opened::Producer(producer) => producer.set_timeout(Some(PATIENCE)),
+            Opened::Consumer(consumer) => consumer.set_timeout(Some(PATIENCE)),
         }
         let outcome = self.stream(pattern, habits);
-        assert_ne!(outcome, Outcome::TimedOut, "a hang of {HANG:?}");
+        assert_ne!(outcome, Outcome::TimedOut, "a hang of {PATIENCE:?}");
         self.assert_drained();
         outcome
     }
@@ -297,11 +294,7 @@ pub(crate) enum Outcome {
 
 #[track_caller]
 pub(crate) fn assert_gone(id: SegmentId) {
-    let start = Instant::now();
-    while sysv::stat(id).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "segment {id} is still there");
-        std::thread::yield_now();
-    }
+    until(|| sysv::stat(id).is_err());
 }
 
 /// Runs `shard` with the numbers 0 to 7 in as many processes at a time: the

@@ -27,7 +27,7 @@ use shmpipe::{Broken, Consumer, OpenError, Options, Producer};
 
 #[allow(unused_imports)] // each test binary uses a part
 pub(crate) use process::{
-    End, Exec, Fork, alone, exit_now, kill_in, kill_self, move_to_own_ipc_namespace, part, unshare,
+    End, Exec, Fork, alone, exit_now, kill_self, move_to_own_ipc_namespace, part, unshare,
 };
 #[allow(unused_imports)] // each test binary uses a part
 pub(crate) use waiting::{

@@ -4,8 +4,6 @@
 
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::asked_for;
 
@@ -212,16 +210,6 @@ pub(crate) fn kill_self() -> ! {
     // SAFETY: an integer.
     unsafe { libc::raise(libc::SIGKILL) };
     unreachable!("nobody survives SIGKILL")
-}
-
-/// Kills a process that this one has made and not reaped, after a while: from
-/// another thread than the one that has its [`Fork`].
-pub(crate) fn kill_in(delay: Duration, pid: u32) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        std::thread::sleep(delay);
-        // SAFETY: integers; nobody else has the number of a child that is not reaped.
-        unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-    })
 }
 
 /// Moves this process, or its children to come, to namespaces of their own.

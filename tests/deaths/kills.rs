@@ -18,7 +18,7 @@ use crate::common::kill::{
     kills, monotonic, open, options, own_namespace,
 };
 use crate::common::random::any;
-use crate::common::{End, Fork, TempPath, alone};
+use crate::common::{End, Fork, PATIENCE, TempPath, alone, exit_now, until};
 use fastrand::Rng;
 use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::{OpenError, Ring, Role};
@@ -227,6 +227,7 @@ fn kills_while_streaming_lose_nothing() {
     alone("kills::kills_while_streaming_lose_nothing", || {
         let isolated = own_namespace();
         let (pattern, mut killer) = (Pattern::new(), Killer::new());
+        let mut passed_by = 0_u32; // victims, one after the other: the next gets more time
         at_every_point(When::Streaming, |point, role, number| {
             if is_for_the_other(point, role) {
                 return false;
@@ -243,16 +244,18 @@ fn kills_while_streaming_lose_nothing() {
                 end.play(&pattern, pausing(!sleeps));
             });
             // Ends a victim that does not come by the point, in another way.
-            killer.order(&victim, libc::SIGTERM, Duration::from_millis(20));
+            let time = Duration::from_millis(20 << passed_by.min(7));
+            killer.order(&victim, libc::SIGTERM, time);
             let mut survivor = take(ring.take().unwrap(), role.peer());
             let outcome = survivor.outlive(&pattern, pausing(sleeps));
             assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
             let id = survivor.id();
             drop(survivor);
             killer.killed_at();
-            let end = victim.wait();
+            let died = victim.wait() == End::Signal(libc::SIGKILL);
             assert_gone(id);
-            end == End::Signal(libc::SIGKILL)
+            passed_by = if died { 0 } else { passed_by + 1 };
+            died
         });
         assert_no_segments(isolated);
     });
@@ -359,9 +362,7 @@ fn kills_while_opening_second_are_survived() {
             let path = TempPath::new();
             // The victim finds this process waiting, or the other way round.
             let mut victim = Fork::new(|| {
-                while !path.leads_to_a_segment() {
-                    std::thread::yield_now();
-                }
+                until(|| path.leads_to_a_segment());
                 kill_at(point, 0);
                 let opened = open(&options(65_536), &path, role).unwrap();
                 opened.play(&pattern, Habits::STREAMING);
@@ -492,7 +493,7 @@ fn a_blocked_survivor_learns_of_a_death_in_milliseconds() {
                 at(0.99),
                 at(1.0)
             );
-            assert!(at(1.0) < 5000.0, "that is a hang");
+            assert!(at(1.0) < PATIENCE.as_millis() as f64, "that is a hang");
             assert_no_segments(isolated);
         },
     );

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::offsets::{CAPABILITIES, CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
-use crate::common::{End, Fork, PATIENCE, TempPath, alone};
+use crate::common::{End, Fork, PATIENCE, TempPath, alone, is_waited_for, until};
 use shmpipe::error::Rule;
 use shmpipe::sysv::{self, Attachment};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, WaitPolicy};
@@ -41,12 +41,8 @@ fn a_persistent_ring_survives_both() {
             std::thread::sleep(PATIENCE);
         });
         // Both positions say that both are done.
-        let start = Instant::now();
         let done = |ring: shmpipe::Snapshot| ring.written == 106 && ring.fill == 6;
-        while !shmpipe::Snapshot::all().unwrap().into_iter().any(done) {
-            assert!(start.elapsed() < PATIENCE);
-            std::thread::yield_now();
-        }
+        until(|| shmpipe::Options::new().snapshot(&path).is_ok_and(done));
         for child in [&mut reader, &mut writer] {
             child.kill();
             assert_eq!(child.wait(), End::Signal(libc::SIGKILL));
@@ -91,17 +87,10 @@ fn exec_with_a_live_handle_is_a_death() {
     });
 }
 
-/// The segment that `path` leads to, once there is one.
-fn segment_of(path: &TempPath) -> sysv::SegmentId {
-    let key = sysv::Key::from_path(path, sysv::Project::default()).unwrap();
-    let start = Instant::now();
-    loop {
-        match sysv::open(key) {
-            Ok(id) => return id,
-            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
-        }
-        std::thread::yield_now();
-    }
+/// The segment that `path` leads to, once somebody waits there.
+fn waited_for(path: &TempPath) -> sysv::SegmentId {
+    until(|| is_waited_for(path));
+    path.segment().unwrap()
 }
 
 #[test]
@@ -115,10 +104,9 @@ fn ipcrm_while_waiting_makes_a_new_ring() {
                 .write_all(b"found")
                 .unwrap();
         });
-        let first = segment_of(&path);
-        std::thread::sleep(Duration::from_millis(20)); // until it waits
+        let first = waited_for(&path);
         sysv::remove(first).unwrap();
-        assert_ne!(segment_of(&path), first);
+        until(|| path.segment().is_some_and(|second| second != first));
         let mut text = String::new();
         let mut consumer = options().open_consumer(&path).unwrap();
         consumer.read_to_string(&mut text).unwrap();
@@ -135,8 +123,7 @@ fn a_deleted_file_ends_waiting() {
             let error = options().open_producer(&path).unwrap_err();
             assert!(matches!(error, OpenError::FileGone { .. }), "{error}");
         });
-        let id = segment_of(&path);
-        std::thread::sleep(Duration::from_millis(20)); // until it waits
+        let id = waited_for(&path);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(child.wait(), End::Exit(0));
         assert!(sysv::stat(id).is_err(), "its segment is gone");
@@ -191,15 +178,16 @@ fn a_lie_is_corruption() {
     ];
     for (number, (lie, rule)) in to_the_reader.into_iter().enumerate() {
         let (_producer, mut consumer) = options().create_anonymous().unwrap().split().unwrap();
-        consumer.set_timeout(Some(Duration::from_millis(50)));
         let liar = Liar::of(consumer.id().unwrap());
         lie(&liar);
         if rule == Rule::OwnRole {
             // Somebody else's role: noticed by nobody but its holder.
+            consumer.set_timeout(Some(Duration::from_millis(50)));
             assert_eq!(
                 consumer.read(&mut [0]).unwrap_err().kind(),
                 ErrorKind::TimedOut
             );
+            consumer.set_timeout(Some(PATIENCE));
             liar.word(OWNERS[1]).store(1, Ordering::SeqCst);
         }
         for _ in 0..2 {
@@ -262,14 +250,25 @@ fn a_flood_of_wakes_is_slept_through() {
                 unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 9) };
             }
         });
+        // The flood has begun.
+        let seen = Liar::of(id);
+        let word = seen.half(SIGNALS[1] + SLEEPING);
+        word.store(1, Ordering::SeqCst);
+        until(|| word.load(Ordering::SeqCst) == 0);
         consumer.set_timeout(Some(Duration::from_millis(500)));
         let start = Instant::now();
         let error = consumer.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(start.elapsed() < Duration::from_secs(5), "that is a hang");
+        assert!(start.elapsed() < PATIENCE, "that is a hang");
         let sleeps = consumer.stats().sleeps;
-        assert!(sleeps < 2000, "{sleeps} sleeps in half a second");
+        let slices = slices_since(start);
+        assert!(sleeps < 40 * slices, "{sleeps} sleeps in {slices} slices");
     });
+}
+
+/// The slices of a sleep that have passed.
+fn slices_since(start: Instant) -> u64 {
+    start.elapsed().as_millis() as u64 / 10 + 1
 }
 
 /// How much processor time this process has used.
@@ -295,12 +294,15 @@ fn a_blocked_side_uses_next_to_nothing() {
         let (start, used) = (Instant::now(), processor_time());
         consumer.read(&mut [0]).unwrap_err();
         let share = (processor_time() - used).as_secs_f64() / start.elapsed().as_secs_f64();
+        let (sleeps, slices) = (consumer.stats().sleeps, slices_since(start));
         println!(
             "a blocked reader uses {:.2} % of a processor",
             share * 100.0
         );
-        // 0.5 % is the aim; the clock of a loaded machine counts coarsely.
-        assert!(share < 0.05, "{:.2} %", share * 100.0);
+        assert!(sleeps <= slices + 10, "{sleeps} sleeps in {slices} slices");
+        // 0.5 % is the aim, with a factor for what takes longer under an emulator. One that
+        // never sleeps has a third even where four others want two processors.
+        assert!(share < 0.2, "{:.2} %", share * 100.0);
     });
 }
 
@@ -388,7 +390,7 @@ fn two_files_with_one_key_never_meet() {
             let mut producer = options().open_producer(&first).unwrap();
             producer.write_all(b"for the first").unwrap();
         });
-        let id = segment_of(&first);
+        let id = waited_for(&first);
         let error = options().open_consumer(&second).unwrap_err();
         assert!(
             matches!(error, OpenError::KeyCollision { id: found, .. } if found == id),

@@ -1,59 +1,76 @@
 //! A limit is for each wait, a deadline for the whole call; neither is
 //! prolonged by a peer that dribbles.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use shmpipe::{PartialError, WaitError};
 
-use crate::common::{PATIENCE, byte_at, check};
+use crate::common::{PATIENCE, byte_at, check, for_some_time, once_waiting, until};
 use crate::{CAPACITY, POLICIES, in_millis, passed, split};
 
-/// Longer in all than the limit, and each gap far shorter.
-const LIMIT: Duration = Duration::from_millis(1000);
-const GAP: Duration = Duration::from_millis(125);
+/// Gaps between bytes, longer in all than the limit, of which each has eight.
 const GAPS: usize = 10;
 
 #[test]
 fn a_limit_is_for_each_wait() {
-    let (mut producer, mut consumer) = split(Default::default());
-    consumer.set_timeout(Some(LIMIT));
-    producer.set_timeout(Some(LIMIT));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for position in 0..GAPS {
-                thread::sleep(GAP);
-                producer.write_all(&[byte_at(1, position as u64)]).unwrap();
-            }
-        });
+    let in_time = |moved: io::Result<()>| match moved {
+        Err(error) if error.kind() == ErrorKind::TimedOut => false,
+        moved => {
+            moved.unwrap();
+            true
+        }
+    };
+    for_some_time(Duration::from_secs(1), |limit| {
+        let (mut producer, mut consumer) = split(Default::default());
+        consumer.set_timeout(Some(limit));
         let mut bytes = [0; GAPS];
-        consumer.read_exact(&mut bytes).unwrap();
-        check(1, 0, &bytes);
-    });
-    producer.write_all(&[0; CAPACITY]).unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..GAPS {
-                thread::sleep(GAP);
-                consumer.read_exact(&mut [0]).unwrap();
-            }
+        let read = thread::scope(|scope| {
+            scope.spawn(|| {
+                for position in 0..GAPS {
+                    thread::sleep(limit / 8);
+                    producer.write_all(&[byte_at(1, position as u64)]).unwrap();
+                }
+            });
+            consumer.read_exact(&mut bytes)
         });
-        producer.write_all(&[7; GAPS]).unwrap();
+        let in_time = in_time(read);
+        if in_time {
+            check(1, 0, &bytes);
+        }
+        in_time
+    });
+    for_some_time(Duration::from_secs(1), |limit| {
+        let (mut producer, mut consumer) = split(Default::default());
+        producer.set_timeout(Some(limit));
+        producer.write_all(&[0; CAPACITY]).unwrap();
+        in_time(thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..GAPS {
+                    thread::sleep(limit / 8);
+                    consumer.read_exact(&mut [0]).unwrap();
+                }
+            });
+            producer.write_all(&[7; GAPS])
+        }))
     });
 }
 
-/// Lets the peer move a byte each millisecond, without an end, during `call`.
+/// Lets the peer move a byte each millisecond, without an end, during `call`. Its first
+/// try comes before.
 fn beside_a_dribbler(mut dribble: impl FnMut() + Send, call: impl FnOnce()) {
-    let done = AtomicBool::new(false);
+    let (tried, done) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 dribble();
+                tried.store(true, Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(1));
             }
         });
+        until(|| tried.load(Ordering::Relaxed));
         call();
         done.store(true, Ordering::Relaxed);
     });
@@ -106,14 +123,12 @@ fn a_write_with_a_deadline_writes_what_there_is_room_for() {
         assert_eq!(producer.write_deadline(&[], passed()), Ok(0));
         let partial = producer.write_deadline(&all, in_millis(10)).unwrap_err();
         assert_eq!((partial.moved, partial.cause), (0, WaitError::TimedOut));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::sleep(Duration::from_millis(20));
-                consumer.read_exact(&mut [0; 9]).unwrap();
-            });
-            let deadline = std::time::Instant::now() + PATIENCE;
-            assert_eq!(producer.write_deadline(&all, deadline), Ok(9));
-        });
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let (written, ()) = once_waiting(
+            || producer.write_deadline(&all, deadline),
+            |_| consumer.read_exact(&mut [0; 9]).unwrap(),
+        );
+        assert_eq!(written, Ok(9));
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use shmpipe::failpoint::{Point, kill_at, stop_at};
 use shmpipe::{Consumer, Options, Producer, Role, Snapshot};
 
-use crate::common::kill::{HANG, Opened, assert_no_segments, open, own_namespace};
-use crate::common::{Fork, PATIENCE, TempPath, alone, until};
+use crate::common::kill::{Opened, assert_no_segments, open, own_namespace};
+use crate::common::{Fork, PATIENCE, Task, TempPath, alone, until};
 
 const LIMIT: Duration = Duration::from_millis(30);
 const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
@@ -34,7 +34,10 @@ impl Worst {
         let start = Instant::now();
         let result = call();
         let over = start.elapsed().saturating_sub(limit);
-        assert!(over < HANG, "{what} against {point:?}: {over:?} too long");
+        assert!(
+            over < PATIENCE,
+            "{what} against {point:?}: {over:?} too long"
+        );
         let (worst, by) = self.0.take();
         self.0.set(if over > worst {
             (over, format!("{what}, against a peer at {point:?}"))
@@ -55,9 +58,7 @@ fn has_stopped(child: &mut Fork) -> Option<bool> {
     if !child.is_running() {
         return None;
     }
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).ok()?;
-    let state = stat.rsplit(") ").next()?.chars().next()?;
-    Some(matches!(state, 'T' | 't'))
+    Some(Task::of(child.pid()).is_stopped())
 }
 
 /// Goes on with `meanwhile` until the child has stopped or ended; says whether

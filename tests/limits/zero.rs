@@ -11,7 +11,7 @@ use shmpipe::{
 };
 
 use crate::common::kill::{Opened, open};
-use crate::common::{End, Fork, TempPath, alone, until};
+use crate::common::{End, Fork, TempPath, alone, is_locked, until};
 use crate::{CAPACITY, POLICIES, passed, split};
 
 fn impatient() -> Options {
@@ -38,10 +38,6 @@ fn is_held(path: &TempPath, role: Role) -> bool {
         };
         holder != Occupant::Nobody
     })
-}
-
-fn is_locked(path: &TempPath) -> bool {
-    File::open(path).unwrap().try_lock().is_err()
 }
 
 #[test]

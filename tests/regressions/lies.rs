@@ -10,9 +10,9 @@ use shmpipe::sysv;
 use shmpipe::{Broken, OpenError, PeekError, ReserveError};
 
 use crate::broken;
-use crate::common::kill::{HANG, options};
-use crate::common::offsets::{CLOSED, HEAD, OWNERS, STATE, TAIL};
-use crate::common::{Fork, Segment, TempPath, alone, bytes_of, page, poke};
+use crate::common::kill::options;
+use crate::common::offsets::{self, CLOSED, HEAD, OWNERS, STATE, TAIL};
+use crate::common::{Fork, PATIENCE, Segment, TempPath, alone, bytes_of, page, poke, until};
 
 /// Found by tests/hostile: the numbers were the owner word, twice, where the
 /// life-cycle word had been overwritten.
@@ -21,7 +21,6 @@ fn a_role_lost_from_the_life_cycle_word_is_told_by_two_numbers() {
     for nonsense in [0_u64, 1, 2, u64::MAX, 0x0002_0001_1102] {
         let (_producer, mut consumer) = options(4096).create_anonymous().unwrap().split().unwrap();
         poke(consumer.id().unwrap(), STATE, &nonsense.to_ne_bytes());
-        consumer.set_timeout(Some(Duration::from_millis(50)));
         let error = consumer.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
         let Broken::Corrupted(corruption) = broken(&error) else {
@@ -55,12 +54,14 @@ fn removing_by_force_ends_while_the_word_keeps_changing() {
                     word.store(1 | (round & 0xffff) << 16, Ordering::Relaxed);
                 }
             });
+            let seen = offsets::read(id, STATE);
+            until(|| offsets::read(id, STATE) != seen); // it has begun
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(50) {
                 assert!(shmpipe::remove(id).is_err(), "somebody has it");
             }
             shmpipe::force_remove(id).unwrap();
-            assert!(start.elapsed() < HANG, "that is a hang");
+            assert!(start.elapsed() < PATIENCE, "that is a hang");
             assert!(!path.leads_to_a_segment());
         },
     );
@@ -76,7 +77,7 @@ fn attaching_what_is_half_made_keeps_to_its_limit() {
         .attach(half_made.id)
         .unwrap_err();
     assert!(matches!(error, OpenError::TimedOut { .. }), "{error}");
-    options.timeout(Some(HANG));
+    options.timeout(Some(PATIENCE));
     let error = (options.cancel_on(Arc::new(AtomicBool::new(true))))
         .attach(half_made.id)
         .unwrap_err();
@@ -95,12 +96,15 @@ fn a_claim_that_is_never_completed_is_waited_for_no_longer_than_said() {
     // Ours, and so of a process that lives; its record is not there.
     let owner = &bytes_of(id)[OWNERS[0]..][..8];
     poke(id, OWNERS[1], owner);
-    let start = Instant::now();
-    for _ in 0..CLAIMS {
-        let error = options.attach(id).unwrap().into_consumer().unwrap_err();
+    let took = (0..CLAIMS).map(|_| {
+        let ring = options.attach(id).unwrap();
+        let start = Instant::now();
+        let error = ring.into_consumer().unwrap_err();
         assert!(matches!(error, OpenError::RoleTaken { .. }), "{error}");
-    }
-    assert!(start.elapsed() < CLAIMS * Duration::from_millis(50));
+        start.elapsed()
+    });
+    // A wait would be in each of them; a busy machine may hold up all but a few.
+    assert!(took.min().unwrap() < Duration::from_millis(100));
 }
 
 /// Found by fuzzing: a grant beyond the capacity was refused for its length by a
@@ -154,7 +158,7 @@ fn a_producer_that_follows_at_once_does_not_end_a_wait() {
         let start = Instant::now();
         let mut wrong = None;
         while wrong.is_none() && start.elapsed() < Duration::from_millis(500) {
-            let error = consumer.peek_deadline(1, Instant::now() + HANG).err();
+            let error = consumer.peek_deadline(1, Instant::now() + PATIENCE).err();
             wrong = error.filter(|error| !matches!(error, PeekError::Ended { .. }));
         }
         done.store(true, Ordering::Relaxed);

@@ -9,8 +9,8 @@ use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::sysv::SegmentId;
 use shmpipe::{Broken, Consumer, Role, WaitError};
 
-use crate::common::kill::{HANG, Opened, options};
-use crate::common::{End, Fork, alone, exit_now};
+use crate::common::kill::{Opened, options};
+use crate::common::{End, Fork, PATIENCE, alone, exit_now, sleeps, until};
 use crate::{ROLES, broken, stream, take};
 
 /// Found in review: only an id that came from `Ring::id` was waited for.
@@ -26,7 +26,8 @@ fn whoever_has_an_id_from_a_handle_is_waited_for() {
                     let mut id = [0; 4];
                     told.read_exact(&mut id).unwrap();
                     let id = SegmentId::from_raw(i32::from_ne_bytes(id)).unwrap();
-                    std::thread::sleep(Duration::from_millis(50)); // a few slices
+                    until(|| sleeps(id, role));
+                    std::thread::sleep(Duration::from_millis(50)); // for a few slices
                     stream(take(options(4096).attach(id).unwrap(), role.peer()));
                 });
                 let opened = take(options(4096).create_anonymous().unwrap(), role);
@@ -47,7 +48,7 @@ fn poll_until_over(consumer: &mut Consumer, limit: Duration) -> io::Error {
         if error.kind() != ErrorKind::TimedOut {
             return error;
         }
-        assert!(start.elapsed() < HANG, "it is not noticed: {limit:?}");
+        assert!(start.elapsed() < PATIENCE, "it is not noticed: {limit:?}");
     }
 }
 
