@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use shmpipe::{Options, WaitPolicy};
 
-use crate::common::{End, Fork, exit_now, page, stream};
+use crate::common::{End, Fork, exit_now, page, stream, until};
 use crate::supervisor::{Fault, Line, Seen, Supervisor, mark, redirect, scratch, submit, written};
-use crate::sweep::{Counts, HANG, Run, Subject};
+use crate::sweep::{Counts, HANG, Run, Subject, TIMED_OUT};
 use crate::table::denies;
 
 /// Bytes of a stream that goes through a small ring.
@@ -142,6 +142,7 @@ fn accompany(peer: fn(&Path, Duration) -> Done, path: &Path, limit: Duration) ->
     let done = std::panic::catch_unwind(|| peer(path, limit));
     exit_now(match done {
         Ok(Ok(())) => 0,
+        Ok(Err(error)) if error.contains(TIMED_OUT) => 2,
         Ok(Err(_)) => 1,
         Err(_) => 101,
     })
@@ -266,16 +267,15 @@ impl Ended {
 fn wrong_of_peer(peer: &mut Fork, target: &Ended) -> Vec<String> {
     let mut wrong = vec![];
     let start = Instant::now();
-    while peer.is_running() && start.elapsed() < HANG {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(|| !peer.is_running() || start.elapsed() > HANG);
     if peer.is_running() {
         wrong.push("the healthy side hangs".to_owned());
         peer.kill();
     }
     match peer.wait() {
         End::Exit(0) => {}
-        End::Exit(1) if !target.done => {}
+        End::Exit(1 | 2) if !target.done => {}
+        End::Exit(2) => wrong.push(format!("the healthy side {TIMED_OUT}, the other is done")),
         end => {
             let said = &target.said;
             wrong.push(format!("the healthy side: {end:?}, the other says {said}"));

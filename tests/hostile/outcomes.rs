@@ -6,13 +6,14 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
+use crate::common::PATIENCE;
 use shmpipe::error::Corruption;
 use shmpipe::{Broken, PartialError, WaitError};
 
 /// How much later than its limit a call may return on a machine that is busy
 /// with other things. A wait that is not bounded takes longer than this: the
 /// attacker never lets off.
-pub(crate) const MARGIN: Duration = Duration::from_secs(2);
+pub(crate) const MARGIN: Duration = Duration::from_secs(30);
 
 /// What has come of the calls, by name, and how often.
 #[derive(Debug, Default)]
@@ -28,6 +29,12 @@ impl Outcomes {
 
     pub(crate) fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or(0)
+    }
+
+    /// The first of these that no call has come to.
+    pub(crate) fn lack<'a>(&self, wanted: &'a [impl AsRef<str>]) -> Option<&'a str> {
+        let mut wanted = wanted.iter().map(AsRef::as_ref);
+        wanted.find(|what| self.of(what) == 0)
     }
 
     pub(crate) fn merge(&mut self, other: Outcomes) {
@@ -89,6 +96,13 @@ fn broken(error: &io::Error) -> Option<Broken> {
         inner = error.source();
     }
     None
+}
+
+/// Whether to go on: until `until`, and longer on a busy machine, which `lacks` by then
+/// some of what it is to come to.
+pub(crate) fn goes_on(until: Instant, lacks: impl FnOnce() -> bool) -> bool {
+    let now = Instant::now();
+    now < until || now < until + PATIENCE && lacks()
 }
 
 /// It says which rule was broken, with two numbers that break it.
