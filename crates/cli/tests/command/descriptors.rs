@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::thread;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -14,9 +13,12 @@ use rustix::net::{
 };
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Signal;
+use shmpipe::Role;
 
-use crate::common::{TempPath, check, stream, unique};
-use crate::running::{A_WHILE, DONE, FAILURE, Running, SENDER_BROKE_OFF, is_gone, until_read};
+use crate::common::{TempPath, check, sleeps, stream, unique};
+use crate::running::{
+    DONE, FAILURE, Running, SENDER_BROKE_OFF, is_full, is_gone, until, until_read,
+};
 
 const SMALL: [&str; 2] = ["--capacity", "4KiB"];
 
@@ -186,8 +188,11 @@ fn a_packet_waits_for_room() {
     assert_eq!(rustix::io::write(&writer, &packet).unwrap(), 1000);
     drop(writer);
     let sender = Running::fed_by(stdin, "send", &path, &["--persist"]);
-    sender.ring();
-    thread::sleep(A_WHILE);
+    let ring = sender.ring();
+    until("the packet has come in part", || {
+        is_full(ring).then_some(())
+    });
+    sender.task().until_asleep();
     takes_the_first_stream(seed, &path, 3996);
     sender.end().with(DONE, "");
     let receiver = Running::verb("recv", &path, &["--persist"]);
@@ -205,7 +210,9 @@ fn a_signal_ends_a_sender_whose_stdin_can_seek_and_blocks() {
         let stdin = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let sender = Running::fed_by(stdin, "send", &path, &[]);
         let ring = sender.paired();
-        thread::sleep(A_WHILE);
+        // In a call of its own, not of the ring's.
+        let waits = || sender.task().is_asleep() && !sleeps(ring, Role::Producer);
+        until("it waits for its stdin", || waits().then_some(()));
         sender.signal(signal);
         sender.end().by(signal);
         receiver
@@ -223,7 +230,10 @@ fn a_number_of_an_eventfd_waits_for_room() {
     let stdin = eventfd(7, EventfdFlags::CLOEXEC).unwrap();
     let sender = Running::fed_by(stdin, "send", &path, &["--persist"]);
     let ring = sender.ring();
-    thread::sleep(A_WHILE);
+    until("the number has come in part", || {
+        is_full(ring).then_some(())
+    });
+    sender.task().until_asleep();
     takes_the_first_stream(seed, &path, 4092);
     let receiver = Running::verb("recv", &path, &["--persist"]);
     until_read(ring, 4100);

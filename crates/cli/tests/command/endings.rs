@@ -10,14 +10,15 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use shmpipe::{Occupant, sysv};
 
-use crate::common::{TempPath, check, stream, unique};
+use crate::common::{Task, TempPath, check, stream, unique};
 use crate::running::{
-    A_WHILE, CORRUPT, DONE, FAILURE, PEER_DIED, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, collect,
-    is_gone, take_signals, until, until_read,
+    CORRUPT, DONE, FAILURE, PEER_DIED, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, collect, is_gone,
+    take_signals, until, until_read, until_stuck,
 };
 
 #[test]
@@ -41,7 +42,7 @@ fn a_dead_receiver_is_3_for_a_busy_sender() {
     let mut sender = Running::verb("send", &path, &["--capacity", "4KiB"]);
     sender.feed_all(vec![7; 4 << 20]);
     let ring = sender.paired();
-    thread::sleep(A_WHILE);
+    until_stuck(ring, &sender, &receiver);
     receiver.signal(Signal::KILL);
     sender.end().with(PEER_DIED, "the consumer died");
     drop(receiver);
@@ -79,6 +80,9 @@ fn a_signal_breaks_an_idle_stream_off() {
     }
 }
 
+/// A time in which nothing is to happen.
+const A_WHILE: Duration = Duration::from_millis(300);
+
 /// As `nohup`, `trap ''` or, of SIGINT, `&` in a script has it.
 #[test]
 fn a_signal_is_ignored_where_it_was() {
@@ -99,7 +103,7 @@ fn a_signal_is_ignored_where_it_was() {
             let ring = receiver.paired();
             let it = if verb == "send" { &sender } else { &receiver };
             it.signal(signal);
-            thread::sleep(A_WHILE);
+            thread::sleep(A_WHILE); // it would end, if it were going to
             sender.feed(b" and after");
             drop(sender.stdin());
             sender.end().with(DONE, "");
@@ -156,7 +160,7 @@ fn a_signal_breaks_a_stream_off_that_waits_for_room() {
     let mut sender = Running::verb("send", &path, &["--capacity", "4KiB"]);
     sender.feed_all(vec![7; 4 << 20]);
     let ring = sender.paired();
-    thread::sleep(A_WHILE);
+    until_stuck(ring, &sender, &receiver);
     sender.signal(Signal::TERM);
     sender.end().by(Signal::TERM);
     receiver.stdout = receiver.child.stdout.take().map(collect);
@@ -185,7 +189,7 @@ fn a_signal_ends_a_receiver_whose_stdout_is_full() {
     let mut sender = Running::verb("send", &path, &["--capacity", "4KiB"]);
     sender.feed_all(vec![7; 4 << 20]);
     let ring = sender.paired();
-    thread::sleep(A_WHILE);
+    until_stuck(ring, &sender, &receiver);
     receiver.signal(Signal::TERM);
     receiver.end().by(Signal::TERM);
     sender.end().with(RECEIVER_LEFT, "consumer has closed");
@@ -317,7 +321,11 @@ fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) 
     let receiver = receive_to(&path, stdout);
     let mut taken = vec![0; 10_000];
     read.read_exact(&mut taken).unwrap();
-    thread::sleep(A_WHILE);
+    // It sleeps beside bytes that it could take.
+    let options = shmpipe::Options::new();
+    let has_bytes = || options.snapshot(&path).is_ok_and(|ring| ring.fill > 0);
+    let is_stuck = || Task::of(receiver.id()).is_asleep() && has_bytes();
+    until("its stdout is full", || is_stuck().then_some(()));
     kill_process(Pid::from_child(&receiver), Signal::TERM).unwrap();
     let ended = receiver.wait_with_output().unwrap();
     assert_eq!(ended.status.signal(), Some(Signal::TERM.as_raw()));

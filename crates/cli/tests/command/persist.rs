@@ -1,14 +1,14 @@
 //! Rings that persist: one stream after the other, each with its end.
 
 use std::fs::{self, File};
-use std::thread;
 
 use rustix::process::Signal;
 use shmpipe::{Occupant, Snapshot};
 
+use crate::common::offsets::{self, OWNERS};
 use crate::common::{TempPath, check, stream, unique};
 use crate::running::{
-    A_WHILE, DONE, FAILURE, PEER_DIED, Running, SENDER_BROKE_OFF, TIMED_OUT, USAGE, until,
+    DONE, FAILURE, PEER_DIED, Running, SENDER_BROKE_OFF, TIMED_OUT, USAGE, is_full, until,
     until_read,
 };
 
@@ -95,8 +95,7 @@ fn a_killed_senders_file_is_sent_on_from_where_it_was() {
     for signal in [Signal::KILL, Signal::TERM] {
         let sender = send();
         let ring = sender.ring();
-        let is_full = || Snapshot::of(ring).is_ok_and(|ring| ring.fill == ring.capacity);
-        until("the ring is full", || is_full().then_some(()));
+        until("the ring is full", || is_full(ring).then_some(()));
         sender.signal(signal);
         assert!(!sender.end().status.success());
     }
@@ -129,7 +128,7 @@ fn a_sender_waits_for_the_receiver_that_follows_a_killed_one() {
     until("the receiver is there", || is_there().then_some(()));
     drop(receiver); // SIGKILL
     sender.feed_all(stream(seed, 0, 1 << 20));
-    thread::sleep(A_WHILE); // the ring is full
+    until("the ring is full", || is_full(ring).then_some(()));
     let received = recv(&path).end().with(DONE, "").stdout;
     sender.end().with(DONE, "");
     assert_eq!(received.len(), 1 << 20);
@@ -149,11 +148,12 @@ fn a_receiver_that_follows_takes_one_stream_after_the_other() {
     let follower = Running::verb("recv", &path, &["--persist", "--follow"]);
     let ring = follower.ring();
     until_read(ring, 5);
-    thread::sleep(A_WHILE); // it waits for a sender
+    let idle = || Snapshot::of(ring).is_ok_and(|ring| ring.unread_ends == 0);
+    until("the end is acknowledged", || idle().then_some(()));
+    follower.task().until_asleep(); // it waits for a sender
     send(&path, "two, ");
     send(&path, "three");
     until_read(ring, 15);
-    let idle = || Snapshot::of(ring).is_ok_and(|ring| ring.unread_ends == 0);
     until("all ends are acknowledged", || idle().then_some(()));
     follower.signal(Signal::INT);
     let ended = follower.end();
@@ -186,7 +186,9 @@ fn a_receiver_that_follows_outlasts_a_killed_sender() {
     let ring = follower.ring();
     drop(sender_in_mid_stream(&path, b"one half, ", &["--resume"])); // SIGKILL
     until_read(ring, 10);
-    thread::sleep(A_WHILE); // it has noticed
+    // Who declares a death frees the owner word.
+    let noticed = || offsets::read(ring, OWNERS[0]) == 0;
+    until("it has noticed", || noticed().then_some(()));
     let options = [&PERSIST[..], &["--resume"]].concat();
     // A pipe may give those bytes again, or have lost some.
     let sender = Running::verb("send", &path, &options);

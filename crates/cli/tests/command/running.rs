@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Occupant, Snapshot};
 
-use crate::common::{PATIENCE, TempPath};
+use crate::common::{PATIENCE, Task, TempPath};
 
 pub(crate) const DONE: Option<i32> = Some(0);
 pub(crate) const FAILURE: Option<i32> = Some(1);
@@ -22,9 +22,6 @@ pub(crate) const CORRUPT: Option<i32> = Some(4);
 pub(crate) const TIMED_OUT: Option<i32> = Some(5);
 pub(crate) const RECEIVER_LEFT: Option<i32> = Some(6);
 pub(crate) const SENDER_BROKE_OFF: Option<i32> = Some(7);
-
-/// Enough to be sure that a process has come to wait, if it is going to.
-pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
 
 /// Has what is started from here on take signals as a shell's commands do. The
 /// tests may run where some are ignored, as behind a `&` of sh, which the command
@@ -144,6 +141,11 @@ impl Running {
         self.child.id()
     }
 
+    /// What its first thread does.
+    pub(crate) fn task(&self) -> Task {
+        Task::of(self.pid())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -248,6 +250,22 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub(crate) fn is_gone(id: SegmentId, path: &TempPath) {
     until("the segment is gone", || sysv::stat(id).err());
     assert!(!path.leads_to_a_segment());
+}
+
+/// Whether the ring has no room.
+pub(crate) fn is_full(id: SegmentId) -> bool {
+    Snapshot::of(id).is_ok_and(|ring| ring.fill == ring.capacity)
+}
+
+/// Waits until a sender waits for room, and its receiver for somebody who reads its
+/// stdout.
+#[track_caller]
+pub(crate) fn until_stuck(id: SegmentId, sender: &Running, receiver: &Running) {
+    let all_wait = || {
+        // A receiver that sleeps beside a full ring waits for its stdout.
+        is_full(id) && sender.task().is_asleep() && receiver.task().is_asleep()
+    };
+    until("both wait", || all_wait().then_some(()));
 }
 
 /// Waits until so many bytes have gone through the ring.

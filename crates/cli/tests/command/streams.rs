@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{TempPath, check, stream, unique};
+use crate::common::{TempPath, check, is_waited_for, stream, unique};
 use crate::running::{
-    DONE, FAILURE, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, TIMED_OUT, collect, is_gone,
+    DONE, FAILURE, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, TIMED_OUT, collect, is_gone, until,
 };
 
 /// Streams `len` bytes; the second to start does so once the first waits.
@@ -106,9 +106,13 @@ fn a_peer_that_does_not_come_is_5() {
 #[test]
 fn a_sender_that_gets_no_room_is_5() {
     let path = TempPath::new();
-    let mut receiver = Running::unread(["recv".as_ref(), path.as_os_str()]);
+    let small = ["--capacity", "4KiB"].map(AsRef::as_ref);
+    let args = ["recv".as_ref(), path.as_os_str()];
+    let mut receiver = Running::unread(args.into_iter().chain(small));
+    // So that the sender has not to wait for it.
+    until("the receiver waits", || is_waited_for(&path).then_some(()));
+    let ring = receiver.ring();
     let mut sender = Running::verb("send", &path, &["--capacity", "4KiB", "--timeout", "500ms"]);
-    let ring = sender.ring();
     sender.feed_all(stream(1, 0, 4 << 20));
     sender.end().with(TIMED_OUT, "no room for a byte");
     // What was sent comes, and is not taken for all of it.
@@ -125,8 +129,9 @@ fn a_sender_that_gets_no_room_is_5() {
 fn a_receiver_that_gets_no_bytes_is_5() {
     let path = TempPath::new();
     let sender = Running::verb("send", &path, &[]);
+    until("the sender waits", || is_waited_for(&path).then_some(()));
+    let ring = sender.ring();
     let receiver = Running::verb("recv", &path, &["--timeout", "500ms"]);
-    let ring = receiver.ring();
     receiver.end().with(TIMED_OUT, "no byte to read");
     sender.end().with(RECEIVER_LEFT, "consumer has closed"); // while its stdin is idle
     is_gone(ring, &path);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::TempPath;
+use crate::common::{TempPath, until};
 use crate::scenario::{self, KEPT};
 use crate::supervisor::{Fault, Line, Seen, Supervisor, scratch, submit, written};
 use crate::sweep::{Counts, HANG, Run};
@@ -207,13 +207,8 @@ impl Running {
 
     fn ended_within(&mut self, limit: Duration) -> bool {
         let start = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            if start.elapsed() > limit {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
+        until(|| self.child.try_wait().unwrap().is_some() || start.elapsed() > limit);
+        self.child.try_wait().unwrap().is_some()
     }
 
     fn end(mut self) -> Ended {
