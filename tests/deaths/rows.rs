@@ -150,33 +150,64 @@ impl Liar {
     }
 }
 
+/// What a peer writes, and the rule that it breaks.
+type Lie = (fn(&Liar), Rule);
+
+const TO_THE_READER: [Lie; 5] = [
+    (
+        |liar| liar.word(TAIL).store(u64::MAX, Ordering::SeqCst),
+        Rule::TailOutOfRange,
+    ),
+    (
+        |liar| liar.word(TAIL).store(4097, Ordering::SeqCst),
+        Rule::TailOutOfRange,
+    ),
+    (
+        |liar| liar.word(CLOSED[0]).store(7, Ordering::SeqCst),
+        Rule::ClosedWord,
+    ),
+    (
+        // Finished, by the holder of no claim.
+        |liar| liar.word(CLOSED[0]).store(1, Ordering::SeqCst),
+        Rule::ClosedWord,
+    ),
+    (
+        |liar| liar.word(OWNERS[0]).store(1, Ordering::SeqCst),
+        Rule::OwnRole,
+    ),
+];
+
+const TO_THE_WRITER: [Lie; 4] = [
+    (
+        |liar| liar.word(HEAD).store(1, Ordering::SeqCst),
+        Rule::HeadOutOfRange,
+    ),
+    (
+        |liar| liar.word(HEAD).store(u64::MAX / 2, Ordering::SeqCst),
+        Rule::HeadOutOfRange,
+    ),
+    (
+        |liar| liar.word(CLOSED[1]).store(2, Ordering::SeqCst),
+        Rule::ClosedWord,
+    ),
+    (
+        |liar| liar.word(CLOSED[1]).store(0x300, Ordering::SeqCst),
+        Rule::ClosedWord,
+    ),
+];
+
+/// Panics unless a handle says that this rule was broken.
+#[track_caller]
+fn assert_corrupted(error: &std::io::Error, rule: Rule, number: usize) {
+    let Broken::Corrupted(corruption) = broken(error) else {
+        panic!("lie {number}: {error}");
+    };
+    assert_eq!(corruption.rule(), rule, "lie {number}, for good");
+}
+
 #[test]
 fn a_lie_is_corruption() {
-    type Lie = (fn(&Liar), Rule);
-    let to_the_reader: [Lie; 5] = [
-        (
-            |liar| liar.word(TAIL).store(u64::MAX, Ordering::SeqCst),
-            Rule::TailOutOfRange,
-        ),
-        (
-            |liar| liar.word(TAIL).store(4097, Ordering::SeqCst),
-            Rule::TailOutOfRange,
-        ),
-        (
-            |liar| liar.word(CLOSED[0]).store(7, Ordering::SeqCst),
-            Rule::ClosedWord,
-        ),
-        (
-            // Finished, by the holder of no claim.
-            |liar| liar.word(CLOSED[0]).store(1, Ordering::SeqCst),
-            Rule::ClosedWord,
-        ),
-        (
-            |liar| liar.word(OWNERS[0]).store(1, Ordering::SeqCst),
-            Rule::OwnRole,
-        ),
-    ];
-    for (number, (lie, rule)) in to_the_reader.into_iter().enumerate() {
+    for (number, (lie, rule)) in TO_THE_READER.into_iter().enumerate() {
         let (_producer, mut consumer) = options().create_anonymous().unwrap().split().unwrap();
         let liar = Liar::of(consumer.id().unwrap());
         lie(&liar);
@@ -197,41 +228,16 @@ fn a_lie_is_corruption() {
                 ErrorKind::InvalidData,
                 "lie {number}: {error}"
             );
-            let Broken::Corrupted(corruption) = broken(&error) else {
-                panic!("lie {number}: {error}");
-            };
-            assert_eq!(corruption.rule(), rule, "lie {number}, for good");
+            assert_corrupted(&error, rule, number);
         }
     }
-
-    let to_the_writer: [Lie; 4] = [
-        (
-            |liar| liar.word(HEAD).store(1, Ordering::SeqCst),
-            Rule::HeadOutOfRange,
-        ),
-        (
-            |liar| liar.word(HEAD).store(u64::MAX / 2, Ordering::SeqCst),
-            Rule::HeadOutOfRange,
-        ),
-        (
-            |liar| liar.word(CLOSED[1]).store(2, Ordering::SeqCst),
-            Rule::ClosedWord,
-        ),
-        (
-            |liar| liar.word(CLOSED[1]).store(0x300, Ordering::SeqCst),
-            Rule::ClosedWord,
-        ),
-    ];
-    for (number, (lie, rule)) in to_the_writer.into_iter().enumerate() {
+    for (number, (lie, rule)) in TO_THE_WRITER.into_iter().enumerate() {
         let (mut producer, _consumer) = options().create_anonymous().unwrap().split().unwrap();
         lie(&Liar::of(producer.id().unwrap()));
         for _ in 0..2 {
             // More than there is room for by the head known.
             let error = producer.write_all(&[0; 5000]).unwrap_err();
-            let Broken::Corrupted(corruption) = broken(&error) else {
-                panic!("lie {number}: {error}");
-            };
-            assert_eq!(corruption.rule(), rule, "lie {number}, for good");
+            assert_corrupted(&error, rule, number);
         }
     }
 }

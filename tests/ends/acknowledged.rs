@@ -36,44 +36,47 @@ fn read_bytes(consumer: &mut Consumer) {
     consumer.read_exact(&mut [0; 3]).unwrap();
 }
 
-type Ways = Vec<(&'static str, fn(&mut Consumer))>;
+/// A name, and what a consumer does.
+type Ways = [(&'static str, fn(&mut Consumer))];
+
+/// Reading calls that return the end.
+const READING: &Ways = &[
+    ("read", |consumer| {
+        assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 3);
+        assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 0);
+    }),
+    ("try_read", |consumer| {
+        read_bytes(consumer);
+        assert_eq!(consumer.try_read(&mut [0]), Ok(0));
+    }),
+    ("read_deadline", |consumer| {
+        read_bytes(consumer);
+        let end = consumer.read_deadline(&mut [0], Instant::now());
+        assert_eq!(end.unwrap(), 0);
+    }),
+    ("read_exact", |consumer| {
+        consumer.read_exact(&mut [0; 4]).unwrap_err();
+    }),
+    ("read_exact_deadline", |consumer| {
+        let read = consumer.read_exact_deadline(&mut [0; 4], Instant::now());
+        assert_eq!(read.unwrap_err().moved, 3);
+    }),
+    ("read_vectored", |consumer| {
+        read_bytes(consumer);
+        let mut byte = [0];
+        let mut parts = [IoSliceMut::new(&mut byte)];
+        assert_eq!(consumer.read_vectored(&mut parts).unwrap(), 0);
+    }),
+    ("drain_to", |consumer| {
+        let null = File::create("/dev/null").unwrap();
+        assert_eq!(consumer.drain_to(&null, 9).unwrap(), 3);
+        assert_eq!(consumer.drain_to(&null, 9).unwrap(), 0);
+    }),
+];
 
 #[test]
 fn leaving_after_a_reading_call_returned_the_end_acknowledges_it() {
-    let ways: Ways = vec![
-        ("read", |consumer| {
-            assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 3);
-            assert_eq!(consumer.read(&mut [0; 9]).unwrap(), 0);
-        }),
-        ("try_read", |consumer| {
-            read_bytes(consumer);
-            assert_eq!(consumer.try_read(&mut [0]), Ok(0));
-        }),
-        ("read_deadline", |consumer| {
-            read_bytes(consumer);
-            let end = consumer.read_deadline(&mut [0], Instant::now());
-            assert_eq!(end.unwrap(), 0);
-        }),
-        ("read_exact", |consumer| {
-            consumer.read_exact(&mut [0; 4]).unwrap_err();
-        }),
-        ("read_exact_deadline", |consumer| {
-            let read = consumer.read_exact_deadline(&mut [0; 4], Instant::now());
-            assert_eq!(read.unwrap_err().moved, 3);
-        }),
-        ("read_vectored", |consumer| {
-            read_bytes(consumer);
-            let mut byte = [0];
-            let mut parts = [IoSliceMut::new(&mut byte)];
-            assert_eq!(consumer.read_vectored(&mut parts).unwrap(), 0);
-        }),
-        ("drain_to", |consumer| {
-            let null = File::create("/dev/null").unwrap();
-            assert_eq!(consumer.drain_to(&null, 9).unwrap(), 3);
-            assert_eq!(consumer.drain_to(&null, 9).unwrap(), 0);
-        }),
-    ];
-    for (name, way) in ways {
+    for &(name, way) in READING {
         after(
             &format!("{name}, drop"),
             |_, mut consumer| {
@@ -133,7 +136,7 @@ fn the_next_stream_acknowledges_whatever_comes_then() {
 
 #[test]
 fn looking_at_an_end_does_not_acknowledge_it() {
-    let ways: Ways = vec![
+    let ways: &Ways = &[
         ("nothing", |_| {}),
         ("the bytes", read_bytes),
         ("peek", |consumer| {
@@ -161,7 +164,7 @@ fn looking_at_an_end_does_not_acknowledge_it() {
             assert_eq!(consumer.read(&mut []).unwrap(), 0);
         }),
     ];
-    for (name, way) in ways {
+    for &(name, way) in ways {
         let act = |_: &Persistent, mut consumer: Consumer| {
             way(&mut consumer);
             consumer.close().unwrap();

@@ -141,16 +141,39 @@ impl<'a> World<'a> {
         }
     }
 
+    fn open(&mut self, resumes: bool) {
+        let ring = self.memory.attach(self.options.clone().resume(resumes));
+        let producer = ring.unwrap().into_producer().unwrap();
+        assert_eq!(producer.stream_position(), self.queue.open(resumes));
+        self.producers += 1;
+        self.producer = Some(producer);
+    }
+
+    fn come(&mut self) {
+        let ring = self.memory.attach(self.options).unwrap();
+        let consumer = ring.into_consumer().unwrap();
+        assert_eq!(consumer.stream_position(), self.queue.come());
+        self.consumers += 1;
+        self.consumer = Some(consumer);
+    }
+
+    /// The consumer is told of the producer's death, and of nothing else.
+    fn look(&mut self) {
+        let verdict = self.consumer.as_mut().unwrap().check_peer();
+        let is_told = matches!(
+            verdict,
+            Err(Broken::Died {
+                role: Role::Producer,
+                ..
+            })
+        );
+        assert_eq!(is_told, self.queue.dead.is_some());
+    }
+
     fn act(&mut self, act: Act) {
         match act {
-            Act::Open | Act::Resume => {
-                let resumes = act == Act::Resume;
-                let ring = self.memory.attach(self.options.clone().resume(resumes));
-                let producer = ring.unwrap().into_producer().unwrap();
-                assert_eq!(producer.stream_position(), self.queue.open(resumes));
-                self.producers += 1;
-                self.producer = Some(producer);
-            }
+            Act::Open => self.open(false),
+            Act::Resume => self.open(true),
             Act::Claim(step) => self.claim(step),
             Act::Write => {
                 let byte = self.queue.write();
@@ -170,31 +193,12 @@ impl<'a> World<'a> {
                 self.queue.dead = Some(pid);
                 self.producer = None; // not its role any more: the drop does nothing
             }
-            Act::Come => {
-                let ring = self.memory.attach(self.options).unwrap();
-                let consumer = ring.into_consumer().unwrap();
-                assert_eq!(consumer.stream_position(), self.queue.come());
-                self.consumers += 1;
-                self.consumer = Some(consumer);
-            }
+            Act::Come => self.come(),
             Act::Read => {
                 read(self.consumer.as_mut().unwrap(), &mut self.queue);
             }
             Act::NextStream => next_stream(self.consumer.as_mut().unwrap(), &mut self.queue),
-            Act::Look => {
-                let verdict = self.consumer.as_mut().unwrap().check_peer();
-                let is_dead = self.queue.dead.is_some();
-                let died = |verdict| {
-                    matches!(
-                        verdict,
-                        Err(Broken::Died {
-                            role: Role::Producer,
-                            ..
-                        })
-                    )
-                };
-                assert_eq!(died(verdict), is_dead);
-            }
+            Act::Look => self.look(),
             Act::Close => {
                 self.consumer.take().unwrap().close().unwrap();
                 let _acknowledged = self.queue.close();

@@ -587,59 +587,73 @@ fn limits_are_named_when_reached() {
             return eprintln!("skipped: limits_are_named_when_reached: shmmni: {error}");
         }
         // The namespace and all in it go with this process.
-        let full: Vec<Segment> = (0..4).map(|_| private(page() + 1)).collect();
-
-        let limits = sysv::limits().unwrap();
-        assert_eq!((limits.shmmni, limits.segments_in_use), (4, 4));
-        assert_eq!(limits.pages_in_use, 8);
-        let mut ids: Vec<SegmentId> = full.iter().map(|segment| segment.id).collect();
-        let mut listed: Vec<SegmentId> = sysv::list().unwrap().iter().map(|s| s.id).collect();
-        ids.sort();
-        listed.sort();
-        assert_eq!(ids, listed);
-
-        let error = sysv::create(None, 1, Mode::OWNER_ONLY).unwrap_err();
-        let expected = SysvErrorKind::LimitReached {
-            limit: KernelLimit::Shmmni,
-            value: 4,
-        };
-        assert_eq!(error.kind(), expected);
-        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
-        assert_eq!(
-            error.to_string(),
-            "shmget(key=IPC_PRIVATE, size=1, IPC_CREAT|IPC_EXCL|0600): the limit SHMMNI of 4 segments \
-             is reached; raise it with `sysctl kernel.shmmni=...` or in /proc/sys/kernel/shmmni"
-        );
-        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::StorageFull);
-        drop(full);
+        too_many();
         assert_eq!(sysv::list().unwrap(), []);
 
         set(KernelLimit::Shmmax, 10_000).unwrap();
-        let error = sysv::create(None, 10_001, Mode::OWNER_ONLY).unwrap_err();
-        let expected = SysvErrorKind::TooLarge {
-            requested: 10_001,
-            limit: KernelLimit::Shmmax,
-            value: 10_000,
-        };
-        assert_eq!(error.kind(), expected);
-        assert!(error.to_string().ends_with(
-            "10001 bytes asked for, and SHMMAX is 10000; \
-             raise it with `sysctl kernel.shmmax=...` or in /proc/sys/kernel/shmmax"
-        ));
-        drop(private(10_000));
+        too_large();
 
         set(KernelLimit::Shmmax, 1 << 30).unwrap();
         set(KernelLimit::Shmall, 8).unwrap();
-        let half = private(4 * page());
-        let result = sysv::create(None, 4 * page() + 1, Mode::OWNER_ONLY);
-        let expected = SysvErrorKind::LimitReached {
-            limit: KernelLimit::Shmall,
-            value: 8,
-        };
-        assert_eq!(kind(result), expected);
-        drop(half);
-        drop(private(8 * page()));
+        too_many_pages();
     });
+}
+
+/// Where there may be four segments.
+fn too_many() {
+    let full: Vec<Segment> = (0..4).map(|_| private(page() + 1)).collect();
+    let limits = sysv::limits().unwrap();
+    assert_eq!((limits.shmmni, limits.segments_in_use), (4, 4));
+    assert_eq!(limits.pages_in_use, 8);
+    let mut ids: Vec<SegmentId> = full.iter().map(|segment| segment.id).collect();
+    let mut listed: Vec<SegmentId> = sysv::list().unwrap().iter().map(|s| s.id).collect();
+    ids.sort();
+    listed.sort();
+    assert_eq!(ids, listed);
+
+    let error = sysv::create(None, 1, Mode::OWNER_ONLY).unwrap_err();
+    let expected = SysvErrorKind::LimitReached {
+        limit: KernelLimit::Shmmni,
+        value: 4,
+    };
+    assert_eq!(error.kind(), expected);
+    assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    assert_eq!(
+        error.to_string(),
+        "shmget(key=IPC_PRIVATE, size=1, IPC_CREAT|IPC_EXCL|0600): the limit SHMMNI of 4 segments \
+             is reached; raise it with `sysctl kernel.shmmni=...` or in /proc/sys/kernel/shmmni"
+    );
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::StorageFull);
+    drop(full);
+}
+
+/// Where a segment may have 10,000 bytes.
+fn too_large() {
+    let error = sysv::create(None, 10_001, Mode::OWNER_ONLY).unwrap_err();
+    let expected = SysvErrorKind::TooLarge {
+        requested: 10_001,
+        limit: KernelLimit::Shmmax,
+        value: 10_000,
+    };
+    assert_eq!(error.kind(), expected);
+    assert!(error.to_string().ends_with(
+        "10001 bytes asked for, and SHMMAX is 10000; \
+             raise it with `sysctl kernel.shmmax=...` or in /proc/sys/kernel/shmmax"
+    ));
+    drop(private(10_000));
+}
+
+/// Where all segments may have eight pages.
+fn too_many_pages() {
+    let half = private(4 * page());
+    let result = sysv::create(None, 4 * page() + 1, Mode::OWNER_ONLY);
+    let expected = SysvErrorKind::LimitReached {
+        limit: KernelLimit::Shmall,
+        value: 8,
+    };
+    assert_eq!(kind(result), expected);
+    drop(half);
+    drop(private(8 * page()));
 }
 
 #[test]

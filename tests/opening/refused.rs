@@ -67,11 +67,24 @@ fn altered(
     }
 }
 
+/// The same, where the size is found to be wrong.
+fn missized(name: &'static str, path: &Path, bytes: (usize, &[u8])) -> Kind {
+    altered(name, path, bytes, |reason| {
+        matches!(reason, Incompatible::Size { .. })
+    })
+}
+
 fn kinds(path: &Path) -> Vec<Kind> {
+    let mut kinds = no_headers(path);
+    kinds.extend(altered_headers(path));
+    kinds.extend(wrong_sizes(path));
+    kinds.extend(rings_of_others(path));
+    kinds
+}
+
+/// Those whose bytes are not the header of a ring.
+fn no_headers(path: &Path) -> Vec<Kind> {
     use Incompatible as No;
-    let file = fs::metadata(path).unwrap();
-    let (dev, ino) = (file.dev(), file.ino());
-    let size = |reason| matches!(reason, No::Size { .. });
     let of_size = |name, len: usize| Kind {
         size: len,
         bytes: vec![],
@@ -85,6 +98,75 @@ fn kinds(path: &Path) -> Vec<Kind> {
             matches!(reason, No::NoMagic | No::HalfMade)
         })
     };
+    vec![
+        of_size("one byte", 1),
+        of_size("one byte less than a header", 1023),
+        of_size("zero, no shape of a ring", 5000),
+        of_size("zero, no power of two", page() + 12_288),
+        holding("another program's words", 0, b"PostgreSQL 18 shared memory"),
+        holding("random bytes", 0, &stream(unique(), 0, page() + RING)),
+        holding("zero, but for a word of the header", 600, b"x"),
+        holding("zero, but for the reserved lines", 128 + 60, b"x"),
+        holding("zero, but for the rest of its first page", 2000, b"x"),
+        holding("zero, but for a byte of the ring", page() + RING - 1, b"x"),
+    ]
+}
+
+/// Those that say that they are of another kind than this crate's rings.
+fn altered_headers(path: &Path) -> Vec<Kind> {
+    use Incompatible as No;
+    let version = |wanted| move |reason| matches!(reason, No::Version { found, supported: 2 } if found == wanted);
+    let kind = |wanted| move |reason| reason == No::Kind { found: wanted };
+    let line_size = No::LineSize {
+        found: 64,
+        supported: 128,
+    };
+    let [three, four, line] = [3_u32, 4, 64].map(u32::to_ne_bytes);
+    let swapped = 0x0403_0201_u32.to_ne_bytes();
+    vec![
+        altered("version 0", path, (8, &[0; 4]), version(0)),
+        altered("version 3", path, (8, &three), version(3)),
+        altered("other byte order", path, (12, &swapped), |reason| {
+            reason == No::ByteOrder
+        }),
+        altered("other line size", path, (16, &line), move |reason| {
+            reason == line_size
+        }),
+        altered("kind 0", path, (20, &[0; 4]), kind(0)),
+        altered("kind 4", path, (20, &four), kind(4)),
+        altered("unknown life-cycle word", path, (128, &[0x77]), |_| true),
+    ]
+}
+
+/// Those whose size is not what they say.
+fn wrong_sizes(path: &Path) -> Vec<Kind> {
+    use Incompatible as No;
+    let [odd, half, twice] = [8191_u64, 4096, 16_384].map(u64::to_ne_bytes);
+    vec![
+        missized("no capacity", path, (24, &[0; 8])),
+        missized("odd capacity", path, (24, &odd)),
+        missized("half the capacity", path, (24, &half)),
+        missized("twice the capacity", path, (24, &twice)),
+        missized("most of all capacities", path, (24, &[0xff; 8])),
+        missized("no ring offset", path, (32, &[0; 8])),
+        missized("ring offset before 0", path, (32, &[0xff; 8])),
+        Kind {
+            size: page() + 2 * RING,
+            ..missized("larger than it says", path, (0, &[]))
+        },
+        Kind {
+            size: page() + RING + 1,
+            ..altered("one byte larger than it says", path, (0, &[]), |reason| {
+                matches!(reason, No::Size { .. } | No::NoMagic)
+            })
+        },
+    ]
+}
+
+/// Rings of another file, or of other users.
+fn rings_of_others(path: &Path) -> Vec<Kind> {
+    let file = fs::metadata(path).unwrap();
+    let (dev, ino) = (file.dev(), file.ino());
     let other = |name, owner: (u64, u64), project: u32| Kind {
         is_ring: true,
         bytes: vec![(0, header(owner.0, owner.1, project))],
@@ -102,74 +184,7 @@ fn kinds(path: &Path) -> Vec<Kind> {
         ),
         ..altered(name, path, (0, &[]), |_| false)
     };
-    let version = |wanted| move |reason| matches!(reason, No::Version { found, supported: 2 } if found == wanted);
     let mut kinds = vec![
-        of_size("one byte", 1),
-        of_size("one byte less than a header", 1023),
-        of_size("zero, no shape of a ring", 5000),
-        of_size("zero, no power of two", page() + 12_288),
-        holding("another program's words", 0, b"PostgreSQL 18 shared memory"),
-        holding("random bytes", 0, &stream(unique(), 0, page() + RING)),
-        holding("zero, but for a word of the header", 600, b"x"),
-        holding("zero, but for the reserved lines", 128 + 60, b"x"),
-        holding("zero, but for the rest of its first page", 2000, b"x"),
-        holding("zero, but for a byte of the ring", page() + RING - 1, b"x"),
-        altered("version 0", path, (8, &[0; 4]), version(0)),
-        altered("version 3", path, (8, &3_u32.to_ne_bytes()), version(3)),
-        altered(
-            "other byte order",
-            path,
-            (12, &0x0403_0201_u32.to_ne_bytes()),
-            |reason| reason == No::ByteOrder,
-        ),
-        altered(
-            "other line size",
-            path,
-            (16, &64_u32.to_ne_bytes()),
-            |reason| {
-                matches!(
-                    reason,
-                    No::LineSize {
-                        found: 64,
-                        supported: 128
-                    }
-                )
-            },
-        ),
-        altered("kind 0", path, (20, &[0; 4]), |reason| {
-            reason == No::Kind { found: 0 }
-        }),
-        altered("kind 4", path, (20, &4_u32.to_ne_bytes()), |reason| {
-            reason == No::Kind { found: 4 }
-        }),
-        altered("no capacity", path, (24, &[0; 8]), size),
-        altered("odd capacity", path, (24, &8191_u64.to_ne_bytes()), size),
-        altered(
-            "half the capacity",
-            path,
-            (24, &4096_u64.to_ne_bytes()),
-            size,
-        ),
-        altered(
-            "twice the capacity",
-            path,
-            (24, &16_384_u64.to_ne_bytes()),
-            size,
-        ),
-        altered("most of all capacities", path, (24, &[0xff; 8]), size),
-        altered("no ring offset", path, (32, &[0; 8]), size),
-        altered("ring offset before 0", path, (32, &[0xff; 8]), size),
-        altered("unknown life-cycle word", path, (128, &[0x77]), |_| true),
-        Kind {
-            size: page() + 2 * RING,
-            ..altered("larger than it says", path, (0, &[]), size)
-        },
-        Kind {
-            size: page() + RING + 1,
-            ..altered("one byte larger than it says", path, (0, &[]), |reason| {
-                matches!(reason, No::Size { .. } | No::NoMagic)
-            })
-        },
         other("another inode of the same key", (dev, ino + 0x1_0000), 1),
         other("another device of the same key", (dev + 0x100, ino), 1),
         other("the same file by another project id", (dev, ino), 2),

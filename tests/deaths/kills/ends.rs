@@ -162,6 +162,35 @@ fn any_point(random: &mut Rng) -> Point {
     any(random, Point::ALL)
 }
 
+/// A consumer in a process of its own, which takes all that comes until it is killed.
+fn fork_reader(options: &Options, path: &TempPath, log: &Log, random: &mut Rng) -> Fork {
+    let point = (random.u64(..3) == 0).then(|| any_point(random));
+    let passes = random.u32(..4);
+    Fork::new(|| {
+        if let Some(point) = point {
+            kill_at(point, passes);
+        }
+        let mut consumer = options.open_consumer(path).unwrap();
+        loop {
+            take_some(&mut consumer, log);
+        }
+    })
+}
+
+/// Writes the last session, of number `number`, and takes all that is left. Says how many
+/// bytes were published.
+fn take_the_rest(options: &Options, path: &TempPath, log: &Log, number: u64) -> u64 {
+    // The last stream breaks off whatever is left of one that died.
+    let mut last = options.open_producer(path).unwrap();
+    last.write_all(&number.to_le_bytes()).unwrap();
+    last.close().unwrap();
+    let mut consumer = options.open_consumer(path).unwrap();
+    while !take_some(&mut consumer, log) {}
+    let published = last.position();
+    assert_eq!(consumer.position(), published, "bytes are lost");
+    published
+}
+
 /// Has consumers that are killed take what producers write that are, too.
 fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
     let path = TempPath::new();
@@ -169,19 +198,7 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
     options.persistent(true);
     let log = Log::new((rounds + 1) * (MOST + 1));
     drop(options.open_consumer(&path).unwrap());
-    let reader = |random: &mut Rng| {
-        let point = (random.u64(..3) == 0).then(|| any_point(random));
-        let passes = random.u32(..4);
-        Fork::new(|| {
-            if let Some(point) = point {
-                kill_at(point, passes);
-            }
-            let mut consumer = options.open_consumer(&path).unwrap();
-            loop {
-                take_some(&mut consumer, &log);
-            }
-        })
-    };
+    let reader = |random: &mut Rng| fork_reader(&options, &path, &log, random);
     let (mut killer, mut deaths) = (Killer::new(), 0);
     let (mut sessions, mut reading) = (Vec::new(), reader(&mut Rng::with_seed(shard)));
     for round in 0..rounds {
@@ -226,21 +243,39 @@ fn one_shard(shard: u64, rounds: u64) -> [u64; 4] {
         reading.kill();
     }
     assert_eq!(reading.wait(), End::Signal(libc::SIGKILL));
-    // The last stream breaks off whatever is left of one that died.
-    let mut last = options.open_producer(&path).unwrap();
-    last.write_all(&rounds.to_le_bytes()).unwrap();
-    last.close().unwrap();
+    let published = take_the_rest(&options, &path, &log, rounds);
     sessions.push(Session {
         resumes: false,
         records: 1,
         ended: Ended::Finished,
     });
-    let mut consumer = options.open_consumer(&path).unwrap();
-    while !take_some(&mut consumer, &log) {}
-    let published = last.position();
-    assert_eq!(consumer.position(), published, "bytes are lost");
     let [finished, aborted, died] = check(&log, published, &sessions);
     [deaths, finished, aborted, died]
+}
+
+/// Checks how a stream ended: that of session `number`, which wrote so many records. It is
+/// the first of `sessions`, which come before the next one that wrote.
+fn check_end(how: u64, records: u64, number: u64, sessions: &[Session]) {
+    let session = sessions[0];
+    match (session.ended, how & 0xff) {
+        (Ended::Finished, _) => assert_eq!(how, FINISHED, "session {number}"),
+        (Ended::Aborted, _) => assert_eq!(how, ABORTED, "session {number}"),
+        // It may have come to its end, or have been followed.
+        (Ended::Killed(_), FINISHED | ABORTED) => {}
+        (Ended::Killed(_), DIED) => {
+            let pid = (how >> 8) as u32;
+            // It, or one that resumed it. One that did not, and died before it broke
+            // the stream off, was none that held it.
+            let named = (sessions.iter().enumerate())
+                .filter(|(at, session)| *at == 0 || session.resumes)
+                .any(|(_, session)| session.ended == Ended::Killed(pid));
+            assert!(named, "session {number} died as process {pid}");
+        }
+        (Ended::Killed(_), _) => assert_eq!(how, 0, "session {number}"),
+    }
+    if matches!(how & 0xff, FINISHED | ABORTED) {
+        assert_eq!(records, session.records, "session {number}");
+    }
 }
 
 /// Goes through the log: each session's records lie together, in order; each
@@ -271,38 +306,17 @@ fn check(log: &Log, published: u64, sessions: &[Session]) -> [u64; 3] {
             }
         }
         assert!(records <= session.records, "session {number}");
-        let end = log.end(position).load(Ordering::Relaxed);
-        let how = end & !ACKNOWLEDGED;
-        match session.ended {
-            Ended::Finished | Ended::Aborted => {
-                assert_eq!(records, session.records, "session {number}");
-                let said = if session.ended == Ended::Finished {
-                    FINISHED
-                } else {
-                    ABORTED
-                };
-                assert_eq!(how, said, "session {number}");
-            }
-            // It may have come to its end, or have been followed.
-            Ended::Killed(_) => match how & 0xff {
-                FINISHED | ABORTED => assert_eq!(records, session.records, "session {number}"),
-                DIED => {
-                    let pid = (how >> 8) as u32;
-                    // It, or one that resumed it. One that did not, and died
-                    // before it broke the stream off, was none that held it.
-                    let next = match position < published {
-                        true => log.record(position).load(Ordering::Relaxed) - 1,
-                        false => sessions.len() as u64,
-                    };
-                    let later = sessions[number as usize..next as usize].iter().enumerate();
-                    let named = later
-                        .filter(|(at, session)| *at == 0 || session.resumes)
-                        .any(|(_, session)| session.ended == Ended::Killed(pid));
-                    assert!(named, "session {number} died as process {pid}");
-                }
-                _ => assert_eq!(how, 0, "session {number}"),
-            },
-        }
+        let how = log.end(position).load(Ordering::Relaxed) & !ACKNOWLEDGED;
+        let next = match position < published {
+            true => log.record(position).load(Ordering::Relaxed) - 1,
+            false => sessions.len() as u64,
+        };
+        check_end(
+            how,
+            records,
+            number,
+            &sessions[number as usize..next as usize],
+        );
         if how != 0 {
             ends[(how & 0xff) as usize - 1] += 1;
         }
