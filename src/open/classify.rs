@@ -287,8 +287,7 @@ fn class_by_header(
         }
         let latest = deadline.at_most(READING);
         let zero = facts.untouched.then_some(true);
-        return match zero.or_else(|| inspect::is_zero_after_identity(attachment, checked, latest))
-        {
+        return match zero.or_else(|| inspect::is_zero_after_identity(attachment, checked, latest)) {
             Some(true) => Class::Stillborn,
             Some(false) => Class::Foreign(Incompatible::NoMagic),
             None => Class::Newborn, // a doubtful segment counts as in use

@@ -18,7 +18,7 @@ use crate::common::kill::{
     kills, monotonic, open, options, own_namespace,
 };
 use crate::common::random::any;
-use crate::common::{End, Fork, PATIENCE, TempPath, alone, exit_now, until};
+use crate::common::{End, Fork, PATIENCE, TempPath, alone, until};
 use fastrand::Rng;
 use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::{OpenError, Ring, Role};
