@@ -177,9 +177,9 @@ impl Options {
             unsafe { MappedRegion::open_in(memory, len) }.map_err(MemoryError::NotARing)?;
         let found = region.geometry().capacity;
         match open.capacity.map(usize::next_power_of_two) {
-            Some(asked) if asked as u64 != found => Err(OpenError::CapacityMismatch {
+            Some(asked) if asked != found => Err(OpenError::CapacityMismatch {
                 at: Place::default(), // memory has no name
-                asked: asked as u64,
+                asked,
                 found,
             }),
             _ => Ok(self.ring(region, open, true)),
@@ -199,14 +199,14 @@ fn check_alignment(memory: NonNull<u8>) -> Result<(), MemoryError> {
 /// The capacity in bytes of a ring in `len` bytes of memory. This is the capacity
 /// asked for, or the largest power of two that fits. The caller has checked that
 /// `asked` is neither zero nor too large.
-fn fitting_capacity(len: usize, asked: Option<usize>) -> Result<u64, MemoryError> {
+fn fitting_capacity(len: usize, asked: Option<usize>) -> Result<usize, MemoryError> {
     let wanted = asked.map_or(1, usize::next_power_of_two);
     let least = ring_offset() + wanted;
     match len
         .checked_sub(ring_offset())
         .and_then(usize::checked_ilog2)
     {
-        Some(log) if len >= least => Ok(asked.map_or(1 << log, |_| wanted as u64)),
+        Some(log) if len >= least => Ok(asked.map_or(1 << log, |_| wanted)),
         _ => Err(MemoryError::TooSmall { len, least }),
     }
 }

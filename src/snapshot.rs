@@ -94,9 +94,9 @@ pub struct Snapshot {
     /// counts two.
     pub attached: u64,
     /// Capacity of the ring in bytes.
-    pub capacity: u64,
+    pub capacity: usize,
     /// Bytes written and not yet read.
-    pub fill: u64,
+    pub fill: usize,
     /// Bytes written since the ring was made.
     pub written: u64,
     /// How long the ring lives.
@@ -310,26 +310,27 @@ fn sleeps(header: &Header, role: Role, holder: Occupant) -> bool {
 
 /// Returns the fill and the tail. Reads until two loads of the tail are equal, at
 /// most [`LOOKS`] times.
-pub(crate) fn positions(header: &Header, capacity: u64) -> (u64, u64) {
+pub(crate) fn positions(header: &Header, capacity: usize) -> (usize, u64) {
     let load = |role| {
         let word = header.side(role).position.load(Ordering::Relaxed); // with the fence: P1, P2
         fence(Ordering::Acquire); // P1, P2
         word
     };
+    let most = capacity as u64;
     let mut tail = load(Role::Producer);
     for _ in 0..LOOKS {
         let head = load(Role::Consumer);
         let again = load(Role::Producer);
         if again == tail {
-            let fill = position::readable(head, head, tail, capacity).unwrap_or(capacity);
-            return (fill, tail);
+            let fill = position::readable(head, head, tail, most).unwrap_or(most);
+            return (fill as usize, tail); // at most the capacity
         }
         tail = again;
     }
     // The head may have moved past this tail. Positions wrap.
     let ahead = tail.wrapping_sub(load(Role::Consumer));
     let fill = if ahead > u64::MAX / 2 { 0 } else { ahead };
-    (fill.min(capacity), tail)
+    (fill.min(most) as usize, tail) // at most the capacity
 }
 
 /// Inspecting the ring of a path. Only the [project id](Options::project) of the

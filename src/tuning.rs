@@ -116,7 +116,7 @@ pub(crate) const LONGEST_PUBLICATION: usize = 64 << 10;
 
 /// Bytes of the longest release on such processors; a quarter of the ring at most. With 256 KiB
 /// here: 28.3 instead of 30.0 GB/s at 1 MiB.
-pub(crate) const LONGEST_RELEASE: u64 = 1 << 20;
+pub(crate) const LONGEST_RELEASE: usize = 1 << 20;
 
 /// Bytes of the shortest read that runs backwards in a large ring on such processors. Shorter ones
 /// lost a fifth at 1 KiB.
@@ -124,7 +124,7 @@ pub(crate) const SHORTEST_BACKWARDS: usize = 8 << 10;
 
 /// Bytes of the largest ring whose lines the reader returns to the writer on such processors. Lines
 /// of a larger ring leave the reader's cache by themselves. On Intel, returning lines cost a tenth.
-pub(crate) const SMALL_RING: u64 = 512 << 10;
+pub(crate) const SMALL_RING: usize = 512 << 10;
 
 /// Bytes of the shortest read whose lines are returned.
 pub(crate) const SHORTEST_RETURNED: u64 = 1 << 10;

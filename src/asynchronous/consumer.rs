@@ -179,7 +179,7 @@ impl AsyncConsumer {
                 self.parking.moved();
                 return Poll::Ready(Ok(value));
             }
-            let (end, wanted, ready) = self.consumer.wait_for_bytes_parts(least as u64);
+            let (end, wanted, ready) = self.consumer.wait_for_bytes_parts(least);
             ready!(self.parking.poll(end, context, wanted, ready))?;
         }
     }

@@ -135,7 +135,7 @@ pub enum CloseError {
     /// end was given to a child. The written bytes are lost.
     NeverCame {
         /// Bytes that nobody will read.
-        unread: u64,
+        unread: usize,
     },
     /// The handle was aborted before, its ring is corrupt, or it was inherited by
     /// fork and the process that forked holds the role.

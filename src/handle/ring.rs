@@ -170,7 +170,7 @@ impl Ring {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.region.capacity() as usize
+        self.region.capacity()
     }
 
     /// Takes the role of the producer. Waits up to 100 ms for another process in the

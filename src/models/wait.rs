@@ -12,6 +12,7 @@ use crate::ring::{Departures, Reader, Readiness, Writer};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::Signals;
+use crate::segment::position;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::state::{Life, LifeCycleKind};
@@ -92,9 +93,8 @@ impl Writing {
                 effort().wake(self.own(), self.peer(), self.half.tail());
                 continue;
             }
-            let wanted = (self.half.tail())
-                .wrapping_sub(self.region.capacity())
-                .wrapping_add(1);
+            let all_free = position::before(self.half.tail(), self.region.capacity());
+            let wanted = position::after(all_free, 1);
             let is_left = self.wait(wanted, |writer| {
                 let is_left = writer.peer_departure().unwrap() != Departure::Open;
                 (is_left || writer.room(1).unwrap() > 0).then_some(is_left)
@@ -110,7 +110,7 @@ impl Writing {
 impl Reading {
     /// Waits for `least` bytes and reads them. Returns none at the end of the stream.
     fn read(&mut self, least: usize) -> Vec<u8> {
-        let wanted = self.half.head().wrapping_add(least as u64);
+        let wanted = position::after(self.half.head(), least);
         let readiness = self.wait(wanted, |reader| {
             Some(reader.readiness(least as u64).unwrap()).filter(|now| *now != Readiness::Empty)
         });

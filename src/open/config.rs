@@ -67,12 +67,12 @@ impl OpenConfig {
     }
 
     /// The capacity that a ring made with these options has.
-    pub(crate) fn ring_bytes(&self) -> Result<u64, OpenError> {
+    pub(crate) fn ring_bytes(&self) -> Result<usize, OpenError> {
         let asked = self.capacity.unwrap_or(DEFAULT_CAPACITY);
         if asked == 0 || asked > MAX_CAPACITY {
             return Err(OpenError::Capacity { asked });
         }
         let least = crate::sys::sysv::page_size().max(MIN_RING_OFFSET);
-        Ok(asked.next_power_of_two().max(least) as u64)
+        Ok(asked.next_power_of_two().max(least))
     }
 }

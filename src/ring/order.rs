@@ -94,7 +94,7 @@ impl Region for Recorder {
         self.region.header()
     }
 
-    fn capacity(&self) -> u64 {
+    fn capacity(&self) -> usize {
         self.log(Some(Capacity));
         self.region.capacity()
     }

@@ -57,7 +57,7 @@ impl<R: Region> Reader<R> {
     /// Continues reading where the segment says that reading stopped. `persists` means that the
     /// ring outlives its writers, which leave marks in it.
     pub(crate) fn new(region: R, persists: bool) -> Result<Reader<R>, Corruption> {
-        let capacity = region.capacity();
+        let capacity = region.capacity() as u64;
         let (head, tail) = adopt(&region, Role::Consumer);
         let marks = persists.then(|| Acknowledged::adopt(region.header()));
         let mut reader = Reader {

@@ -356,7 +356,7 @@ proptest! {
                     prop_assert_eq!(&bytes[..read], expected);
                 }
             }
-            prop_assert_eq!(writer.unread().unwrap(), queue.len() as u64);
+            prop_assert_eq!(writer.unread().unwrap(), queue.len());
         }
         prop_assert_eq!(writer.tail().wrapping_sub(reader.head()), queue.len() as u64);
     }

@@ -51,7 +51,7 @@ impl<R: Region> Writer<R> {
         persists: bool,
         departures: Departures,
     ) -> Result<Writer<R>, Corruption> {
-        let capacity = region.capacity();
+        let capacity = region.capacity() as u64;
         let (tail, head) = adopt(&region, Role::Producer);
         let occupied = position::occupied(tail, tail.wrapping_sub(capacity), head, capacity)
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
@@ -258,8 +258,8 @@ impl<R: Region> Writer<R> {
 
     /// Bytes written and not yet published.
     #[inline]
-    pub(crate) fn pending(&self) -> u64 {
-        self.tail().wrapping_sub(self.published)
+    pub(crate) fn pending(&self) -> usize {
+        self.tail().wrapping_sub(self.published) as usize // at most the capacity
     }
 
     /// Publishes the written bytes.
@@ -325,7 +325,7 @@ impl<R: Region> Writer<R> {
     }
 
     /// Bytes written and not yet released by the reader.
-    pub(crate) fn unread(&mut self) -> Result<u64, Corruption> {
-        Ok(self.capacity - self.room(self.capacity)?)
+    pub(crate) fn unread(&mut self) -> Result<usize, Corruption> {
+        Ok((self.capacity - self.room(self.capacity)?) as usize) // at most the capacity
     }
 }

@@ -182,7 +182,7 @@ impl Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     /// Bytes of the ring; a power of two.
-    pub(crate) capacity: u64,
+    pub(crate) capacity: usize,
     /// Bytes from the start of the segment to the ring.
     pub(crate) ring_offset: usize,
     /// How the ring is found, and when its segment is removed.
@@ -204,7 +204,7 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// The geometry of a ring about to be made.
     pub(crate) fn new(
-        capacity: u64,
+        capacity: usize,
         kind: LifeCycleKind,
         nonce: u64,
         file: Option<FileIdentity>,
@@ -234,7 +234,7 @@ impl Geometry {
         if geometry.kind == LifeCycleKind::Placed {
             return Err(Incompatible::Kind { found: image.kind });
         }
-        if image.capacity < MIN_RING_OFFSET as u64 || geometry.ring_end() != segment_len {
+        if geometry.capacity < MIN_RING_OFFSET || geometry.ring_end() != segment_len {
             return Err(image.misfit(segment_len));
         }
         Ok(geometry)
@@ -277,16 +277,18 @@ impl Geometry {
         let Some(kind) = LifeCycleKind::from_bits(image.kind) else {
             return Err(Incompatible::Kind { found: image.kind });
         };
-        let ring_end = image.ring_offset.checked_add(image.capacity);
-        if image.ring_offset != ring_offset() as u64
-            || !image.capacity.is_power_of_two()
-            || ring_end.is_none_or(|end| end > len as u64)
-        {
+        let ring_offset = ring_offset();
+        let fits = |&capacity: &usize| {
+            let end = ring_offset.checked_add(capacity);
+            capacity.is_power_of_two() && end.is_some_and(|end| end <= len)
+        };
+        let capacity = usize::try_from(image.capacity).ok().filter(fits);
+        let (Some(capacity), true) = (capacity, image.ring_offset == ring_offset as u64) else {
             return Err(image.misfit(len));
-        }
+        };
         Ok(Geometry {
-            capacity: image.capacity,
-            ring_offset: ring_offset(),
+            capacity,
+            ring_offset,
             kind,
             nonce: image.nonce,
             device: image.device,
@@ -306,7 +308,7 @@ impl Geometry {
             byte_order: BYTE_ORDER,
             line: LINE as u32,
             kind: self.kind.to_bits(),
-            capacity: self.capacity,
+            capacity: self.capacity as u64,
             ring_offset: self.ring_offset as u64,
             nonce: self.nonce,
             device: self.device,
@@ -342,6 +344,6 @@ impl Geometry {
 
     /// Bytes from the start of the header to the end of the ring. For a segment, its whole length.
     pub(crate) fn ring_end(&self) -> usize {
-        self.ring_offset + self.capacity as usize
+        self.ring_offset + self.capacity
     }
 }

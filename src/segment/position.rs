@@ -6,8 +6,12 @@
 //! tail`; full is `tail - head == capacity`. The two differ, because a position has more bits than
 //! an index.
 //!
-//! All functions are pure, and generic over the word's width, so that the tests can try every
-//! combination at eight bits.
+//! A position is a `u64`. A number of bytes in the ring is a `usize`: a capacity, a room, a length.
+//! This module converts between the two, and a number in a header is converted when the header is
+//! checked (`segment/identity.rs`).
+//!
+//! All functions are pure. Those that judge a peer's word are generic over the word's width, so
+//! that the tests can try every combination at eight bits.
 //!
 //! The functions require that `capacity` is a power of two, at most half the width's range. They
 //! also require that the caller's private values are consistent: its own position, and the last
@@ -22,9 +26,7 @@ pub(crate) trait Width: Copy + Ord {
     /// `self - earlier`, modulo the width.
     fn since(self, earlier: Self) -> Self;
     /// `self & mask`.
-    fn masked(self, mask: Self) -> Self;
-    /// `self - 1`, for a `self` of at least one.
-    fn minus_one(self) -> Self;
+    fn masked(self, mask: usize) -> usize;
 }
 
 macro_rules! width {
@@ -36,13 +38,8 @@ macro_rules! width {
             }
 
             #[inline]
-            fn masked(self, mask: Self) -> Self {
-                self & mask
-            }
-
-            #[inline]
-            fn minus_one(self) -> Self {
-                self.wrapping_sub(1)
+            fn masked(self, mask: usize) -> usize {
+                self as usize & mask // a narrower usize keeps all bits of the mask
             }
         }
     )*};
@@ -94,8 +91,26 @@ pub(crate) fn occupied<W: Width>(tail: W, known_head: W, head: W, capacity: W) -
 
 /// The index of the byte at `position`.
 #[inline]
-pub(crate) fn index<W: Width>(position: W, capacity: W) -> W {
-    position.masked(capacity.minus_one())
+pub(crate) fn index<W: Width>(position: W, capacity: usize) -> usize {
+    masked(position, capacity - 1)
+}
+
+/// The index of the byte at `position`, given the capacity less one.
+#[inline(always)]
+pub(crate) fn masked<W: Width>(position: W, mask: usize) -> usize {
+    position.masked(mask)
+}
+
+/// The position `len` bytes after `position`.
+#[inline(always)]
+pub(crate) fn after(position: u64, len: usize) -> u64 {
+    position.wrapping_add(len as u64)
+}
+
+/// The position `len` bytes before `position`.
+#[inline]
+pub(crate) fn before(position: u64, len: usize) -> u64 {
+    position.wrapping_sub(len as u64)
 }
 
 #[cfg(test)]
@@ -140,7 +155,8 @@ mod tests {
             expected.map(|bytes| bytes as u8)
         );
 
-        assert_eq!(index(word, capacity), word % capacity);
+        let place = usize::from(word % capacity);
+        assert_eq!(index(word, usize::from(capacity)), place);
     }
 
     /// The expected answer to a consumer, when the peer claims that `claimed` bytes are readable.
@@ -181,7 +197,8 @@ mod tests {
                     }
                     // The first byte and the byte after the fill share a place only in an empty or
                     // a full ring.
-                    let shares = index(head, capacity) == index(tail, capacity);
+                    let index = |position| index(position, usize::from(capacity));
+                    let shares = index(head) == index(tail);
                     assert_eq!(shares, fill == 0 || fill == capacity);
                 }
             }
@@ -240,7 +257,8 @@ mod tests {
                             producer_expects(claimed, known, capacity_w).map(narrow)
                         );
                         let place = word.rem_euclid(range) % capacity_w;
-                        assert_eq!(index(narrow(word), capacity), narrow(place));
+                        let bytes = usize::try_from(capacity_w).unwrap();
+                        assert_eq!(index(narrow(word), bytes) as i128, place);
                     }
                 }
             }

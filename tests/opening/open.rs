@@ -319,7 +319,7 @@ fn two_capacities_asked_for_that_differ_are_an_error() {
     while_one_waits(options().capacity(RING), &path, || {
         let mut large = options();
         for opened in open_each(large.capacity(2 * RING), &path) {
-            let (wanted, there) = (2 * RING as u64, RING as u64);
+            let (wanted, there) = (2 * RING, RING);
             assert!(
                 matches!(opened, Err(OpenError::CapacityMismatch { asked, found, .. })
                 if asked == wanted && found == there)

@@ -330,7 +330,7 @@ fn a_killed_reader_is_followed_at_its_position() {
                     thread::sleep(PATIENCE);
                 });
                 let left = 3000 - (round + 1) * 500;
-                kill_when(&mut child, &path, |ring| ring.fill == left);
+                kill_when(&mut child, &path, |ring| ring.fill as u64 == left);
             }
             let rest = read(&path);
             assert_eq!(rest.len(), 500);
@@ -486,7 +486,7 @@ fn a_snapshot_tells_what_the_ring_is() {
     assert_eq!((ring.id, ring.key), (id, Some(path.key())));
     assert_eq!(ring.size, 2 * page());
     assert_eq!(ring.attached, 2, "before the look");
-    assert_eq!(ring.capacity, page() as u64);
+    assert_eq!(ring.capacity, page());
     assert_eq!((ring.fill, ring.written), (100, 100));
     assert_eq!(ring.life_cycle, LifeCycle::Persistent);
     assert_eq!((ring.producer, ring.consumer), (me, Occupant::Nobody));

@@ -284,7 +284,7 @@ fn limits_of_the_parent_hold_while_no_child_comes() {
     producer.write_all(&vec![7; page()]).unwrap();
     let error = producer.write(&[7]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    let unread = page() as u64;
+    let unread = page();
     assert_eq!(producer.close(), Err(CloseError::NeverCame { unread }));
 
     options.timeout(Some(PATIENCE));

@@ -70,9 +70,9 @@ pub enum OpenError {
         /// The ring and the role.
         at: Place,
         /// The capacity asked for in bytes, after rounding up.
-        asked: u64,
+        asked: usize,
         /// Capacity of the existing ring in bytes.
-        found: u64,
+        found: usize,
     },
     /// A ring of another life cycle exists.
     #[non_exhaustive]

@@ -20,6 +20,7 @@ use crate::ring::marks::Ending;
 use crate::ring::{Reader, Readiness};
 use crate::role::Role;
 use crate::segment::closed::Departure;
+use crate::segment::position;
 use crate::segment::region::mapped::MappedRegion;
 use crate::wait::coalesce::Coalescer;
 
@@ -186,7 +187,7 @@ impl Consumer {
     /// Waits until `least` bytes can be read, or no more can come.
     pub(crate) fn wait_for_bytes(
         &mut self,
-        least: u64,
+        least: usize,
         deadline: Option<Instant>,
     ) -> Result<(), Blocked> {
         let is_empty = self.reader.known() == 0;
@@ -202,14 +203,14 @@ impl Consumer {
     /// the tail that is worth a wake, and the condition that ends the wait.
     pub(crate) fn wait_for_bytes_parts(
         &mut self,
-        least: u64,
+        least: usize,
     ) -> (
         &mut Endpoint,
         u64,
         impl FnMut() -> Result<Option<()>, Blocked>,
     ) {
-        let wanted = self.reader.head().wrapping_add(least);
-        let reader = &mut self.reader;
+        let wanted = position::after(self.reader.head(), least);
+        let (reader, least) = (&mut self.reader, least as u64);
         let ready = move || Ok((reader.readiness(least)? != Readiness::Empty).then_some(()));
         (&mut self.end, wanted, ready)
     }

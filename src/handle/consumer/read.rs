@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Consumer;
 use crate::error::{PartialError, PeekError, TryReadError, WaitError};
 use crate::segment::copy::SHORT;
+use crate::segment::position;
 use crate::segment::region::Region;
 use crate::wait::deadline::is_past;
 
@@ -206,7 +207,7 @@ impl io::Read for Consumer {
         let mut read = 0;
         for part in parts {
             let take = part.len().min(available - read);
-            let position = self.reader.head().wrapping_add(read as u64);
+            let position = position::after(self.reader.head(), read);
             self.reader
                 .region()
                 .copy_out(position, &mut part[..take], 0);

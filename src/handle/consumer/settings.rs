@@ -133,7 +133,7 @@ impl Consumer {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.reader.region().capacity() as usize
+        self.reader.region().capacity()
     }
 
     /// The id of the ring's segment. `None` for a ring in [memory of the

@@ -225,7 +225,7 @@ impl Consumer {
         }
         let found = self.reader.known();
         if found > 0 && self.end.spinning() != SpinBudget::None && !is_past(deadline) {
-            let capacity = self.reader.region().capacity();
+            let capacity = self.reader.region().capacity() as u64;
             let reader = &mut self.reader;
             let gathered = self
                 .coalescer

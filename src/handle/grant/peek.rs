@@ -405,7 +405,7 @@ impl Consumer {
                 Err(PeekError::Empty { .. }) => {}
                 there => return there,
             }
-            match self.wait_for_bytes(len as u64, deadline) {
+            match self.wait_for_bytes(len, deadline) {
                 // A peer that breaks the protocol may take back bytes again and
                 // again. The deadline still holds.
                 Ok(()) if !is_past(deadline) => continue,

@@ -64,7 +64,7 @@ pub struct Producer {
     writer: CachePadded<Writer<MappedRegion>>,
     end: Endpoint,
     /// Bytes to hold back before publishing them together.
-    batch: u64,
+    batch: usize,
     /// Not `Sync`: a handle is used by one thread at a time.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -95,7 +95,7 @@ impl Producer {
             Ok(writer) => Ok(Producer {
                 writer: CachePadded::new(writer),
                 end,
-                batch: config.batch as u64,
+                batch: config.batch,
                 _not_sync: PhantomData,
             }),
             Err(corruption) => {

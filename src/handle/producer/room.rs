@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Producer;
 use crate::error::Broken;
 use crate::handle::endpoint::{Blocked, Endpoint, Need};
+use crate::segment::position;
 use crate::segment::region::Region;
 use crate::tuning::IDLE_LOOKS;
 use crate::wait::coalesce;
@@ -42,7 +43,7 @@ impl Producer {
 
     /// A quarter of the capacity: room that is worth a wake.
     pub(crate) fn quarter(&self) -> u64 {
-        self.writer.region().capacity() / 4
+        self.writer.region().capacity() as u64 / 4
     }
 
     /// Waits for at least one byte of room. The consumer wakes a sleeping producer
@@ -64,7 +65,7 @@ impl Producer {
         // the reader has only just released. Watching the reader's position slows
         // the reader down, too. So while the reader makes progress, the spin waits
         // for half of the ring.
-        let capacity = self.writer.region().capacity();
+        let capacity = self.writer.region().capacity() as u64;
         let rest = coalesce::full_ring_rest(capacity);
         let plenty = least.max(capacity / 2);
         let (end, wanted, mut room) = self.wait_for_room_parts(worth_a_wake);
@@ -91,7 +92,7 @@ impl Producer {
         self.publish();
         // The head at which `worth_a_wake` bytes are free.
         let capacity = self.writer.region().capacity();
-        let all_free = self.writer.tail().wrapping_sub(capacity);
+        let all_free = position::before(self.writer.tail(), capacity);
         let wanted = all_free.wrapping_add(worth_a_wake);
         let writer = &mut self.writer;
         let room = move || {

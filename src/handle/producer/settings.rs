@@ -69,7 +69,7 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.batch as usize
+        self.batch
     }
 
     /// Sets how many bytes are held back before they are published together: many
@@ -92,7 +92,7 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_batch(&mut self, bytes: usize) {
-        self.batch = bytes as u64;
+        self.batch = bytes;
         if self.writer.pending() >= self.batch && self.end.usable().is_ok() {
             self.publish();
         }
@@ -139,7 +139,7 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.writer.region().capacity() as usize
+        self.writer.region().capacity()
     }
 
     /// The id of the ring's segment. `None` for a ring in [memory of the

@@ -46,7 +46,7 @@ impl HeapRegion {
     }
 
     fn cell(&self, position: u64) -> &Cell {
-        &self.0.ring[position::index(position, self.capacity()) as usize]
+        &self.0.ring[position::index(position, self.capacity())]
     }
 }
 
@@ -55,8 +55,8 @@ impl Region for HeapRegion {
         &self.0.header
     }
 
-    fn capacity(&self) -> u64 {
-        self.0.ring.len() as u64
+    fn capacity(&self) -> usize {
+        self.0.ring.len()
     }
 
     fn contiguous(&self, _: u64) -> usize {
@@ -64,16 +64,16 @@ impl Region for HeapRegion {
     }
 
     fn copy_in(&self, position: u64, bytes: &[u8], _: u64) {
-        assert!(bytes.len() as u64 <= self.capacity());
+        assert!(bytes.len() <= self.capacity());
         for (offset, &byte) in bytes.iter().enumerate() {
-            self.cell(position.wrapping_add(offset as u64)).set(byte);
+            self.cell(position::after(position, offset)).set(byte);
         }
     }
 
     fn copy_out(&self, position: u64, bytes: &mut [u8], _: u64) {
-        assert!(bytes.len() as u64 <= self.capacity());
+        assert!(bytes.len() <= self.capacity());
         for (offset, byte) in bytes.iter_mut().enumerate() {
-            *byte = self.cell(position.wrapping_add(offset as u64)).get();
+            *byte = self.cell(position::after(position, offset)).get();
         }
     }
 }

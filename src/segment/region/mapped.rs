@@ -39,7 +39,7 @@ pub(crate) struct MappedRegion {
     /// The first byte of the ring.
     ring: NonNull<u8>,
     /// Turns a position into an index.
-    mask: u64,
+    mask: usize,
     /// Bytes from `base` to the end of the contiguous mapping.
     end: usize,
     caches: Caches,
@@ -131,7 +131,7 @@ impl MappedRegion {
             },
             longest: if is_eager {
                 let release = LONGEST_RELEASE.min(geometry.capacity / 4);
-                (LONGEST_PUBLICATION, release as usize) // a megabyte at most
+                (LONGEST_PUBLICATION, release)
             } else {
                 (PUBLICATION, PUBLICATION)
             },
@@ -222,7 +222,7 @@ impl MappedRegion {
     /// Bytes from the start of the memory to the byte at `position`.
     #[inline(always)]
     fn offset(&self, position: u64) -> usize {
-        self.geometry.ring_offset + position::index(position, self.geometry.capacity) as usize
+        self.geometry.ring_offset + position::index(position, self.geometry.capacity)
     }
 
     /// The address of the byte at `position`.
@@ -231,7 +231,7 @@ impl MappedRegion {
         // SAFETY: the index is less than the capacity, so the address is in the ring. The ring lies
         // in the mapping that `memory` or the caller keeps: `format`, `open`, `format_in` and
         // `open_in` have compared the geometry with that mapping.
-        unsafe { self.ring.add((position & self.mask) as usize) }
+        unsafe { self.ring.add(position::masked(position, self.mask)) }
     }
 
     /// The address of the `len` bytes from `position` on.
@@ -254,7 +254,7 @@ impl MappedRegion {
     /// If `len` exceeds the capacity.
     pub(crate) fn runs(&self, position: u64, len: usize) -> [(NonNull<u8>, usize); 2] {
         let first = self.first_run(position, len);
-        let second = position.wrapping_add(first as u64);
+        let second = position::after(position, first);
         [
             (self.at(position, first), first),
             (self.at(second, len - first), len - first),
@@ -265,7 +265,7 @@ impl MappedRegion {
     /// the start of the ring, and is one run too.
     fn first_run(&self, position: u64, len: usize) -> usize {
         let capacity = self.geometry.capacity;
-        assert!(len as u64 <= capacity, "a span is no longer than the ring");
+        assert!(len <= capacity, "a span is no longer than the ring");
         len.min(self.contiguous(position))
     }
 
@@ -305,13 +305,13 @@ impl Region for MappedRegion {
     }
 
     #[inline]
-    fn capacity(&self) -> u64 {
+    fn capacity(&self) -> usize {
         self.geometry.capacity
     }
 
     #[inline]
     fn contiguous(&self, position: u64) -> usize {
-        (self.end - self.offset(position)).min(self.geometry.capacity as usize)
+        (self.end - self.offset(position)).min(self.geometry.capacity)
     }
 
     #[inline(always)]
@@ -347,7 +347,7 @@ impl Region for MappedRegion {
     #[inline]
     fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
         let (first, second) = bytes.split_at(self.first_run(position, bytes.len()));
-        let after = position.wrapping_add(first.len() as u64);
+        let after = position::after(position, first.len());
         let beyond = if second.is_empty() { beyond } else { 0 };
         // SAFETY: `first_run` says that `first` is one run.
         unsafe { self.copy_in_run(position, first, beyond) };
@@ -386,7 +386,7 @@ impl Region for MappedRegion {
     fn copy_out(&self, position: u64, bytes: &mut [u8], beyond: u64) {
         let run = self.first_run(position, bytes.len());
         let (first, second) = bytes.split_at_mut(run);
-        let after = position.wrapping_add(run as u64);
+        let after = position::after(position, run);
         let beyond = if second.is_empty() { beyond } else { 0 };
         // SAFETY: as in `copy_in`.
         unsafe { self.copy_out_run(position, first, beyond) };

@@ -27,7 +27,7 @@ pub(crate) trait Region {
     fn header(&self) -> &Header;
 
     /// Bytes of the ring; a power of two, and the same at every call.
-    fn capacity(&self) -> u64;
+    fn capacity(&self) -> usize;
 
     /// Copies `bytes` into the ring, from `position` on. The writer may write `beyond` more bytes
     /// after them, whose lines may be prefetched.

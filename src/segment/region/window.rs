@@ -122,6 +122,7 @@ impl<R: Region> Window<R> {
 mod tests {
     use super::*;
     use crate::segment::layout::Header;
+    use crate::segment::position;
     use crate::segment::region::heap::HeapRegion;
 
     /// A ring whose runs end at its end.
@@ -133,12 +134,12 @@ mod tests {
             self.0.header()
         }
 
-        fn capacity(&self) -> u64 {
+        fn capacity(&self) -> usize {
             self.0.capacity()
         }
 
         fn contiguous(&self, position: u64) -> usize {
-            (self.capacity() - position % self.capacity()) as usize
+            self.capacity() - position::index(position, self.capacity())
         }
 
         fn copy_in(&self, position: u64, bytes: &[u8], beyond: u64) {
