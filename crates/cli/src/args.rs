@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use fundu::{DurationParser, TimeUnit};
 use shmpipe::escape::shown;
 use shmpipe::sysv::SegmentId;
 
@@ -97,14 +98,14 @@ pub(crate) struct StreamArgs {
     /// Use the ring that the parent process has handed over, instead of a PATH
     #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist"])]
     from_parent: bool,
-    /// Capacity of the ring, rounded up to a power of two (64KiB, 4MiB, 1GiB)
+    /// Capacity of the ring in bytes, rounded up to a power of two (65536, 64KiB, 4MiB)
     #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
     /// Which of the rings of PATH, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(crate) project: u32,
-    /// The longest wait for the peer to come, and for the ring to make progress (500ms, 5s,
-    /// 2m)
+    /// The longest wait for the peer to come, and for the ring to make progress (500ms, 1.5s,
+    /// 2m, 1h, 1d). A bare number is seconds
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
     /// Keep the ring until `shmpipe rm` removes it, and do not wait for the peer to come
@@ -212,19 +213,6 @@ fn one_line(error: &clap::Error) -> String {
     format!("{wrong} (see --help)")
 }
 
-const UNITS: [(&str, u64); 10] = [
-    ("", 1),
-    ("B", 1),
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-];
-
 /// A path that is not empty.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| match text.is_empty() {
@@ -233,51 +221,41 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// A number of bytes: `65536`, `64KiB`, `64KB`.
-fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text, |c| c.is_ascii_digit());
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected bytes, such as 65536 or 64KiB".to_owned())?;
-    let (_, factor) = UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-        .ok_or_else(|| {
-            format!("unknown unit {unit}: one of B, KB, MB, GB, TB, KiB, MiB, GiB, TiB")
-        })?;
-    number
-        .checked_mul(*factor)
-        .ok_or_else(|| "more than 64 bits hold".to_owned())
+/// A number of bytes, exact to the byte: `65536`, `64KiB`, `1.5MB`. A unit's `B` may be missing.
+fn size(text: &str) -> Result<u64, &'static str> {
+    parse_size::parse_size(text).map_err(|error| match error {
+        parse_size::Error::PosOverflow => "more than 64 bits hold",
+        _ => "expected bytes, such as 65536, 64KiB (KiB is 1024 bytes) or 64KB (KB is 1000)",
+    })
 }
 
-fn positive_size(text: &str) -> Result<usize, String> {
+fn positive_size(text: &str) -> Result<usize, &'static str> {
     match usize::try_from(size(text)?) {
-        Ok(0) => Err("at least 1 byte".to_owned()),
+        Ok(0) => Err("at least 1 byte"),
         Ok(bytes) => Ok(bytes),
-        Err(_) => Err("more than an address space holds".to_owned()),
+        Err(_) => Err("more than an address space holds"),
     }
 }
 
-/// A time: `500ms`, `5s`, `1.5s`, `2m`, `1h`, or seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text, |c| c.is_ascii_digit() || c == '.');
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "expected a time, such as 500ms or 5s".to_owned())?;
-    let seconds = match unit {
-        "ms" => number / 1e3,
-        "" | "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(format!("unknown unit {unit}: one of ms, s, m, h")),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|_| "too long".to_owned())
-}
-
-/// A number, and the text that follows it.
-fn split(text: &str, is_number: impl Fn(char) -> bool) -> (&str, &str) {
-    let end = text.find(|c| !is_number(c)).unwrap_or(text.len());
-    (&text[..end], text[end..].trim_start())
+/// A time: `500ms`, `1.5s`, `2m`, `1h`, `1d`. A bare number is seconds. `inf`, or a time too long
+/// for a clock, is no limit.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const UNITS: [TimeUnit; 5] = [
+        TimeUnit::MilliSecond,
+        TimeUnit::Second,
+        TimeUnit::Minute,
+        TimeUnit::Hour,
+        TimeUnit::Day,
+    ];
+    const PARSER: DurationParser<'_> = DurationParser::builder()
+        .time_units(&UNITS)
+        .allow_time_unit_delimiter()
+        .build();
+    let time = PARSER
+        .parse(text)
+        .ok()
+        .and_then(|time| time.try_into().ok());
+    time.ok_or("expected a time, such as 500ms, 1.5s, 2m, 1h or 1d; a bare number is seconds")
 }
 
 #[cfg(test)]
@@ -291,17 +269,15 @@ mod tests {
         assert_eq!(size("64kib"), Ok(65536));
         assert_eq!(size("64KB"), Ok(64000));
         assert_eq!(size("3 GiB"), Ok(3 << 30));
-        assert_eq!(size("18446744073709551615"), Ok(u64::MAX));
-        for wrong in [
-            "",
-            "KiB",
-            "-1",
-            "1.5MiB",
-            "4Ki",
-            "18446744073709551616",
-            "16777216TiB",
-        ] {
-            assert!(size(wrong).is_err(), "{wrong}");
+        assert_eq!(size("1.5MiB"), Ok(3 << 19));
+        assert_eq!((size("4Ki"), size("4K")), (Ok(4096), Ok(4000)));
+        assert_eq!(size("18446744073709551615"), Ok(u64::MAX)); // not rounded
+        for wrong in ["", "KiB", "-1", "4XiB", "0x10", "inf"] {
+            let error = size(wrong).unwrap_err();
+            assert!(error.contains("KiB is 1024 bytes"), "{wrong}: {error}");
+        }
+        for large in ["18446744073709551616", "16777216TiB"] {
+            assert_eq!(size(large), Err("more than 64 bits hold"));
         }
     }
 
@@ -310,18 +286,20 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1.5 h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86400)));
+        // Scripts give bare seconds.
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
-        for wrong in [
-            "",
-            "s",
-            "-1s",
-            "inf",
-            "nan",
-            "1d",
-            "1.2.3s",
-            "99999999999999999999h",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+        assert_eq!(duration("0.25"), Ok(Duration::from_millis(250)));
+        for endless in ["inf", "99999999999999999999h"] {
+            assert_eq!(duration(endless), Ok(Duration::MAX));
+        }
+        for wrong in ["", "s", "-1s", "nan", "1.2.3s", "5x", "5M", "5Ms", "soon"] {
+            let error = duration(wrong).unwrap_err();
+            assert!(
+                error.contains("a bare number is seconds"),
+                "{wrong}: {error}"
+            );
         }
     }
 

@@ -16,7 +16,7 @@ fn wrong_usage_is_2() {
     run(&["fly"]).with(USAGE, "fly");
     run(&["send"]).with(USAGE, "PATH");
     run(&["send", "/x", "--capacity", "0"]).with(USAGE, "at least 1 byte");
-    run(&["send", "/x", "--capacity", "4XiB"]).with(USAGE, "unknown unit");
+    run(&["send", "/x", "--capacity", "4XiB"]).with(USAGE, "KiB is 1024");
     run(&["recv", "/x", "--capacity", "99999999TiB"]).with(USAGE, "64 bits");
     run(&["recv", "/x", "--project", "0"]).with(USAGE, "1..=255");
     run(&["recv", "/x", "--project", "256"]).with(USAGE, "1..=255");
