@@ -13,8 +13,9 @@ const TEXT: usize = 400;
 pub(crate) enum Slot {
     /// The figure that was asked for, as the reader measures it.
     Value,
-    /// A high percentile of that figure.
-    High,
+    /// High percentiles of that figure.
+    P99,
+    P999,
     /// Bytes of the measured leg.
     Bytes,
     /// Processor seconds of the measured leg.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::contenders::Kind;
-use crate::results::Results;
+use crate::results::{Machine, Results};
 use crate::summary::{self, Cell, Question};
 use crate::verdict;
 
@@ -20,24 +20,42 @@ pub(crate) fn text(results: &Results) -> String {
     text + &verdict::table(&questions)
 }
 
-/// The machine of each run in the results.
+/// Each machine of the results once, with the ways that its runs were made.
 pub(crate) fn machine(results: &Results) -> String {
     let mut text = String::new();
-    for machine in &results.machines {
-        let _ = writeln!(
+    let mut left: Vec<&Machine> = results.machines.iter().collect();
+    while let Some(&first) = left.first() {
+        let (runs, others): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|run| hardware(run) == hardware(first));
+        left = others;
+        let _ = write!(
             text,
-            "- {}; {}; {}; {}. Processors {:?}. {}. Measurements of {} ms, {} rounds.",
-            machine.cpu,
-            machine.caches,
-            machine.kernel,
-            machine.rustc,
-            machine.cpus,
-            machine.place,
-            machine.time_ms,
-            machine.rounds,
+            "- {}; {}; {}; {}. Processors {:?}.",
+            first.cpu, first.caches, first.kernel, first.rustc, first.cpus,
         );
+        for (at, run) in runs.iter().enumerate() {
+            if runs[..at].iter().all(|known| way(known) != way(run)) {
+                let _ = write!(
+                    text,
+                    " {}. Measurements of {} ms, {} rounds.",
+                    run.place, run.time_ms, run.rounds,
+                );
+            }
+        }
+        text.push('\n');
     }
     text
+}
+
+/// What makes a machine another one.
+fn hardware(run: &Machine) -> (&str, &str, &str, &str, &[usize]) {
+    (&run.cpu, &run.caches, &run.kernel, &run.rustc, &run.cpus)
+}
+
+/// What makes a run different. The line's time does not: two probes differ by a few ns.
+fn way(run: &Machine) -> (Option<&str>, u64, usize) {
+    (run.place.split(':').next(), run.time_ms, run.rounds)
 }
 
 pub(crate) fn heading(question: &str) -> &'static str {
@@ -45,10 +63,10 @@ pub(crate) fn heading(question: &str) -> &'static str {
         "throughput" => "Throughput by block, GB/s",
         "messages" => "Messages, each published, millions a second",
         "instructions" => "Instructions of a message, sent and received by one thread",
-        "round trip" => "Round trip, spinning, ns",
+        "round trip" => "Round trip, spinning, ns: median; 99 %; 99.9 %",
         "parking" => "Round trip, both sides asleep, us",
         "wake" => "From a send to the return of a sleeping receive, us",
-        "paced" => "Delay of a paced stream of 64 bytes, ns: median; 99th percentile",
+        "paced" => "Delay of a paced stream of 64 bytes, ns: median; 99 %; 99.9 %",
         "unaligned" => "Unaligned memory and odd sizes, GB/s",
         "small rings" => "Small rings, GB/s",
         "slow side" => "One side works 50 us after each 64 KiB, GB/s",
@@ -95,8 +113,10 @@ pub(crate) fn table(question: &Question) -> String {
 }
 
 fn shown(cell: &Cell, question: &Question) -> String {
-    let mut text = if question.name == "paced" {
-        format!("{}; {}", number(cell.median), number(cell.high))
+    let is_delay = ["round trip", "paced"].contains(&question.name.as_str());
+    let mut text = if is_delay {
+        let percentiles = [cell.median, cell.p99, cell.p999];
+        percentiles.map(number).join("; ")
     } else {
         let (least, most) = (number(cell.least), number(cell.most));
         format!("{} ({least}..{most})", number(cell.median))
@@ -133,4 +153,69 @@ fn notes(question: &Question) -> String {
         let _ = writeln!(text, "- {failure}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Row;
+
+    fn run(kernel: &str, place: &str, rounds: usize) -> Machine {
+        Machine {
+            run: 1,
+            cpu: "EPYC".into(),
+            cpus: vec![0, 1],
+            caches: "L1 32K".into(),
+            kernel: kernel.into(),
+            rustc: "rustc 1.89".into(),
+            place: place.into(),
+            time_ms: 60,
+            rounds,
+        }
+    }
+
+    #[test]
+    fn a_machine_is_named_once() {
+        let near = "Near: a line's round trip takes 62 ns";
+        let results = Results {
+            machines: vec![
+                run("Linux 6", near, 11),
+                run("Linux 7", near, 11),
+                run("Linux 6", "Near: a line's round trip takes 66 ns", 11),
+                run("Linux 6", near, 9),
+            ],
+            rows: Vec::new(),
+        };
+        let lines = [6, 7].map(|kernel| {
+            format!(
+                "- EPYC; L1 32K; Linux {kernel}; rustc 1.89. Processors [0, 1]. {near}. \
+                 Measurements of 60 ms, 11 rounds."
+            )
+        });
+        let expected = format!(
+            "{} {near}. Measurements of 60 ms, 9 rounds.\n{}\n",
+            lines[0], lines[1]
+        );
+        assert_eq!(machine(&results), expected);
+    }
+
+    #[test]
+    fn a_delay_is_shown_by_its_percentiles() {
+        let row = r#"{"run":1,"question":"paced","case":"every 1 us","who":"shmpipe",
+            "kind":"Ours","round":0,"unit":"ns","value":65.0,"p99":345.0,"p999":2000.0}"#;
+        let results = Results {
+            machines: Vec::new(),
+            rows: vec![serde_json::from_str::<Row>(row).unwrap()],
+        };
+        let text = text(&results);
+        assert!(text.contains("| **shmpipe** | 65.0; 345; 2000 |"), "{text}");
+    }
+
+    #[test]
+    fn a_row_of_before_still_has_its_percentile() {
+        let row = r#"{"run":1,"question":"paced","case":"every 1 us","who":"shmpipe",
+            "kind":"Ours","round":0,"unit":"ns","value":65.0,"high":345.0}"#;
+        let row: Row = serde_json::from_str(row).unwrap();
+        assert_eq!((row.p99, row.p999), (Some(345.0), None));
+    }
 }

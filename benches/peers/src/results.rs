@@ -33,8 +33,10 @@ pub(crate) struct Row {
     pub(crate) round: usize,
     pub(crate) unit: String,
     pub(crate) value: Option<f64>,
-    /// The 99th percentile of a delay.
-    pub(crate) high: Option<f64>,
+    /// High percentiles of a delay.
+    #[serde(alias = "high")]
+    pub(crate) p99: Option<f64>,
+    pub(crate) p999: Option<f64>,
     pub(crate) bytes: Option<f64>,
     /// Processor seconds of both sides.
     pub(crate) cpu: Option<f64>,

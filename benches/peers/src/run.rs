@@ -26,7 +26,9 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) value: f64,
-    pub(crate) high: f64,
+    /// High percentiles of a delay.
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
     pub(crate) bytes: f64,
     pub(crate) cpu: f64,
     pub(crate) calls: f64,
@@ -44,7 +46,8 @@ impl Sample {
         let both = |slot| board.reader.get(slot) + board.writer.get(slot);
         Sample {
             value: board.reader.get(Slot::Value),
-            high: board.reader.get(Slot::High),
+            p99: board.reader.get(Slot::P99),
+            p999: board.reader.get(Slot::P999),
             bytes: board.reader.get(Slot::Bytes),
             cpu: both(Slot::Cpu),
             calls: both(Slot::Calls),
@@ -65,7 +68,8 @@ impl Sample {
         let none = f64::NAN;
         Sample {
             value,
-            high: none,
+            p99: none,
+            p999: none,
             bytes: none,
             cpu: none,
             calls: none,

@@ -16,8 +16,9 @@ pub(crate) struct Cell {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
-    /// The median of the 99th percentiles.
-    pub(crate) high: f64,
+    /// The medians of the rounds' high percentiles.
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
     /// Medians of both sides together: processor seconds for 10^9 bytes, system calls for
     /// 10^6.
     pub(crate) cpu_per_gb: f64,
@@ -129,7 +130,8 @@ fn summarised(rows: &[&Row]) -> Option<Cell> {
         median: stats::median(&mut values),
         least: stats::quantile(&mut values, 0.0),
         most: stats::quantile(&mut values, 1.0),
-        high: stats::median(&mut of(&|row| row.high)),
+        p99: stats::median(&mut of(&|row| row.p99)),
+        p999: stats::median(&mut of(&|row| row.p999)),
         cpu_per_gb: stats::median(&mut of(&|row| Some(row.cpu? / row.bytes? * 1e9))),
         calls_per_mb: stats::median(&mut of(&|row| Some(row.calls? / row.bytes? * 1e6))),
         line: stats::median(&mut of(&|row| {

@@ -221,7 +221,7 @@ fn paced(question: &Question, lines: &mut Vec<Line>) {
         };
         for (name, bar, a, b) in [
             ("median", 2000.0, ours.median, latency.median),
-            ("99th percentile", 5000.0, ours.high, latency.high),
+            ("99th percentile", 5000.0, ours.p99, latency.p99),
         ] {
             lines.push(Line {
                 what: format!("paced, {case}, {name} added by the default policy, ns"),
@@ -314,7 +314,8 @@ mod tests {
             round: 0,
             unit: "GB/s".into(),
             value: Some(value),
-            high: None,
+            p99: None,
+            p999: None,
             bytes: Some(1e9),
             cpu: Some(1.0 / value),
             calls: Some(0.0),
