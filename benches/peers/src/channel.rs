@@ -61,6 +61,37 @@ pub(crate) trait Receiver {
     }
 }
 
+/// A sender whose channel lends its memory to the caller.
+pub(crate) trait SenderInPlace: Sender {
+    /// Sends one block of `len` bytes. `make` writes all of it into the channel's memory:
+    /// one call for each contiguous piece, in order. When this returns, the receiver can
+    /// have all of it.
+    fn send_in_place(&mut self, len: usize, make: impl FnMut(&mut [u8]));
+
+    /// Sends `count` blocks of `len` bytes.
+    #[inline(always)]
+    fn send_all_in_place(&mut self, count: u64, len: usize, mut make: impl FnMut(&mut [u8])) {
+        for _ in 0..count {
+            self.send_in_place(len, &mut make);
+        }
+    }
+}
+
+/// A receiver whose channel lends its memory to the caller.
+pub(crate) trait ReceiverInPlace: Receiver {
+    /// Receives one block of `len` bytes. `check` sees all of it in the channel's memory:
+    /// one call for each contiguous piece, in order.
+    fn receive_in_place(&mut self, len: usize, check: impl FnMut(&[u8]));
+
+    /// Receives `count` blocks of `len` bytes.
+    #[inline(always)]
+    fn receive_all_in_place(&mut self, count: u64, len: usize, mut check: impl FnMut(&[u8])) {
+        for _ in 0..count {
+            self.receive_in_place(len, &mut check);
+        }
+    }
+}
+
 /// Calls `ready` until it gives something: the wait for contenders that have none.
 #[cfg_attr(not(feature = "rings"), allow(dead_code))]
 #[inline(always)]

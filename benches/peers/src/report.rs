@@ -62,6 +62,7 @@ pub(crate) fn heading(question: &str) -> &'static str {
     match question {
         "throughput" => "Throughput by block, GB/s",
         "messages" => "Messages, each published, millions a second",
+        "in place" => "In place, by the contenders' own calls, GB/s",
         "instructions" => "Instructions of a message, sent and received by one thread",
         "round trip" => "Round trip, spinning, ns: median; 99 %; 99.9 %",
         "parking" => "Round trip, both sides asleep, us",

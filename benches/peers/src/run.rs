@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::board::{Board, Slot};
-use crate::channel::{Channel, Spec, Threads};
+use crate::channel::{Channel, ReceiverInPlace, SenderInPlace, Spec, Threads};
 use crate::clock;
 use crate::job::{self, Job, Setting};
 use crate::sys::{self, Shared, Usage};
@@ -85,8 +85,58 @@ impl Sample {
 /// The function that runs a contender.
 pub(crate) type Run = fn(&Spec, Job, &Plan, usize) -> Result<Sample, String>;
 
+/// What the two sides of a channel do.
+struct Sides<C: Channel> {
+    read: fn(&Setting<'_>, C::Receiver, Option<C::Sender>),
+    write: fn(&Setting<'_>, C::Sender, Option<C::Receiver>),
+}
+
+impl<C: Channel> Sides<C> {
+    /// They copy in and out.
+    fn copying() -> Self {
+        Sides {
+            read: job::read,
+            write: job::write,
+        }
+    }
+
+    /// They work in the channel's memory.
+    fn in_place() -> Self
+    where
+        C: Channel<Sender: SenderInPlace, Receiver: ReceiverInPlace>,
+    {
+        Sides {
+            read: job::in_place::read,
+            write: job::in_place::write,
+        }
+    }
+}
+
 /// Runs `pairs` channels at once, each between two processes.
 pub(crate) fn processes<C: Channel>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String> {
+    between_processes::<C>(&Sides::copying(), spec, job, plan, pairs)
+}
+
+/// The same in place.
+pub(crate) fn processes_in_place<C>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String>
+where
+    C: Channel<Sender: SenderInPlace, Receiver: ReceiverInPlace>,
+{
+    between_processes::<C>(&Sides::in_place(), spec, job, plan, pairs)
+}
+
+fn between_processes<C: Channel>(
+    sides: &Sides<C>,
     spec: &Spec,
     job: Job,
     plan: &Plan,
@@ -120,13 +170,13 @@ pub(crate) fn processes<C: Channel>(
                         let rx = link.receiver();
                         let (tx, rx) = (opened(tx), opened(rx));
                         set.board.meet(set.parties);
-                        job::read(&set, rx, tx);
+                        (sides.read)(&set, rx, tx);
                     } else {
                         let rx = back.map(C::receiver).transpose();
                         let tx = link.sender();
                         let (tx, rx) = (opened(tx), opened(rx));
                         set.board.meet(set.parties);
-                        job::write(&set, tx, rx);
+                        (sides.write)(&set, tx, rx);
                     }
                     probe(&set, reads, pairs, Slot::LineAfter);
                 });
@@ -138,6 +188,29 @@ pub(crate) fn processes<C: Channel>(
 
 /// Runs one channel between two threads of one process.
 pub(crate) fn threads<C: Threads>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String> {
+    between_threads::<C>(&Sides::copying(), spec, job, plan, pairs)
+}
+
+/// The same in place.
+pub(crate) fn threads_in_place<C>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String>
+where
+    C: Threads + Channel<Sender: SenderInPlace, Receiver: ReceiverInPlace>,
+{
+    between_threads::<C>(&Sides::in_place(), spec, job, plan, pairs)
+}
+
+fn between_threads<C: Threads>(
+    sides: &Sides<C>,
     spec: &Spec,
     job: Job,
     plan: &Plan,
@@ -163,7 +236,7 @@ pub(crate) fn threads<C: Threads>(
                     sys::pin(plan.cpus[0]);
                     reporting(&board, || {
                         probe(&set, true, 1, Slot::LineBefore);
-                        job::read(&set, rx, there);
+                        (sides.read)(&set, rx, there);
                         probe(&set, true, 1, Slot::LineAfter);
                     });
                 });
@@ -171,7 +244,7 @@ pub(crate) fn threads<C: Threads>(
                     sys::pin(plan.cpus[1]);
                     reporting(&board, || {
                         probe(&set, false, 1, Slot::LineBefore);
-                        job::write(&set, tx, back);
+                        (sides.write)(&set, tx, back);
                         probe(&set, false, 1, Slot::LineAfter);
                     });
                 });

@@ -44,9 +44,10 @@ pub(crate) struct Extent {
     pub(crate) cpus: usize,
 }
 
-pub(crate) const QUESTIONS: [&str; 12] = [
+pub(crate) const QUESTIONS: [&str; 13] = [
     "throughput",
     "messages",
+    "in place",
     "instructions",
     "round trip",
     "parking",
@@ -64,6 +65,7 @@ pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
     match question {
         "throughput" => throughput(),
         "messages" => messages(),
+        "in place" => in_place(),
         "instructions" => instructions(),
         "round trip" => round_trip(),
         "parking" => parking(),
@@ -128,6 +130,21 @@ pub(crate) fn size(bytes: usize) -> String {
     }
 }
 
+/// Blocks that are made in the channel's memory, and checked there.
+fn in_place() -> Vec<Cell> {
+    [64, KIB, 4 * KIB, 64 * KIB, MIB]
+        .map(|block| {
+            let job = stream(block);
+            let all = contenders::in_place::all().into_iter();
+            let entrants = all
+                .chain(contenders::in_place::limits())
+                .map(|who| entrant(who, job, Wait::Default))
+                .collect();
+            cell("in place", size(block), "GB/s", entrants)
+        })
+        .into()
+}
+
 /// Every contender that can send blocks of that size.
 fn everybody(job: Job, wait: Wait) -> Vec<Entrant> {
     contenders::all()
@@ -165,17 +182,21 @@ fn messages() -> Vec<Cell> {
 
 /// Instruction counts. One round will do, since they are the same each time.
 fn instructions() -> Vec<Cell> {
-    [8, 64, 256, KIB]
-        .map(|block| {
-            let entrants = contenders::counters()
-                .map(|who| entrant(who, stream(block), Wait::Default))
-                .collect();
-            Cell {
-                rounds: 1,
-                ..cell("instructions", size(block), "", entrants)
-            }
-        })
-        .into()
+    let counted = |case: String, block: usize, contenders: Vec<Contender>| {
+        let entrants = contenders
+            .into_iter()
+            .map(|who| entrant(who, stream(block), Wait::Default))
+            .collect();
+        Cell {
+            rounds: 1,
+            ..cell("instructions", case, "", entrants)
+        }
+    };
+    let copied = [8, 64, 256, KIB];
+    let copied = copied.map(|block| counted(size(block), block, contenders::counters().collect()));
+    let in_place = contenders::counters_in_place().collect();
+    let in_place = counted(format!("{} in place", size(64)), 64, in_place);
+    copied.into_iter().chain([in_place]).collect()
 }
 
 fn round_trip() -> Vec<Cell> {

@@ -10,7 +10,9 @@ use bbqueue::traits::coordination::cas::AtomicCoord;
 use bbqueue::traits::notifier::polling::Polling;
 use bbqueue::traits::storage::BoxedSlice;
 
-use crate::channel::{Channel, Receiver, Sender, Spec, Threads, spin};
+use crate::channel::{
+    Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, Threads, spin,
+};
 
 type Handle = Arc<BBQueue<BoxedSlice, AtomicCoord, Polling>>;
 
@@ -64,5 +66,24 @@ impl Receiver for StreamConsumer<Handle> {
             grant.release(len);
             at += len;
         }
+    }
+}
+
+impl SenderInPlace for StreamProducer<Handle> {
+    #[inline(always)]
+    fn send_in_place(&mut self, len: usize, mut make: impl FnMut(&mut [u8])) {
+        let mut grant = spin(|| self.grant_exact(len).ok());
+        make(&mut grant);
+        grant.commit(len);
+    }
+}
+
+impl ReceiverInPlace for StreamConsumer<Handle> {
+    #[inline(always)]
+    fn receive_in_place(&mut self, len: usize, mut check: impl FnMut(&[u8])) {
+        // A grant has whole blocks, since each was one grant of the producer.
+        let grant = spin(|| self.read().ok());
+        check(&grant[..len]);
+        grant.release(len);
     }
 }

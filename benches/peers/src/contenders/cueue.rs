@@ -2,7 +2,9 @@
 
 use std::io;
 
-use crate::channel::{Channel, Receiver, Sender, Spec, Threads, spin};
+use crate::channel::{
+    Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, Threads, spin,
+};
 
 pub(crate) struct Ring(cueue::Writer<u8>, cueue::Reader<u8>);
 
@@ -59,5 +61,28 @@ impl Receiver for cueue::Reader<u8> {
             });
             self.commit();
         }
+    }
+}
+
+impl SenderInPlace for cueue::Writer<u8> {
+    #[inline(always)]
+    fn send_in_place(&mut self, len: usize, mut make: impl FnMut(&mut [u8])) {
+        spin(|| {
+            let chunk = self.write_chunk().get_mut(..len)?;
+            make(chunk);
+            Some(())
+        });
+        self.commit(len);
+    }
+}
+
+impl ReceiverInPlace for cueue::Reader<u8> {
+    #[inline(always)]
+    fn receive_in_place(&mut self, len: usize, mut check: impl FnMut(&[u8])) {
+        spin(|| {
+            let chunk = self.limited_read_chunk(len as u64);
+            (chunk.len() == len).then(|| check(chunk))
+        });
+        self.commit();
     }
 }

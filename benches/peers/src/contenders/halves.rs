@@ -1,6 +1,7 @@
-//! What each side of a ring of copies can do alone. The writer copies into memory that the
-//! reader has read last. The reader copies, with the check, out of memory that the writer
-//! has written last. The two take turns of a whole ring, so neither waits, and they never
+//! What each side of a ring can do alone. The writer copies into memory that the reader has
+//! read last. The reader copies, with the check, out of memory that the writer has written
+//! last. In place, the writer makes the bytes in that memory, and the reader checks them
+//! there. The two take turns of a whole ring, so neither waits, and they never
 //! want one line at once. The slower half is the speed of such a ring whose sides do not
 //! disturb each other.
 #![allow(unsafe_code)] // memory of two processes
@@ -8,13 +9,13 @@
 use std::sync::atomic::AtomicU8;
 use std::time::{Duration, Instant};
 
-use crate::board::{Board, Slot};
+use crate::board::{Board, Slot, Slots};
 use crate::cells::CAPACITY;
 use crate::channel::Spec;
-use crate::job::Job;
+use crate::job::{Job, in_place, sized};
 use crate::pattern::{Cursor, Source};
 use crate::run::{Plan, Sample, TRIPS};
-use crate::sys::{self, Shared, Zeroed};
+use crate::sys::{self, Shared, Usage, Zeroed};
 
 #[repr(C, align(4096))]
 struct Memory([AtomicU8; CAPACITY]);
@@ -29,14 +30,26 @@ impl Memory {
 }
 
 pub(crate) fn writer(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
-    run(job, plan, |board| board.writer.get(Slot::Value))
+    run(job, plan, copy, |board| &board.writer)
 }
 
 pub(crate) fn reader(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
-    run(job, plan, |board| board.reader.get(Slot::Value))
+    run(job, plan, copy, |board| &board.reader)
 }
 
-fn run(job: Job, plan: &Plan, value: fn(&Board) -> f64) -> Result<Sample, String> {
+pub(crate) fn writer_in_place(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
+    run(job, plan, touch, |board| &board.writer)
+}
+
+pub(crate) fn reader_in_place(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
+    run(job, plan, touch, |board| &board.reader)
+}
+
+/// One side's way to take its turns. Returns its GB/s.
+type Side = fn(&Turns<'_>) -> f64;
+
+/// Runs both sides, and returns the figure of one of them.
+fn run(job: Job, plan: &Plan, side: Side, whose: fn(&Board) -> &Slots) -> Result<Sample, String> {
     let board = Shared::<Board>::new();
     let ring = Shared::<Memory>::new();
     let block = job.block();
@@ -44,27 +57,19 @@ fn run(job: Job, plan: &Plan, value: fn(&Board) -> f64) -> Result<Sample, String
     let children = [true, false].map(|reads| {
         sys::fork(|| {
             sys::pin(plan.cpus[usize::from(!reads)]);
-            let source = Source::new(block, 0);
-            let mut target = vec![1; block];
-            let mut cursor = Cursor::default();
-            let one = |at| {
-                let place = ring.at(at, block);
-                if reads {
-                    // SAFETY: both ranges have `block` bytes. It is the reader's turn, and
-                    // the barrier orders the turns.
-                    unsafe { target.as_mut_ptr().copy_from_nonoverlapping(place, block) };
-                    assert!(source.check(&mut cursor, &target));
-                } else {
-                    let from = source.next(&mut cursor, block).as_ptr();
-                    // SAFETY: both ranges have `block` bytes. It is the writer's turn, and
-                    // the barrier orders the turns.
-                    unsafe { place.copy_from_nonoverlapping(from, block) };
-                }
-            };
             let before = board.bounce(reads, TRIPS);
-            let rate = turns(&board, reads, plan.time, block, one);
+            let (used, start) = (Usage::of_process(), Instant::now());
+            let rate = side(&Turns {
+                board: &board,
+                ring: &ring,
+                reads,
+                time: plan.time,
+                block,
+            });
+            let (elapsed, used) = (start.elapsed(), Usage::of_process().since(used));
             let after = board.bounce(reads, TRIPS);
             let slots = if reads { &board.reader } else { &board.writer };
+            slots.set(Slot::KeptWaiting, used.kept_waiting / elapsed.as_secs_f64());
             slots.set(Slot::Value, rate);
             slots.set(Slot::LineBefore, before);
             slots.set(Slot::LineAfter, after);
@@ -72,45 +77,102 @@ fn run(job: Job, plan: &Plan, value: fn(&Board) -> f64) -> Result<Sample, String
     });
     sys::reap(&children, plan.limit)?;
     Ok(Sample {
+        // A side that cannot run keeps the other one waiting.
+        kept_waiting: (board.reader.get(Slot::KeptWaiting))
+            .max(board.writer.get(Slot::KeptWaiting)),
         line_before: board.reader.get(Slot::LineBefore),
         line_after: board.reader.get(Slot::LineAfter),
-        ..Sample::bare(value(&board))
+        ..Sample::bare(whose(&board).get(Slot::Value))
     })
 }
 
-/// Goes round the ring by blocks, in turns with the other side. The writer is first. Ends
-/// once this side's turns have taken `time`, and returns its GB/s.
-fn turns(
-    board: &Board,
+/// Copies blocks into the ring, or copies them out and checks them.
+fn copy(turns: &Turns<'_>) -> f64 {
+    let block = turns.block;
+    let source = Source::new(block, 0);
+    let mut target = vec![1; block];
+    let mut cursor = Cursor::default();
+    turns.take(|| {
+        for at in (0..CAPACITY).step_by(block) {
+            let place = turns.ring.at(at, block);
+            if turns.reads {
+                // SAFETY: both ranges have `block` bytes. It is the reader's turn, and the
+                // barrier orders the turns.
+                unsafe { target.as_mut_ptr().copy_from_nonoverlapping(place, block) };
+                assert!(source.check(&mut cursor, &target));
+            } else {
+                let from = source.next(&mut cursor, block).as_ptr();
+                // SAFETY: both ranges have `block` bytes. It is the writer's turn, and the
+                // barrier orders the turns.
+                unsafe { place.copy_from_nonoverlapping(from, block) };
+            }
+        }
+    })
+}
+
+/// Makes blocks in the ring, or checks them there.
+fn touch(turns: &Turns<'_>) -> f64 {
+    let block = turns.block;
+    let source = Source::new(block, 0);
+    let mut cursor = Cursor::default();
+    turns.take(|| {
+        sized!(
+            block,
+            for at in (0..CAPACITY).step_by(block) {
+                let place = turns.ring.at(at, block);
+                if turns.reads {
+                    // SAFETY: the ring has `block` bytes there, and it is the reader's turn.
+                    let bytes = unsafe { std::slice::from_raw_parts(place, block) };
+                    in_place::check(&source, &mut cursor, bytes, block);
+                } else {
+                    // SAFETY: the ring has `block` bytes there, and it is the writer's turn.
+                    let bytes = unsafe { std::slice::from_raw_parts_mut(place, block) };
+                    in_place::make(&source, &mut cursor, bytes, block);
+                }
+            }
+        );
+    })
+}
+
+/// What one side needs for its turns.
+struct Turns<'a> {
+    board: &'a Board,
+    ring: &'a Memory,
     reads: bool,
     time: Duration,
     block: usize,
-    mut one: impl FnMut(usize),
-) -> f64 {
-    // In the first rounds the memory and the source are in no cache.
-    const WARM: u32 = 2;
-    let mut spent = Duration::ZERO;
-    let mut rounds = 0;
-    board.set_more(true);
-    board.meet(2);
-    while board.more() {
-        if reads {
-            board.meet(2); // the ring is full
+}
+
+impl Turns<'_> {
+    /// Takes turns with the other side, each of one lap of the ring. The writer is first.
+    /// Ends once this side's turns have taken the time, and returns its GB/s.
+    fn take(&self, mut lap: impl FnMut()) -> f64 {
+        // In the first rounds the memory and the source are in no cache.
+        const WARM: u32 = 2;
+        let Turns { board, reads, .. } = *self;
+        let mut spent = Duration::ZERO;
+        let mut rounds = 0;
+        board.set_more(true);
+        board.meet(2);
+        while board.more() {
+            if reads {
+                board.meet(2); // the ring is full
+            }
+            let start = Instant::now();
+            lap();
+            if rounds >= WARM {
+                spent += start.elapsed();
+            }
+            rounds += 1;
+            if !reads {
+                board.meet(2);
+            } else if spent >= self.time {
+                board.set_more(false);
+            }
+            board.meet(2); // the ring is empty
         }
-        let start = Instant::now();
-        (0..CAPACITY).step_by(block).for_each(&mut one);
-        if rounds >= WARM {
-            spent += start.elapsed();
-        }
-        rounds += 1;
-        if !reads {
-            board.meet(2);
-        } else if spent >= time {
-            board.set_more(false);
-        }
-        board.meet(2); // the ring is empty
+        f64::from(rounds - WARM) * CAPACITY as f64 / spent.as_nanos() as f64
     }
-    f64::from(rounds - WARM) * CAPACITY as f64 / spent.as_nanos() as f64
 }
 
 #[cfg(test)]
@@ -121,25 +183,49 @@ mod tests {
 
     #[test]
     fn the_reader_finds_what_the_writer_left_in_each_round() {
-        const BLOCK: usize = 64 << 10;
         let board = Shared::<Board>::new();
-        let ring: Vec<AtomicU32> = (0..CAPACITY / BLOCK).map(|_| AtomicU32::new(0)).collect();
+        let ring = Shared::<Memory>::new();
+        let left = AtomicU32::new(0);
         let count = |reads: bool| {
-            let mut done = 0;
-            let rate = turns(&board, reads, Duration::from_micros(50), BLOCK, |at| {
-                let round = done / ring.len() as u32 + 1;
-                let left = ring[at / BLOCK].swap(round, Ordering::Relaxed);
-                assert_eq!(left, if reads { round } else { round - 1 });
-                done += 1;
+            let mut rounds = 0;
+            let rate = turns(&board, &ring, reads, 4096).take(|| {
+                rounds += 1;
+                let before = left.swap(rounds, Ordering::Relaxed);
+                assert_eq!(before, if reads { rounds } else { rounds - 1 });
             });
             assert!(rate > 0.0);
-            done
+            rounds
         };
         let (read, written) = std::thread::scope(|scope| {
             let writer = scope.spawn(|| count(false));
             (count(true), writer.join().unwrap())
         });
         assert_eq!(read, written);
-        assert!(read > 2 * ring.len() as u32);
+        assert!(read > 2);
+    }
+
+    #[test]
+    fn both_ways_check_every_block() {
+        for side in [copy, touch] {
+            for block in [64, 4096, 1 << 20] {
+                let board = Shared::<Board>::new();
+                let ring = Shared::<Memory>::new();
+                std::thread::scope(|scope| {
+                    let writer = scope.spawn(|| side(&turns(&board, &ring, false, block)));
+                    assert!(side(&turns(&board, &ring, true, block)) > 0.0);
+                    assert!(writer.join().unwrap() > 0.0);
+                });
+            }
+        }
+    }
+
+    fn turns<'a>(board: &'a Board, ring: &'a Memory, reads: bool, block: usize) -> Turns<'a> {
+        Turns {
+            board,
+            ring,
+            reads,
+            time: Duration::from_micros(50),
+            block,
+        }
     }
 }

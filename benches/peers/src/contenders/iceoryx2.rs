@@ -1,5 +1,6 @@
 //! iceoryx2: one publisher, one subscriber, without loss. The subscriber is polled; the
-//! publisher waits by itself.
+//! publisher waits by itself. In place, its loans.
+#![allow(unsafe_code)] // loans that are not initialised
 
 use std::io;
 
@@ -11,7 +12,10 @@ use iceoryx2::prelude::{
 };
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 
-use crate::channel::{Channel, Receiver, Sender, Spec, other, spin};
+use super::in_place::initialised;
+use crate::channel::{
+    Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, other, spin,
+};
 use crate::name::Name;
 
 /// The most samples that may wait; at least two.
@@ -119,5 +123,24 @@ impl Receiver for Port<Rx> {
     fn receive(&mut self, block: &mut [u8]) {
         let sample = spin(|| self.port.receive().unwrap());
         block.copy_from_slice(sample.payload());
+    }
+}
+
+impl SenderInPlace for Port<Tx> {
+    #[inline(always)]
+    fn send_in_place(&mut self, len: usize, mut make: impl FnMut(&mut [u8])) {
+        let mut sample = self.port.loan_slice_uninit(len).unwrap();
+        // SAFETY: the memory is the kernel's, so it is initialised.
+        make(unsafe { initialised(sample.payload_mut()) });
+        // SAFETY: all bytes are initialised.
+        unsafe { sample.assume_init() }.send().unwrap();
+    }
+}
+
+impl ReceiverInPlace for Port<Rx> {
+    #[inline(always)]
+    fn receive_in_place(&mut self, len: usize, mut check: impl FnMut(&[u8])) {
+        let sample = spin(|| self.port.receive().unwrap());
+        check(&sample.payload()[..len]);
     }
 }

@@ -1,9 +1,13 @@
 //! The instructions of a message that one thread sends and receives, as valgrind counts
 //! them. No neighbour disturbs this figure.
+#![allow(unsafe_code)] // words that are read and written as they stand
 
+use std::hint::black_box;
 use std::process::{Command, Stdio};
 
-use crate::channel::{Receiver, Sender, Spec, Threads, Wait};
+use crate::channel::{
+    Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, Threads, Wait,
+};
 use crate::job::{Job, sized};
 use crate::run::{Plan, Run, Sample};
 use crate::sys;
@@ -33,6 +37,26 @@ impl Countable {
         }
     }
 
+    fn in_place<C>(name: &'static str) -> Countable
+    where
+        C: Threads + Channel<Sender: SenderInPlace, Receiver: ReceiverInPlace>,
+    {
+        Countable {
+            name,
+            channel: std::any::type_name::<InPlace<C>>(),
+            run: counted::<InPlace<C>>,
+            exchange: exchange_in_place::<C>,
+        }
+    }
+
+    /// Those that lend their memory.
+    fn all_in_place() -> [Countable; 2] {
+        [
+            Countable::in_place::<super::shmpipe::Ring>("shmpipe"),
+            Countable::in_place::<super::rtrb::Ring>("rtrb"),
+        ]
+    }
+
     fn all() -> Vec<Countable> {
         #[allow(unused_mut)] // where no feature is on
         let mut all = vec![
@@ -49,18 +73,28 @@ impl Countable {
     }
 }
 
+/// Names the channel `C` whose memory is lent.
+struct InPlace<C>(std::marker::PhantomData<C>);
+
 /// The counter for the contender of that name, if it works within one thread.
 pub(crate) fn counter(name: &str) -> Option<Run> {
     let mut all = Countable::all().into_iter();
     all.find(|one| one.name == name).map(|one| one.run)
 }
 
+/// The same for its memory in place.
+pub(crate) fn counter_in_place(name: &str) -> Option<Run> {
+    let mut all = Countable::all_in_place().into_iter();
+    all.find(|one| one.name == name).map(|one| one.run)
+}
+
 /// Sends and receives messages of `block` bytes in this thread: the work of [`COMMAND`].
 /// Never returns.
 pub(crate) fn exchange_as(channel: &str, block: usize, batches: u64) -> std::io::Result<()> {
-    let one = Countable::all()
+    let mut all = Countable::all()
         .into_iter()
-        .find(|one| one.channel == channel);
+        .chain(Countable::all_in_place());
+    let one = all.find(|one| one.channel == channel);
     let one = one.ok_or_else(|| std::io::Error::other("no such channel"))?;
     (one.exchange)(block, batches);
     // Ends without detaching: valgrind fails at memory that was attached over other memory.
@@ -68,21 +102,16 @@ pub(crate) fn exchange_as(channel: &str, block: usize, batches: u64) -> std::io:
 }
 
 fn exchange<C: Threads>(block: usize, batches: u64) {
-    let spec = Spec {
-        capacity: 1 << 20,
-        block,
-        wait: Wait::Default,
-    };
-    let (mut sender, mut receiver) = C::open(&spec).expect("it opens").split();
+    let (mut sender, mut receiver) = ends::<C>(block);
     let (sent, mut received) = (vec![7; block], vec![0; block]);
     sized!(
         block,
         for _ in 0..batches {
             for _ in 0..BATCH {
-                sender.send(&std::hint::black_box(&sent)[..block]);
+                sender.send(&black_box(&sent)[..block]);
             }
             for _ in 0..BATCH {
-                receiver.receive(&mut std::hint::black_box(&mut received)[..block]);
+                receiver.receive(&mut black_box(&mut received)[..block]);
             }
         }
     );
@@ -90,7 +119,67 @@ fn exchange<C: Threads>(block: usize, batches: u64) {
     std::mem::forget((sender, receiver));
 }
 
-fn counted<C: Threads>(_: &Spec, job: Job, _: &Plan, _: usize) -> Result<Sample, String> {
+/// The same in place: the payload is written and read by words of eight bytes.
+fn exchange_in_place<C>(block: usize, batches: u64)
+where
+    C: Threads + Channel<Sender: SenderInPlace, Receiver: ReceiverInPlace>,
+{
+    let (mut sender, mut receiver) = ends::<C>(block);
+    let mut differ = 0;
+    sized!(
+        block,
+        for word in 0..batches {
+            let word = black_box(word);
+            for _ in 0..BATCH {
+                sender.send_in_place(block, |piece| write_words(&mut piece[..block], word));
+            }
+            for _ in 0..BATCH {
+                receiver.receive_in_place(block, |piece| {
+                    differ |= differ_from(&piece[..block], word);
+                });
+            }
+        }
+    );
+    assert!(differ == 0, "a block came out wrong");
+    std::mem::forget((sender, receiver));
+}
+
+/// A word that need not be aligned.
+#[repr(C, packed)]
+struct Word(u64);
+
+/// Makes every word of `bytes` the same. The compiler must not join the words.
+#[inline(always)]
+fn write_words(bytes: &mut [u8], word: u64) {
+    for place in bytes.as_chunks_mut::<8>().0 {
+        // SAFETY: eight bytes, which need not be aligned.
+        unsafe { place.as_mut_ptr().cast::<Word>().write_volatile(Word(word)) };
+    }
+}
+
+/// Zero if every word of `bytes` is `word`. The compiler must not join the words.
+#[inline(always)]
+fn differ_from(bytes: &[u8], word: u64) -> u64 {
+    let mut differ = 0;
+    for place in bytes.as_chunks::<8>().0 {
+        // SAFETY: eight bytes, which need not be aligned.
+        let Word(found) = unsafe { place.as_ptr().cast::<Word>().read_volatile() };
+        differ |= found ^ word;
+    }
+    differ
+}
+
+/// A ring in this thread.
+fn ends<C: Threads>(block: usize) -> (C::Sender, C::Receiver) {
+    let spec = Spec {
+        capacity: 1 << 20,
+        block,
+        wait: Wait::Default,
+    };
+    C::open(&spec).expect("it opens").split()
+}
+
+fn counted<C>(_: &Spec, job: Job, _: &Plan, _: usize) -> Result<Sample, String> {
     const FEW: u64 = 100;
     const MANY: u64 = 300;
     let channel = std::any::type_name::<C>();

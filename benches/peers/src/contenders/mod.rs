@@ -10,6 +10,7 @@ mod futex;
 mod halves;
 #[cfg(feature = "iceoryx2")]
 mod iceoryx2;
+pub(crate) mod in_place;
 pub(crate) mod instructions;
 #[cfg(feature = "messages")]
 mod ipc_channel;
@@ -145,6 +146,14 @@ pub(crate) fn mailbox() -> Contender {
 pub(crate) fn counters() -> impl Iterator<Item = Contender> {
     all().into_iter().filter_map(|contender| {
         let run = instructions::counter(contender.name)?;
+        Some(Contender { run, ..contender })
+    })
+}
+
+/// Those whose instructions in place can be counted.
+pub(crate) fn counters_in_place() -> impl Iterator<Item = Contender> {
+    in_place::all().into_iter().filter_map(|contender| {
+        let run = instructions::counter_in_place(contender.name)?;
         Some(Contender { run, ..contender })
     })
 }

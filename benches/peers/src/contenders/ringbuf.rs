@@ -1,11 +1,14 @@
-//! ringbuf: its calls for slices, polled, since it has no wait.
+//! ringbuf: its calls for slices, polled, since it has no wait. In place, its memory and
+//! its indices.
+#![allow(unsafe_code)] // memory that is not initialised, indices without a check
 
 use std::io;
 
-use ringbuf::traits::{Consumer, Producer, Split};
+use ringbuf::traits::{Consumer, Producer, Raw, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
-use crate::channel::{Channel, Receiver, Sender, Spec, Threads};
+use super::in_place::initialised;
+use crate::channel::{Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, Threads};
 
 pub(crate) struct Ring(HeapProd<u8>, HeapCons<u8>);
 
@@ -14,7 +17,10 @@ impl Channel for Ring {
     type Receiver = HeapCons<u8>;
 
     fn open(spec: &Spec) -> io::Result<Ring> {
-        let (producer, consumer) = HeapRb::new(spec.capacity).split();
+        let (mut producer, mut consumer) = HeapRb::new(spec.capacity).split();
+        // One lap, which initialises the memory.
+        producer.push_iter(std::iter::repeat_n(0, spec.capacity));
+        consumer.clear();
         Ok(Ring(producer, consumer))
     }
 
@@ -54,6 +60,48 @@ impl Receiver for HeapCons<u8> {
             len += self.pop_slice(&mut block[len..]);
             if len == block.len() {
                 break;
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl SenderInPlace for HeapProd<u8> {
+    #[inline(always)]
+    fn send_in_place(&mut self, len: usize, mut make: impl FnMut(&mut [u8])) {
+        loop {
+            let (first, second) = self.vacant_slices_mut();
+            if first.len() + second.len() >= len {
+                let whole = first.len().min(len);
+                // SAFETY: `open` has initialised all of the ring.
+                make(unsafe { initialised(&mut first[..whole]) });
+                if whole < len {
+                    // SAFETY: `open` has initialised all of the ring.
+                    make(unsafe { initialised(&mut second[..len - whole]) });
+                }
+                // SAFETY: so many bytes are vacant, and initialised.
+                unsafe { self.advance_write_index(len) };
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl ReceiverInPlace for HeapCons<u8> {
+    #[inline(always)]
+    fn receive_in_place(&mut self, len: usize, mut check: impl FnMut(&[u8])) {
+        loop {
+            let (first, second) = self.as_slices();
+            if first.len() + second.len() >= len {
+                let whole = first.len().min(len);
+                check(&first[..whole]);
+                if whole < len {
+                    check(&second[..len - whole]);
+                }
+                // SAFETY: so many bytes are occupied.
+                unsafe { self.advance_read_index(len) };
+                return;
             }
             std::hint::spin_loop();
         }

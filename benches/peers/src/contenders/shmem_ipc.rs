@@ -5,7 +5,9 @@
 use std::fs::File;
 use std::io;
 
-use crate::channel::{Channel, Receiver, Sender, Spec, Wait, other};
+use crate::channel::{
+    Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, Wait, other,
+};
 
 type Tx = shmem_ipc::sharedring::Sender<u8>;
 type Rx = shmem_ipc::sharedring::Receiver<u8>;
@@ -111,6 +113,50 @@ impl Receiver for End<Rx> {
                 } else {
                     self.ring.block_until_readable().unwrap();
                 }
+            }
+        }
+    }
+}
+
+impl SenderInPlace for End<Tx> {
+    #[inline(always)]
+    fn send_in_place(&mut self, len: usize, mut make: impl FnMut(&mut [u8])) {
+        let mut left = len;
+        while left > 0 {
+            let mut done = 0;
+            let put = |at: *mut u8, room: usize| {
+                done = room.min(left);
+                // SAFETY: the ring says that it has room for these bytes, and the other side
+                // is this program. The memory is the kernel's, so it is initialised.
+                make(unsafe { std::slice::from_raw_parts_mut(at, done) });
+                done
+            };
+            self.ring.send_raw(put).unwrap();
+            left -= done;
+            if done == 0 {
+                self.ring.block_until_writable().unwrap();
+            }
+        }
+    }
+}
+
+impl ReceiverInPlace for End<Rx> {
+    #[inline(always)]
+    fn receive_in_place(&mut self, len: usize, mut check: impl FnMut(&[u8])) {
+        let mut left = len;
+        while left > 0 {
+            let mut done = 0;
+            let take = |from: *const u8, there: usize| {
+                done = there.min(left);
+                // SAFETY: the ring says that these bytes are there, and the other side is
+                // this program.
+                check(unsafe { std::slice::from_raw_parts(from, done) });
+                done
+            };
+            self.ring.receive_raw(take).unwrap();
+            left -= done;
+            if done == 0 {
+                self.ring.block_until_readable().unwrap();
             }
         }
     }

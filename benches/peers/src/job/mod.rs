@@ -1,6 +1,7 @@
 //! What the two sides of a channel do while they are measured.
 
 mod delays;
+pub(crate) mod in_place;
 mod stream;
 
 use std::time::{Duration, Instant};

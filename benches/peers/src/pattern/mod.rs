@@ -4,21 +4,31 @@
 //! which divide the size of no ring. So bytes of another lap are wrong bytes.
 //!
 //! The writer sends from memory that holds the pattern. The reader makes the expected words
-//! in registers, so its check reads each received byte once, and no other memory.
-#![allow(unsafe_code)] // vectors
+//! in registers, so its check reads each received byte once, and no other memory. A writer in
+//! the channel's memory makes the words in registers, too.
+#![allow(unsafe_code)] // an index without a check
+
+mod vectors;
 
 /// Bytes after which the pattern repeats: 1021 lines, a prime.
 pub(crate) const PERIOD: usize = 1021 * 64;
 const STEP: u32 = 0x9e37_79b1;
-/// The largest number of bytes that are compared with memory. Making the words of so few
-/// takes longer.
+/// The largest number of bytes that are compared with memory, or made without a call. Calling
+/// the vectors for so few takes longer.
 const SHORT: usize = 128;
 
 /// Memory that holds the pattern, and starts `skew` bytes after the start of a page.
 pub(crate) struct Source {
     bytes: Vec<u8>,
     start: usize,
-    words_equal: fn(&[u8], u32) -> bool,
+    words: Words,
+}
+
+/// What is done with whole words from a given one on.
+#[derive(Clone, Copy)]
+struct Words {
+    equal: fn(&[u8], u32) -> bool,
+    make: fn(&mut [u8], u32),
 }
 
 impl Source {
@@ -33,7 +43,7 @@ impl Source {
         Source {
             bytes,
             start,
-            words_equal: kernel(),
+            words: vectors::fastest(),
         }
     }
 
@@ -62,7 +72,7 @@ impl Source {
         let at = cursor.0;
         if at.is_multiple_of(4) && bytes.len().is_multiple_of(4) && at + bytes.len() <= PERIOD {
             cursor.pass(bytes.len());
-            return (self.words_equal)(bytes, (at / 4) as u32);
+            return (self.words.equal)(bytes, (at / 4) as u32);
         }
         let mut good = true;
         while !bytes.is_empty() {
@@ -73,12 +83,44 @@ impl Source {
             let (head, rest) = now.split_at(head);
             let (words, tail) = rest.split_at(rest.len() & !3);
             good &= few_equal(head, self.next(cursor, head.len()));
-            good &= (self.words_equal)(words, (cursor.0 / 4) as u32);
+            good &= (self.words.equal)(words, (cursor.0 / 4) as u32);
             cursor.pass(words.len());
             good &= few_equal(tail, self.next(cursor, tail.len()));
             bytes = later;
         }
         good
+    }
+
+    /// Writes the next bytes of the stream to all of `bytes`. Moves the cursor past them.
+    #[inline(always)]
+    pub(crate) fn make(&self, cursor: &mut Cursor, bytes: &mut [u8]) {
+        let (at, len) = (cursor.0, bytes.len());
+        let is_whole = at.is_multiple_of(4) && at + len <= PERIOD;
+        if len <= SHORT && len.is_multiple_of(8) && is_whole {
+            cursor.pass(len);
+            make_short(bytes, (at / 4) as u32);
+        } else {
+            *cursor = self.make_long(*cursor, bytes);
+        }
+    }
+
+    /// Returns the cursor, which stays in a register on the short path.
+    #[inline(never)]
+    fn make_long(&self, mut cursor: Cursor, mut bytes: &mut [u8]) -> Cursor {
+        while !bytes.is_empty() {
+            let piece = bytes.len().min(PERIOD - cursor.0);
+            let (now, later) = bytes.split_at_mut(piece);
+            // First the bytes up to a whole word, then words, then the rest.
+            let head = (cursor.0.next_multiple_of(4) - cursor.0).min(piece);
+            let (head, rest) = now.split_at_mut(head);
+            let (words, tail) = rest.split_at_mut(rest.len() & !3);
+            head.copy_from_slice(self.next(&mut cursor, head.len()));
+            (self.words.make)(words, (cursor.0 / 4) as u32);
+            cursor.pass(words.len());
+            tail.copy_from_slice(self.next(&mut cursor, tail.len()));
+            bytes = later;
+        }
+        cursor
     }
 }
 
@@ -106,6 +148,17 @@ fn word(index: u32) -> u32 {
     index.wrapping_add(1).wrapping_mul(STEP)
 }
 
+/// Makes words of eight bytes, without a call.
+#[inline(always)]
+fn make_short(bytes: &mut [u8], first: u32) {
+    let mut low = word(first);
+    for bytes in bytes.as_chunks_mut::<8>().0 {
+        let high = low.wrapping_add(STEP);
+        *bytes = (u64::from(high) << 32 | u64::from(low)).to_le_bytes();
+        low = high.wrapping_add(STEP);
+    }
+}
+
 /// Compares by words of eight bytes, since a load must not be longer than the store before
 /// it.
 #[inline(always)]
@@ -127,110 +180,6 @@ fn few_equal(bytes: &[u8], expected: &[u8]) -> bool {
         .fold(0, |differ, (a, b)| differ | (a ^ b));
     differ == 0
 }
-
-/// The fastest check of whole words against the pattern that this processor has.
-fn kernel() -> fn(&[u8], u32) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has AVX-512.
-        return |bytes, first| unsafe { words_equal_avx512(bytes, first) };
-    }
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        return |bytes, first| unsafe { words_equal_avx2(bytes, first) };
-    }
-    words_equal_portable
-}
-
-fn words_equal_portable(bytes: &[u8], first: u32) -> bool {
-    let mut differ = 0;
-    for (at, bytes) in bytes.as_chunks::<4>().0.iter().enumerate() {
-        differ |= u32::from_le_bytes(*bytes) ^ word(first.wrapping_add(at as u32));
-    }
-    differ == 0
-}
-
-/// Defines the check by vectors of that many words.
-#[cfg(target_arch = "x86_64")]
-macro_rules! words_equal {
-    ($name:ident, $features:literal, $lanes:literal, $load:ident, $set:ident, $add:ident,
-     |$differ:ident, $found:ident, $expected:ident| $note:expr, |$all:ident| $zero:expr) => {
-        #[target_feature(enable = $features)]
-        fn $name(bytes: &[u8], first: u32) -> bool {
-            use core::arch::x86_64::*;
-            const LANES: usize = $lanes;
-            const VECTORS: usize = 4;
-            // The differences of the first vector's words from `first`.
-            const LANE: &[i32; LANES] = &{
-                let mut lane = [0; LANES];
-                let mut at = 0;
-                while at < LANES {
-                    lane[at] = STEP.wrapping_mul(at as u32).cast_signed();
-                    at += 1;
-                }
-                lane
-            };
-            // SAFETY: a whole vector, which need not be aligned.
-            let lanes = unsafe { $load(LANE.as_ptr().cast()) };
-            let step =
-                |vectors: usize| $set(((vectors * LANES) as u32).wrapping_mul(STEP).cast_signed());
-            let start = $add($set(word(first).cast_signed()), lanes);
-            let mut expected = [start; VECTORS];
-            for (vector, expected) in expected.iter_mut().enumerate() {
-                *expected = $add(start, step(vector));
-            }
-            let far = step(VECTORS);
-            let mut differ = [$set(0); VECTORS];
-            let (parts, rest) = bytes.as_chunks::<{ 4 * LANES * VECTORS }>();
-            for part in parts {
-                let (vectors, _) = part.as_chunks::<{ 4 * LANES }>();
-                for at in 0..VECTORS {
-                    // SAFETY: a whole vector, which need not be aligned.
-                    let $found = unsafe { $load(vectors[at].as_ptr().cast()) };
-                    let ($differ, $expected) = (differ[at], expected[at]);
-                    differ[at] = $note;
-                    expected[at] = $add(expected[at], far);
-                }
-            }
-            let (vectors, rest) = rest.as_chunks::<{ 4 * LANES }>();
-            for vector in vectors {
-                // SAFETY: a whole vector, which need not be aligned.
-                let $found = unsafe { $load(vector.as_ptr().cast()) };
-                let ($differ, $expected) = (differ[0], expected[0]);
-                differ[0] = $note;
-                expected[0] = $add(expected[0], step(1));
-            }
-            let good = differ.iter().all(|$all| $zero);
-            let done = (bytes.len() - rest.len()) / 4;
-            good && words_equal_portable(rest, first.wrapping_add(done as u32))
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-words_equal!(
-    words_equal_avx2,
-    "avx2",
-    8,
-    _mm256_loadu_si256,
-    _mm256_set1_epi32,
-    _mm256_add_epi32,
-    |differ, found, expected| _mm256_or_si256(differ, _mm256_xor_si256(found, expected)),
-    |all| _mm256_testz_si256(*all, *all) == 1
-);
-#[cfg(target_arch = "x86_64")]
-words_equal!(
-    words_equal_avx512,
-    "avx512f",
-    16,
-    _mm512_loadu_si512,
-    _mm512_set1_epi32,
-    _mm512_add_epi32,
-    // differ |= found ^ expected
-    |differ, found, expected| _mm512_ternarylogic_epi32::<0xf6>(differ, found, expected),
-    |all| _mm512_test_epi32_mask(*all, *all) == 0
-);
 
 #[cfg(test)]
 mod tests {
@@ -255,6 +204,38 @@ mod tests {
                     received[at] ^= 0x10;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_the_stream() {
+        for len in [
+            0, 1, 7, 8, 63, 64, 128, 136, 255, 256, 257, 300, 1024, 4096, 65_533, 70_000,
+        ] {
+            let source = Source::new(len, 0);
+            for start in [0, 1, 2, 4, 60, PERIOD - 68, PERIOD - 65, PERIOD - 1] {
+                let mut cursor = Cursor(start);
+                let expected = source.next(&mut cursor, len);
+                let mut made = vec![0xee; len + 2];
+                let mut again = Cursor(start);
+                source.make(&mut again, &mut made[1..=len]);
+                assert_eq!(&made[1..=len], expected, "{len} from {start}");
+                assert_eq!((made[0], made[len + 1]), (0xee, 0xee));
+                assert_eq!(again.0, cursor.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_passes_the_check_in_pieces() {
+        let source = Source::new(4096, 0);
+        let (mut made, mut checked) = (Cursor::default(), Cursor::default());
+        let mut bytes = vec![0; 3 * PERIOD];
+        for piece in bytes.chunks_mut(1000) {
+            source.make(&mut made, piece);
+        }
+        for piece in bytes.chunks(777) {
+            assert!(source.check(&mut checked, piece));
         }
     }
 

@@ -1,5 +1,7 @@
 //! The bars: what shmpipe should reach, as ratios of the medians of one run.
 
+mod in_place;
+
 use std::fmt::Write;
 
 use crate::contenders::Kind;
@@ -73,6 +75,8 @@ fn judge(question: &Question, lines: &mut Vec<Line>) {
     match question.name.as_str() {
         "throughput" => throughput(question, lines),
         "messages" => messages(question, lines),
+        "in place" => in_place::judge(question, lines),
+        "instructions" => in_place::instructions(question, lines),
         "round trip" => round_trip(question, lines),
         "parking" => against(question, "64 B", "pipe", "pipe's", at_most(1.0), lines),
         "wake" => {
@@ -102,6 +106,13 @@ fn best<'a>(question: &'a Question, case: &str, more: bool) -> Option<&'a Cell> 
             let order = a.median.total_cmp(&b.median);
             if more { order } else { order.reverse() }
         })
+}
+
+/// The slower of two limits, if both were measured.
+fn slower<'a>(question: &'a Question, case: &str, names: [&str; 2]) -> Option<&'a Cell> {
+    let [a, b] = names.map(|who| question.cell(case, who));
+    let (a, b) = (a?, b?);
+    Some(if a.median < b.median { a } else { b })
 }
 
 fn compare(what: String, bar: Bar, ours: &Cell, theirs: &Cell, lines: &mut Vec<Line>) {
@@ -304,7 +315,7 @@ mod tests {
     use crate::results::{Results, Row};
     use crate::summary;
 
-    fn row(question: &str, case: &str, who: &str, kind: Kind, value: f64) -> Row {
+    pub(super) fn row(question: &str, case: &str, who: &str, kind: Kind, value: f64) -> Row {
         Row {
             run: 1,
             question: question.into(),
@@ -328,7 +339,7 @@ mod tests {
         }
     }
 
-    fn verdict(rows: Vec<Row>) -> String {
+    pub(super) fn verdict(rows: Vec<Row>) -> String {
         table(&summary::of(&Results {
             machines: Vec::new(),
             rows,
