@@ -8,6 +8,7 @@ mod channel;
 mod charts;
 mod clock;
 mod contenders;
+mod crowd;
 mod job;
 mod machine;
 mod measure;

@@ -93,6 +93,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Results> {
     let extent = Extent {
         most_gib: options.most_gib.unwrap_or(most_gib),
         cpus: allowed.len(),
+        busy_bytes: if options.quick { 16 << 20 } else { 64 << 20 },
     };
 
     let wanted_place = options.place.unwrap_or(Place::Near);
@@ -236,7 +237,7 @@ impl Turns<'_> {
         for _ in 0..=AGAIN {
             let sample = (one.contender.run)(&one.spec, one.job, &self.plan, one.pairs);
             let (sample, dropped) = match &sample {
-                Ok(sample) => (*sample, objection(sample, one.pairs, self.place)),
+                Ok(sample) => (*sample, objection(sample, one, self.place)),
                 Err(why) => (Sample::bare(f64::NAN), Some(format!("failed: {why}"))),
             };
             let failed = dropped
@@ -264,9 +265,9 @@ impl Turns<'_> {
 }
 
 /// Why a sample does not count.
-fn objection(sample: &Sample, pairs: usize, place: Place) -> Option<String> {
-    if pairs > 1 {
-        // Several pairs have no line to probe. Pairs that share processors wait for each other.
+fn objection(sample: &Sample, one: &Entrant, place: Place) -> Option<String> {
+    if one.pairs > 1 || one.job.loops() > 0 {
+        // Nobody probes a line. Those that share processors wait for each other.
         return None;
     }
     let moved = |ns: f64| !ns.is_nan() && Place::of(ns) != place;

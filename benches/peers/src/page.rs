@@ -19,7 +19,14 @@ const END: &str = "<!-- figures: end -->";
 /// The file of references that rustdoc reads before the page.
 const EMBEDDED: &str = "charts.txt";
 /// The questions whose tables are in the page. The table of bars covers the others.
-const TABLES: [&str; 4] = ["throughput", "messages", "instructions", "round trip"];
+const TABLES: [&str; 6] = [
+    "throughput",
+    "messages",
+    "in place",
+    "instructions",
+    "round trip",
+    "busy machine",
+];
 
 pub(crate) fn update(results: &Results, page: &Path, folder: &Path) -> io::Result<()> {
     let text = std::fs::read_to_string(page)?;

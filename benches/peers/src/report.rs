@@ -71,6 +71,9 @@ pub(crate) fn heading(question: &str) -> &'static str {
         "unaligned" => "Unaligned memory and odd sizes, GB/s",
         "small rings" => "Small rings, GB/s",
         "slow side" => "One side works 50 us after each 64 KiB, GB/s",
+        "busy machine" => {
+            "Busy loops on each processor, ms of a stream: wall time; processors of both sides"
+        }
         "growth" => "As work grows, GB/s",
         "set-up" => "Create, attach, pair and drop, us",
         _ => "",
@@ -114,6 +117,9 @@ pub(crate) fn table(question: &Question) -> String {
 }
 
 fn shown(cell: &Cell, question: &Question) -> String {
+    if question.name == "busy machine" {
+        return format!("{}; {}", number(cell.median), number(cell.cpu * 1e3));
+    }
     let is_delay = ["round trip", "paced"].contains(&question.name.as_str());
     let mut text = if is_delay {
         let percentiles = [cell.median, cell.p99, cell.p999];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::board::{Board, Slot};
 use crate::channel::{Channel, ReceiverInPlace, SenderInPlace, Spec, Threads};
 use crate::clock;
+use crate::crowd::Crowd;
 use crate::job::{self, Job, Setting};
 use crate::sys::{self, Shared, Usage};
 
@@ -143,6 +144,9 @@ fn between_processes<C: Channel>(
     pairs: usize,
 ) -> Result<Sample, String> {
     clock::ns_per_tick(); // once, for all children
+    let both = &plan.cpus[..2];
+    // Before the channel, which the loops must not hold.
+    let _crowd = Crowd::start(job.loops(), both);
     let board = Shared::<Board>::new();
     let open = || C::open(spec).map_err(|error| error.to_string());
     let mut links = Vec::new();
@@ -160,7 +164,11 @@ fn between_processes<C: Channel>(
             let cpu = plan.cpus[(2 * pair + usize::from(!reads)) % plan.cpus.len()];
             let set = setting(&board, spec, job, plan, pairs, pair, Usage::of_process);
             children.push(sys::fork(|| {
-                sys::pin(cpu);
+                if job.loops() > 0 {
+                    sys::pin_to(both);
+                } else {
+                    sys::pin(cpu);
+                }
                 reporting(&board, || {
                     let link = link.take().expect("taken in the child only");
                     let back = back.take();
@@ -275,10 +283,13 @@ fn setting<'a>(
 }
 
 fn probe(set: &Setting<'_>, reads: bool, pairs: usize, slot: Slot) {
-    if pairs > 1 {
-        return; // no line of their own, and no processor either
-    }
-    let line = set.board.bounce(reads, TRIPS);
+    // Several pairs have no line of their own. Beside busy loops, the sides seldom run at
+    // once.
+    let line = if pairs > 1 || set.job.loops() > 0 {
+        f64::NAN
+    } else {
+        set.board.bounce(reads, TRIPS)
+    };
     if reads {
         set.board.reader.set(slot, line);
     }

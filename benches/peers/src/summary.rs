@@ -19,6 +19,8 @@ pub(crate) struct Cell {
     /// The medians of the rounds' high percentiles.
     pub(crate) p99: f64,
     pub(crate) p999: f64,
+    /// The median of the processor seconds of both sides together.
+    pub(crate) cpu: f64,
     /// Medians of both sides together: processor seconds for 10^9 bytes, system calls for
     /// 10^6.
     pub(crate) cpu_per_gb: f64,
@@ -132,6 +134,7 @@ fn summarised(rows: &[&Row]) -> Option<Cell> {
         most: stats::quantile(&mut values, 1.0),
         p99: stats::median(&mut of(&|row| row.p99)),
         p999: stats::median(&mut of(&|row| row.p999)),
+        cpu: stats::median(&mut of(&|row| row.cpu)),
         cpu_per_gb: stats::median(&mut of(&|row| Some(row.cpu? / row.bytes? * 1e9))),
         calls_per_mb: stats::median(&mut of(&|row| Some(row.calls? / row.bytes? * 1e6))),
         line: stats::median(&mut of(&|row| {

@@ -64,7 +64,12 @@ pub(crate) struct Line<T>(pub(crate) T);
 
 /// Pins the calling thread to one processor.
 pub(crate) fn pin(cpu: usize) {
-    pin::pin_to(&[cpu]).unwrap_or_else(|error| panic!("cpu {cpu}: {error}"));
+    pin_to(&[cpu]);
+}
+
+/// Keeps the calling thread to some processors.
+pub(crate) fn pin_to(cpus: &[usize]) {
+    pin::pin_to(cpus).unwrap_or_else(|error| panic!("processors {cpus:?}: {error}"));
 }
 
 /// Runs `body` in a child process, which then ends without running anything of this

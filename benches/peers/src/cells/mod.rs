@@ -1,5 +1,7 @@
 //! The questions, and the measurements that answer each.
 
+pub(crate) mod busy;
+
 use std::time::Duration;
 
 use crate::channel::{Spec, Wait};
@@ -37,14 +39,16 @@ pub(crate) struct Cell {
     pub(crate) rounds: usize,
 }
 
-/// How far the questions of growth go.
+/// How far the questions go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) most_gib: u64,
     pub(crate) cpus: usize,
+    /// Bytes of a stream on the machine that is least busy.
+    pub(crate) busy_bytes: u64,
 }
 
-pub(crate) const QUESTIONS: [&str; 13] = [
+pub(crate) const QUESTIONS: [&str; 14] = [
     "throughput",
     "messages",
     "in place",
@@ -56,6 +60,7 @@ pub(crate) const QUESTIONS: [&str; 13] = [
     "unaligned",
     "small rings",
     "slow side",
+    "busy machine",
     "growth",
     "set-up",
 ];
@@ -74,6 +79,7 @@ pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
         "unaligned" => unaligned(),
         "small rings" => small_rings(),
         "slow side" => slow_side(),
+        "busy machine" => busy::cells(extent.busy_bytes),
         "growth" => growth(extent),
         "set-up" => set_up(),
         _ => unreachable!("one of QUESTIONS"),

@@ -31,6 +31,12 @@ pub(crate) enum Job {
         /// Bytes of the measured leg; otherwise as many as fit the time.
         total: Option<u64>,
     },
+    /// A fixed number of bytes, beside as many busy loops on each processor: ms.
+    Busy {
+        block: usize,
+        total: u64,
+        loops: usize,
+    },
     /// One block there and back at a time: ns.
     RoundTrip { block: usize },
     /// Messages of 64 bytes at fixed times: ns from the call that sends a message to the
@@ -50,7 +56,7 @@ impl Job {
     /// Bytes of its largest message.
     pub(crate) fn block(&self) -> usize {
         match *self {
-            Job::Stream { block, .. } | Job::RoundTrip { block } => block,
+            Job::Stream { block, .. } | Job::Busy { block, .. } | Job::RoundTrip { block } => block,
             Job::Paced { .. } => PACED_BLOCK,
             Job::Wake => 8,
         }
@@ -63,6 +69,14 @@ impl Job {
                 total: Some(total), ..
             } => Duration::from_nanos(total),
             _ => Duration::ZERO,
+        }
+    }
+
+    /// Busy loops beside it, on each processor.
+    pub(crate) fn loops(&self) -> usize {
+        match *self {
+            Job::Busy { loops, .. } => loops,
+            _ => 0,
         }
     }
 
@@ -133,6 +147,16 @@ impl Setting<'_> {
         }
     }
 
+    /// Runs one leg of `count` blocks before the measured one.
+    fn warm_by(&self, count: u64, leg: impl FnOnce(u64)) {
+        let count = self.announce(count);
+        leg(count);
+        if self.first {
+            self.board.set_more(false);
+        }
+        self.meet();
+    }
+
     /// Runs longer and longer legs, until all of the channel was used and its pace is known.
     /// Returns the number of blocks for the measured leg.
     fn warm_up(&self, block: usize, mut leg: impl FnMut(u64)) -> u64 {
@@ -168,6 +192,7 @@ pub(crate) fn write<S: Sender, R: Receiver>(set: &Setting<'_>, mut tx: S, back: 
             let work = slow.filter(|slow| !slow.reader).map(|slow| slow.work);
             stream::write(set, &mut tx, skew.0, work);
         }
+        Job::Busy { .. } => stream::write(set, &mut tx, 0, None),
         Job::RoundTrip { block } => {
             let mut rx = back.expect("a round trip has a way back");
             delays::answer(set, &mut tx, &mut rx, block);
@@ -216,6 +241,7 @@ pub(crate) fn read<R: Receiver, S: Sender>(set: &Setting<'_>, mut rx: R, there: 
             let work = slow.filter(|slow| slow.reader).map(|slow| slow.work);
             stream::read(set, &mut rx, skew.1, work, total);
         }
+        Job::Busy { total, .. } => stream::read_all(set, &mut rx, total),
         Job::RoundTrip { block } => {
             let tx = there.expect("a round trip has a way there");
             delays::ask(set, &mut rx, tx, block);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Setting, check, follow, measure, pretend_to_work, sized};
+use crate::board::Slot;
 use crate::channel::{Receiver, Sender};
 use crate::pattern::{Cursor, Source};
 
@@ -40,6 +41,17 @@ pub(super) fn read<R: Receiver>(
     let count = total.map_or(count, |total| total / block as u64);
     let took = measure(set, rx, count, leg);
     set.report_speed(count, took);
+}
+
+/// Receives `total` bytes, and measures the time in ms. The channel was used once before.
+pub(super) fn read_all<R: Receiver>(set: &Setting<'_>, rx: &mut R, total: u64) {
+    let block = set.job.block();
+    let mut memory = Target::new(block, 0);
+    let mut leg = leg(block, memory.bytes(), None);
+    let lap = set.capacity.div_ceil(block) as u64;
+    set.warm_by(lap, |count| leg(rx, count));
+    let took = measure(set, rx, total / block as u64, leg);
+    set.board.reader.set(Slot::Value, took.as_secs_f64() * 1e3);
 }
 
 /// Returns a function that receives a number of blocks into `buffer`, and checks them.

@@ -1,5 +1,6 @@
 //! The bars: what shmpipe should reach, as ratios of the medians of one run.
 
+mod busy;
 mod in_place;
 
 use std::fmt::Write;
@@ -91,6 +92,7 @@ fn judge(question: &Question, lines: &mut Vec<Line>) {
             }
         }
         "slow side" => slow_side(question, lines),
+        "busy machine" => busy::judge(question, lines),
         "growth" => growth(question, lines),
         "set-up" => set_up(question, lines),
         _ => {}
