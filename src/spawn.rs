@@ -142,9 +142,16 @@ impl Ring {
     pub fn spawn_consumer(self, command: &mut Command) -> Result<(Producer, Child), OpenError> {
         let handover = self.handover(Role::Consumer)?;
         let mut producer = self.into_producer()?;
-        let child = handover.spawn(command)?;
-        producer.expect_child(child.id());
-        Ok((producer, child))
+        match handover.spawn(command) {
+            Ok(child) => {
+                producer.expect_child(child.id());
+                Ok((producer, child))
+            }
+            Err(error) => {
+                producer.withdraw(); // leaves no end of a stream that nobody wrote
+                Err(error)
+            }
+        }
     }
 
     /// Takes the consumer's role, and starts a child that is to take the producer's

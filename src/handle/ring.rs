@@ -248,10 +248,16 @@ impl Ring {
     /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
         let producing = open::claim(&self.region, Role::Producer, &self.open)?;
-        let producer = Producer::with(self.region.clone(), producing, &self.handle, true)?;
-        let consuming = open::claim(&self.region, Role::Consumer, &self.open)?;
-        let consumer = Consumer::with(self.region, consuming, &self.handle, true)?;
-        Ok((producer, consumer))
+        let mut producer = Producer::with(self.region.clone(), producing, &self.handle, true)?;
+        let consumer = open::claim(&self.region, Role::Consumer, &self.open)
+            .and_then(|consuming| Consumer::with(self.region, consuming, &self.handle, true));
+        match consumer {
+            Ok(consumer) => Ok((producer, consumer)),
+            Err(error) => {
+                producer.withdraw(); // leaves no end of a stream that nobody wrote
+                Err(error)
+            }
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a side is told of the end of the stream.
 
 use std::io::{Read, Write};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use shmpipe::{CloseError, Ring};
+use shmpipe::{CloseError, OpenError, Ring, TryReadError};
 
 use crate::common::TempPath;
 use crate::common::kill::options;
@@ -85,4 +86,31 @@ fn close_does_not_deny_a_consumer_that_came() {
         }
         println!("came in time in {came} of {ROUNDS} rounds");
     });
+}
+
+/// Found by reading: a producer that was taken for a pair, and given back since
+/// there was to be no pair, left the end of a stream that nobody wrote.
+#[test]
+fn a_pair_that_does_not_come_about_leaves_no_end() {
+    let path = TempPath::new();
+    let mut options = options(4096);
+    options.persistent(true).wait_for_peer(false);
+    let mut consumer = options.open_consumer(&path).unwrap();
+    let ring = || options.attach(consumer.id().unwrap()).unwrap();
+    let error = ring().split().unwrap_err();
+    assert!(matches!(error, OpenError::RoleTaken { .. }), "{error}");
+    let missing = &mut Command::new("/nonexistent/program");
+    let error = ring().spawn_consumer(missing).unwrap_err();
+    assert!(matches!(error, OpenError::Spawn { .. }), "{error}");
+    assert_eq!(consumer.try_read(&mut [0]), Err(TryReadError::Empty));
+    options
+        .open_producer(&path)
+        .unwrap()
+        .write_all(b"the first stream")
+        .unwrap();
+    let mut text = String::new();
+    consumer.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "the first stream");
+    drop(consumer);
+    options.remove(&path).unwrap();
 }
