@@ -280,10 +280,10 @@ impl AsyncWrite for AsyncProducer {
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let AsyncProducer { parking, producer } = self.get_mut();
         parking.resume(producer.end());
-        match producer.end().usable() {
-            Err(Broken::Closed) => return Poll::Ready(Ok(())),
-            usable => usable?,
+        if producer.end().has_closed() {
+            return Poll::Ready(Ok(()));
         }
+        producer.end().usable()?;
         producer.publish();
         let end = producer.end();
         let has_come = match end.child_to_come() {

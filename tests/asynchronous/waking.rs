@@ -372,3 +372,17 @@ fn close_waits_for_a_spawned_child_without_blocking() {
     let inner = error.get_ref().unwrap().downcast_ref();
     assert_eq!(inner, Some(&CloseError::NeverCame { unread: 8 }));
 }
+
+/// Found by reading: closing a handle that had aborted was a success.
+#[test]
+fn closing_after_an_abort_says_so() {
+    let (mut producer, _consumer) = shmpipe::pair().unwrap();
+    producer.abort();
+    let mut producer = AsyncProducer::new(producer);
+    let error = block_on(producer.close()).unwrap_err();
+    assert_eq!(Broken::find(&error), Some(&Broken::Closed));
+    let mut producer = AsyncProducer::new(shmpipe::pair().unwrap().0);
+    for _ in 0..2 {
+        block_on(producer.close()).unwrap(); // the second has no effect
+    }
+}
