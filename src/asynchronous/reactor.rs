@@ -14,7 +14,7 @@
 //!
 //! ```text
 //! handle, its lock held          reactor
-//! changes += 1                   seen = changes
+//! changes += 1; fence(Release)   seen = changes
 //! sleeping = 1 (P5)              for each handle: lock, read sleeping, unlock
 //! armed = true                   FUTEX_WAITV(each sleeping, ..., changes == seen)
 //! ```
@@ -53,7 +53,7 @@
 //! waker that blocks delays all handles, as in an executor.
 #![allow(unsafe_code)] // the reactor is reached through a pointer
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Instant;
@@ -122,9 +122,10 @@ impl Reactor {
 
     /// Announces that a handle is about to arm. Makes no system call.
     pub(super) fn note_change(&self) {
-        // Release: ordered before the handle's store to its word, which is itself a
-        // Release. AcqRel is only stronger than either side needs.
         self.changes.fetch_add(1, Ordering::AcqRel); // R1
+        // The handle's store to its word follows, and is Relaxed. Who sees that store, or what the
+        // peer made of it, sees the change.
+        fence(Ordering::Release); // R1
     }
 
     /// Adds a handle to the list.
