@@ -35,8 +35,10 @@ impl Options {
     }
 
     /// Sets a cancel flag. Once the flag is `true`, an open that would wait, or a
-    /// call that would wait for the peer, fails within about ten milliseconds. In a
-    /// reader that has got nothing for a second, this takes up to 110 milliseconds.
+    /// call that would wait for the peer, fails within about ten milliseconds. So do
+    /// the `_deadline` forms of `fill_from` and `drain_to` that would wait for a
+    /// file. In a reader that has got nothing for a second, this takes up to 110
+    /// milliseconds.
     /// The error is [`OpenError::Cancelled`](crate::OpenError::Cancelled) or
     /// [`WaitError::Cancelled`](crate::WaitError::Cancelled). Cancelling is not
     /// final: reset the flag and call again. A signal handler can set the flag.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use shmpipe::failpoint::{Point, kill_at};
@@ -113,4 +113,31 @@ fn a_death_in_the_middle_of_a_claim_is_noticed() {
             }
         },
     );
+}
+
+/// Found by reading: a wait for a file, which nothing but poll(2) ends, did not
+/// look at the flag until its deadline.
+#[test]
+fn a_cancel_flag_ends_a_wait_for_a_file() {
+    let flag = Arc::new(AtomicBool::new(false));
+    let mut options = options(4096);
+    let ring = options.cancel_on(flag.clone()).create_anonymous().unwrap();
+    let (mut producer, mut consumer) = ring.split().unwrap();
+    let (empty, _input) = std::io::pipe().unwrap();
+    let (_output, mut full) = std::io::pipe().unwrap();
+    full.write_all(&vec![0; 64 << 10]).unwrap(); // the default size of a pipe
+    producer.write_all(b"abc").unwrap();
+    let far = Instant::now() + PATIENCE;
+    std::thread::scope(|scope| {
+        let filling = scope.spawn(|| producer.fill_from_deadline(&empty, 10, far));
+        let draining = scope.spawn(|| consumer.drain_to_deadline(&full, 10, far));
+        std::thread::sleep(Duration::from_millis(20)); // into poll(2), mostly
+        flag.store(true, Ordering::Relaxed);
+        for waiting in [filling, draining] {
+            let error = waiting.join().unwrap().unwrap_err();
+            assert_eq!(WaitError::find(&error), Some(&WaitError::Cancelled));
+        }
+    });
+    assert!(Instant::now() < far, "the deadline ended the waits");
+    assert_eq!(consumer.available(), Ok(3));
 }

@@ -134,6 +134,10 @@ impl Endpoint {
         self.timeout = limit;
     }
 
+    pub(crate) fn cancel_flag(&self) -> Option<&Arc<AtomicBool>> {
+        self.cancel.as_ref()
+    }
+
     pub(crate) fn policy(&self) -> WaitPolicy {
         self.policy
     }

@@ -9,13 +9,16 @@ mod unwaited;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::error::{Bytes, timed_out};
+use crate::error::{Bytes, WaitError, timed_out};
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::segment::region::Region;
-use crate::tuning::DESCRIPTOR_PAUSE;
+use crate::tuning::{DESCRIPTOR_PAUSE, SLICE};
+use crate::wait::deadline;
 use unwaited::Way;
 
 /// The most bytes given at once to a descriptor that blocks: `PIPE_BUF`, which a
@@ -58,8 +61,8 @@ impl Producer {
 
     /// Fills the ring from `file`, and waits until `deadline`: first for room in
     /// the ring, then, by poll(2), for something to read. After the deadline,
-    /// available bytes are still moved. A cancel flag does not end the wait for the
-    /// file. Otherwise see [`fill_from`](Self::fill_from).
+    /// available bytes are still moved. Otherwise see
+    /// [`fill_from`](Self::fill_from).
     ///
     /// The read itself does not wait, even if another reader is faster. The flags
     /// of the caller's descriptor stay as they are, since other processes may share
@@ -98,7 +101,7 @@ impl Producer {
             return self.fill_once(file, 0);
         }
         loop {
-            let revents = await_file(file, libc::POLLIN, deadline)?;
+            let revents = await_file(file, libc::POLLIN, deadline, self.cancel_flag())?;
             let way = Way::of(file, revents)?;
             if let Some(len) = self.fill_with(most, |room| way.fill(room, file))? {
                 return Ok(len);
@@ -184,8 +187,8 @@ impl Consumer {
     /// Drains the ring into `file`, and waits until `deadline`: first for bytes in
     /// the ring, then, by poll(2), for the file to take some. After the deadline,
     /// available bytes are still moved. A pipe, socket or terminal that blocks gets
-    /// at most 4096 bytes. With `O_NONBLOCK` it gets all. A cancel flag does not end
-    /// the wait for the file. Otherwise see [`drain_to`](Self::drain_to).
+    /// at most 4096 bytes. With `O_NONBLOCK` it gets all. Otherwise see
+    /// [`drain_to`](Self::drain_to).
     ///
     /// The write itself does not wait, although poll(2) promises room for only one
     /// byte and other processes may write meanwhile. The flags of the caller's
@@ -227,7 +230,7 @@ impl Consumer {
             return self.drain_once(file, 0);
         }
         loop {
-            let revents = await_file(file, libc::POLLOUT, deadline)?;
+            let revents = await_file(file, libc::POLLOUT, deadline, self.cancel_flag())?;
             let way = Way::of(file, revents)?;
             let sure = if way.is_plain() { usize::MAX } else { SURE };
             let first = self.first_word()?;
@@ -337,25 +340,39 @@ fn await_file(
     file: BorrowedFd<'_>,
     events: libc::c_short,
     deadline: Instant,
+    cancel: Option<&Arc<AtomicBool>>,
 ) -> io::Result<libc::c_short> {
     let mut asked = libc::pollfd {
         fd: file.as_raw_fd(),
         events,
         revents: 0,
     };
-    let ready = retry(|| {
+    loop {
+        if deadline::is_set(cancel) {
+            return Err(WaitError::Cancelled.into());
+        }
         let left = deadline.saturating_duration_since(Instant::now());
-        let limit = libc::timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
+        // Nothing wakes poll(2) when the flag is set.
+        let time = if cancel.is_some() {
+            left.min(SLICE)
+        } else {
+            left
         };
-        // SAFETY: one pollfd and one timespec, which outlive the call; no mask.
-        let ready = unsafe { libc::ppoll(&raw mut asked, 1, &raw const limit, ptr::null()) };
-        ready as isize // no loss: -1, 0 or 1
-    })?;
-    match ready {
-        0 => Err(timed_out("the file was not ready")),
-        _ => Ok(asked.revents),
+        let limit = libc::timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        let ready = retry(|| {
+            // SAFETY: one pollfd and one timespec, which outlive the call; no mask.
+            let ready = unsafe { libc::ppoll(&raw mut asked, 1, &raw const limit, ptr::null()) };
+            ready as isize // no loss: -1, 0 or 1
+        })?;
+        if ready > 0 {
+            return Ok(asked.revents);
+        }
+        if time == left {
+            return Err(timed_out("the file was not ready"));
+        }
     }
 }
 

@@ -270,7 +270,7 @@ fn drain_byte_by_byte(bytes: Runs, file: BorrowedFd<'_>) -> io::Result<Option<us
     for (place, len) in bytes {
         for offset in 0..len {
             let events = Direction::OutOfTheRing.events();
-            if written > 0 && await_file(file, events, Instant::now()).is_err() {
+            if written > 0 && await_file(file, events, Instant::now(), None).is_err() {
                 return Ok(Some(written));
             }
             // SAFETY: inside the run, which is `len` bytes long.

@@ -9,6 +9,8 @@ mod write;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
@@ -117,6 +119,10 @@ impl Producer {
     #[cfg(feature = "async")]
     pub(crate) fn end(&mut self) -> &mut Endpoint {
         &mut self.end
+    }
+
+    pub(crate) fn cancel_flag(&self) -> Option<&Arc<AtomicBool>> {
+        self.end.cancel_flag()
     }
 
     pub(crate) fn is_usable(&self) -> bool {
