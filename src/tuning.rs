@@ -159,7 +159,7 @@ pub(crate) const DEMOTED: usize = 2 << 10;
 pub(crate) const BIRTH: Duration = Duration::from_secs(1);
 
 /// How long an opener looks before it reports that the other side waits in another IPC namespace. A
-/// creator in the same namespace holds its waiter lock for less.
+/// waiter that is about to leave there holds its lock for less.
 pub(crate) const ELSEWHERE: Duration = Duration::from_millis(200);
 
 /// How long a role may be between two holders before it counts as taken. A claim takes

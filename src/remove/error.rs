@@ -90,22 +90,21 @@ impl fmt::Display for User {
         match *self {
             User::Maker(Some(pid)) => write!(f, "process {pid}, which has not finished it"),
             User::Maker(None) => f.write_str("its maker, who has not finished it"),
-            User::Sides {
-                producer: Some(producer),
-                consumer: Some(consumer),
-            } => write!(
-                f,
-                "the producer (process {producer}) and the consumer (process {consumer})"
-            ),
-            User::Sides {
-                producer: Some(pid),
-                ..
-            } => write!(f, "the producer (process {pid})"),
-            User::Sides {
-                consumer: Some(pid),
-                ..
-            } => write!(f, "the consumer (process {pid})"),
-            User::Sides { .. } => f.write_str("nobody any more"),
+            User::Sides { producer, consumer } => {
+                let side = |role, pid| match pid {
+                    0 => format!("the {role} (process id unknown)"),
+                    pid => format!("the {role} (process {pid})"),
+                };
+                let sides = [(Role::Producer, producer), (Role::Consumer, consumer)];
+                let sides: Vec<String> = sides
+                    .into_iter()
+                    .filter_map(|(role, pid)| Some(side(role, pid?)))
+                    .collect();
+                match &sides[..] {
+                    [] => f.write_str("nobody any more"),
+                    sides => f.write_str(&sides.join(" and ")),
+                }
+            }
             User::Others { attached, last } => {
                 write!(f, "others without a role (attached {attached} times")?;
                 if let Some(pid) = last {

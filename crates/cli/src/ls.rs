@@ -62,6 +62,7 @@ fn age(age: Duration) -> String {
 fn occupant(occupant: Occupant) -> String {
     match occupant {
         Occupant::Nobody => "-".to_owned(),
+        Occupant::Process(0) => "?".to_string(), // the process id is unknown
         Occupant::Process(pid) => pid.to_string(),
         Occupant::Dead(pid) => format!("{pid} (dead)"),
         Occupant::Left => "left".to_owned(),
