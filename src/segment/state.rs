@@ -6,9 +6,9 @@
 //!    | reserved   | consumer gen | producer gen | consumer | producer | life |
 //! ```
 //!
-//! A *generation* counts the claims of a role. It exceeds 1 only in a persistent ring, whose roles
-//! pass from process to process. All functions here are pure. Each transition maps a word to the
-//! next one, or says why there is none.
+//! A *generation* counts the claims of a role. It exceeds 1 only in a ring whose roles pass from
+//! process to process ([`LifeCycleKind::persists`]). All functions here are pure. Each transition
+//! maps a word to the next one, or says why there is none.
 
 use crate::role::Role;
 
