@@ -44,9 +44,9 @@
 //!
 //! # A peer that lies
 //!
-//! The consumer takes a mark only if three things hold. The mark lies between the head and the
-//! accepted tail, its ending is known, and there are no more marks than places. Everything else is
-//! [`Corruption`].
+//! The consumer takes a mark only if these things hold. The mark lies between the head and the
+//! accepted tail, and not inside bytes that were accepted before it. Its ending is known, and there
+//! are no more marks than places. Everything else is [`Corruption`].
 
 use std::time::Duration;
 

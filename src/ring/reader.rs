@@ -145,11 +145,13 @@ impl<R: Region> Reader<R> {
             let side = header.side(Role::Producer);
             tail = side.position.load(Ordering::Acquire); // P1, P8
         }
+        // No mark lies inside bytes that were accepted without one: they were all of one stream.
+        let known = self.known();
         let mut readable = self.check(tail)?;
         self.limit = tail;
         if let Some(mark) = next {
             let before = mark.position.wrapping_sub(self.head());
-            if before > readable {
+            if before > readable || before < known {
                 return Err(Corruption::new(Rule::MarkOutOfRange, mark.position, tail));
             }
             readable = before;

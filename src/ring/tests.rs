@@ -203,6 +203,27 @@ fn a_mark_at_a_known_tail_is_found() {
     assert_eq!(next.began(), 3);
 }
 
+/// Found by reading: such a mark took bytes back that a reader had been told of, which the pace
+/// did not expect.
+#[test]
+fn a_mark_inside_accepted_bytes_is_corruption() {
+    for position in 100..=105 {
+        let (region, mut writer, mut reader) = persistent(16, 100);
+        writer.write(b"12345").unwrap();
+        assert_eq!(reader.available(6), Ok(5));
+        marks::leave(region.header(), 0, position, Ending::Finished);
+        let side = region.header().side(Role::Producer);
+        side.signals.claims.fetch_add(1, Ordering::Relaxed); // one thread
+        let found = reader.available(6).map_err(|corruption| corruption.rule());
+        let expected = if position < 105 {
+            Err(Rule::MarkOutOfRange)
+        } else {
+            Ok(5)
+        };
+        assert_eq!(found, expected, "a mark at {position}");
+    }
+}
+
 /// What a peer does to a ring, and the rule that it breaks.
 type Forgery = (Rule, fn(&HeapRegion));
 

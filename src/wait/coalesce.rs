@@ -120,7 +120,7 @@ impl Coalescer {
             }
             rest(INTERVAL);
             let now = look()?;
-            let gained = now - there;
+            let gained = now.saturating_sub(there); // a peer that lies may take bytes back
             there = now;
             if interval == 0 {
                 if gained < FAST.min(8 * found) {
@@ -221,6 +221,17 @@ mod tests {
         let (gathered, looks) = coalesce(&mut coalescer, 64, 200 << 10);
         assert_eq!((gathered, looks), (64 + 6 * (200 << 10), 6));
         assert_eq!(coalesce(&mut coalescer, ENOUGH, 1), (ENOUGH, 0));
+    }
+
+    #[test]
+    fn bytes_that_are_taken_back_end_the_wait() {
+        let mut coalescer = ready(Pace::Balanced);
+        let mut there = 1000;
+        let gathered = coalescer.coalesce(there, CAPACITY, || {
+            there -= 100;
+            Ok::<_, ()>(there)
+        });
+        assert!(gathered.unwrap() < 1000);
     }
 
     #[test]
