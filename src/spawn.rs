@@ -6,8 +6,8 @@
 //! digits, and the child's role. The nonce tells the ring from a later one with the
 //! same id.
 //!
-//! 1. The parent takes its role before the child starts. If starting fails, only a
-//!    handle has to be dropped.
+//! 1. The parent takes its role before the child starts. If starting fails, the parent
+//!    only gives its role up again.
 //! 2. The parent opens a pidfd of the child before the child can be reaped. The
 //!    pidfd proves the end of a child that never took its role.
 //! 3. Until the child has attached the segment, the parent has the only attachment.

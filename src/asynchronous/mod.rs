@@ -18,7 +18,8 @@
 //!   [`WaitPolicy`](crate::WaitPolicy).
 //! - While a call waits, the thread wakes up every 10 ms to ask whether the peer
 //!   lives, as a blocked call does. With more than 32 waiting calls, the thread
-//!   checks the peers of 32 of them at a time. These checks do not wake the task.
+//!   checks the peers and cancel flags of 32 of them at a time. These checks do not
+//!   wake the task.
 //! - The kernel waits for 127 handles at once. With more handles, the thread sleeps
 //!   on them in turn, for at most 5 ms at a time. Some wakes are delayed by that
 //!   time.

@@ -123,8 +123,8 @@ impl Reactor {
     /// Announces that a handle is about to arm. Makes no system call.
     pub(super) fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel); // R1
-        // The handle's store to its word follows, and is Relaxed. Who sees that store, or what the
-        // peer made of it, sees the change.
+        // The handle's store to its word follows, and is Relaxed. The fence orders the new count
+        // before that store, and so before the peer's change of the stored word.
         fence(Ordering::Release); // R1
     }
 

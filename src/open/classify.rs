@@ -276,8 +276,8 @@ fn class_by_header(
     let image = header.identity.load();
     let unborn = facts.state.life() == Some(Life::Unborn);
     if unborn && (image == Default::default() || image.may_become_ours()) {
-        // A magic at the start makes the rest of the segment ours. Without one, all
-        // of the segment must be zero.
+        // With our magic at the start, only the words before the path must be zero.
+        // Without one, all of the segment must be zero.
         let checked = match image.magic {
             0 => usize::MAX,
             _ => offset_of!(Header, path) - LINE, // the path is stored before the state

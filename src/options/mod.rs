@@ -89,8 +89,8 @@ impl Options {
     /// An existing ring keeps a capacity that its creator asked for. Asking for
     /// another capacity fails with
     /// [`OpenError::CapacityMismatch`](crate::OpenError::CapacityMismatch). A ring
-    /// of default capacity is replaced by one of the capacity asked for, while
-    /// nobody has joined it.
+    /// of default capacity is replaced by one of the capacity asked for, while its
+    /// creator waits and nobody has joined it.
     ///
     /// # Examples
     ///

@@ -15,8 +15,8 @@
 //! 6. The claimer swaps the life-cycle word, which now says that the role is held.
 //!
 //! Giving up a role runs in the opposite order: the life-cycle word first, `owner`
-//! last. A process that is killed half way through either leaves an `owner` that
-//! can be proven dead. A held role always has an owner.
+//! last. A process that is killed in the middle of a claim, or of giving up, leaves
+//! an `owner` that can be proven dead. A held role always has an owner.
 
 use super::liveness::holder_is_dead;
 use crate::error::Corruption;

@@ -1,8 +1,8 @@
 //! `shmpipe demo`: a child streams to its parent, first through a ring and then through a
 //! pipe(2). Every byte is verified.
 //!
-//! Parent and child also have a pair of sockets, the line. On the line the parent says when
-//! the clock starts, and the child says how it ended. Before the clock starts, both have
+//! Parent and child also have a pair of sockets, the line. The parent says there when the
+//! clock starts, and the child reports its result. Before the clock starts, both have
 //! touched the pages that they use.
 
 use std::io::{self, Read, Write};

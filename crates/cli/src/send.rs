@@ -13,7 +13,7 @@ use crate::packets;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream, Unit};
 
-/// How long to wait for room before stdin is read first.
+/// How long to wait for room. If none comes, stdin is read into a buffer first.
 const GLANCE: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &SendArgs) -> Result<(), Failure> {

@@ -71,7 +71,7 @@ impl Plan {
 /// A stream, read up to some point.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The table. Its first bytes follow once more, as many as a piece may have.
+    /// The table, and then its first block once more, for pieces that cross the end.
     Table {
         table: Vec<u8>,
         at: usize,

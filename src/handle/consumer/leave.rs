@@ -157,8 +157,8 @@ impl Consumer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_stream_deadline(&mut self, deadline: Instant) -> Result<bool, NextStreamError> {
-        // An earlier call has acknowledged the end and then timed out. No call has
-        // returned what has come since.
+        // An earlier call has acknowledged the end and then timed out. Since then no
+        // call has returned a byte or an end.
         let goes_on = self.awaits_next && self.end_told == EndTold::No && self.is_at_a_beginning();
         if !goes_on {
             match self.next_stream() {
@@ -207,7 +207,7 @@ impl Consumer {
         self.end_told != EndTold::No
     }
 
-    /// Whether an end was acknowledged and no byte was read since.
+    /// Whether no byte of the current stream has been read, in a persistent ring.
     fn is_at_a_beginning(&self) -> bool {
         self.stream_position() == 0 && self.end.region().geometry().kind.persists()
     }

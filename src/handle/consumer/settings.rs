@@ -10,8 +10,8 @@ use crate::wait::coalesce::{Coalescer, Pace};
 use crate::wait::{Stats, WaitPolicy};
 
 impl Consumer {
-    /// Whether the producer of the stream has left, whether finished or not, or
-    /// this handle is closed. Bytes may be left to read.
+    /// Whether the producer of the stream has left, in order or not, or this handle
+    /// is closed. Bytes may be left to read.
     ///
     /// `true` is final, except in a persistent ring, where it holds until
     /// [`next_stream`](Self::next_stream). `false` may be out of date at once, and

@@ -1,5 +1,6 @@
-//! How bytes get out of the ring, in three steps. Each step handles what the step
-//! before left.
+//! How bytes get out of the ring, in up to three steps. The first is a short copy in
+//! the caller (`fast`), the second a copy of up to one release (`_long`), the third
+//! the rest (`_slow`). Each step handles what the step before left.
 
 use std::io;
 use std::time::Instant;
@@ -48,6 +49,7 @@ impl Consumer {
         self.finish_fast(path, (), |_| ());
     }
 
+    /// The slow case of [`consume`](Self::consume): the bytes reach beyond the window.
     #[inline(never)]
     fn consume_slow(&mut self, len: usize) {
         if len > 0 {

@@ -162,7 +162,7 @@ impl Endpoint {
         let role = self.claim.role.peer();
         let is_leaving = || {
             let closed = &header.side(role).signals.closed;
-            // A side that sees what `last_act` wrote also sees `closed`: P8, P4.
+            // A side that sees what `last_act` of `leave` wrote also sees `closed`: P8, P4.
             closed.load(Ordering::Relaxed) != 0
         };
         header.state().tenure(role) == Some(Tenure::Held) && !is_leaving()

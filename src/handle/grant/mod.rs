@@ -26,7 +26,8 @@ use crate::segment::region::Region;
 /// committed bytes after, even if the process is killed meanwhile. So a record is
 /// complete or absent. A [batch](Producer::set_batch) holds committed bytes back
 /// like written ones. Dropping a grant has no effect. A copy made by a fork is
-/// inert: writing to it and committing it do nothing.
+/// inert: its `write_at` and `commit` do nothing. Its
+/// [address](Self::as_mut_ptr) still leads to the shared room, so do not write there.
 ///
 /// A grant may hold many records. One look at the consumer's position and one
 /// publication then serve all of them.

@@ -163,7 +163,7 @@ impl Producer {
 
     /// Returns the room that [`try_reserve_up_to`](Self::try_reserve_up_to) would
     /// grant, as an address and a length, for bindings that cannot express a
-    /// borrow. [`commit_raw`](Self::commit_raw) publishes the bytes written there.
+    /// borrow. [`commit_raw`](Self::commit_raw) commits the bytes written there.
     /// Never waits; [`wait_writable`](Self::wait_writable) does.
     ///
     /// The room is the producer's until the next call on this handle, and is mapped
@@ -198,9 +198,10 @@ impl Producer {
     }
 
     /// Writes the next `len` bytes of room to the stream, with their present
-    /// content, and publishes them. The content is what was written to the address
-    /// of [`try_reserve_raw`](Self::try_reserve_raw), if no other call came
-    /// between. Otherwise the content may be bytes of an earlier lap.
+    /// content. Publishes them, unless a [batch](Self::set_batch) holds them back.
+    /// The content is what was written to the address of
+    /// [`try_reserve_raw`](Self::try_reserve_raw), if no other call came between.
+    /// Otherwise the content may be bytes of an earlier lap.
     ///
     /// # Errors
     ///

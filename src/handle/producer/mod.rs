@@ -27,9 +27,10 @@ use crate::segment::region::mapped::MappedRegion;
 ///
 /// [`Write`](std::io::Write) blocks while the ring is full;
 /// [`try_write`](Self::try_write) never does. Each write is published at once, and
-/// a long write in pieces, so [`flush`](std::io::Write::flush) has nothing to do. A
-/// producer that sleeps in a full ring is woken when a quarter of the ring is free.
-/// The producer notices less room within about ten milliseconds.
+/// a long write in pieces. So [`flush`](std::io::Write::flush) has nothing to do,
+/// unless a [batch](Self::set_batch) holds bytes back. A producer that sleeps in a
+/// full ring is woken when a quarter of the ring is free. If less is free, the
+/// producer finds that room within about ten milliseconds.
 ///
 /// Dropping the producer finishes the stream, as [`close`](Self::close) does. A
 /// drop while panicking, or under

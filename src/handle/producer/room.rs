@@ -47,8 +47,8 @@ impl Producer {
     }
 
     /// Waits for at least one byte of room. The consumer wakes a sleeping producer
-    /// when a quarter of the ring is free. Less room is found at the end of a
-    /// slice.
+    /// when a quarter of the ring is free. If less is free, the producer finds that
+    /// room at the end of a slice.
     pub(crate) fn wait_for_some_room(&mut self, deadline: Option<Instant>) -> Result<(), Blocked> {
         self.wait_for_room(1, self.quarter(), deadline)
     }

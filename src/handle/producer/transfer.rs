@@ -1,5 +1,6 @@
-//! How bytes get into the ring, in three steps. Each step handles what the step
-//! before left.
+//! How bytes get into the ring, in up to three steps. The first is a short copy in the
+//! caller (`fast_short`), the second a copy of up to one publication (`_long`), the
+//! third the rest (`_slow`). Each step handles what the step before left.
 
 use std::io;
 use std::time::Instant;
@@ -60,8 +61,8 @@ impl Producer {
         len > 0 && self.end.is_usable() && self.writer.has_known(len)
     }
 
-    /// Counts `len` bytes as written, which the caller has written in place, in known
-    /// room. Publishes them, unless the batch is not full yet.
+    /// Counts `len` bytes that the caller has written in place, in known room.
+    /// Publishes them, unless the batch is not full yet.
     #[inline(always)]
     pub(crate) fn commit(&mut self, len: usize) {
         if len == 0 || !self.writer.advance_known(len) {
@@ -71,6 +72,8 @@ impl Producer {
         self.finish_fast(path, (), |_| ());
     }
 
+    /// The slow case of [`commit`](Self::commit): the bytes reach beyond the window, or the
+    /// consumer has set a delivery hint.
     #[inline(never)]
     fn commit_slow(&mut self, len: usize) {
         if len == 0 {
