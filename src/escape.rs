@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A path or another string of the system, as one line shows it. A string whose characters are all
+/// Displays a path or another string of the system in one line. A string whose characters are all
 /// visible is shown as it is. Any other string is quoted and escaped, so that no character can move
 /// a cursor or look like another line.
 #[derive(Clone, Copy, Debug)]

@@ -37,12 +37,12 @@ pub(crate) const LONG_SPIN: Duration = Duration::from_micros(100);
 /// adapts later, a smaller one is misled by chance. Chosen.
 pub(crate) const SHORT_SLEEPS: u32 = 4;
 
-/// What a spin that ends a wait spares: a sleep, and a wake of the peer. A spin that fails costs its
-/// own time. The processor time of both system calls, as measured.
+/// The measured processor time of a sleep and of the wake by the peer. A spin that ends a wait
+/// spares both system calls. A spin that fails costs its own time.
 pub(crate) const SPARED: Duration = Duration::from_micros(10);
 
-/// The most that successful spins are remembered for, in units of [`SPARED`]. One failure of a
-/// [`LONG_SPIN`] uses it up. A larger number spins longer on a machine that has become busy.
+/// The largest credit for successful spins, in units of [`SPARED`]. One failure of a [`LONG_SPIN`]
+/// almost uses it up. A larger number spins longer on a machine that has become busy.
 pub(crate) const MOST_CREDIT: u32 = 12;
 
 /// The most waits in a row that park at once after spins that did not pay. A larger number costs
@@ -69,8 +69,8 @@ pub(crate) const BYTES_AWAKE: u64 = 16 << 10;
 /// so waits alone would never lead to a promise. Chosen.
 pub(crate) const FENCES_AWAKE: u32 = 64;
 
-/// Polls of a full ring without progress after which the writer takes the room there is. Some
-/// microseconds longer than the longest release takes on tested machines.
+/// Consecutive polls without progress of the reader after which the writer takes what room is free.
+/// So many polls take some microseconds longer than the longest release on tested machines.
 pub(crate) const IDLE_LOOKS: u32 = 40;
 
 // # Coalescing: how long a side leaves the peer's line alone
@@ -96,8 +96,8 @@ pub(crate) const FAST: u64 = 2 << 10;
 /// Waiting for this many bytes when only short writes come was no better.
 pub(crate) const ENOUGH: u64 = 1 << 20;
 
-/// The largest backoff: looks that take bytes at once after waits that did not pay. A larger
-/// backoff spares lone messages the delay, and finds a new stream later. Chosen.
+/// The largest backoff: the number of looks that take their bytes at once, after waits did not pay.
+/// A larger backoff spares lone messages the delay, and finds a new stream later. Chosen.
 pub(crate) const MOST_LOOKS: u32 = 1023;
 
 /// The backoff after seven consecutive waits without effect: messages come alone.
@@ -139,8 +139,9 @@ pub(crate) fn publication(published: usize, longest: usize) -> usize {
 
 // # Inline messages
 
-/// Consecutive single messages after which a reader sets another delivery hint. A larger number is
-/// misled less by a stream's gaps, and adapts later. Chosen.
+/// Consecutive single messages after which a reader sets another delivery hint
+/// (`Signals::delivery_hint`). A larger number is misled less by a stream's gaps, and adapts later.
+/// Chosen.
 pub(crate) const MESSAGES: u32 = 8;
 
 /// Polls for a single message before any other way of waiting: some microseconds. Polling only
@@ -158,12 +159,13 @@ pub(crate) const DEMOTED: usize = 2 << 10;
 /// opener longer from a path whose creator died. Making takes 120 us.
 pub(crate) const BIRTH: Duration = Duration::from_secs(1);
 
-/// How long an opener looks before it reports that the other side waits in another IPC namespace. A
-/// waiter that is about to leave there holds its lock for less.
+/// How long an opener looks before it reports that the other side waits in another IPC namespace.
+/// A waiter there whose wait is just ending releases its lock on the path sooner than that.
 pub(crate) const ELSEWHERE: Duration = Duration::from_millis(200);
 
-/// How long a role may be between two holders before it counts as taken. A claim takes
-/// microseconds, but a claimer can lose its processor for a scheduler's slice.
+/// How long a claim waits for another process that is just claiming or leaving the role. After that
+/// the role counts as taken. A claim takes microseconds, but a claimer can lose its processor for a
+/// scheduler's slice.
 pub(crate) const HALF_DONE: Duration = Duration::from_millis(100);
 
 /// Tries to make or join a ring before the clock is checked: one, and one more after the first has

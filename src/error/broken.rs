@@ -119,7 +119,8 @@ impl Corruption {
         self.found
     }
 
-    /// The value in private memory that the found value contradicts.
+    /// The value that the found value was compared with. For an unknown word, a value
+    /// that would be valid.
     #[must_use]
     pub fn against(&self) -> u64 {
         self.against

@@ -27,8 +27,9 @@
 //! A reader that copies a word of a later message discards the copy. By the two fences, the reader
 //! then also sees the invalid `end` stored before that word, or a later `end`. Neither is the tail.
 //!
-//! Publications have different ends, with one exception: a writer that died between its last two
-//! stores, and its successor. The successor therefore starts with an invalid `end`.
+//! Each publication has its own `end`, with one exception. A writer may die after its last store of
+//! `end` and before that of the tail. Its successor may then publish other bytes with the same
+//! `end`. The successor therefore starts with an invalid `end`.
 //!
 //! # A peer that lies
 //!

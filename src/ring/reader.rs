@@ -46,8 +46,8 @@ pub(crate) struct Reader<R> {
     other_hints: u32,
     /// The delivery hint that the writer is given: a value of [`Signals::delivery_hint`].
     hint: u32,
-    /// The tail when the writer was found to know inline messages. At this tail there may be no
-    /// inline message, but a leftover of an earlier writer that looks like one.
+    /// The tail when the writer was found to know inline messages. What looks like the inline
+    /// message of this tail may be a leftover of an earlier writer, so it is not used.
     unverified_tail: u64,
     /// Whether the last message was so long that its inline copy extends beyond the tail's line.
     far: bool,
@@ -163,8 +163,8 @@ impl<R: Region> Reader<R> {
     }
 
     /// Whether the last writer to claim the role knows inline messages. If so, inline messages are
-    /// trusted from the next tail on. Until then a writer that does not know them may have come and
-    /// gone, and left an older writer's message in place.
+    /// trusted from the next tail on. The message of the present tail is not trusted: a writer that
+    /// does not know inline messages may have left an older writer's message in place.
     fn believes_inline(&mut self) -> bool {
         let side = self.region().header().side(Role::Producer);
         let holder = Holder::read(self.region().header().record(Role::Producer));
@@ -172,7 +172,8 @@ impl<R: Region> Reader<R> {
         // A claim is counted before its record is complete. If the count is unchanged, the record
         // is not a later claimer's.
         let claims = side.signals.claims.load(Ordering::Relaxed); // P6, with the fence of the read
-        // The counted claim carries the tails of all earlier writers.
+        // The count of claims was loaded with Acquire, so this load sees the last tail of every
+        // earlier writer, or a later tail.
         let tail = side.position.load(Ordering::Relaxed); // P6
         let believes = claims == self.claims && capabilities & KNOWS_INLINE != 0;
         self.unverified_tail = tail;

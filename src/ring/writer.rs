@@ -24,7 +24,8 @@ pub(crate) struct Writer<R> {
     published: u64,
     /// The last accepted head.
     known_head: u64,
-    /// The reader's `closed` word that this writer has judged already, and that ends nothing.
+    /// A value of the reader's `closed` word that does not end this writer's calls. The fast path
+    /// continues while the word has this value.
     passed_over: u64,
     /// What the reader's departure means; see [`Departures`].
     departures: Departures,
@@ -137,7 +138,7 @@ impl<R: Region> Writer<R> {
     fn put_inline(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
         // Unpublished bytes before the message would be published with it, by one tail. An inline
-        // message is published alone.
+        // message is published alone. A message is "echoed" if it is also stored inline.
         let echoed = self.pending() == 0;
         if echoed {
             // The reader polls the line of the tail, so this cache lacks the line. The prefetch

@@ -45,8 +45,8 @@
 //! | count | bits | why harmless |
 //! |---|---|---|
 //! | positions | 64 | only differences of at most the capacity are used |
-//! | generations in the life-cycle word | 16 | a side compares only its own generation, together with its owner word; the first of the 65,535 claims before a wrap has already replaced that word |
-//! | generation in an owner word | 2 | the word also holds the process and its start time; an equal word is a later claim by the same process, which had given up the earlier one |
+//! | generations in the life-cycle word | 16 | a side compares only its own generation, together with its owner word. A wrap takes 65,535 further claims, and the first of them replaces that word |
+//! | generation in an owner word | 2 | the word also holds the process and its start time. An equal word is a later claim by the same process, which has given up the earlier claim |
 //! | `claims` | 64; the low 56 also in `closed` | 56 bits wrap after 2,000 years of one claim per microsecond |
 //! | marks, acknowledged | 64 | only differences of at most 127 are used |
 //!
@@ -310,8 +310,8 @@ impl Header {
     /// Clears the words that make a ring credible, before all others are zeroed. A creator that
     /// dies in between leaves nothing that looks like a ring.
     pub(crate) fn disown(&self) {
-        // Relaxed: published by the state word, P3. Of the later stores only that of the magic can
-        // overtake this one, since a fence follows the magic.
+        // Relaxed: published by the state word, P3. The store of the magic may become visible
+        // before this one. No later store may, since a fence follows the magic.
         self.state.word.store(0, Ordering::Relaxed); // P3
         self.identity.store(&IdentityImage::default());
     }

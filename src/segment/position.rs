@@ -6,9 +6,9 @@
 //! tail`; full is `tail - head == capacity`. The two differ, because a position has more bits than
 //! an index.
 //!
-//! A position is a `u64`. A number of bytes in the ring is a `usize`: a capacity, a room, a length.
-//! This module converts between the two, and a number in a header is converted when the header is
-//! checked (`segment/identity.rs`).
+//! A position is a `u64`, and so is a difference of positions, such as the room or the readable
+//! bytes. An index and the length of a slice are a `usize`. Targets have 64 bits, and a capacity is
+//! checked to fit a `usize` (`segment/identity.rs`).
 //!
 //! All functions are pure. Those that judge a peer's word are generic over the word's width, so
 //! that the tests can try every combination at eight bits.

@@ -11,8 +11,8 @@ const MOST_VIEWS: u32 = 2;
 /// three are truncated. The word is still enough to prove a half-done claimer dead, and to tell two
 /// claims apart.
 ///
-/// The kernel assigns inode numbers of namespaces from the lowest free one on. So 18 bits
-/// distinguish 2^18 namespaces that exist at a time.
+/// The kernel gives a new namespace the lowest free inode number, so the numbers in use lie close
+/// together. Their low 18 bits distinguish up to 2^18 of them.
 pub(crate) fn owner_word(process: &Process, generation: u16) -> u64 {
     u64::from(process.pid) << 42
         | u64::from(process.pid_namespace & NAMESPACE) << 24

@@ -106,11 +106,11 @@ mod armed {
     /// wait. A death and a cancel flag are noticed later, too.
     pub fn set_slice(len: Duration) {
         let nanos = u64::try_from(len.as_nanos()).unwrap_or(u64::MAX);
-        SLICE.store(nanos, Ordering::Relaxed); // stands for itself
+        SLICE.store(nanos, Ordering::Relaxed); // publishes no other data
     }
 
     pub(crate) fn slice() -> Option<Duration> {
-        let nanos = SLICE.load(Ordering::Relaxed); // stands for itself
+        let nanos = SLICE.load(Ordering::Relaxed); // publishes no other data
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 

@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 /// A program that changes the environment while other threads read it is responsible for that.
 /// `std::env::set_var` says that any library may read the environment.
 pub(crate) fn variable(name: &CStr) -> Option<OsString> {
-    // SAFETY: `name` ends with a zero. A concurrent change of the environment is excluded by the
-    // duty of whoever changes it, for which `std::env::set_var` is unsafe.
+    // SAFETY: `name` ends with a zero. No thread changes the environment meanwhile: that is a duty
+    // of the caller of `std::env::set_var`, which is unsafe for this reason.
     let value = unsafe { libc::getenv(name.as_ptr()) };
     if value.is_null() {
         return None;

@@ -77,8 +77,8 @@ pub(crate) enum Woken {
 /// Sleeps until one of `words`, at most [`MOST_WORDS`], is woken, for at most `timeout`. Returns at
 /// once if a word holds another value than expected.
 ///
-/// The kernel takes the words in order. When it compares one of them, it already notices wakes of
-/// the words before it.
+/// The kernel takes the words in order. Before it compares a word, it has queued the caller on the
+/// words before that one, so their wakes are not missed.
 /// <https://docs.kernel.org/userspace-api/futex2.html>
 #[cfg(feature = "async")]
 pub(crate) fn wait_any(words: &[FutexWait], timeout: Duration) -> Woken {

@@ -36,11 +36,12 @@ pub enum Pace {
     /// delayed.
     #[default]
     Balanced,
-    /// Lets bytes gather for as long as they come fast, up to a quarter of the ring.
+    /// Lets bytes gather for up to 64 microseconds while they keep coming. Stops at a quarter of
+    /// the ring, or at one mebibyte.
     Throughput,
 }
 
-/// What one handle knows of how its peer's bytes come.
+/// What one handle has learned about the arrival of its peer's bytes.
 #[derive(Debug)]
 pub(crate) struct Coalescer {
     pub(crate) pace: Pace,

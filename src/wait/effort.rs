@@ -168,8 +168,8 @@ impl Effort {
         }
     }
 
-    /// Records that a sleep ends the promise, whoever prepared the park. The counts that lead to
-    /// the next promise start anew.
+    /// Records that the park of a blocking or an async wait ends the promise. The counts that lead
+    /// to the next promise start anew.
     pub(crate) fn sleep_begins(&mut self) {
         self.awake = 0;
         self.fences = 0;

@@ -8,8 +8,8 @@
 //! wanted = position                    position or closed = new value
 //! sleeping = 1                         fence(SeqCst)
 //! fence(SeqCst)                        sleeping != 1? done
-//! new value? then sleeping = 0         sleeping from 1 to 0; was 1?
-//! FUTEX_WAIT(sleeping == 1, slice)     FUTEX_WAKE(sleeping)
+//! new value? then sleeping = 0         compare-and-swap sleeping from 1 to 0
+//! FUTEX_WAIT(sleeping == 1, slice)     swapped? then FUTEX_WAKE(sleeping)
 //! ```
 //!
 //! Of two threads that each store, fence and load the other's word, at least one sees the other's
@@ -126,10 +126,10 @@ pub(crate) enum Sleep {
 /// here.
 ///
 /// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake. Calls
-/// `slice` once in each slice of time, however many short waits share the slice. The answer of
-/// `slice` holds until the next answer, within this call. A value that has become ready in the
-/// meantime takes precedence over an error of `slice`. After the deadline there is exactly one more
-/// look.
+/// the closure `slice` at most once per [`SLICE`] of time, also across several short waits. The
+/// closure says whether to go on, and how long the next sleeps may be. Within this call its answer
+/// holds until its next answer. A value that has become ready in the meantime takes precedence over
+/// an error of the closure. After the deadline there is exactly one more look.
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,

@@ -125,8 +125,8 @@ macro_rules! ends {
     ($name:ident, $t:ident, $u:ident, x86_64: $x86_64:literal, aarch64: $aarch64:literal) => {
         /// # Safety
         ///
-        /// On both sides, that many bytes from the start and that many before the end, which
-        /// is `len` after the start, are valid. The sides do not overlap.
+        /// Let `n` be the number in the name. On both sides, the first `n` and the last `n` of
+        /// the `len` bytes are valid. The sides do not overlap.
         #[inline(always)]
         unsafe fn $name(dst: *mut u8, src: *const u8, len: usize) {
             #[cfg(target_arch = "x86_64")]

@@ -46,7 +46,7 @@ impl Caches {
         const UNKNOWN: u8 = 0;
         const EAGER: u8 = 1;
         const OTHERS: u8 = 2;
-        let mut known = HERE.load(Ordering::Relaxed); // the number stands for itself
+        let mut known = HERE.load(Ordering::Relaxed); // publishes no other data
         if known == UNKNOWN {
             known = if is_amd() { EAGER } else { OTHERS };
             HERE.store(known, Ordering::Relaxed); // like the load

@@ -17,8 +17,8 @@
 //! [#607] discuss it. What this module needs is a bytewise atomic `memcpy`, which RFC [#3301]
 //! proposes and Rust does not have yet.
 //!
-//! An assembly block is opaque to the compiler. The block is sound if some Rust code could have the
-//! same effect on memory that Rust knows of. That Rust code is a relaxed atomic copy, byte by byte
+//! An assembly block is opaque to the compiler. The block is sound if some Rust code could stand in
+//! its place, with the same effect on memory. That Rust code is a relaxed atomic copy, byte by byte
 //! in some order. The block equals such a copy for three reasons. Each byte moves at least once. No
 //! access of the processor tears a byte. Any `u8` is a valid value. Relaxed atomic accesses do not
 //! race, so rule 1 holds.
@@ -206,8 +206,8 @@ pub(crate) unsafe fn copy_out_back(dst: *mut u8, src: *const u8, len: usize) {
 /// Makes the lines that end within `len` bytes at `place` exclusive to this processor's cache. To
 /// do so it stores into each line the last byte that the line holds. Changes no byte.
 ///
-/// A write to a line that two processors share is slow for either. A line that the reader holds
-/// exclusively passes to the writer without a message to a third cache.
+/// A write to a line that two caches share must first invalidate the other copy, which is slow. A
+/// line that only the reader's cache holds passes to the writer in one step.
 ///
 /// # Safety
 ///

@@ -34,7 +34,8 @@ impl HeapRegion {
                 .position
                 .store(position, crate::sync::Ordering::Relaxed); // not shared yet
         }
-        // The first stream begins where the mark before it lies: in the last place.
+        // A stream begins at the position of the mark before it. For the first stream that mark is
+        // in the last place for marks.
         let before = header.marks.last().expect("there are places");
         before
             .position

@@ -144,9 +144,9 @@ impl MappedRegion {
     ///
     /// # Safety
     ///
-    /// - From `base` on, `geometry.ring_end()` bytes are mapped for reading
-    ///   and writing, and initialised, for as long as the region or a clone of
-    ///   it lives. Nobody accesses them but by atomics and by `copy`.
+    /// - The `geometry.ring_end()` bytes that begin at `base` are initialised, and
+    ///   mapped for reading and writing. They stay mapped while the region or a
+    ///   clone of it lives. Nobody accesses them but by atomics and by `copy`.
     /// - `base` is aligned for a `Header`, which ends before the ring begins.
     pub(crate) unsafe fn format_in(base: NonNull<u8>, geometry: Geometry) -> MappedRegion {
         // SAFETY: the caller has the same duties.

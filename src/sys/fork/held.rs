@@ -68,8 +68,8 @@ impl Drop for Held {
     }
 }
 
-/// Closes the files that other threads had open at the fork. The first call in a child.
-/// Async-signal-safe.
+/// Closes the files that other threads had open at the fork. Must run in a child before anything
+/// else of this crate. Async-signal-safe.
 pub(crate) fn close_in_child() {
     let thread = this_thread();
     for entry in &ENTRIES {

@@ -7,8 +7,8 @@
 //! 2. There are three proofs: the process's pidfd is readable; its pid belongs to no process; its pid
 //!    belongs to a process with another start time.
 //! 3. The pidfd is opened before the start time is read.
-//! 4. Start times, or their low bits, are compared only if both were read in one time namespace, ours
-//!    from a `/proc` of our pid namespace.
+//! 4. Start times, or their low bits, are compared only if both were read in one time namespace.
+//!    Ours must come from a `/proc` of our pid namespace.
 //! 5. The state letter in `/proc` is never used: a process whose first thread has ended shows `Z` and
 //!    lives.
 //!
@@ -16,11 +16,15 @@
 //! namespace and every process in it are gone. So equal numbers mean one namespace, or a peer that
 //! is gone.
 //!
-//! Rule 3: let the pidfd be of process P, and the start time of process Q. Both have the same pid,
-//! and Q had it when P did, or later. If Q is not the peer, then the peer is gone, since no process
-//! gets its pid back. If Q is the peer, then P is the peer, too. The pidfd was opened after the
-//! peer wrote its record, so P cannot be an earlier process. The only case missed is a pid that was
-//! reused within one clock tick (10 ms). The answer is then "alive".
+//! Rule 3: the pidfd is of a process P, and the start time of a process Q. Both processes have had
+//! the peer's pid, and P is Q or came before Q. There are two cases:
+//!
+//! - Q is not the peer. Then the peer is gone, since no process gets its pid back.
+//! - Q is the peer. Then P is the peer, too: the pidfd was opened after the peer wrote its record,
+//!   so P is no process before the peer.
+//!
+//! One case is missed: a pid that was reused within one clock tick (10 ms). The answer is then
+//! "alive".
 //!
 //! Rule 4: the kernel shows start times with the offset of the reader's time namespace
 //! (time_namespaces(7)). `/proc` may be mounted for another pid namespace, where our pids name

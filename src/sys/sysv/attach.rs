@@ -305,8 +305,8 @@ pub(super) fn reserve(
     let cut = unsafe { unmap(start, before) };
     // SAFETY: the bytes after `end` of the mapping made above, which nobody else knows.
     if !cut || !unsafe { unmap(end, total - before - len) } {
-        // The place is not free. An attach would fail there as it does for huge pages, so this
-        // error is reported instead.
+        // The surplus is still mapped, so an attach at this place would fail. That failure would be
+        // taken for huge pages. So the failure of munmap is reported.
         let failure = Failure::last();
         let left = if cut { base } else { start };
         // SAFETY: the rest of the mapping made above. It is one piece, so unmapping needs no
@@ -357,8 +357,8 @@ pub(super) unsafe fn unmap(start: *mut u8, len: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// Found by a test of snapshots beside others. One thread's free place was taken by another's
-    /// next mapping, sixteen times in a row. A segment was then refused as one of huge pages.
+    /// Regression: another thread's next mapping took the place that this thread had found free,
+    /// sixteen times in a row. The segment was then refused as one of huge pages.
     #[test]
     fn a_later_attempt_looks_elsewhere() {
         let room = 3 * page_size();

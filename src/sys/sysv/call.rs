@@ -92,8 +92,8 @@ pub(super) fn shmget(key: Option<Key>, size: usize, flags: c_int) -> Result<Segm
 
 /// # Safety
 ///
-/// - With `SHM_REMAP`, the range from `address` on, as long as the segment in whole pages, is the
-///   caller's to replace, and nothing uses the range.
+/// - With `SHM_REMAP`, the caller may replace the range that begins at `address`, and nothing uses
+///   the range. The range has the length of the segment, rounded up to whole pages.
 ///
 /// Without `SHM_REMAP` the kernel refuses an address where something is mapped.
 pub(super) unsafe fn shmat(

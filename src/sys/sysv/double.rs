@@ -180,9 +180,10 @@ impl Drop for DoubleView {
 #[doc(alias = "shmat")]
 #[doc(alias = "SHM_REMAP")]
 pub fn attach_double(id: SegmentId, header_len: usize) -> Result<DoubleView, SysvError> {
-    // The pin keeps the id from passing to another segment until the first view does. Another
-    // segment's length could make SHM_REMAP replace mappings after the reservation. The pin also
-    // finds a segment that is gone, that may not be written, or that has huge pages.
+    // While the pin is attached, the id cannot pass to another segment. Later the views have the
+    // same effect. Another segment's length could make SHM_REMAP replace mappings after the
+    // reservation. The pin also finds a segment that is gone, that may not be written, or that has
+    // huge pages.
     let pin = attach_ordinary(id, 0, "0")?;
     let segment_len = pin.len();
     let page_size = page_size();
@@ -381,8 +382,8 @@ unsafe fn remap(id: SegmentId, address: NonNull<u8>) -> Result<(), SysvError> {
 /// offset agree modulo the page's size. So the segment is aligned, rather than the ring.
 ///
 /// Measured on Linux 6.18, with shmem_enabled at `advise`, a header of 4 KiB and a ring of 8 MiB.
-/// All of the first view is huge pages, and all but the last of the second. With the ring aligned
-/// instead, none are.
+/// The first view then consists of huge pages, and so does the second except for its end. With the
+/// ring aligned instead, neither view has huge pages.
 fn alignment(segment_len: usize, page_size: usize) -> usize {
     if segment_len >= HUGE_PAGE {
         HUGE_PAGE.max(page_size)
