@@ -287,8 +287,9 @@ impl<R: Region> Writer<R> {
         }
         let departure = Departure::from_word(closed)?;
         Ok(match self.departures {
-            Departures::End => departure != Departure::Open,
-            Departures::Pass => {
+            Departures::End if departure != Departure::Open => true,
+            // The next reader has come, or every departure is passed over.
+            Departures::End | Departures::Pass => {
                 self.passed_over = closed;
                 false
             }
