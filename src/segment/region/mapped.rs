@@ -292,7 +292,9 @@ fn ahead(distance: u64, beyond: u64) -> usize {
     }
 }
 
-impl Region for MappedRegion {
+// SAFETY: `contiguous` returns what is left of one mapping after an offset, and at most the
+// capacity. Neither the mapping nor the geometry changes, and each byte shortens the rest by one.
+unsafe impl Region for MappedRegion {
     #[inline]
     fn header(&self) -> &Header {
         // SAFETY:

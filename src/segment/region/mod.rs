@@ -22,7 +22,13 @@ pub(crate) mod mapped;
 pub(crate) mod window;
 
 /// Memory that holds a header and a ring.
-pub(crate) trait Region {
+///
+/// # Safety
+///
+/// [`contiguous`](Region::contiguous) has the two properties that it states: unsafe code relies on
+/// them.
+#[allow(unsafe_code)] // an implementation vouches for its answers
+pub(crate) unsafe trait Region {
     /// The header.
     fn header(&self) -> &Header;
 
