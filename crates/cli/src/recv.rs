@@ -123,7 +123,9 @@ fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failur
                 let waited = waited.map(|limit| format!(" after {limit:?}"));
                 let waited = waited.unwrap_or_default();
                 let writer = match consumer.peer() {
+                    Occupant::Process(0) => "there is a producer".to_owned(), // an unknown id
                     Occupant::Process(pid) => format!("the producer is process {pid}"),
+                    Occupant::Left => "the producer has left".to_owned(),
                     _ => "there is no producer".to_owned(),
                 };
                 return Err(Failure::new(

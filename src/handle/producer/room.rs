@@ -14,6 +14,10 @@ impl Producer {
     /// Returns how many bytes can be written without waiting. This is a lower
     /// bound: room stays until this handle uses it, and more may come at any time.
     ///
+    /// Publishes nothing. Room that a [batch](Self::set_batch) occupies comes back
+    /// only once the batch was published and read: call
+    /// [`flush`](std::io::Write::flush) before polling for more.
+    ///
     /// # Errors
     ///
     /// What makes the handle unusable.
