@@ -208,12 +208,12 @@ fn a_mark_at_a_known_tail_is_found() {
 fn a_reader_that_follows_one_that_left_is_written_to_fast() {
     let region = HeapRegion::new(16, 0);
     let closed = &region.header().side(Role::Consumer).signals.closed;
-    closed.store(1, Ordering::Relaxed); // one thread
+    closed.store(Departure::Finished.to_word(1), Ordering::Relaxed); // one thread
     let mut writer = Writer::new(region.clone(), true, Departures::End).unwrap();
     closed.store(0, Ordering::Relaxed); // the next reader has come
     assert_eq!(writer.is_left_alone(), Ok(false));
     assert!(writer.has_known(16) && writer.put_known(b"1"));
-    closed.store(1, Ordering::Relaxed); // and has left
+    closed.store(Departure::Finished.to_word(2), Ordering::Relaxed); // and has left
     assert!(!writer.has_known(1));
     assert_eq!(writer.is_left_alone(), Ok(true));
 }
