@@ -89,8 +89,8 @@ impl Recorder {
     }
 }
 
-// SAFETY: passes on what `HeapRegion` answers.
 #[allow(unsafe_code)] // as the trait asks
+// SAFETY: passes on what `HeapRegion` answers.
 unsafe impl Region for Recorder {
     fn header(&self) -> &Header {
         self.region.header()

@@ -51,9 +51,9 @@ impl HeapRegion {
     }
 }
 
-// SAFETY: `contiguous` is the default answer of a ring that continues at its start, or the rest up
-// to its end: the same at every call, and shorter by one after each byte.
 #[allow(unsafe_code)] // as the trait asks
+// SAFETY: `contiguous` returns the capacity, the same at every call. A ring that continues at its
+// start is one run from each position on.
 unsafe impl Region for HeapRegion {
     fn header(&self) -> &Header {
         &self.0.header
