@@ -170,6 +170,7 @@ impl Consumer {
 
     /// The known number of readable bytes. Loads the producer's position if that
     /// number is less than `wanted`.
+    #[inline(always)] // part of each look for messages
     pub(crate) fn known(&mut self, wanted: usize) -> Result<usize, Broken> {
         match self.reader.available(wanted as u64) {
             Ok(available) => Ok(available as usize), // at most the capacity

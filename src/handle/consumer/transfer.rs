@@ -209,6 +209,7 @@ impl Consumer {
     /// Waits while there are no bytes, if fewer than `len` are known. After catching
     /// up with the producer, lets bytes gather as the pace says. `copies` tells
     /// whether the call copies the bytes out.
+    #[inline(always)] // part of each look for messages
     pub(crate) fn coalesce(
         &mut self,
         len: usize,
