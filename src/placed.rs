@@ -1,4 +1,4 @@
-//! A ring in memory of the caller's: a memfd, POSIX shared memory, a static.
+//! A ring in the caller's memory: a memfd, POSIX shared memory, a static.
 //!
 //! The layout and the code are those of a ring in a segment. The caller allocates
 //! the memory, controls access to it, and maps it; for a segment the kernel does
@@ -18,7 +18,7 @@ use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::LifeCycleKind;
 
 impl Options {
-    /// Creates a ring in memory of the caller's: `len` bytes from `memory` on. The
+    /// Creates a ring in the caller's memory: `len` bytes from `memory` on. The
     /// memory can be a mapped memfd, POSIX shared memory, or a static.
     ///
     /// The header takes a page, at least 4096 bytes. The ring follows: the largest

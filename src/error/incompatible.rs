@@ -95,10 +95,13 @@ impl fmt::Display for Incompatible {
             Incompatible::ByteOrder => f.write_str("made with the other byte order"),
             Incompatible::LineSize { found, supported } => write!(
                 f,
-                "line size {}, and this build has {supported}: both sides need like builds",
+                "line size {}, and this build has {supported}: the builds of both sides need the same",
                 Bytes(*found)
             ),
-            Incompatible::Kind { found } => write!(f, "life cycle {found} has no use here"),
+            Incompatible::Kind { found } => write!(
+                f,
+                "life cycle {found} is unknown, or cannot be in this memory"
+            ),
             Incompatible::Size {
                 capacity,
                 ring_offset,
@@ -108,10 +111,9 @@ impl fmt::Display for Incompatible {
                 "its header says {} from offset {ring_offset}, and there are {segment} in all",
                 Bytes(*capacity)
             ),
-            Incompatible::State { found } => write!(
-                f,
-                "life-cycle word {found:#x} is none that its life cycle leads to"
-            ),
+            Incompatible::State { found } => {
+                write!(f, "life-cycle word {found:#x} is not a valid state")
+            }
             Incompatible::HalfMade => f.write_str(
                 "its creator has not finished it: try again, or remove it once its creator is dead",
             ),

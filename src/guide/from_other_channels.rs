@@ -62,7 +62,7 @@
 //! | `read_chunk(n)` | [`try_peek`](crate::Consumer::try_peek), [`try_peek_up_to`](crate::Consumer::try_peek_up_to) |
 //! | `commit(k)` of a write chunk | [`commit`](crate::WriteGrant::commit) |
 //! | `commit(k)` of a read chunk | [`consume`](crate::ReadGrant::consume) |
-//! | `as_slices`: two slices, around the end | [`as_slice`](crate::ReadGrant::as_slice): one slice, `unsafe`, since the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies, and is safe. Only [memory of the caller's](crate::Options::create_in) is divided at its end: [`Wraps`](crate::PeekError) |
+//! | `as_slices`: two slices, around the end | [`as_slice`](crate::ReadGrant::as_slice): one slice, `unsafe`, since the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies, and is safe. Only [the caller's memory](crate::Options::create_in) is divided at its end: [`Wraps`](crate::PeekError) |
 //! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
 //! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
 //! | a waiting loop of your own | [`WaitPolicy`](crate::WaitPolicy) |

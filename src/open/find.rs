@@ -34,7 +34,7 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion,
     }
 }
 
-/// The error for a ring that takes no new holders. In memory of the caller's, only
+/// The error for a ring that takes no new holders. In the caller's memory, only
 /// a process that breaks the protocol causes this.
 pub(super) fn gone(region: &MappedRegion) -> OpenError {
     match region.id() {

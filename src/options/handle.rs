@@ -152,7 +152,7 @@ impl Options {
     /// for room, [`Died`](crate::Broken::Died).
     ///
     /// The default for a persistent segment is `false`: bytes queue for the next
-    /// consumer. The default in [memory of the caller's](Options::create_in) is
+    /// consumer. The default in [the caller's memory](Options::create_in) is
     /// `true`, since both parties know each other. The option is always `true` for
     /// rings that no second consumer can join.
     ///

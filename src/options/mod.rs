@@ -17,7 +17,7 @@ pub use open::pair;
 /// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | the environment variable that the parent process sets |
 /// | [`create_anonymous`](Options::create_anonymous) | a [`Ring`](crate::Ring) without roles | fork, or its id |
 /// | [`attach`](Options::attach) | a [`Ring`](crate::Ring) without roles | an id |
-/// | [`create_in`](Options::create_in), [`attach_in`](Options::attach_in) | a [`Ring`](crate::Ring) without roles | memory of the caller's |
+/// | [`create_in`](Options::create_in), [`attach_in`](Options::attach_in) | a [`Ring`](crate::Ring) without roles | the caller's memory |
 ///
 /// # Examples
 ///
@@ -349,7 +349,7 @@ impl Options {
     /// process, before the call that takes a role returns. The full capacity is
     /// committed at once. Without this option each page is populated at its first
     /// use, and the first lap of the ring is slower. The option has no effect in
-    /// [memory of the caller's](Options::create_in).
+    /// [the caller's memory](Options::create_in).
     ///
     /// Populating does not count towards the [limit](Options::timeout) for opening,
     /// and the path's lock is not held meanwhile. The maker of a ring takes its

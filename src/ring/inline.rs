@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_length_is_echoed() {
+    fn every_length_is_stored_and_found() {
         let message = InlineMessage::default();
         let source: Vec<u8> = (1..=MOST as u8).collect();
         let step = if cfg!(miri) { 7 } else { 1 }; // Miri is slow
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_whole_echo_is_not_got() {
+    fn what_is_not_the_whole_message_is_not_found() {
         let message = InlineMessage::default();
         message.put(100, &[7; 20]);
         assert!(!message.get(100, &mut [0; 19]));

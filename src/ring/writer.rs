@@ -138,16 +138,16 @@ impl<R: Region> Writer<R> {
     fn put_inline(&mut self, bytes: &[u8]) -> bool {
         let start = self.tail();
         // Unpublished bytes before the message would be published with it, by one tail. An inline
-        // message is published alone. A message is "echoed" if it is also stored inline.
-        let echoed = self.pending() == 0;
-        if echoed {
+        // message is published alone.
+        let alone = self.pending() == 0;
+        if alone {
             // The reader polls the line of the tail, so this cache lacks the line. The prefetch
             // runs while the bytes are copied into the ring.
             let side = self.region().header().side(Role::Producer);
             side.inline.prefetch_write(bytes.len());
         }
         let put = self.put_in_window(bytes, false);
-        if put && echoed {
+        if put && alone {
             let side = self.region().header().side(Role::Producer);
             side.inline.put(start, bytes); // P7
         }

@@ -1,4 +1,4 @@
-//! Rings in memory of the caller's.
+//! Rings in the caller's memory.
 #![allow(unsafe_code)] // maps memory, and vouches for it
 
 mod kinds;

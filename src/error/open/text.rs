@@ -43,7 +43,7 @@ impl fmt::Display for OpenError {
             OpenError::CapacityMismatch { asked, found, .. } => write!(
                 f,
                 "the ring that is there has a capacity of {}, and {asked} were asked for: \
-                 ask for as many, or for none (Options::capacity, --capacity)",
+                 ask for the same capacity, or for none (Options::capacity, --capacity)",
                 Bytes(*found)
             ),
             OpenError::LifeCycleMismatch { persistent, .. } => {
@@ -151,7 +151,7 @@ impl fmt::Display for OpenError {
                 write!(f, "cannot start {}: {source}", shown(program))
             }
             OpenError::NoSegment => f.write_str(
-                "the ring is in memory of the caller's, which no child can attach by id: \
+                "the ring is in the caller's memory, which no child can attach by id: \
                  hand over a ring that has a segment (Options::create_anonymous)",
             ),
             OpenError::Memory(error) => error.fmt(f),

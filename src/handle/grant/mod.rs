@@ -2,7 +2,7 @@
 //! releasing.
 //!
 //! A grant is one run of addresses, up to the capacity, since a segment is mapped
-//! twice in a row. In memory of the caller's, a grant ends at the ring's end. The
+//! twice in a row. In the caller's memory, a grant ends at the ring's end. The
 //! peer shares the memory. So the safe methods copy, or return a pointer and a
 //! length. Slices need `unsafe`, and a peer that keeps to the protocol.
 //!

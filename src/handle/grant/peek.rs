@@ -21,7 +21,7 @@ impl Consumer {
     /// [`PeekError::Empty`] and [`PeekError::Ended`] return how many bytes there
     /// are. [`PeekError::TooLong`] if `len` is more than the capacity.
     /// [`PeekError::Wraps`] if the ring's end divides the bytes, which happens only
-    /// in [memory of the caller's](crate::Options::create_in).
+    /// in [the caller's memory](crate::Options::create_in).
     /// [`PeekError::Broken`] if the stream cannot continue.
     ///
     /// # Examples

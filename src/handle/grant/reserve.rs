@@ -18,7 +18,7 @@ impl Producer {
     /// [`ReserveError::Full`] returns how much room there is.
     /// [`ReserveError::TooLong`] if `len` is more than the capacity.
     /// [`ReserveError::Wraps`] if the ring's end divides the room, which happens
-    /// only in [memory of the caller's](crate::Options::create_in).
+    /// only in [the caller's memory](crate::Options::create_in).
     /// [`ReserveError::Broken`] if there is no consumer to write for, or the handle
     /// is unusable.
     ///
