@@ -34,6 +34,7 @@
 //! more harm than a slow peer or wrong bytes. The copied spans are bounded by the capacity and by
 //! this side's private state.
 
+mod distance;
 pub(crate) mod inline;
 pub(crate) mod marks;
 mod reader;

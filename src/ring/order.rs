@@ -110,7 +110,7 @@ unsafe impl Region for Recorder {
         self.region.copy_in(position, bytes, beyond);
     }
 
-    fn return_lines(&self, position: u64, len: u64) {
+    fn return_lines(&self, position: u64, len: u64, _is_far: bool) {
         self.log(Some(ReturnLines(position, len)));
     }
 

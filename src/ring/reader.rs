@@ -1,5 +1,6 @@
 //! The reading side.
 
+use super::distance::Distance;
 use super::{adopt, corrupt};
 use crate::error::{Corruption, Rule};
 use crate::ring::inline;
@@ -51,6 +52,8 @@ pub(crate) struct Reader<R> {
     unverified_tail: u64,
     /// Whether the last message was so long that its inline copy extends beyond the tail's line.
     far: bool,
+    /// How far the writer's cache is.
+    distance: Distance,
 }
 
 impl<R: Region> Reader<R> {
@@ -61,6 +64,7 @@ impl<R: Region> Reader<R> {
         let (head, tail) = adopt(&region, Role::Consumer);
         let marks = persists.then(|| Acknowledged::adopt(region.header()));
         let mut reader = Reader {
+            distance: Distance::new(region.distance_matters()),
             window: Window::new(region, head),
             capacity,
             known_tail: head,
@@ -96,8 +100,9 @@ impl<R: Region> Reader<R> {
             return Ok(known);
         }
         // The last known tail has too few bytes: load a new one.
-        let side = self.region().header().side(Role::Producer);
-        let tail = side.position.load(Ordering::Acquire); // P1
+        let side = self.window.region().header().side(Role::Producer);
+        let load = || side.position.load(Ordering::Acquire); // P1
+        let tail = self.distance.sample(self.known_tail, load);
         self.accept(tail)
     }
 
@@ -349,7 +354,8 @@ impl<R: Region> Reader<R> {
     /// Releases the `len` bytes from `start` up to the window's position.
     #[inline(always)]
     fn release_from(&mut self, start: u64, len: u64) {
-        self.region().return_lines(start, len);
+        let is_far = self.distance.is_far();
+        self.region().return_lines(start, len, is_far);
         let side = self.region().header().side(Role::Consumer);
         side.position.store(self.head(), Ordering::Release); // P2
         failpoint!(HeadStored);

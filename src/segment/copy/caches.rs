@@ -13,7 +13,7 @@ pub(crate) struct Caches {
     /// cache. Three measures then pay:
     ///
     /// * A reader returns the lines of a small ring to the writer by
-    ///   [`make_exclusive`](super::make_exclusive).
+    ///   [`make_exclusive`](super::make_exclusive), and those of any ring to a far writer.
     /// * Long copies out run from the end to the start, so that the bytes which the caller reads
     ///   first were copied last.
     /// * Copies out of single messages run backwards too. The processor then fetches lines that
@@ -22,9 +22,11 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// AMD. Prefetches cost a tenth, since the lines come by themselves.
+    /// AMD. The lines to read come by themselves, and prefetches cost a tenth. Prefetches of the
+    /// lines to write cost nothing where the peer is near. Where it is far, they make messages of
+    /// 64 bytes twice as fast (Zen 3, interleaved).
     const EAGER: Caches = Caches {
-        writer_ahead: u64::MAX,
+        writer_ahead: 1 << 10,
         reader_ahead: u64::MAX,
         are_eager: true,
     };

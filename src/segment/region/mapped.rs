@@ -376,10 +376,14 @@ unsafe impl Region for MappedRegion {
         }
     }
 
+    fn distance_matters(&self) -> bool {
+        self.caches.are_eager
+    }
+
     #[inline]
-    fn return_lines(&self, position: u64, len: u64) {
-        if self.caches.are_eager && self.geometry.capacity <= SMALL_RING && len >= SHORTEST_RETURNED
-        {
+    fn return_lines(&self, position: u64, len: u64, is_far: bool) {
+        let leaves_late = is_far || self.geometry.capacity <= SMALL_RING;
+        if len >= SHORTEST_RETURNED && leaves_late && self.caches.are_eager {
             self.make_exclusive(position, len);
         }
     }

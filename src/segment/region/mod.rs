@@ -93,15 +93,20 @@ pub(crate) unsafe trait Region {
         let _ = (position, len);
     }
 
-    /// Returns the lines of the `len` bytes from `position` on to the writer. The reader has read
-    /// them and not released them yet. A hint: changes no byte.
+    /// Whether it matters how far the peer's cache is.
+    fn distance_matters(&self) -> bool {
+        false
+    }
+
+    /// Returns the lines of the `len` bytes from `position` on to the writer, whose cache may be
+    /// far. The reader has read them and not released them yet. A hint: changes no byte.
     ///
     /// # Panics
     ///
     /// When `len` is more than the ring has.
     #[inline]
-    fn return_lines(&self, position: u64, len: u64) {
-        let _ = (position, len);
+    fn return_lines(&self, position: u64, len: u64, is_far: bool) {
+        let _ = (position, len, is_far);
     }
 
     /// Copies from the ring into `bytes`, from `position` on. The reader may read `beyond` more
