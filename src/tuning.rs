@@ -144,6 +144,10 @@ pub(crate) const LOOKS_PER_SAMPLE: u32 = 16;
 /// later that the host has moved a processor.
 pub(crate) const SAMPLES: u32 = 6;
 
+/// The most bytes that a commit or a consume in place prefetches. More would fill the buffers of
+/// outstanding loads.
+pub(crate) const MOST_PREFETCHED: usize = 1 << 10;
+
 /// Bytes of the shortest read whose lines are returned.
 pub(crate) const SHORTEST_RETURNED: u64 = 1 << 10;
 

@@ -209,7 +209,7 @@ impl<R: Region> Reader<R> {
     #[inline(always)]
     pub(crate) fn release_known(&mut self, len: usize) -> bool {
         let start = self.head();
-        let skips = self.window.skip(len);
+        let skips = self.window.skip(Role::Consumer, len);
         if skips {
             self.release_from(start, len as u64);
         }

@@ -210,7 +210,7 @@ impl<R: Region> Writer<R> {
     /// reader has set a delivery hint, returns `false` and does nothing.
     #[inline(always)]
     pub(crate) fn advance_known(&mut self, len: usize) -> bool {
-        if self.has_hint() || !self.window.skip(len) {
+        if self.has_hint() || !self.window.skip(Role::Producer, len) {
             return false;
         }
         failpoint!(CopiedIn);

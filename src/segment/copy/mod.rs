@@ -76,6 +76,8 @@ use std::ptr;
 
 pub(crate) use caches::Caches;
 
+use crate::role::Role;
+
 /// Bytes of the processor's cache line.
 const LINE: usize = 64;
 
@@ -138,9 +140,14 @@ pub(crate) fn prefetch_read(place: *const u8) {
     let _ = place;
 }
 
-/// Prefetches the lines of `len` bytes at `place` for writing, with [`prefetch_write`].
-pub(crate) fn prefetch_write_all(place: *const u8, len: usize) {
-    each_line(place, len, prefetch_write);
+/// Prefetches the lines of `len` bytes at `place` for what `role` does with them, with
+/// [`prefetch_write`] or [`prefetch_read`].
+#[inline(never)]
+pub(crate) fn prefetch_all(role: Role, place: *const u8, len: usize) {
+    match role {
+        Role::Producer => each_line(place, len, prefetch_write),
+        Role::Consumer => each_line(place, len, prefetch_read),
+    }
 }
 
 /// Demotes the lines of `len` bytes at `place`: moves them from this processor's own caches to the

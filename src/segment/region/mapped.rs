@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Region, header_at};
 use crate::error::Incompatible;
+use crate::role::Role;
 use crate::segment::copy::{self, Caches};
 use crate::segment::identity::{Geometry, Identity};
 use crate::segment::layout::Header;
@@ -26,8 +27,8 @@ use crate::segment::state::Life;
 use crate::sys::process;
 use crate::sys::sysv::DoubleView;
 use crate::tuning::{
-    LONGEST_PUBLICATION, LONGEST_RELEASE, PUBLICATION, SHORTEST_BACKWARDS, SHORTEST_RETURNED,
-    SMALL_RING,
+    LONGEST_PUBLICATION, LONGEST_RELEASE, MOST_PREFETCHED, PUBLICATION, SHORTEST_BACKWARDS,
+    SHORTEST_RETURNED, SMALL_RING,
 };
 
 /// Mapped memory whose header has been checked. Clones share an attachment, which ends with the
@@ -371,8 +372,29 @@ unsafe impl Region for MappedRegion {
     fn prefetch_write(&self, position: u64, len: usize) {
         if self.caches.are_eager {
             for (place, len) in self.runs(position, len) {
-                copy::prefetch_write_all(place.as_ptr(), len);
+                copy::prefetch_all(Role::Producer, place.as_ptr(), len);
             }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_next(&self, role: Role, position: u64, len: usize, beyond: u64) {
+        let distance = match role {
+            Role::Producer => self.caches.writer_ahead,
+            Role::Consumer => self.caches.reader_ahead,
+        };
+        if beyond < distance {
+            return; // the peer owns those lines
+        }
+        let next = self.place(position.wrapping_add(distance)).as_ptr();
+        if len > copy::SHORT {
+            // No loss: the rest is less than a ring.
+            let len = len.min(MOST_PREFETCHED).min((beyond - distance) as usize);
+            return copy::prefetch_all(role, next, len);
+        }
+        match role {
+            Role::Producer => copy::prefetch_write(next),
+            Role::Consumer => copy::prefetch_read(next),
         }
     }
 

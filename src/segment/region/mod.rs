@@ -13,6 +13,7 @@
 //!    the window is opened (`segment/region/window.rs`).
 
 use crate::error::Incompatible;
+use crate::role::Role;
 use crate::segment::layout::Header;
 
 #[cfg(any(test, loom))]
@@ -91,6 +92,13 @@ pub(crate) unsafe trait Region {
     #[inline]
     fn prefetch_write(&self, position: u64, len: usize) {
         let _ = (position, len);
+    }
+
+    /// Prefetches lines that `role` will access in place soon. It has just accessed `len` bytes
+    /// up to `position`, and owns the next `beyond` bytes. A hint: changes no byte.
+    #[inline(always)]
+    fn prefetch_next(&self, role: Role, position: u64, len: usize, beyond: u64) {
+        let _ = (role, position, len, beyond);
     }
 
     /// Whether it matters how far the peer's cache is.

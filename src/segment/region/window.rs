@@ -11,6 +11,7 @@
 #![allow(unsafe_code)] // copies that rely on the invariant
 
 use super::Region;
+use crate::role::Role;
 
 /// A region, a position in its ring, and the end of what may be touched from there on.
 #[derive(Debug)]
@@ -92,14 +93,15 @@ impl<R: Region> Window<R> {
     }
 
     /// Advances by `len` bytes if the window has that many. Otherwise returns `false` and does
-    /// nothing. For bytes that were accessed in place.
+    /// nothing. For bytes that `role` has accessed in place.
     #[inline(always)]
-    pub(crate) fn skip(&mut self, len: usize) -> bool {
-        let holds = self.holds(len);
-        if holds {
-            self.move_on(len);
-        }
-        holds
+    pub(crate) fn skip(&mut self, role: Role, len: usize) -> bool {
+        let Some(left) = self.left_after(len) else {
+            return false;
+        };
+        self.move_on(len);
+        self.region.prefetch_next(role, self.position, len, left);
+        true
     }
 
     /// Advances by `len` bytes of the window, and returns the position before. Called before a
@@ -186,13 +188,13 @@ mod tests {
     fn a_skip_stays_in_the_window() {
         let mut window = Window::new(Once(HeapRegion::new(8, 5)), 5);
         assert!(!window.holds(1));
-        assert!(!window.skip(1));
+        assert!(!window.skip(Role::Consumer, 1));
         window.open(8);
         assert!(window.holds(3) && !window.holds(4)); // the run ends
-        assert!(window.skip(2));
-        assert!(window.holds(1) && !window.skip(2));
+        assert!(window.skip(Role::Producer, 2));
+        assert!(window.holds(1) && !window.skip(Role::Producer, 2));
         assert_eq!(window.position(), 7);
-        assert!(window.skip(1) && !window.holds(1));
+        assert!(window.skip(Role::Consumer, 1) && !window.holds(1));
         assert_eq!(window.position(), 8);
     }
 
