@@ -9,6 +9,7 @@ use super::*;
 use crate::ring::marks::Ending;
 use crate::segment::closed::Departure;
 use crate::segment::layout::Header;
+use crate::segment::region::Returning;
 use crate::segment::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};
 use crate::wait::Effort;
@@ -110,7 +111,13 @@ unsafe impl Region for Recorder {
         self.region.copy_in(position, bytes, beyond);
     }
 
-    fn return_lines(&self, position: u64, len: u64, _is_far: bool) {
+    const SHORTEST_RETURNED: u64 = 1;
+
+    fn returning(&self) -> Returning {
+        Returning::Always
+    }
+
+    fn return_lines(&self, position: u64, len: u64) {
         self.log(Some(ReturnLines(position, len)));
     }
 

@@ -64,7 +64,7 @@ impl<R: Region> Reader<R> {
         let (head, tail) = adopt(&region, Role::Consumer);
         let marks = persists.then(|| Acknowledged::adopt(region.header()));
         let mut reader = Reader {
-            distance: Distance::new(region.distance_matters()),
+            distance: Distance::new(region.returning()),
             window: Window::new(region, head),
             capacity,
             known_tail: head,
@@ -354,8 +354,9 @@ impl<R: Region> Reader<R> {
     /// Releases the `len` bytes from `start` up to the window's position.
     #[inline(always)]
     fn release_from(&mut self, start: u64, len: u64) {
-        let is_far = self.distance.is_far();
-        self.region().return_lines(start, len, is_far);
+        if len >= R::SHORTEST_RETURNED && self.distance.returns_lines() {
+            self.region().return_lines(start, len);
+        }
         let side = self.region().header().side(Role::Consumer);
         side.position.store(self.head(), Ordering::Release); // P2
         failpoint!(HeadStored);

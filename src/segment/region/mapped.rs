@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Region, header_at};
+use super::{Region, Returning, header_at};
 use crate::error::Incompatible;
 use crate::role::Role;
 use crate::segment::copy::{self, Caches};
@@ -269,18 +269,6 @@ impl MappedRegion {
         assert!(len <= capacity, "a span is no longer than the ring");
         len.min(self.contiguous(position))
     }
-
-    /// Makes the lines of the bytes from `position` on exclusive to this processor's cache.
-    #[inline(never)]
-    fn make_exclusive(&self, position: u64, len: u64) {
-        // No loss: the ring fits the address space, and `runs` checks the length.
-        for (place, len) in self.runs(position, len as usize) {
-            // SAFETY: `runs` returns addresses with that many bytes in the writable mapping. The
-            // caller is the reader and has not released these bytes, so by P2 the writer leaves
-            // them alone.
-            unsafe { copy::make_exclusive(place.as_ptr(), len) }
-        }
-    }
 }
 
 /// Prefetch distance, or 0 if it would reach lines that the peer owns.
@@ -398,15 +386,24 @@ unsafe impl Region for MappedRegion {
         }
     }
 
-    fn distance_matters(&self) -> bool {
-        self.caches.are_eager
+    const SHORTEST_RETURNED: u64 = SHORTEST_RETURNED;
+
+    fn returning(&self) -> Returning {
+        match self.geometry.capacity {
+            _ if !self.caches.are_eager => Returning::Never,
+            ..=SMALL_RING => Returning::Always,
+            _ => Returning::WhenFar,
+        }
     }
 
-    #[inline]
-    fn return_lines(&self, position: u64, len: u64, is_far: bool) {
-        let leaves_late = is_far || self.geometry.capacity <= SMALL_RING;
-        if len >= SHORTEST_RETURNED && leaves_late && self.caches.are_eager {
-            self.make_exclusive(position, len);
+    #[inline(never)]
+    fn return_lines(&self, position: u64, len: u64) {
+        // No loss: the ring fits the address space, and `runs` checks the length.
+        for (place, len) in self.runs(position, len as usize) {
+            // SAFETY: `runs` returns addresses with that many bytes in the writable mapping. The
+            // caller is the reader and has not released these bytes, so by P2 the writer leaves
+            // them alone.
+            unsafe { copy::make_exclusive(place.as_ptr(), len) }
         }
     }
 

@@ -22,6 +22,15 @@ pub(crate) mod inspect;
 pub(crate) mod mapped;
 pub(crate) mod window;
 
+/// When a reader returns lines to the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Returning {
+    Never,
+    /// When the writer's cache is far.
+    WhenFar,
+    Always,
+}
+
 /// Memory that holds a header and a ring.
 ///
 /// # Safety
@@ -101,20 +110,23 @@ pub(crate) unsafe trait Region {
         let _ = (role, position, len, beyond);
     }
 
-    /// Whether it matters how far the peer's cache is.
-    fn distance_matters(&self) -> bool {
-        false
+    /// Bytes of the shortest read whose lines are returned.
+    const SHORTEST_RETURNED: u64 = u64::MAX;
+
+    /// Whether it pays to [return lines](Self::return_lines).
+    fn returning(&self) -> Returning {
+        Returning::Never
     }
 
-    /// Returns the lines of the `len` bytes from `position` on to the writer, whose cache may be
-    /// far. The reader has read them and not released them yet. A hint: changes no byte.
+    /// Returns the lines of the `len` bytes from `position` on to the writer. The reader has read
+    /// them and not released them yet. A hint: changes no byte.
     ///
     /// # Panics
     ///
     /// When `len` is more than the ring has.
     #[inline]
-    fn return_lines(&self, position: u64, len: u64, is_far: bool) {
-        let _ = (position, len, is_far);
+    fn return_lines(&self, position: u64, len: u64) {
+        let _ = (position, len);
     }
 
     /// Copies from the ring into `bytes`, from `position` on. The reader may read `beyond` more
