@@ -41,6 +41,7 @@
 //! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] |
 //! | a ring in a memfd, POSIX shared memory or a static | [`Options::create_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
+//! | many rings in one thread; a descriptor for epoll | [`WaitSet`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | looking at rings and removing them | [`Snapshot`], [`Options::snapshot`], [`Options::remove`], [`remove_stale`] |
 //! | moving here from pipes, sockets or channels | [`guide::from_other_channels`] |
@@ -95,11 +96,16 @@ mod open;
 
 mod handle;
 
+#[cfg(not(loom))] // the reactor sleeps on a word of std
+mod reactor;
+
 #[cfg(feature = "async")]
 pub mod asynchronous;
 mod options;
 mod placed;
 mod remove;
+#[cfg(not(loom))]
+pub mod set;
 mod snapshot;
 mod spawn;
 
@@ -122,6 +128,8 @@ pub use options::{Options, pair};
 pub use peer::Occupant;
 pub use remove::{RemoveError, User, force_remove, remove, remove_stale};
 pub use role::Role;
+#[cfg(not(loom))]
+pub use set::WaitSet;
 pub use snapshot::{LifeCycle, Snapshot};
 #[cfg(feature = "__failpoints")]
 #[doc(hidden)]

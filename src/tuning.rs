@@ -64,6 +64,10 @@ pub(crate) const SPINS_PER_LOOK: u32 = 64;
 /// Bounds the cost of a hostile peer. Chosen.
 pub(crate) const FALSE_WAKES: u32 = 16;
 
+/// Sleeps of a set in one slice that ended early for nothing, after which the set sleeps on no word.
+/// More than one peer may flood before each is left alone. Chosen.
+pub(crate) const FRUITLESS: u32 = 4 * FALSE_WAKES;
+
 /// Waits without a sleep after which a side promises barriers (asymmetric fence). A smaller number
 /// promises sooner, and more sleeps then pay for a barrier. Without promises, each publication
 /// fences: one to three million fences in 60 ms. Writes of 64 B then came to 0.57 to 0.65,
@@ -230,18 +234,15 @@ pub(crate) const LOOKS: usize = 8;
 /// Bounds the system calls of such a descriptor. Chosen.
 pub(crate) const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(1);
 
-// # Async handles
+// # The reactor, and sets
 
 /// How long the reactor's thread stays when no handle is registered. A longer stay avoids the start
 /// of a thread, about 30 us. Chosen.
-#[cfg(feature = "async")]
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The longest sleep of the reactor where some wakes do not reach it.
-#[cfg(feature = "async")]
 pub(crate) const NAP: Duration = Duration::from_millis(1);
 
 /// The most handles whose peers are checked per slice, at about three system calls each. Among
 /// hundreds of handles, a larger number notices a death sooner.
-#[cfg(feature = "async")]
 pub(crate) const ASKED_PER_SLICE: usize = 32;

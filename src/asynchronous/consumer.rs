@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncRead;
 
-use super::parking::Parking;
 use crate::error::{PeekError, TryReadError};
 use crate::handle::consumer::Consumer;
+use crate::reactor::parking::Parking;
 
 /// A [`Consumer`] that lets its task sleep instead of its thread.
 ///

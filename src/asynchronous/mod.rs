@@ -8,7 +8,7 @@
 //! # What it costs
 //!
 //! A futex is not a descriptor, so an executor cannot wait for one. One thread of
-//! the process, `shmpipe-async`, waits for all async handles in one system call
+//! the process, `shmpipe-waiter`, waits for all async handles in one system call
 //! (`FUTEX_WAITV`). The thread starts with the first call that has to wait, and
 //! ends after a second without such calls. Available bytes are read, and available
 //! room is written, without this thread and without a system call.
@@ -47,12 +47,7 @@
 //! parent. A child that waits for rings of its own starts its own thread.
 
 mod consumer;
-mod foreign;
-mod parking;
 mod producer;
-mod reactor;
-mod slot;
-mod thread;
 
 pub use consumer::AsyncConsumer;
 pub use producer::AsyncProducer;

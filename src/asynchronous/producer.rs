@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncWrite;
 
-use super::parking::Parking;
 use crate::error::{Broken, ReserveError, TryWriteError};
 use crate::handle::producer::Producer;
+use crate::reactor::parking::Parking;
 
 /// A [`Producer`] that lets its task sleep instead of its thread.
 ///

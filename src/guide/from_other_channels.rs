@@ -16,7 +16,9 @@
 //! | `O_NONBLOCK`, `EAGAIN` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read): `Full` and `Empty`, as an [`io::Error`](std::io::Error) `WouldBlock` |
 //! | `poll` before the call, for a time limit | [`set_timeout`](crate::Consumer::set_timeout), or a call that takes a [deadline](crate::Consumer::read_exact_deadline) |
 //! | `poll` of one pipe | [`wait_readable`](crate::Consumer::wait_readable), [`wait_writable`](crate::Producer::wait_writable), for any number of bytes |
-//! | `poll`, `select`, `epoll` | no descriptor to poll; with the feature `async`, a task that sleeps: `asynchronous::AsyncConsumer::readable` |
+//! | `poll`, `select`, `epoll` of many pipes, and nothing else | [`WaitSet::wait`](crate::WaitSet::wait), for any number of rings |
+//! | a loop that also watches sockets and timers: `epoll`, `mio`, `asyncio`, GLib | [`WaitSet::poll_fd`](crate::WaitSet::poll_fd), a descriptor for the loop, of a set of one ring or many |
+//! | an executor | with the feature `async`, a task that sleeps: `asynchronous::AsyncConsumer::readable` |
 //! | `FIONREAD` | [`Consumer::available`](crate::Consumer::available) |
 //! | `F_SETPIPE_SZ`, 64 KiB by default | [`Options::capacity`](crate::Options::capacity), 4 MiB by default; fixed once the ring is made |
 //! | a write of at most `PIPE_BUF` bytes is whole or not there | so is a [grant](crate::WriteGrant) of any length up to the capacity, and so is [`try_write_all`](crate::Producer::try_write_all) |
@@ -38,7 +40,8 @@
 //! | values of any type | bytes; a record is whole or not there in a [grant](crate::WriteGrant) |
 //! | `sync_channel(n)` | [`Options::capacity`](crate::Options::capacity) in bytes, [`Options::create_anonymous`](crate::Options::create_anonymous), [`Ring::split`](crate::Ring::split) |
 //! | `channel()`, without a bound | none: a producer waits while the ring is full |
-//! | `Sender::clone` | none: one producer |
+//! | `Sender::clone` | none: one producer. Use a ring for each, and a [`WaitSet`](crate::WaitSet): `examples/collector.rs` |
+//! | `select!` of other channels | [`WaitSet::wait`](crate::WaitSet::wait) |
 //! | `send` | [`Write::write_all`](std::io::Write::write_all) |
 //! | `recv` | [`Read::read`](std::io::Read::read), [`Read::read_exact`](std::io::Read::read_exact) |
 //! | `try_send`, `try_recv` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read), which may move a part |

@@ -34,12 +34,10 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
 }
 
 /// The most words that [`wait_any`] accepts.
-#[cfg(feature = "async")]
 pub(crate) const MOST_WORDS: usize = 128; // FUTEX_WAITV_MAX
 
 /// A word and its expected value, laid out as the kernel's `struct futex_waitv`. Does not keep the
 /// word alive.
-#[cfg(feature = "async")]
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct FutexWait {
@@ -49,7 +47,6 @@ pub(crate) struct FutexWait {
     reserved: u32,
 }
 
-#[cfg(feature = "async")]
 impl FutexWait {
     pub(crate) fn new(word: &AtomicU32, value: u32) -> FutexWait {
         const FUTEX2_SIZE_U32: u32 = 2; // without FUTEX2_PRIVATE
@@ -63,15 +60,23 @@ impl FutexWait {
 }
 
 /// How [`wait_any`] ended.
-#[cfg(feature = "async")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// A wake, a word with another value, a word that is no longer mapped, or a signal.
+    /// A wake of the word of this index. Others may have been woken too.
+    Word(usize),
+    /// A word with another value, a word that is no longer mapped, or a signal.
     Early,
     /// The timeout passed.
     TimedOut,
     /// The kernel lacks the call (before Linux 5.16), or a filter forbids it.
     Refused,
+}
+
+impl Woken {
+    /// Whether the sleep ended before its timeout.
+    pub(crate) fn is_early(self) -> bool {
+        matches!(self, Woken::Word(_) | Woken::Early)
+    }
 }
 
 /// Sleeps until one of `words`, at most [`MOST_WORDS`], is woken, for at most `timeout`. Returns at
@@ -80,7 +85,6 @@ pub(crate) enum Woken {
 /// The kernel takes the words in order. Before it compares a word, it has queued the caller on the
 /// words before that one, so their wakes are not missed.
 /// <https://docs.kernel.org/userspace-api/futex2.html>
-#[cfg(feature = "async")]
 pub(crate) fn wait_any(words: &[FutexWait], timeout: Duration) -> Woken {
     let mut until = libc::timespec {
         tv_sec: 0,
@@ -105,8 +109,8 @@ pub(crate) fn wait_any(words: &[FutexWait], timeout: Duration) -> Woken {
             libc::CLOCK_MONOTONIC,
         )
     };
-    if result >= 0 {
-        return Woken::Early;
+    if let Ok(index) = usize::try_from(result) {
+        return Woken::Word(index);
     }
     match std::io::Error::last_os_error().raw_os_error() {
         Some(libc::EAGAIN | libc::EINTR | libc::EFAULT) => Woken::Early,

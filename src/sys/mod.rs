@@ -7,6 +7,7 @@
 //! | `membarrier.rs` | `membarrier` |
 //! | `process/` | `pidfd_open`, `poll`, `kill`; `/proc` |
 //! | `fork/` | `pthread_atfork`, `madvise(MADV_WIPEONFORK)` |
+//! | `eventfd.rs` | `eventfd`, `read`, `write` |
 //! | `affinity.rs` | `sched_getaffinity` |
 //! | `random.rs` | `getrandom` |
 //! | `environment.rs` | none: `getenv(3)` reads memory |
@@ -15,6 +16,8 @@
 pub(crate) mod affinity;
 pub(crate) mod environment;
 pub(crate) mod errno;
+#[cfg(not(loom))]
+pub(crate) mod eventfd;
 pub(crate) mod fork;
 #[cfg(not(loom))]
 pub(crate) mod futex;

@@ -209,26 +209,40 @@ fn park<T, E>(
 /// sleeps. Returns `false` if that look may be too early, because the kernel refused a promised
 /// barrier.
 pub(crate) fn prepare_park(own: &Signals, wanted: u64) -> bool {
+    let promised = announce_park(own, wanted);
+    order_parks(promised)
+}
+
+/// The first half of [`prepare_park`], for a sleeper on several words. The sleeper announces each
+/// park, then calls [`order_parks`] once for all. Returns whether a promise stood.
+pub(crate) fn announce_park(own: &Signals, wanted: u64) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
     let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
     failpoint!(SleepSet);
     // `before` tells whether a promise stands, unless the peer has overwritten the word against the
     // protocol. Such a peer could as well never wake this side.
-    let kept = before != PROMISED || membarrier::everywhere();
+    before == PROMISED
+}
+
+/// The second half of [`prepare_park`]: orders the parks announced before against the looks that
+/// follow. `promised` says whether a promise stood in any of them. One fence and one barrier serve
+/// all words, since both order all earlier stores of this thread.
+pub(crate) fn order_parks(promised: bool) -> bool {
+    let kept = !promised || membarrier::everywhere();
     fence(Ordering::SeqCst); // P5
     kept
 }
 
-/// Cancels [`prepare_park`].
-pub(crate) fn cancel_park(own: &Signals) {
+/// Cancels [`prepare_park`]. Returns whether the park still stood, so that no peer had woken it.
+pub(crate) fn cancel_park(own: &Signals) -> bool {
     // Nobody owes a wake any more. A swap rather than a store, since loom could order a store
     // before a waker's swap that has already happened.
-    own.sleeping.swap(AWAKE, Ordering::Relaxed); // P5: orders nothing
+    own.sleeping.swap(AWAKE, Ordering::Relaxed) == ASLEEP // P5: orders nothing
 }
 
 /// The length of a slice: [`SLICE`], unless a test sets longer ones to expose missed wakes.
 #[inline]
-fn slice_len() -> Duration {
+pub(crate) fn slice_len() -> Duration {
     #[cfg(feature = "__failpoints")]
     if let Some(len) = crate::sync::failpoint::slice() {
         return len;

@@ -134,7 +134,7 @@ fn tokio_to_a_process_that_blocks() {
 #[test]
 fn a_kernel_without_waitv_will_do() {
     alone("echo::a_kernel_without_waitv_will_do", || {
-        forbid(libc::SYS_futex_waitv);
+        filter::lack(libc::SYS_futex_waitv);
         let (mut there, mut back) = (Some(ring(64 << 10)), Some(ring(64 << 10)));
         let mut child = Fork::new(|| on_futures(ends(&mut back, &mut there)));
         let seed = unique();
@@ -142,19 +142,4 @@ fn a_kernel_without_waitv_will_do() {
         check(seed, 0, &bytes);
         assert_eq!(child.wait(), End::Exit(0));
     });
-}
-
-/// Makes a system call fail with ENOSYS, in this process and its children.
-fn forbid(number: libc::c_long) {
-    assert!(filter::install(&mut [
-        filter::load(filter::CALL),
-        filter::unless_equal(number as u32, 1),
-        filter::give(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
-        filter::give(libc::SECCOMP_RET_ALLOW),
-    ]));
-    // SAFETY: no pointers: it fails before it looks at any.
-    let forbidden = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
-    assert_eq!(forbidden, -1);
-    let error = std::io::Error::last_os_error();
-    assert_eq!(error.raw_os_error(), Some(libc::ENOSYS));
 }

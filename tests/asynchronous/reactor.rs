@@ -24,7 +24,7 @@ fn reactors() -> Vec<String> {
         .map(|task| task.unwrap().path())
         .filter(|task| {
             let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
-            name.trim() == "shmpipe-async"
+            name.trim() == "shmpipe-waiter"
         })
         .map(|task| task.display().to_string())
         .collect()

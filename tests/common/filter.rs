@@ -78,3 +78,20 @@ pub(crate) fn fail_remaps(spared: u32, errno: i32) -> bool {
         give(libc::SECCOMP_RET_ALLOW),
     ])
 }
+
+/// From here on a system call fails with ENOSYS in this thread and its children, as on a kernel
+/// that lacks it.
+#[track_caller]
+pub(crate) fn lack(number: libc::c_long) {
+    assert!(install(&mut [
+        load(CALL),
+        unless_equal(number as u32, 1),
+        give(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        give(libc::SECCOMP_RET_ALLOW),
+    ]));
+    // SAFETY: no pointers: it fails before it looks at any.
+    let lacking = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
+    assert_eq!(lacking, -1);
+    let error = std::io::Error::last_os_error();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOSYS));
+}

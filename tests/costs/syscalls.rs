@@ -2,10 +2,11 @@
 //! The calls run under a filter that kills the process at its next system call.
 #![allow(unsafe_code)] // seccomp(2)
 
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Consumer, Options, Producer, TryReadError, TryWriteError, WaitPolicy};
+use shmpipe::{Consumer, Options, Producer, TryReadError, TryWriteError, WaitPolicy, WaitSet};
 
 use crate::common::{End, Fork, TempPath, alone, exit_now, filter, options, page};
 
@@ -91,6 +92,40 @@ fn calls_that_do_not_block_make_no_system_call() {
                     );
                     assert_eq!(producer.room(), Ok(0));
                     assert!(!producer.is_closed() && !consumer.is_closed());
+                }
+            });
+            assert!(matches!(end, None | Some(End::Exit(0))), "{end:?}");
+        },
+    );
+}
+
+/// A wait of a set that finds a member ready at its first look, with or without a deadline, and a
+/// try that finds none.
+#[test]
+fn a_set_with_a_ready_member_makes_no_system_call() {
+    alone(
+        "syscalls::a_set_with_a_ready_member_makes_no_system_call",
+        || {
+            let deadline = Instant::now();
+            let rings = RefCell::new(None);
+            let prepare = || {
+                let (producers, consumers): (Vec<_>, Vec<_>) = (0..200).map(|_| pair()).unzip();
+                let set: WaitSet = consumers.into_iter().collect();
+                *rings.borrow_mut() = Some((set, producers));
+                pair()
+            };
+            let end = without_system_calls(prepare, |_, _| {
+                let mut rings = rings.borrow_mut();
+                let (set, producers) = rings.as_mut().unwrap();
+                for round in 0..5_000 {
+                    let key = round % producers.len();
+                    assert_eq!(set.try_wait(), Ok(None));
+                    producers[key].try_write(b"xy").unwrap();
+                    assert_eq!(set.try_wait(), Ok(Some(key)));
+                    assert_eq!(set.wait(), Ok(Some(key)));
+                    assert_eq!(set[key].try_read(&mut [0]), Ok(1));
+                    assert_eq!(set.wait_deadline(deadline), Ok(Some(key)));
+                    assert_eq!(set[key].try_read(&mut [0]), Ok(1));
                 }
             });
             assert!(matches!(end, None | Some(End::Exit(0))), "{end:?}");

@@ -323,6 +323,69 @@ fn a_killed_sender_is_not_taken_for_done() {
     drop(stdin);
 }
 
+/// Several producers of one path, one after the other: one finishes, one breaks off, one is killed.
+#[test]
+fn a_collector_prints_the_lines_of_all_rings() {
+    let paths = [TempPath::new(), TempPath::new(), TempPath::new()];
+    let mut args: Vec<&OsStr> = vec!["60".as_ref()];
+    args.extend(paths.iter().map(|path| path.as_os_str()));
+    let mut collector = Example::start("collector", &args);
+    let open = |path: &Path| {
+        let mut options = shmpipe::Options::new();
+        options.timeout(Some(crate::common::PATIENCE));
+        options.open_producer(path).unwrap()
+    };
+    let mut first = open(&paths[0]);
+    let mut second = open(&paths[1]);
+    first.write_all(b"one\ntw").unwrap();
+    let name = |number: usize| paths[number].display().to_string();
+    assert_eq!(collector.line(), format!("{}: one\n", name(0)));
+    second.write_all(b"three\n").unwrap();
+    assert_eq!(collector.line(), format!("{}: three\n", name(1)));
+    second.abort();
+    let line = collector.line();
+    assert!(
+        line.starts_with(&name(1)) && line.contains("broke the stream off"),
+        "{line}"
+    );
+    first.write_all(b"o\n").unwrap();
+    first.close().unwrap();
+    assert_eq!(collector.line(), format!("{}: two\n", name(0)));
+    assert_eq!(collector.line(), format!("{}: the end\n", name(0)));
+
+    let mut sender = Example::start("send_file", &[paths[0].as_ref(), "/dev/stdin".as_ref()]);
+    let mut stdin = sender.child.stdin.take().unwrap();
+    stdin.write_all(b"four\n").unwrap();
+    assert_eq!(collector.line(), format!("{}: four\n", name(0)));
+    drop(sender); // by SIGKILL
+    let line = collector.line();
+    assert!(
+        line.starts_with(&name(0)) && line.contains("died"),
+        "{line}"
+    );
+    drop((stdin, collector));
+
+    let ended = Example::start("collector", &["0.01".as_ref(), paths[2].as_os_str()]).end();
+    assert_eq!(ended.printed(), "");
+    ended.leaves_no_segment();
+    let usage = Example::start("collector", &[]).end();
+    assert!(usage.complaint().contains("usage: collector"), "{usage:?}");
+}
+
+#[test]
+fn an_epoll_loop_prints_the_lines_of_ring_and_pipe() {
+    let parent = Example::start("epoll_loop", &[]).end();
+    let lines: Vec<&str> = parent.printed().lines().collect();
+    for from in ["the ring", "the pipe"] {
+        let start = format!("{from}: line ");
+        let numbers = lines.iter().filter_map(|line| line.strip_prefix(&start));
+        assert!(numbers.eq(["1", "2", "3"]), "{lines:?}");
+    }
+    assert_eq!(lines.last(), Some(&"the child: exit status: 0"));
+    assert_eq!(lines.len(), 7, "{lines:?}");
+    parent.leaves_no_segment();
+}
+
 #[test]
 fn fork_pair_prints_three_lines() {
     let parent = Example::start("fork_pair", &[]).end();

@@ -18,8 +18,15 @@ const LAYERS: [&[&str]; 12] = [
     &["peer"],
     &["open"],
     &["handle"],
-    &["options"],
-    &["asynchronous", "placed", "remove", "snapshot", "spawn"],
+    &["options", "reactor"],
+    &[
+        "asynchronous",
+        "placed",
+        "remove",
+        "set",
+        "snapshot",
+        "spawn",
+    ],
 ];
 
 /// In no layer: the crate's face, its documents, and the models, which look at all.

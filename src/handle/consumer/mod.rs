@@ -146,7 +146,6 @@ impl Consumer {
         self.end.deadline()
     }
 
-    #[cfg(feature = "async")]
     pub(crate) fn end(&mut self) -> &mut Endpoint {
         &mut self.end
     }
@@ -183,6 +182,24 @@ impl Consumer {
         self.end.usable()?;
         let readiness = self.reader.readiness(least as u64);
         readiness.map_err(|corruption| self.end.latch(corruption.into()))
+    }
+
+    /// What a wait for several handles has found out about the producer. Bytes that the producer
+    /// has left can still be read, so with `bytes_left` the verdict stays.
+    pub(crate) fn verdict(&mut self, bytes_left: bool) -> Option<Broken> {
+        match bytes_left {
+            true => self.end.verdict(),
+            false => self.end.take_verdict(),
+        }
+    }
+
+    /// Whether a call that never waits would return something else than that there are fewer than
+    /// `least` bytes.
+    pub(crate) fn is_ready(&mut self, least: usize) -> bool {
+        match self.readiness(least) {
+            Ok(Readiness::Empty) => self.end.has_verdict(),
+            Ok(Readiness::Ready | Readiness::Ended(_)) | Err(_) => true,
+        }
     }
 
     #[inline]

@@ -290,7 +290,10 @@ impl Consumer {
     fn nothing_to_read(&mut self) -> Result<u64, TryReadError> {
         match self.reader.readiness(1) {
             Ok(Readiness::Ready) => Ok(1),
-            Ok(Readiness::Empty) => Err(TryReadError::Empty),
+            Ok(Readiness::Empty) => Err(match self.end.take_verdict() {
+                Some(broken) => broken.into(),
+                None => TryReadError::Empty,
+            }),
             Ok(Readiness::Ended(ending)) => {
                 self.end_told = EndTold::Read;
                 match why_broken(ending) {

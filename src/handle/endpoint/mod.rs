@@ -1,6 +1,7 @@
 //! What both handles have in common: their process, waiting for the peer, and
 //! leaving.
 
+mod verdict;
 mod waiting;
 mod watch;
 
@@ -21,8 +22,8 @@ use crate::segment::state::{Life, LifeCycleKind};
 use crate::sys::fork::Epoch;
 use crate::wait::{Effort, Stats, WaitPolicy};
 
+use self::verdict::Finding;
 pub(crate) use self::waiting::{Blocked, Need};
-#[cfg(feature = "async")]
 pub(crate) use self::watch::Vigil;
 
 /// One side of a ring, held by one process.
@@ -38,6 +39,11 @@ pub(crate) struct Endpoint {
     watch: PeerWatch,
     /// Why the handle is no longer usable, if so.
     latched: Option<Broken>,
+    /// What a wait for several handles has found out about the peer, for the next call that finds
+    /// nothing to do.
+    verdict: Option<Finding>,
+    /// The generation of the peer whose death such a call has returned.
+    told: Option<u16>,
     /// Whether the segment's id was given to another process, which may attach the
     /// ring at any time.
     id_shared: Cell<bool>,
@@ -107,6 +113,8 @@ impl Endpoint {
             usable: epoch,
             watch: PeerWatch::default(),
             latched: None,
+            verdict: None,
+            told: None,
             id_shared: Cell::new(id_shared),
             needs_peer,
             aborts_on_drop: config.abort_on_drop,

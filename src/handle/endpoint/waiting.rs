@@ -245,7 +245,7 @@ impl Endpoint {
     }
 
     /// Whether spinning keeps the peer from running. Determined once for each peer.
-    fn shares_processor(&mut self) -> bool {
+    pub(crate) fn shares_processor(&mut self) -> bool {
         let record = self.region.header().record(self.claim.role.peer());
         let owner = record.owner.load(Ordering::Relaxed); // compared only
         match self.shares_processor {

@@ -1,29 +1,22 @@
 //! Whether the peer has come, lives, or has left.
 
-#[cfg(feature = "async")]
 use std::sync::Arc;
-#[cfg(feature = "async")]
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::{Blocked, Endpoint};
 use crate::error::Broken;
-#[cfg(feature = "async")]
 use crate::peer::Claim;
 use crate::peer::{self, Occupant, PeerWatch, Verdict};
-#[cfg(feature = "async")]
 use crate::segment::layout::Signals;
 use crate::segment::region::Region;
-#[cfg(feature = "async")]
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::Tenure;
 use crate::sync::Ordering;
 use crate::sys::sysv::SegmentId;
-#[cfg(feature = "async")]
 use crate::wait::deadline;
 
 /// What the reactor needs to know of a handle during an async wait.
-#[cfg(feature = "async")]
 #[derive(Debug)]
 pub(crate) struct Vigil {
     region: MappedRegion,
@@ -32,9 +25,12 @@ pub(crate) struct Vigil {
     needs_peer: bool,
     cancel: Option<Arc<AtomicBool>>,
     watch: PeerWatch,
+    /// The generation of a peer whose death is known.
+    told: Option<u16>,
+    /// The peer's position when a wait began that any progress of the peer ends.
+    began_at: Option<u64>,
 }
 
-#[cfg(feature = "async")]
 impl Vigil {
     pub(crate) fn own_signals(&self) -> &Signals {
         &self.region.header().side(self.claim.role).signals
@@ -50,9 +46,24 @@ impl Vigil {
         let verdict = self.watch.check(&self.region, &self.claim, self.id_shared);
         match verdict {
             Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
-            Ok(Verdict::Dead { .. } | Verdict::NeverCame) => self.needs_peer,
+            Ok(Verdict::Dead { .. } | Verdict::NeverCame) => {
+                let generation = self
+                    .region
+                    .header()
+                    .state()
+                    .generation(self.claim.role.peer());
+                self.needs_peer && self.told != Some(generation)
+            }
             Err(_) => true,
         }
+    }
+
+    /// Whether the peer's position has changed, in a wait that any progress ends. The peer does not
+    /// wake this side for less than it wants.
+    pub(crate) fn has_moved(&self) -> bool {
+        let position = &self.region.header().side(self.claim.role.peer()).position;
+        let now = position.load(Ordering::Relaxed); // compared only
+        self.began_at.is_some_and(|before| before != now)
     }
 }
 
@@ -97,7 +108,6 @@ impl Endpoint {
 
     /// Lends the reactor what it needs to know during an async wait, while no call
     /// is in progress. [`return_vigil`](Self::return_vigil) ends the loan.
-    #[cfg(feature = "async")]
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
         self.effort.sleep_begins();
         Vigil {
@@ -107,10 +117,23 @@ impl Endpoint {
             needs_peer: self.needs_peer,
             cancel: self.cancel.clone(),
             watch: std::mem::take(&mut self.watch),
+            told: self.told(),
+            began_at: None,
         }
     }
 
-    #[cfg(feature = "async")]
+    /// Lends the reactor what [`lend_vigil`](Self::lend_vigil) does, for a wait that any progress of
+    /// the peer ends.
+    pub(crate) fn lend_vigil_for_any(&mut self) -> Vigil {
+        let role = self.claim.role.peer();
+        let position = &self.region.header().side(role).position;
+        let began_at = position.load(Ordering::Relaxed); // compared only
+        Vigil {
+            began_at: Some(began_at),
+            ..self.lend_vigil()
+        }
+    }
+
     pub(crate) fn return_vigil(&mut self, vigil: &mut Vigil) {
         self.watch = std::mem::take(&mut vigil.watch);
     }

@@ -464,10 +464,13 @@ impl Consumer {
         }
         match self.readiness(len)? {
             Readiness::Ready => Ok(()),
-            Readiness::Empty => Err(PeekError::Empty {
-                wanted: len,
-                available: self.known(0)?,
-            }),
+            Readiness::Empty => {
+                let (wanted, available) = (len, self.known(0)?);
+                match self.verdict(available > 0) {
+                    Some(broken) => Err(broken.into()),
+                    None => Err(PeekError::Empty { wanted, available }),
+                }
+            }
             Readiness::Ended(ending) => {
                 self.end_shown();
                 self.ended(ending, len)

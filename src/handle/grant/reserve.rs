@@ -336,7 +336,7 @@ impl Producer {
     fn look_for_room(&mut self, len: usize) -> Result<(), ReserveError> {
         let room = self.room_for(len)?;
         if room < len {
-            return Err(ReserveError::Full { wanted: len, room });
+            return Err(self.full(len, room));
         }
         self.found_without_wait();
         self.check_piece(len)
@@ -348,7 +348,7 @@ impl Producer {
     fn look_for_some_room(&mut self, most: usize) -> Result<usize, ReserveError> {
         let room = self.room_for(most.min(self.capacity()))?;
         if room == 0 && most > 0 {
-            return Err(ReserveError::Full { wanted: 1, room });
+            return Err(self.full(1, room));
         }
         self.found_without_wait();
         Ok(room.min(most).min(self.contiguous_room()))

@@ -117,7 +117,6 @@ impl Producer {
         self.end.deadline()
     }
 
-    #[cfg(feature = "async")]
     pub(crate) fn end(&mut self) -> &mut Endpoint {
         &mut self.end
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Producer;
-use crate::error::Broken;
+use crate::error::{Broken, ReserveError};
 use crate::handle::endpoint::{Blocked, Endpoint, Need};
 use crate::segment::position;
 use crate::segment::region::Region;
@@ -42,6 +42,27 @@ impl Producer {
         match self.writer.room(wanted as u64) {
             Ok(room) => Ok(room as usize), // at most the capacity
             Err(corruption) => Err(self.end.latch(corruption.into())),
+        }
+    }
+
+    /// The error of a call that wants more room than there is: that the consumer is dead, if a wait
+    /// for several handles has found that out.
+    pub(crate) fn full(&mut self, wanted: usize, room: usize) -> ReserveError {
+        match self.end.take_verdict() {
+            Some(broken) => broken.into(),
+            None => ReserveError::Full { wanted, room },
+        }
+    }
+
+    /// Whether a call that never waits would return something else than that there is less room than
+    /// `least`.
+    pub(crate) fn is_ready(&mut self, least: usize) -> bool {
+        if self.check_usable().is_err() {
+            return true;
+        }
+        match self.known_room(least) {
+            Ok(room) => room >= least || self.end.has_verdict(),
+            Err(_) => true,
         }
     }
 

@@ -150,7 +150,7 @@ impl Producer {
             // The consumer has to make room first, so it must see all bytes held
             // back.
             self.publish();
-            return Err(ReserveError::Full { wanted, room });
+            return Err(self.full(wanted, room));
         }
         let put = self.writer.put(bytes);
         put.map_err(|corruption| self.end.latch(corruption.into()))?;
@@ -215,7 +215,12 @@ impl Producer {
             let longest = self.writer.region().longest_publication();
             let most = publication(written, longest);
             match self.write_some(&bytes[written..], most) {
-                Ok(0) if written == 0 => return Err(TryWriteError::Full),
+                Ok(0) if written == 0 => {
+                    return Err(match self.end.take_verdict() {
+                        Some(broken) => broken.into(),
+                        None => TryWriteError::Full,
+                    });
+                }
                 Err(broken) if written == 0 => return Err(broken.into()),
                 // The published bytes count. The next call returns the error.
                 Ok(0) | Err(_) => return Ok(written),

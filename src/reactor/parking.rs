@@ -1,20 +1,25 @@
-//! The handle's part of an async wait.
+//! The handle's part of a wait by the reactor.
 
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 
+use super::Reactor;
 use super::foreign::drop_waker;
-use super::reactor::Reactor;
 use super::slot::{Waiter, lock};
+#[cfg(feature = "async")]
 use crate::error::{Broken, WaitError};
-use crate::handle::endpoint::{Blocked, Endpoint, Vigil};
+#[cfg(feature = "async")]
+use crate::handle::endpoint::Blocked;
+use crate::handle::endpoint::{Endpoint, Vigil};
 use crate::wait;
 
 /// A handle's state between two polls.
 #[derive(Debug, Default)]
-pub(super) struct Parking {
+pub(crate) struct Parking {
     /// The slot that is shared with the reactor. Made by the first wait.
     waiter: Option<Arc<Waiter>>,
     /// Whether the last call left the handle armed.
@@ -29,7 +34,7 @@ impl Parking {
     /// Takes the handle back from the reactor, at the start of each call. A handle
     /// that was copied by a fork stays as it is.
     #[inline]
-    pub(super) fn resume(&mut self, end: &mut Endpoint) {
+    pub(crate) fn resume(&mut self, end: &mut Endpoint) {
         if self.armed {
             self.disarm(end);
         }
@@ -47,13 +52,14 @@ impl Parking {
 
     /// Notes that a call has moved bytes.
     #[inline]
-    pub(super) fn moved(&mut self) {
+    pub(crate) fn moved(&mut self) {
         self.moved = true;
     }
 
     /// Waits until `ready` returns a value: the async form of [`Endpoint::wait`].
     /// The caller has resumed the handle, and found nothing.
-    pub(super) fn poll<T>(
+    #[cfg(feature = "async")]
+    pub(crate) fn poll<T>(
         &mut self,
         end: &mut Endpoint,
         context: &Context<'_>,
@@ -69,6 +75,38 @@ impl Parking {
         }
     }
 
+    /// Arms the handle as a member of a set: the reactor calls `waker` once the peer's position
+    /// reaches `wanted`, or anything else happens that the set should look at. Afterwards the caller
+    /// must look once more (P5). If the last wake asked for a look at the peer, this call makes it.
+    pub(crate) fn watch(
+        &mut self,
+        end: &mut Endpoint,
+        waker: &Waker,
+        wanted: u64,
+        waits_for_bytes: bool,
+    ) -> io::Result<()> {
+        self.resume(end);
+        if mem::take(&mut self.recheck) {
+            end.examine_peer(waits_for_bytes);
+        }
+        end.wake_before_waiting();
+        let waiter = self.waiter.get_or_insert_with(|| Arc::new(Waiter::new()));
+        let moved = mem::take(&mut self.moved);
+        self.armed = true;
+        let vigil = end.lend_vigil_for_any();
+        let armed = arm(waiter, vigil, wanted, waker.clone(), moved);
+        if armed.is_err() {
+            self.disarm(end);
+        }
+        armed
+    }
+
+    /// Whether the handle is armed, and the reactor has not woken it since.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed && self.waiter.as_ref().is_some_and(|waiter| waiter.is_armed())
+    }
+
+    #[cfg(feature = "async")]
     fn wait<T>(
         &mut self,
         end: &mut Endpoint,
@@ -111,6 +149,7 @@ impl Drop for Parking {
 }
 
 /// Why an async call gives up.
+#[cfg(feature = "async")]
 #[derive(Debug)]
 enum Stopped {
     Broken(Broken),
@@ -118,6 +157,7 @@ enum Stopped {
     Other(io::Error),
 }
 
+#[cfg(feature = "async")]
 impl From<Blocked> for Stopped {
     fn from(blocked: Blocked) -> Stopped {
         match blocked {
@@ -188,6 +228,7 @@ mod tests {
 
     /// Found in review: an async sleep did not reset the count of waits without a
     /// sleep. Blocking calls after it did not promise an asymmetric fence again.
+    #[cfg(feature = "async")]
     #[test]
     fn blocking_calls_after_an_async_sleep_promise_again() {
         let (_producer, mut consumer) = crate::pair().unwrap();

@@ -92,6 +92,11 @@ impl Waiter {
         recheck
     }
 
+    /// Whether the handle is armed: the reactor has not woken it since.
+    pub(super) fn is_armed(&self) -> bool {
+        lock(&self.state).armed
+    }
+
     /// Releases the segment, after the handle was dropped.
     pub(super) fn retire(&self) {
         if !self.epoch.is_current() {
@@ -147,7 +152,7 @@ impl Waiter {
             if state.armed && asks && vigil.has_news() {
                 state.recheck = true;
             }
-            if state.armed && (state.recheck || is_ignored) {
+            if state.armed && (state.recheck || is_ignored || vigil.has_moved()) {
                 state.armed = false;
                 wait::cancel_park(vigil.own_signals());
                 wakers.extend(state.waker.take());

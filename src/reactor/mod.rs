@@ -1,4 +1,5 @@
-//! The reactor: one thread that waits for all async handles of a process.
+//! The reactor: one thread that waits for the handles of a process that nobody waits for in a
+//! blocking call: async handles, and the members of a set with a descriptor.
 //!
 //! The thread sleeps on the `sleeping` words of all listed handles and on a word of
 //! its own, in one `FUTEX_WAITV`. After waking, the thread looks at each handle,
@@ -53,25 +54,30 @@
 //! waker that blocks delays all handles, as in an executor.
 #![allow(unsafe_code)] // the reactor is reached through a pointer
 
+mod foreign;
+pub(crate) mod parking;
+mod slot;
+mod thread;
+
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 use std::{io, ptr};
 
-use super::foreign::{self, catch_panic};
-use super::slot::{Look, Waiter, lock};
-use super::thread;
+use self::foreign::catch_panic;
+use self::slot::{Look, Waiter, lock};
 use crate::sys::fork::Epoch;
 use crate::sys::futex::{self, FutexWait, MOST_WORDS, Woken};
-use crate::tuning::{ASKED_PER_SLICE, FALSE_WAKES, LINGER, NAP, SLICE};
+use crate::tuning::{ASKED_PER_SLICE, FALSE_WAKES, LINGER, NAP};
+use crate::wait::slice_len;
 
 /// The reactor of this process, or of a process from which this one was forked.
 static REACTOR: AtomicPtr<Reactor> = AtomicPtr::new(ptr::null_mut());
 
 /// What the thread and the handles share.
 #[derive(Debug)]
-pub(super) struct Reactor {
+struct Reactor {
     epoch: Epoch,
     /// Counts handles that arm or arrive. The thread sleeps on this word.
     changes: AtomicU32,
@@ -87,7 +93,7 @@ struct Inbox {
 
 impl Reactor {
     /// Returns the reactor of this process.
-    pub(super) fn current() -> &'static Reactor {
+    fn current() -> &'static Reactor {
         let mut found = REACTOR.load(Ordering::Acquire); // pairs with the exchange below
         loop {
             // SAFETY: null, or a reactor that was leaked below: it is never
@@ -121,7 +127,7 @@ impl Reactor {
     }
 
     /// Announces that a handle is about to arm. Makes no system call.
-    pub(super) fn note_change(&self) {
+    fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel); // R1
         // The handle's store to its word follows, and is Relaxed. The fence orders the new count
         // before that store, and so before the peer's change of the stored word.
@@ -129,19 +135,31 @@ impl Reactor {
     }
 
     /// Adds a handle to the list.
-    pub(super) fn enlist(&'static self, waiter: &Arc<Waiter>) -> io::Result<()> {
-        let mut inbox = lock(&self.inbox);
-        if !inbox.thread_runs {
-            thread::start(c"shmpipe-async", move || Run::new(self).run_on())
-                .map_err(|error| io::Error::other(format!("no thread to wait: {error}")))?;
-            inbox.thread_runs = true;
-        }
+    fn enlist(&'static self, waiter: &Arc<Waiter>) -> io::Result<()> {
+        let mut inbox = self.with_thread()?;
         inbox.arrivals.push(Arc::clone(waiter));
         drop(inbox);
         self.note_change();
         futex::wake(&self.changes);
         Ok(())
     }
+
+    /// Starts the thread, unless it runs. While the inbox is locked, the thread does not end.
+    fn with_thread(&'static self) -> io::Result<MutexGuard<'static, Inbox>> {
+        let mut inbox = lock(&self.inbox);
+        if !inbox.thread_runs {
+            thread::start(c"shmpipe-waiter", move || Run::new(self).run_on())
+                .map_err(|error| io::Error::other(format!("no thread to wait: {error}")))?;
+            inbox.thread_runs = true;
+        }
+        Ok(inbox)
+    }
+}
+
+/// Starts the thread of this process, unless it runs. The thread ends again after [`LINGER`]
+/// without a handle.
+pub(crate) fn start_thread() -> io::Result<()> {
+    Reactor::current().with_thread().map(drop)
 }
 
 /// The state of the reactor's thread.
@@ -169,7 +187,7 @@ impl Run {
             reactor,
             list: Vec::new(),
             wakers: Vec::new(),
-            slice_ends: Instant::now() + SLICE,
+            slice_ends: Instant::now() + slice_len(),
             empty_since: None,
             first: 0,
             fruitless: 0,
@@ -193,7 +211,7 @@ impl Run {
             let now = Instant::now();
             words.clear();
             self.look(now, &mut words);
-            if last == (changes, Woken::Early) && self.wakers.is_empty() {
+            if last.0 == changes && last.1.is_early() && self.wakers.is_empty() {
                 self.fruitless += 1;
             }
             self.wakers.drain(..).for_each(foreign::wake);
@@ -224,7 +242,7 @@ impl Run {
     fn look(&mut self, now: Instant, words: &mut Vec<FutexWait>) {
         let slice = now >= self.slice_ends;
         if slice {
-            self.slice_ends = now + SLICE;
+            self.slice_ends = now + slice_len();
             self.fruitless = 0;
         }
         let mut index = 0;
@@ -255,7 +273,7 @@ impl Run {
         }
         if words.len() > ROOM {
             let sleeps = words.len().div_ceil(ROOM) as u32; // fits: the list is in memory
-            time = time.min(NAP.max(SLICE / sleeps));
+            time = time.min(NAP.max(slice_len() / sleeps));
             self.first = (self.first + ROOM) % words.len();
             words.rotate_left(self.first);
             words.truncate(ROOM);

@@ -1,0 +1,93 @@
+//! What a wait for several handles finds out about one peer. The wait returns a key and no error. So
+//! the endpoint keeps the error for the handle's next call that finds nothing to do.
+
+use super::{Blocked, Endpoint};
+use crate::error::Broken;
+use crate::segment::region::Region;
+use crate::wait::{self, Sleep};
+
+/// A verdict about the peer of this generation.
+#[derive(Debug)]
+pub(super) struct Finding {
+    broken: Broken,
+    generation: u16,
+}
+
+impl Endpoint {
+    /// Asks whether the peer lives, as a blocking wait does once in a slice, and keeps the answer
+    /// for [`take_verdict`](Self::take_verdict). The death of one peer is kept once: in a persistent
+    /// ring, the next wait is for its successor. Returns whether this side may sleep for longer than
+    /// a slice, which only a side that `waits_for_bytes` may.
+    pub(crate) fn examine_peer(&mut self, waits_for_bytes: bool) -> bool {
+        if !self.is_usable() {
+            return false;
+        }
+        // Before the look: a successor that comes meanwhile makes the verdict stale.
+        let generation = self.peer_generation();
+        let mut watch = std::mem::take(&mut self.watch);
+        self.sleeps_long = waits_for_bytes;
+        let answer = self.slice(&mut watch);
+        self.sleeps_long = false;
+        self.watch = watch;
+        match answer {
+            Ok(sleep) => return sleep == Sleep::Long,
+            Err(Blocked::Broken(broken @ Broken::Corrupted(_))) => {
+                self.latch(broken);
+            }
+            Err(Blocked::Broken(_)) if self.told == Some(generation) => {}
+            Err(Blocked::Broken(broken)) => self.verdict = Some(Finding { broken, generation }),
+            Err(Blocked::TimedOut | Blocked::Cancelled) => {} // the caller looks at the flag itself
+        }
+        false
+    }
+
+    /// Whether a verdict is kept. Forgets one about a peer that has a successor.
+    #[inline]
+    pub(crate) fn has_verdict(&mut self) -> bool {
+        self.verdict.is_some() && self.is_verdict_current()
+    }
+
+    #[cold]
+    fn is_verdict_current(&mut self) -> bool {
+        let generation = self.peer_generation();
+        self.verdict.take_if(|kept| kept.generation != generation);
+        self.verdict.is_some()
+    }
+
+    /// Returns the kept verdict, for a call that found nothing to do. Final if the verdict is.
+    #[inline]
+    pub(crate) fn take_verdict(&mut self) -> Option<Broken> {
+        if !self.has_verdict() {
+            return None;
+        }
+        let Finding { broken, generation } = self.verdict.take()?;
+        self.told = Some(generation);
+        Some(self.latch(broken))
+    }
+
+    /// Returns the kept verdict and leaves it in place, for a call that wants more bytes than the
+    /// dead peer has left.
+    pub(crate) fn verdict(&mut self) -> Option<Broken> {
+        if !self.has_verdict() {
+            return None;
+        }
+        self.verdict.as_ref().map(|kept| kept.broken.clone())
+    }
+
+    /// The generation of the peer whose death a call has returned.
+    pub(super) fn told(&self) -> Option<u16> {
+        self.told
+    }
+
+    pub(super) fn peer_generation(&self) -> u16 {
+        let state = self.region().header().state();
+        state.generation(self.claim.role.peer())
+    }
+
+    /// Announces a park until the peer's position is `wanted`: see [`wait::announce_park`]. Returns
+    /// whether a promise stood.
+    pub(crate) fn announce_park(&mut self, wanted: u64) -> bool {
+        self.effort.sleep_begins();
+        wait::announce_park(self.own_signals(), wanted)
+    }
+}

@@ -1,0 +1,131 @@
+//! The descriptor of a set, for loops that poll descriptors.
+//!
+//! # Readable whenever there is a cause
+//!
+//! The set keeps one invariant between its calls: the descriptor is readable, or each member is
+//! *watched*. A member is watched if it says in the segment that it sleeps, and the reactor knows
+//! it. Or the reactor has taken the member's wake, and its write to the descriptor is on the way.
+//! Every edge keeps the invariant:
+//!
+//! - **Made.** A new eventfd has the count 1, so it is readable.
+//! - **A look finds a member.** The set writes to the descriptor, unless it has written since it
+//!   last read it. So the descriptor stays readable until a look finds nothing.
+//! - **A look finds nothing (`arm`).** The set reads the descriptor first. Then it arms each member
+//!   that is not watched, and looks at the member once more. This look is the sleeper's side of P5:
+//!   a peer that published before the member was armed is found now. A peer that publishes later
+//!   sees the sleeping word, clears it, and wakes the reactor. If the look finds something, the set
+//!   writes to the descriptor.
+//! - **The reactor wakes.** It marks the member as not armed, under the lock of its slot, and then
+//!   writes to the descriptor. `arm` reads the descriptor before it takes that lock. So if `arm`
+//!   swallows the write, it finds the member not armed, and arms it again. If `arm` comes between
+//!   the mark and the write, it arms the member again, and the write makes the descriptor readable
+//!   without a cause. That is allowed.
+//! - **A handle is borrowed, a member is inserted, a blocking wait begins.** The member is not
+//!   watched afterwards, so the set writes to the descriptor.
+//! - **A peer dies, or a cancel flag is set.** The reactor looks once in a slice, and wakes the
+//!   member. `arm` makes the look at the peer that the reactor asks for, and keeps the verdict.
+//! - **A peer makes less room than is worth a wake, or does not wake.** At the end of a slice the
+//!   reactor compares the peer's position with the one at which the wait began.
+//! - **No thread can be started.** The descriptor stays readable.
+//! - **The set is dropped.** The set writes to the descriptor, which stays readable for good.
+//!
+//! A forked child shares the count of the eventfd. The child's copy of the set neither reads nor
+//! writes it (`sys/eventfd.rs`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use super::WaitSet;
+use super::member::AsEnd;
+use crate::reactor;
+use crate::sys::eventfd::EventFd;
+
+/// What the reactor calls.
+#[derive(Debug)]
+struct Signal(EventFd);
+
+impl Wake for Signal {
+    fn wake(self: Arc<Signal>) {
+        self.0.signal();
+    }
+
+    fn wake_by_ref(self: &Arc<Signal>) {
+        self.0.signal();
+    }
+}
+
+/// The descriptor of a set.
+#[derive(Debug)]
+pub(super) struct Descriptor {
+    signal: Arc<Signal>,
+    waker: Waker,
+    /// Whether the set has written to the descriptor since it last read it.
+    is_readable: bool,
+}
+
+impl Descriptor {
+    fn new() -> io::Result<Descriptor> {
+        let signal = Arc::new(Signal(EventFd::new()?));
+        let waker = Waker::from(Arc::clone(&signal));
+        Ok(Descriptor {
+            signal,
+            waker,
+            is_readable: true,
+        })
+    }
+
+    /// Makes the descriptor readable, unless the set has done so.
+    pub(super) fn keep_readable(&mut self) {
+        if !self.is_readable {
+            self.signal.0.signal();
+            self.is_readable = true;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.signal.0.clear();
+        self.is_readable = false;
+    }
+}
+
+impl<H: AsEnd> WaitSet<H> {
+    /// A descriptor of the set's eventfd. Starts the thread, and makes the eventfd, at first.
+    pub(super) fn lend_descriptor(&mut self) -> io::Result<OwnedFd> {
+        if self.descriptor.is_none() {
+            reactor::start_thread()?;
+            self.descriptor = Some(Descriptor::new()?);
+        }
+        let descriptor = self.descriptor.as_ref().map(|made| made.signal.0.lend());
+        descriptor.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Arms all members, after a look found nothing. Returns the key of a member that has become
+    /// ready meanwhile.
+    pub(super) fn arm(&mut self) -> Option<usize> {
+        let Some(mut descriptor) = self.descriptor.take() else {
+            return None;
+        };
+        descriptor.clear(); // before the slots are looked at: see the head of this file
+        let mut is_ready = false;
+        for member in self.members.iter_mut().flatten() {
+            match member.arm(&descriptor.waker) {
+                Ok(true) => is_ready |= member.is_ready(),
+                Ok(false) => {}
+                Err(_) => descriptor.keep_readable(), // no thread: the next look comes at once
+            }
+        }
+        self.descriptor = Some(descriptor);
+        if is_ready { self.find() } else { None }
+    }
+}
+
+impl<H> WaitSet<H> {
+    /// Makes the descriptor readable, if there is one: some member may not be watched from now on.
+    pub(super) fn keep_readable(&mut self) {
+        if let Some(descriptor) = &mut self.descriptor {
+            descriptor.keep_readable();
+        }
+    }
+}

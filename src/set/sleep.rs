@@ -1,0 +1,330 @@
+//! The blocking wait of a set.
+//!
+//! # No wake is lost
+//!
+//! The set is the sleeper of P5 (`wait/mod.rs`) towards each peer, with one fence for all:
+//!
+//! ```text
+//! for each member: wanted = position, sleeping = 1
+//! one fence, or one barrier if a promise stood
+//! look at each member
+//! FUTEX_WAITV(each sleeping == 1)
+//! for each member: sleeping = 0
+//! ```
+//!
+//! For one member alone these are the steps of P5 in their order: its word is set, then the fence,
+//! then the look. What stands between concerns other words. So its peer sees the word, or the look
+//! sees what the peer published. The kernel queues the sleeper on each word before it compares the
+//! word. A peer that clears the word before that makes the comparison fail, and the sleep ends at
+//! once. A peer that clears the word later finds the sleeper in the queue.
+//!
+//! A word beyond the 128 of one call, or one that is left out because its peer floods, wakes
+//! nobody. Its member is looked at after the sleep, which is short for that reason.
+//!
+//! # What bounds a wait
+//!
+//! Each round looks at the clock. A peer can end a sleep early, but it can neither prolong one nor
+//! keep the set from looking at the clock: a round makes one pass over the members. After the
+//! deadline there is exactly one more look.
+//!
+//! # Peers that flood
+//!
+//! A member that was woken, and is not ready, has got a false wake. After [`FALSE_WAKES`] of them
+//! the set does not sleep on its word for the rest of the slice. If sleeps keep ending early, and
+//! no member is known to be the cause, the set sleeps on no word for a millisecond at a time.
+
+use std::time::{Duration, Instant};
+
+use super::WaitSet;
+use super::member::AsEnd;
+use crate::error::WaitError;
+use crate::sync::{now, spin_loop};
+use crate::sys::futex::{self, FutexWait, MOST_WORDS, Woken};
+use crate::tuning::{
+    ASKED_PER_SLICE, FALSE_WAKES, FRUITLESS, IDLE, IDLE_SLICE, NAP, SHORT_SLICE, SPINS_PER_LOOK,
+};
+use crate::wait::{self, ASLEEP, Effort, SpinBudget, WaitPolicy, slice_len};
+
+/// What a set keeps from one wait to the next.
+#[derive(Debug)]
+pub(super) struct Sleeper {
+    pub(super) policy: WaitPolicy,
+    effort: Effort,
+    /// When the set last asked whether peers live.
+    last_slice: Instant,
+    /// When the set first slept after it last found a member.
+    pub(super) idle_since: Option<Instant>,
+    /// The slot at which the next questions begin.
+    asked: usize,
+    /// The word at which the next sleep begins, where there are more than one sleep takes.
+    first: usize,
+    /// Sleeps of this slice that ended early although no member was ready.
+    fruitless: u32,
+    /// Whether the kernel has refused a promised barrier.
+    has_refused: bool,
+    /// Whether the kernel has FUTEX_WAITV.
+    has_waitv: bool,
+    /// Whether a peer can run only on the processor of this thread.
+    shares_processor: bool,
+    /// The words of a sleep, and their slots. Kept for their memory.
+    words: Vec<FutexWait>,
+    slots: Vec<usize>,
+}
+
+impl Sleeper {
+    pub(super) fn new() -> Sleeper {
+        Sleeper {
+            policy: WaitPolicy::default(),
+            effort: Effort::new(),
+            last_slice: now(),
+            idle_since: None,
+            asked: 0,
+            first: 0,
+            fruitless: 0,
+            has_refused: false,
+            has_waitv: true,
+            shares_processor: false,
+            words: Vec::new(),
+            slots: Vec::new(),
+        }
+    }
+
+    fn spinning(&self) -> SpinBudget {
+        match self.policy {
+            WaitPolicy::Spin => SpinBudget::Always,
+            WaitPolicy::Park => SpinBudget::None,
+            _ if self.shares_processor => SpinBudget::None,
+            WaitPolicy::SpinThenPark(time) => SpinBudget::For(time.min(slice_len())),
+            WaitPolicy::Adaptive => self.effort.spin_budget(),
+        }
+    }
+}
+
+impl<H: AsEnd> WaitSet<H> {
+    /// Waits until a member is ready, and returns its key. `None` if there is no member.
+    pub(super) fn wait_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<usize>, WaitError> {
+        self.check_process()?;
+        if let Some(key) = self.find() {
+            return Ok(Some(key));
+        }
+        if self.is_empty() {
+            return Ok(None);
+        }
+        self.disarm();
+        for member in self.members.iter_mut().flatten() {
+            member.parts(); // publishes what a batch holds back
+        }
+        let started = now();
+        let is_over = deadline.is_some_and(|deadline| started >= deadline);
+        let spinning = match self.sleeper.spinning() {
+            SpinBudget::For(_) if is_over => SpinBudget::None,
+            spinning => spinning,
+        };
+        if let SpinBudget::For(time) = spinning {
+            let until = deadline.map_or(started + time, |deadline| deadline.min(started + time));
+            if let Some(key) = self.spin(until) {
+                self.sleeper.effort.spin_paid();
+                return Ok(Some(key));
+            }
+        }
+        let slept = self.sleep(spinning, deadline);
+        if self.sleeper.policy == WaitPolicy::Adaptive {
+            let spun = match spinning {
+                SpinBudget::For(spun) => spun,
+                SpinBudget::None | SpinBudget::Always => Duration::ZERO,
+            };
+            self.sleeper.effort.slept(spun, now() - started);
+        }
+        slept.map(Some)
+    }
+
+    /// Looks at all members until `until`.
+    fn spin(&mut self, until: Instant) -> Option<usize> {
+        // A look at the clock costs as much as several looks at members.
+        let rounds = (SPINS_PER_LOOK as usize / self.len()).max(1);
+        loop {
+            for _ in 0..rounds {
+                if let Some(key) = self.find() {
+                    return Some(key);
+                }
+                spin_loop();
+            }
+            if now() >= until {
+                return None;
+            }
+        }
+    }
+
+    fn sleep(
+        &mut self,
+        spinning: SpinBudget,
+        deadline: Option<Instant>,
+    ) -> Result<usize, WaitError> {
+        // A peer may sleep until a position that this side cannot reach while it waits.
+        for member in self.members.iter_mut().flatten() {
+            member.end().wake_before_waiting();
+        }
+        let mut has_slept = false;
+        loop {
+            let now = now();
+            let is_over = deadline.is_some_and(|deadline| now >= deadline);
+            let asks = now.saturating_duration_since(self.sleeper.last_slice) >= slice_len();
+            if asks {
+                self.sleeper.last_slice = now;
+                self.begin_slice();
+            }
+            if (has_slept || asks || is_over)
+                && let Some(key) = self.find()
+            {
+                return Ok(key);
+            }
+            if self.is_cancelled() {
+                return Err(WaitError::Cancelled);
+            }
+            if is_over {
+                return Err(WaitError::TimedOut);
+            }
+            let most = self.longest_sleep(now);
+            let nap = deadline.map_or(most, |deadline| most.min(deadline - now));
+            let found = match spinning {
+                SpinBudget::Always => self.spin(now + nap),
+                SpinBudget::None | SpinBudget::For(_) => self.park(nap),
+            };
+            if let Some(key) = found {
+                return Ok(key);
+            }
+            has_slept = true;
+        }
+    }
+
+    /// Forgets false wakes, and asks whether peers live. Not all at a time, unless sleeps are long.
+    fn begin_slice(&mut self) {
+        self.sleeper.fruitless = 0;
+        let slots = self.members.len();
+        let mut left = match self.may_sleep_long() {
+            true => slots,
+            false => ASKED_PER_SLICE,
+        };
+        for _ in 0..slots {
+            let slot = self.sleeper.asked % slots;
+            self.sleeper.asked = slot + 1;
+            if let Some(member) = &mut self.members[slot] {
+                member.examine_peer();
+                left -= 1;
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        let mut shares_processor = false;
+        for member in self.members.iter_mut().flatten() {
+            member.false_wakes = 0;
+            shares_processor |= member.shares_processor;
+        }
+        self.sleeper.shares_processor = shares_processor;
+    }
+
+    /// Whether each peer is sure to wake this side, and one sleep takes all words.
+    fn may_sleep_long(&self) -> bool {
+        let mut members = self.members.iter().flatten();
+        self.len() <= MOST_WORDS
+            && self.sleeper.has_waitv
+            && members.all(|member| member.sleeps_long && member.false_wakes == 0)
+    }
+
+    /// The longest sleep that may begin now.
+    fn longest_sleep(&mut self, now: Instant) -> Duration {
+        if self.sleeper.has_refused {
+            return SHORT_SLICE;
+        }
+        let since = *self.sleeper.idle_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= IDLE && self.may_sleep_long() {
+            return IDLE_SLICE.max(slice_len());
+        }
+        slice_len()
+    }
+
+    /// Parks for `nap` at most. Returns the key of a member that is ready before the sleep.
+    fn park(&mut self, nap: Duration) -> Option<usize> {
+        let mut promised = false;
+        for member in self.members.iter_mut().flatten() {
+            let (end, wanted) = member.parts();
+            promised |= end.announce_park(wanted); // P5, for each member
+        }
+        if !wait::order_parks(promised) {
+            self.sleeper.has_refused = true;
+        }
+        let found = self.find();
+        let woken = match found {
+            Some(_) => Woken::TimedOut,
+            None => self.sleep_on_words(nap),
+        };
+        let by = match woken {
+            Woken::Word(index) => self.sleeper.slots.get(index).copied(),
+            _ => None,
+        };
+        let mut is_useful = false;
+        for (slot, member) in self.members.iter_mut().enumerate() {
+            let Some(member) = member else { continue };
+            let is_asleep = wait::cancel_park(member.end().own_signals());
+            if is_asleep && by != Some(slot) {
+                continue;
+            }
+            match member.is_ready() {
+                true => is_useful = true,
+                false => member.false_wakes += 1,
+            }
+        }
+        if woken.is_early() && !is_useful {
+            self.sleeper.fruitless += 1;
+        }
+        found
+    }
+
+    /// Sleeps on the words of the members for `nap` at most.
+    fn sleep_on_words(&mut self, nap: Duration) -> Woken {
+        let sleeper = &mut self.sleeper;
+        sleeper.words.clear();
+        sleeper.slots.clear();
+        for (slot, member) in self.members.iter_mut().enumerate() {
+            let Some(member) = member else { continue };
+            if member.false_wakes <= FALSE_WAKES {
+                let word = &member.end().own_signals().sleeping;
+                sleeper.words.push(FutexWait::new(word, ASLEEP));
+                sleeper.slots.push(slot);
+            }
+        }
+        if sleeper.words.is_empty() {
+            std::thread::sleep(nap); // no peer can end this
+            return Woken::TimedOut;
+        }
+        if sleeper.fruitless > FRUITLESS {
+            std::thread::sleep(nap.min(NAP));
+            return Woken::TimedOut;
+        }
+        let (words, slots) = (&mut sleeper.words, &mut sleeper.slots);
+        let mut nap = nap;
+        let most = if sleeper.has_waitv { MOST_WORDS } else { 1 };
+        if words.len() > most {
+            let sleeps = words.len().div_ceil(most) as u32; // fits: the words are in memory
+            nap = nap.min(NAP.max(slice_len() / sleeps));
+            sleeper.first = (sleeper.first + most) % words.len();
+            words.rotate_left(sleeper.first);
+            slots.rotate_left(sleeper.first);
+            words.truncate(most);
+        }
+        if sleeper.has_waitv {
+            let woken = futex::wait_any(words, nap);
+            sleeper.has_waitv = woken != Woken::Refused;
+            return woken;
+        }
+        let slot = slots[0];
+        if let Some(member) = &mut self.members[slot] {
+            futex::wait(&member.end().own_signals().sleeping, ASLEEP, nap);
+        }
+        Woken::Early // a guess: a sleep that timed out counts as fruitless, which does no harm
+    }
+}
