@@ -82,8 +82,9 @@ fn child() -> Result<(), Box<dyn Error>> {
     let mut producer = Producer::from_parent()?;
     producer.set_abort_on_drop(true); // `?` does not finish the stream
     for number in 1..=3 {
-        writeln!(producer, "line {number}")?;
-        println!("line {number}");
+        let line = format!("line {number}\n"); // each line in one write
+        producer.write_all(line.as_bytes())?;
+        io::stdout().write_all(line.as_bytes())?;
         std::thread::sleep(Duration::from_millis(10));
     }
     producer.close()?;
