@@ -64,6 +64,8 @@
 //!
 //! The command `shmpipe` is a separate package, `crates/cli`.
 
+#![cfg_attr(loom, allow(dead_code, unused_imports))] // the models use a part
+
 #[cfg(not(all(
     target_os = "linux",
     target_has_atomic = "64",

@@ -48,6 +48,7 @@ run! {
         an_acknowledgement_wakes_waiting_openers
         the_next_consumer_gets_what_was_not_acknowledged;
     wait:
+        a_byte_in_either_ring_wakes_a_set
         a_byte_wakes_the_reader
         room_wakes_the_writer
         the_end_wakes_the_reader

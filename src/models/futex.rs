@@ -34,6 +34,22 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, _timeout: Duration) {
     drop(woken.wait(sleepers).unwrap());
 }
 
+/// Sleeps while each word holds its expected value. The kernel compares the words one after the
+/// other, and queues the sleeper on each before the comparison. For a word that changes in between,
+/// that is as good as a change before or after this call.
+pub(crate) fn wait_any(words: &[(&AtomicU32, u32)]) {
+    let mut sleepers = SLEEPERS.lock().unwrap();
+    // Relaxed: ordered by the lock.
+    let is_other = |&(word, expected): &(&AtomicU32, u32)| word.load(Ordering::Relaxed) != expected;
+    if words.iter().any(is_other) {
+        return;
+    }
+    let woken = Arc::new(Condvar::new());
+    sleepers.extend(words.iter().map(|(word, _)| (address(word), woken.clone())));
+    let mut sleepers = woken.wait(sleepers).unwrap();
+    sleepers.retain(|(_, sleeper)| !Arc::ptr_eq(sleeper, &woken));
+}
+
 /// Wakes whoever sleeps on `word`.
 pub(crate) fn wake(word: &AtomicU32) {
     let mut sleepers = SLEEPERS.lock().unwrap();

@@ -125,6 +125,66 @@ impl Reading {
     }
 }
 
+/// One reader of several rings, acting as `src/set/sleep.rs` does: it announces each park, fences
+/// once, looks at all rings, and sleeps on all words.
+fn read_any(readings: &mut [Reading]) -> usize {
+    let own = |reading: &Reading| reading.region.clone();
+    let regions: Vec<HeapRegion> = readings.iter().map(own).collect();
+    let signals = || {
+        regions
+            .iter()
+            .map(|region| &region.header().side(Role::Consumer).signals)
+    };
+    let find = |readings: &mut [Reading]| {
+        let ready = |reading: &mut Reading| reading.half.readiness(1) == Ok(Readiness::Ready);
+        readings.iter_mut().position(ready)
+    };
+    loop {
+        if let Some(found) = find(readings) {
+            return found;
+        }
+        for (own, reading) in signals().zip(&*readings) {
+            let promised = wait::announce_park(own, position::after(reading.half.head(), 1));
+            assert!(!promised);
+        }
+        wait::order_parks(false);
+        let found = find(readings);
+        if found.is_none() {
+            let words: Vec<_> = signals().map(|own| (&own.sleeping, wait::ASLEEP)).collect();
+            futex::wait_any(&words);
+        }
+        for own in signals() {
+            wait::cancel_park(own);
+        }
+        if let Some(found) = found {
+            return found;
+        }
+    }
+}
+
+/// A set that sleeps is woken by whichever ring gets a byte. No byte's wake is lost beside that of
+/// another ring.
+pub fn a_byte_in_either_ring_wakes_a_set() {
+    explore(100, || {
+        let (mut first, from_first) = sides(1);
+        let (mut second, from_second) = sides(1);
+        let writers = [
+            thread::spawn(move || first.write(&[1])),
+            thread::spawn(move || second.write(&[2])),
+        ];
+        let mut readings = [from_first, from_second];
+        let mut sum = 0;
+        for _ in 0..2 {
+            let found = read_any(&mut readings);
+            sum += readings[found].read(1)[0];
+        }
+        assert_eq!(sum, 3);
+        for writer in writers {
+            assert!(writer.join().unwrap());
+        }
+    });
+}
+
 /// A sleeping reader is woken by a byte.
 pub fn a_byte_wakes_the_reader() {
     explore(20, || {

@@ -104,9 +104,7 @@ impl<H: AsEnd> WaitSet<H> {
     /// Arms all members, after a look found nothing. Returns the key of a member that has become
     /// ready meanwhile.
     pub(super) fn arm(&mut self) -> Option<usize> {
-        let Some(mut descriptor) = self.descriptor.take() else {
-            return None;
-        };
+        let descriptor = self.descriptor.as_mut()?;
         descriptor.clear(); // before the slots are looked at: see the head of this file
         let mut is_ready = false;
         for member in self.members.iter_mut().flatten() {
@@ -116,7 +114,6 @@ impl<H: AsEnd> WaitSet<H> {
                 Err(_) => descriptor.keep_readable(), // no thread: the next look comes at once
             }
         }
-        self.descriptor = Some(descriptor);
         if is_ready { self.find() } else { None }
     }
 }
