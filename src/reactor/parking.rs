@@ -209,7 +209,9 @@ mod tests {
     use super::super::slot::Look;
     use super::*;
     use crate::sync::Ordering;
-    use crate::wait::{AWAKE, PROMISED};
+    #[cfg(feature = "async")]
+    use crate::wait::AWAKE;
+    use crate::wait::PROMISED;
 
     /// Found in review: the reactor did not sleep on the word of a handle that had
     /// promised an asymmetric fence in a blocking call. The next wake was noticed
