@@ -72,7 +72,7 @@ impl<'a> EndMut<'a> {
 ///     let client = &mut set[key];
 ///     let mut bytes = [0; 8];
 ///     let len = client.consumer.try_read(&mut bytes)?;
-///     client.received.extend(&bytes[..len]);
+///     client.received.extend_from_slice(&bytes[..len]);
 ///     assert_eq!(client.received, b"abc");
 /// }
 /// # Ok::<(), std::io::Error>(())

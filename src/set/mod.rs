@@ -83,7 +83,7 @@ use crate::wait::{WaitPolicy, deadline};
 ///                 set.remove(key);
 ///             }
 ///         }
-///         Ok(len) => received.extend(&bytes[..len]),
+///         Ok(len) => received.extend_from_slice(&bytes[..len]),
 ///         Err(TryReadError::Empty) => {}
 ///         Err(TryReadError::Broken(why)) => {
 ///             eprintln!("{why}");
@@ -301,7 +301,7 @@ impl<H: AsEnd> WaitSet<H> {
     ///     while let Some(key) = set.try_wait()? {
     ///         let mut bytes = [0; 64];
     ///         let len = set[key].try_read(&mut bytes)?;
-    ///         received.extend(&bytes[..len]);
+    ///         received.extend_from_slice(&bytes[..len]);
     ///     }
     ///     let mut watched = libc::pollfd {
     ///         fd: descriptor.as_raw_fd(),
