@@ -79,16 +79,22 @@ pub(crate) fn fail_remaps(spared: u32, errno: i32) -> bool {
     ])
 }
 
+/// From here on a system call fails with `errno` in this thread and its children.
+#[track_caller]
+pub(crate) fn fail(number: libc::c_long, errno: i32) {
+    assert!(install(&mut [
+        load(CALL),
+        unless_equal(number as u32, 1),
+        give(libc::SECCOMP_RET_ERRNO | errno as u32),
+        give(libc::SECCOMP_RET_ALLOW),
+    ]));
+}
+
 /// From here on a system call fails with ENOSYS in this thread and its children, as on a kernel
 /// that lacks it.
 #[track_caller]
 pub(crate) fn lack(number: libc::c_long) {
-    assert!(install(&mut [
-        load(CALL),
-        unless_equal(number as u32, 1),
-        give(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
-        give(libc::SECCOMP_RET_ALLOW),
-    ]));
+    fail(number, libc::ENOSYS);
     // SAFETY: no pointers: it fails before it looks at any.
     let lacking = unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
     assert_eq!(lacking, -1);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shmpipe::{Broken, TryReadError, WaitError, WaitSet};
 
-use crate::common::{End, Fork, alone, broken, until};
+use crate::common::{End, Fork, alone, broken, filter, until};
 use crate::{is_readable_within, pair, until_readable};
 
 #[test]
@@ -81,6 +81,71 @@ fn an_inherited_set_is_inert() {
         other.try_write(b"x").unwrap();
         assert_eq!(single.as_mut().unwrap().try_read(&mut [0]), Ok(1));
     });
+}
+
+/// Without memory or processes to spare, there is no descriptor, and the set serves without one.
+#[test]
+fn what_the_system_refuses_is_an_error() {
+    alone("bad_input::what_the_system_refuses_is_an_error", || {
+        let (mut producer, consumer) = pair();
+        let mut set = WaitSet::from(consumer);
+        let mut child = Fork::new(|| {
+            let (_producer, consumer) = pair();
+            let mut set = WaitSet::from(consumer);
+            filter::fail(libc::SYS_eventfd2, libc::EMFILE);
+            let error = set.poll_fd().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+            assert_eq!(set.try_wait(), Ok(None));
+        });
+        assert_eq!(child.wait(), End::Exit(0));
+        refuse_threads();
+        for _ in 0..2 {
+            let error = set.poll_fd().unwrap_err();
+            assert!(error.to_string().contains("no thread"), "{error}");
+        }
+        assert_eq!(set.try_wait(), Ok(None));
+        producer.try_write(b"x").unwrap();
+        assert_eq!(set.wait(), Ok(Some(0)));
+    });
+}
+
+/// From here on no thread can be started, in this process and its children.
+fn refuse_threads() {
+    filter::fail(libc::SYS_clone3, libc::ENOSYS); // as on an old kernel
+    filter::fail(libc::SYS_clone, libc::EAGAIN);
+}
+
+/// Whether the thread of the descriptors runs.
+fn has_waiter() -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+    };
+    tasks.map(name).any(|name| name.trim() == "shmpipe-waiter")
+}
+
+/// The thread ends when it is not needed. If no other can be started, the descriptor says all the
+/// time that there is something to look at.
+#[test]
+fn a_descriptor_without_a_thread_stays_readable() {
+    alone(
+        "bad_input::a_descriptor_without_a_thread_stays_readable",
+        || {
+            let (mut producer, consumer) = pair();
+            let mut set = WaitSet::from(consumer);
+            let descriptor = set.poll_fd().unwrap();
+            until(has_waiter);
+            until(|| !has_waiter());
+            refuse_threads();
+            for _ in 0..3 {
+                assert_eq!(set.try_wait(), Ok(None));
+                assert!(is_readable_within(&descriptor, 0));
+            }
+            producer.try_write(b"x").unwrap();
+            assert_eq!(set.try_wait(), Ok(Some(0)));
+            assert_eq!(set[0].try_read(&mut [0]), Ok(1));
+        },
+    );
 }
 
 #[test]

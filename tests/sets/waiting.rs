@@ -16,7 +16,7 @@ use crate::common::{
     self, Fork, PATIENCE, Task, TempPath, alone, exit_now, filter, kill_self, once_asleep,
     once_waiting, poke, until,
 };
-use crate::{pair, ring};
+use crate::{pair, ring, sleeps_of};
 
 const POLICIES: [WaitPolicy; 4] = [
     WaitPolicy::Spin,
@@ -487,6 +487,49 @@ fn a_kernel_without_waitv_will_do() {
             child.wait();
         }
     });
+}
+
+/// A set whose peers wake it sleeps for longer once nothing has come for a second.
+#[test]
+fn an_idle_set_sleeps_for_longer() {
+    alone("waiting::an_idle_set_sleeps_for_longer", || {
+        let mut rings: Vec<_> = (0..40).map(|_| Some(ring(4096))).collect();
+        let mut child = Fork::new(|| {
+            let take =
+                |ring: &mut Option<shmpipe::Ring>| ring.take().unwrap().into_producer().unwrap();
+            let _producers: Vec<_> = rings.iter_mut().map(take).collect();
+            std::thread::sleep(PATIENCE); // it is killed
+        });
+        let take = |ring: &mut Option<shmpipe::Ring>| ring.take().unwrap().into_consumer().unwrap();
+        let mut set: WaitSet<Consumer> = rings.iter_mut().map(take).collect();
+        set.set_wait_policy(WaitPolicy::Park);
+        let time = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert_eq!(set.wait_deadline(time(2)), Err(WaitError::TimedOut));
+        let before = sleeps_of("/proc/self/status");
+        assert_eq!(set.wait_deadline(time(1)), Err(WaitError::TimedOut));
+        let sleeps = sleeps_of("/proc/self/status") - before;
+        assert!(sleeps < 50, "{sleeps} sleeps in a second");
+        // And the death of one is noticed all the same.
+        child.kill();
+        assert!(set.wait().is_ok());
+        child.wait();
+    });
+}
+
+#[test]
+fn a_set_can_be_sent_to_another_thread() {
+    let (mut producer, consumer) = pair();
+    let mut set = WaitSet::from(End::from(consumer));
+    let descriptor = set.poll_fd().unwrap();
+    assert_eq!(set.try_wait(), Ok(None));
+    let serving = std::thread::spawn(move || {
+        let key = set.wait().unwrap().unwrap();
+        assert_eq!(set.try_wait(), Ok(Some(key)));
+        set.remove(key).is_some()
+    });
+    producer.try_write(b"x").unwrap();
+    assert!(serving.join().unwrap());
+    drop(descriptor);
 }
 
 /// A member is removed, and another inserted, between two waits.
