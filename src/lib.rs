@@ -39,6 +39,7 @@
 //! | a ring between unrelated processes | [`Options::open_producer`], [`Options::open_consumer`] |
 //! | a ring over a fork, or between threads | [`Ring`], [`pair()`] |
 //! | a ring to a child process | [`Ring::spawn_consumer`], [`Consumer::from_parent`] |
+//! | rings in both directions to a child, or several by name | [`spawn_duplex`], [`Handover`] |
 //! | a ring in a memfd, POSIX shared memory or a static | [`Options::create_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | many rings in one thread; a descriptor for epoll | [`WaitSet`] |
@@ -133,6 +134,7 @@ pub use role::Role;
 #[cfg(not(loom))]
 pub use set::WaitSet;
 pub use snapshot::{LifeCycle, Snapshot};
+pub use spawn::{Handover, duplex_from_parent, spawn_duplex};
 #[cfg(feature = "__failpoints")]
 #[doc(hidden)]
 pub use sync::failpoint;

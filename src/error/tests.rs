@@ -313,6 +313,8 @@ fn opening() {
         NoSegment: ["child", "Options::create_anonymous"] OpenError::NoSegment;
         Memory: ["magic"] OpenError::Memory(MemoryError::NotARing(Incompatible::NoMagic));
         NotHandedOver: ["SHMPIPE_RING"] OpenError::NotHandedOver;
+        NoSuchEnd: ["`requests`"] OpenError::NoSuchEnd { name: "requests".into() };
+        EndName: [r"`a\nb`", "letters"] OpenError::EndName { name: "a\nb".into() };
         BadHandover: ["SHMPIPE_RING", r"a\nb"] OpenError::BadHandover { value: "a\nb".into() };
         WrongRole: ["consumer's", "producer's"]
             OpenError::WrongRole { given: role, asked: Role::Producer };

@@ -27,6 +27,8 @@
 //! | the reader has gone: `SIGPIPE`, `EPIPE` | [`Broken::ConsumerClosed`](crate::Broken), a `BrokenPipe`; no signal |
 //! | `splice`, `sendfile` | [`fill_from`](crate::Producer::fill_from), [`drain_to`](crate::Consumer::drain_to); with a deadline, [`fill_from_deadline`](crate::Producer::fill_from_deadline), [`drain_to_deadline`](crate::Consumer::drain_to_deadline) |
 //! | a child's `Stdio` | [`Ring::spawn_consumer`](crate::Ring::spawn_consumer), [`Ring::spawn_producer`](crate::Ring::spawn_producer) |
+//! | `popen2`: pipes to and from a child | [`spawn_duplex`](crate::spawn_duplex), and [`duplex_from_parent`](crate::duplex_from_parent) in the child |
+//! | further descriptors for a child, by number | further ends for a child, by name: [`Handover`](crate::Handover) |
 //! | `lsof`, `/proc/PID/fd` | [`Snapshot`](crate::Snapshot), or `shmpipe ls` |
 //! | a mapping that you made and share yourself, such as a memfd | [`Options::create_in`](crate::Options::create_in), [`Options::attach_in`](crate::Options::attach_in) |
 //! | several writers, several readers | one writer, one reader |
@@ -74,7 +76,7 @@
 //!
 //! | unix(7), stream sockets | here |
 //! |---|---|
-//! | `socketpair()`, both ways | two rings, one for each direction |
+//! | `socketpair()`, both ways | two rings, one for each direction; for a child, [`spawn_duplex`](crate::spawn_duplex) |
 //! | `bind`, `listen`, `accept` | both sides open one path, in either order; one producer, one consumer |
 //! | messages (`SOCK_SEQPACKET`), descriptors (`SCM_RIGHTS`) | neither |
 //! | `SO_PEERCRED` | [`peer`](crate::Producer::peer): the process id, and whether it lives |

@@ -427,6 +427,19 @@ fn spawn_child_prints_what_its_child_says() {
     parent.leaves_no_segment();
 }
 
+#[test]
+fn duplex_child_prints_what_its_child_answers() {
+    let parent = Example::start("duplex_child", &[]).end();
+    let lines = [
+        "2 squared is 4",
+        "3 squared is 9",
+        "12 squared is 144",
+        "the child: exit status: 0",
+    ];
+    assert_eq!(parent.printed(), lines.join("\n") + "\n");
+    parent.leaves_no_segment();
+}
+
 #[cfg(feature = "async")]
 #[test]
 fn async_tokio_prints_three_lines_and_goes_on_meanwhile() {

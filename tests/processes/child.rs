@@ -403,7 +403,7 @@ fn another_ring_with_the_same_id_is_refused() {
             assert!(refused.wait().success());
 
             let consumer = Consumer::from_parent().unwrap();
-            // A process of this one's inherits the variable.
+            // A process of this one's does not inherit the variable.
             assert!(Exec::new(test, "too late").wait().success());
             receive(consumer, 10);
         }
@@ -413,7 +413,7 @@ fn another_ring_with_the_same_id_is_refused() {
         }
         Some(_) => {
             let error = Consumer::from_parent().unwrap_err();
-            assert!(matches!(error, OpenError::RoleTaken { .. }), "{error:?}");
+            assert!(matches!(error, OpenError::NotHandedOver), "{error:?}");
         }
         None => {
             let mut command = Exec::command(test, "child");

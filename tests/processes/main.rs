@@ -3,5 +3,6 @@
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
+mod duplex;
 mod forks;
 mod pairs;

@@ -201,9 +201,23 @@ pub enum OpenError {
     NoSegment,
     /// The caller's memory cannot hold the ring, or holds none.
     Memory(MemoryError),
+    /// A name that no end for a child can have, or that the same role has twice. See
+    /// [`Handover`](crate::Handover).
+    #[non_exhaustive]
+    EndName {
+        /// The name.
+        name: String,
+    },
     /// The environment variable `SHMPIPE_RING` is not set: the parent process gave
-    /// no ring to this process.
+    /// no ring to this process, or this process has taken the end before.
     NotHandedOver,
+    /// The parent process gave no end of this name to this process, or this process has
+    /// taken the end before.
+    #[non_exhaustive]
+    NoSuchEnd {
+        /// The name asked for.
+        name: String,
+    },
     /// The environment variable `SHMPIPE_RING` has a value that no parent sets.
     #[non_exhaustive]
     BadHandover {
@@ -239,7 +253,9 @@ impl OpenError {
             OpenError::Capacity { .. }
             | OpenError::Mode { .. }
             | OpenError::NoSegment
+            | OpenError::EndName { .. }
             | OpenError::NotHandedOver
+            | OpenError::NoSuchEnd { .. }
             | OpenError::BadHandover { .. }
             | OpenError::WrongRole { .. } => Kind::InvalidInput,
             OpenError::CapacityMismatch { .. } | OpenError::LifeCycleMismatch { .. } => {

@@ -156,12 +156,23 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Memory(error) => error.fmt(f),
             OpenError::NotHandedOver => f.write_str(
-                "no parent has handed a ring to this process: SHMPIPE_RING is not set \
-                 (Ring::spawn_consumer and Ring::spawn_producer set it)",
+                "no parent has handed a ring to this process, or it was taken before: \
+                 SHMPIPE_RING is not set (Ring::spawn_consumer, spawn_duplex and the like set it)",
+            ),
+            OpenError::NoSuchEnd { name } => write!(
+                f,
+                "no parent has handed an end named `{}` to this process, or it was taken before",
+                shown(name)
+            ),
+            OpenError::EndName { name } => write!(
+                f,
+                "`{}` cannot name an end for a child: 1 to 64 letters, digits, `_`, `-` and `.`, \
+                 once for each role",
+                shown(name)
             ),
             OpenError::BadHandover { value } => write!(
                 f,
-                "SHMPIPE_RING says `{}`, not the id, nonce and role of a ring",
+                "SHMPIPE_RING says `{}`, not the ids, nonces and roles of rings",
                 shown(value)
             ),
             OpenError::WrongRole { given, asked } => write!(

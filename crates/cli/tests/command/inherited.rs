@@ -80,6 +80,23 @@ fn send_gives_its_stdin_to_its_parent() {
 }
 
 #[test]
+fn a_shell_with_both_ends_is_a_filter() {
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "\"$0\" recv --from-parent | tr a-z A-Z | \"$0\" send --from-parent",
+    ]);
+    shell.arg(env!("CARGO_BIN_EXE_shmpipe"));
+    let (mut producer, mut consumer, mut child) = options().spawn_duplex(&mut shell).unwrap();
+    producer.write_all(b"hello").unwrap();
+    producer.close().unwrap();
+    let mut text = String::new();
+    consumer.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "HELLO");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_parent_that_breaks_off_fails_it() {
     let mut command = shmpipe(&["recv", "--from-parent"]);
     let (mut producer, mut child) = ring().spawn_consumer(&mut command).unwrap();
