@@ -4,67 +4,52 @@
 //! cargo run --example records
 //! ```
 //!
-//! A ring carries bytes. The two sides must agree on where a record ends. Here each record
-//! comes behind its length, which has four bytes.
+//! A ring carries bytes. `shmpipe::records` puts a length of four bytes before each record. A
+//! record is complete or absent, even if its writer is killed.
 //!
 //! Between processes the code is the same; `fork_pair` shows how two processes share a
 //! ring.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::thread;
 
-use shmpipe::{Consumer, Producer};
+use shmpipe::records::{RecordReader, RecordWriter};
 
 /// Bytes of the longest record. The reader refuses a greater length.
 const MOST: usize = 1 << 20;
 
 fn main() -> io::Result<()> {
     let (producer, consumer) = shmpipe::pair()?;
-    let writing = thread::spawn(move || write(producer));
-    read(consumer)?;
+    let writing = thread::spawn(move || write(RecordWriter::new(producer)));
+    read(RecordReader::new(consumer))?;
     writing.join().expect("the writer does not panic")
 }
 
-fn write(mut producer: Producer) -> io::Result<()> {
+fn write(mut writer: RecordWriter) -> io::Result<()> {
+    writer.set_most(MOST);
     for record in ["a record", "", "another, which is longer"] {
-        send(&mut producer, record.as_bytes())?;
+        writer.write(record.as_bytes())?;
     }
-    send(&mut producer, &vec![b'x'; MOST])?;
-    producer.close()?;
+    // In place: whatever writes to an `io::Write` writes straight into the ring.
+    let mut record = writer.reserve(100)?;
+    write!(record, "written by process {}", std::process::id())?;
+    record.commit();
+    writer.write(&vec![b'x'; MOST])?;
+    writer.into_inner().close()?;
     Ok(())
 }
 
-fn read(mut consumer: Consumer) -> io::Result<()> {
-    let mut record = Vec::new();
-    while receive(&mut consumer, &mut record)? {
-        let start = &record[..record.len().min(30)];
-        println!("{} bytes: {}", record.len(), String::from_utf8_lossy(start));
+fn read(mut reader: RecordReader) -> io::Result<()> {
+    reader.set_most(MOST);
+    // All records that are there at once, in place. `reader.read` copies one out instead.
+    while let Some(mut batch) = reader.batch()? {
+        while let Some(record) = batch.next_record() {
+            let mut start = [0; 30];
+            let start = &mut start[..record.len().min(30)];
+            record.read_at(start, 0);
+            println!("{} bytes: {}", record.len(), String::from_utf8_lossy(start));
+        }
+        batch.consume();
     }
     Ok(())
-}
-
-fn send(producer: &mut Producer, record: &[u8]) -> io::Result<()> {
-    let len = u32::try_from(record.len()).map_err(|_| ErrorKind::InvalidInput)?;
-    if record.len() > MOST {
-        return Err(ErrorKind::InvalidInput.into());
-    }
-    producer.write_all(&len.to_le_bytes())?;
-    producer.write_all(record)
-}
-
-/// Reads the next record. `false` if the stream has ended after a whole record. An end
-/// within a record is an error.
-fn receive(consumer: &mut Consumer, record: &mut Vec<u8>) -> io::Result<bool> {
-    let mut len = [0; 4];
-    if consumer.read(&mut len[..1])? == 0 {
-        return Ok(false);
-    }
-    consumer.read_exact(&mut len[1..])?;
-    let len = u32::from_le_bytes(len) as usize;
-    if len > MOST {
-        return Err(ErrorKind::InvalidData.into());
-    }
-    record.resize(len, 0);
-    consumer.read_exact(record)?;
-    Ok(true)
 }

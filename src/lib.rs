@@ -2,7 +2,7 @@
 //! and one consumer. Two processes on one Linux host stream bytes through the ring,
 //! without a system call while both are busy.
 //!
-//! The ring carries bytes, not messages. There is no second producer or consumer,
+//! The ring carries bytes; [`records`] puts messages on top. There is no second producer or consumer,
 //! and no other host. Bytes that a process had not published when it died are lost.
 //!
 //! # Examples
@@ -43,6 +43,7 @@
 //! | a ring in a memfd, POSIX shared memory or a static | [`Options::create_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | many rings in one thread; a descriptor for epoll | [`WaitSet`] |
+//! | messages: records behind their length, values of one type | [`records`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | looking at rings and removing them | [`Snapshot`], [`Options::snapshot`], [`Options::remove`], [`remove_stale`] |
 //! | moving here from pipes, sockets or channels | [`guide::from_other_channels`] |
@@ -62,6 +63,9 @@
 //!
 //! - `async`: handles for executors, over the traits of `futures-io`. See the
 //!   module `asynchronous`.
+//! - `tokio`: the traits of tokio on these handles.
+//! - `bytes`: the traits of `bytes` on [`TrustedRead`] and [`TrustedWrite`].
+//! - `zerocopy`: messages of one type of plain data. See [`records`].
 //!
 //! The command `shmpipe` is a separate package, `crates/cli`.
 
@@ -106,6 +110,7 @@ mod reactor;
 pub mod asynchronous;
 mod options;
 mod placed;
+pub mod records;
 mod remove;
 #[cfg(not(loom))]
 pub mod set;
@@ -119,11 +124,11 @@ pub mod guide;
 pub mod models;
 
 pub use error::{
-    Broken, CloseError, NextStreamError, OpenError, PartialError, PeekError, ReserveError,
-    TryReadError, TryWriteError, WaitError,
+    Broken, CloseError, NextStreamError, OpenError, PartialError, PeekError, RecordError,
+    ReserveError, TryReadError, TryWriteError, WaitError,
 };
 pub use handle::consumer::Consumer;
-pub use handle::grant::{ReadGrant, WriteGrant};
+pub use handle::grant::{ReadGrant, TrustedRead, TrustedWrite, WriteGrant};
 pub use handle::producer::Producer;
 pub use handle::ring::Ring;
 pub use open::config::DEFAULT_CAPACITY;

@@ -21,6 +21,7 @@ mod broken;
 mod incompatible;
 mod memory;
 mod open;
+mod record;
 mod stream;
 mod wait;
 
@@ -35,6 +36,7 @@ pub use broken::{Broken, Corruption, Rule};
 pub use incompatible::Incompatible;
 pub use memory::MemoryError;
 pub use open::OpenError;
+pub use record::RecordError;
 pub use stream::{CloseError, TryReadError, TryWriteError};
 pub use wait::{NextStreamError, PartialError, WaitError};
 

@@ -180,6 +180,23 @@ fn how_much() {
         Cancelled: ["caller"] WaitError::Cancelled;
         Broken: ["consumer"] WaitError::Broken(broken());
     });
+    let (expected, found) = ((8, 0xab), Some((16, 0xcd)));
+    every!(RecordError {
+        TooLong: ["9 bytes", "8", "set_most"] RecordError::TooLong { len: 9, most: 8 };
+        Cut:
+            ["cut", "3 of 8192", "ended"]
+                RecordError::Cut { wanted, available, broken: None },
+            ["cut", "3 of 8192", "consumer"]
+                RecordError::Cut { wanted, available, broken: Some(broken()) };
+        OtherMessage:
+            ["8 bytes", "00ab", "16", "00cd"] RecordError::OtherMessage { expected, found },
+            ["8 bytes", "00ab"] RecordError::OtherMessage { expected, found: None };
+        Misplaced: ["17", "8 bytes"] RecordError::Misplaced { position: 17, size: 8 };
+        WouldBlock: ["yet"] RecordError::WouldBlock;
+        TimedOut: ["timed out"] RecordError::TimedOut;
+        Cancelled: ["caller"] RecordError::Cancelled;
+        Broken: ["consumer"] RecordError::Broken(broken());
+    });
     for (cause, why) in [
         (WaitError::TimedOut, "timed out"),
         (WaitError::Ended, "ended"),
@@ -314,7 +331,7 @@ fn opening() {
         Memory: ["magic"] OpenError::Memory(MemoryError::NotARing(Incompatible::NoMagic));
         NotHandedOver: ["SHMPIPE_RING"] OpenError::NotHandedOver;
         NoSuchEnd: ["`requests`"] OpenError::NoSuchEnd { name: "requests".into() };
-        EndName: [r"`a\nb`", "letters"] OpenError::EndName { name: "a\nb".into() };
+        EndName: [r#""a\nb""#, "letters"] OpenError::EndName { name: "a\nb".into() };
         BadHandover: ["SHMPIPE_RING", r"a\nb"] OpenError::BadHandover { value: "a\nb".into() };
         WrongRole: ["consumer's", "producer's"]
             OpenError::WrongRole { given: role, asked: Role::Producer };
@@ -446,7 +463,7 @@ impl Display for KernelLimit {
 
 /// The types whose messages are checked here. A new type must be added, with a test
 /// of its variants.
-const TYPES: [&str; 16] = [
+const TYPES: [&str; 17] = [
     "Broken",
     "CloseError",
     "Corruption",
@@ -459,6 +476,7 @@ const TYPES: [&str; 16] = [
     "PartialError",
     "WaitError",
     "PeekError",
+    "RecordError",
     "RemoveError",
     "ReserveError",
     "SysvError",

@@ -21,6 +21,7 @@
 //! | an executor | with the feature `async`, a task that sleeps: `asynchronous::AsyncConsumer::readable` |
 //! | `FIONREAD` | [`Consumer::available`](crate::Consumer::available) |
 //! | `F_SETPIPE_SZ`, 64 KiB by default | [`Options::capacity`](crate::Options::capacity), 4 MiB by default; fixed once the ring is made |
+//! | messages in packet mode (`O_DIRECT`) | [`records`](crate::records), up to the capacity |
 //! | a write of at most `PIPE_BUF` bytes is whole or not there | so is a [grant](crate::WriteGrant) of any length up to the capacity, and so is [`try_write_all`](crate::Producer::try_write_all) |
 //! | the last writer closes: `read` gives 0 | [`Producer::close`](crate::Producer::close) or a drop: `read` gives 0 |
 //! | a writer is killed: `read` gives 0 | the bytes, then [`Broken::Died`](crate::Broken): never 0 |
@@ -39,7 +40,7 @@
 //!
 //! | [`std::sync::mpsc`] | here |
 //! |---|---|
-//! | values of any type | bytes; a record is whole or not there in a [grant](crate::WriteGrant) |
+//! | values of any type | values of one type of plain data: `records::MessageWriter`, with the feature `zerocopy`; or serialized [records](crate::records) |
 //! | `sync_channel(n)` | [`Options::capacity`](crate::Options::capacity) in bytes, [`Options::create_anonymous`](crate::Options::create_anonymous), [`Ring::split`](crate::Ring::split) |
 //! | `channel()`, without a bound | none: a producer waits while the ring is full |
 //! | `Sender::clone` | none: one producer. Use a ring for each, and a [`WaitSet`](crate::WaitSet): `examples/collector.rs` |
@@ -63,11 +64,14 @@
 //! | `Consumer::slots` | [`Consumer::available`](crate::Consumer::available) |
 //! | `is_abandoned` | [`is_closed`](crate::Producer::is_closed); a process that died is found by [`check_peer`](crate::Producer::check_peer) |
 //! | `push_partial_slice`, `pop_partial_slice` | [`try_write`](crate::Producer::try_write), [`try_read`](crate::Consumer::try_read) |
+//! | a ring of `T` | `records::MessageWriter`, `MessageReader`, with the feature `zerocopy` |
+//! | `Write` for a chunk | [`Write`](std::io::Write) for a [grant](crate::WriteGrant), and [`commit_written`](crate::WriteGrant::commit_written) |
 //! | `write_chunk_uninit(n)` | [`try_reserve`](crate::Producer::try_reserve), [`try_reserve_up_to`](crate::Producer::try_reserve_up_to); the room is always initialised |
 //! | `read_chunk(n)` | [`try_peek`](crate::Consumer::try_peek), [`try_peek_up_to`](crate::Consumer::try_peek_up_to) |
 //! | `commit(k)` of a write chunk | [`commit`](crate::WriteGrant::commit) |
 //! | `commit(k)` of a read chunk | [`consume`](crate::ReadGrant::consume) |
 //! | `as_slices`: two slices, around the end | [`as_slice`](crate::ReadGrant::as_slice): one slice, `unsafe`, since the peer may be another process. [`read_at`](crate::ReadGrant::read_at) copies, and is safe. Only [the caller's memory](crate::Options::create_in) is divided at its end: [`Wraps`](crate::PeekError) |
+//! | a slice that lives on, for a parser that borrows | [`ReadGrant::trusted`](crate::ReadGrant::trusted), [`WriteGrant::trusted`](crate::WriteGrant::trusted): also `BufRead`, and `Buf` and `BufMut` of `bytes` |
 //! | `ChunkError::TooFewSlots(n)` | [`ReserveError::Full`](crate::ReserveError), [`PeekError::Empty`](crate::PeekError), which say how much there is |
 //! | `Write` and `Read` never block, but fail with `WouldBlock` | they block; [`try_write`](crate::Producer::try_write) and [`try_read`](crate::Consumer::try_read) do not |
 //! | a waiting loop of your own | [`WaitPolicy`](crate::WaitPolicy) |
@@ -78,7 +82,8 @@
 //! |---|---|
 //! | `socketpair()`, both ways | two rings, one for each direction; for a child, [`spawn_duplex`](crate::spawn_duplex) |
 //! | `bind`, `listen`, `accept` | both sides open one path, in either order; one producer, one consumer |
-//! | messages (`SOCK_SEQPACKET`), descriptors (`SCM_RIGHTS`) | neither |
+//! | messages (`SOCK_SEQPACKET`) | [`records`](crate::records): a record is complete or absent |
+//! | descriptors (`SCM_RIGHTS`) | none |
 //! | `SO_PEERCRED` | [`peer`](crate::Producer::peer): the process id, and whether it lives |
 //! | `SO_RCVTIMEO`, `SO_SNDTIMEO` | [`set_timeout`](crate::Producer::set_timeout) |
 //! | `shutdown(SHUT_WR)` | [`Producer::close`](crate::Producer::close) |
@@ -87,26 +92,35 @@
 //! | [`BufWriter`](std::io::BufWriter), for fewer system calls | [`set_batch`](crate::Producer::set_batch) and [`flush`](std::io::Write::flush), for fewer publications |
 //! | the kernel cleans up | the kernel frees an anonymous ring, and a named one that both sides have opened; for other rings see [`remove_stale`](crate::remove_stale) |
 //!
+//! # tokio
+//!
+//! | `tokio` | here, with the feature `tokio` |
+//! |---|---|
+//! | `net::unix::pipe::Sender`, `Receiver` | `asynchronous::AsyncProducer`, `AsyncConsumer`: `AsyncWrite` and `AsyncRead` of tokio |
+//! | `Sender::from_file` | `AsyncProducer::from`, for any [`Producer`](crate::Producer) |
+//! | `io::split`, `UnixStream::split` | two rings are divided already |
+//! | `writable`, `readable` | `AsyncProducer::writable`, `AsyncConsumer::readable`, for any number of bytes |
+//! | `shutdown` | the same; it finishes the stream |
+//! | `Framed` with `LengthDelimitedCodec` | the same, on each handle: `examples/tokio_codec.rs` |
+//! | `kill_on_drop` of a child | `set_abort_on_drop` of a handle: a dropped task breaks its stream off |
+//!
 //! # Examples
 //!
-//! A length and a record, as with a socket's `MSG_PEEK` or a chunk of `rtrb`:
+//! A request that is looked at before it is taken, as with a socket's `MSG_PEEK` or a chunk of
+//! `rtrb`:
 //!
 //! ```
-//! let (mut producer, mut consumer) = shmpipe::pair()?;
+//! use shmpipe::records::{RecordReader, RecordWriter};
 //!
-//! let record = b"whole or not there";
-//! let mut grant = producer.try_reserve(4 + record.len())?;
-//! grant.write_at(&(record.len() as u32).to_le_bytes(), 0);
-//! grant.write_at(record, 4);
-//! grant.commit_all();
+//! let (producer, consumer) = shmpipe::pair()?;
+//! RecordWriter::new(producer).write(b"whole or not there")?;
 //!
-//! let mut len = [0; 4];
-//! consumer.try_peek(4)?.read_at(&mut len, 0);
-//! let len = u32::from_le_bytes(len) as usize;
-//! let grant = consumer.try_peek(4 + len)?;
-//! let mut bytes = vec![0; len];
-//! grant.read_at(&mut bytes, 4);
-//! grant.consume_all();
-//! assert_eq!(bytes, record);
+//! let mut reader = RecordReader::new(consumer);
+//! let mut batch = reader.batch()?.expect("the stream goes on");
+//! let record = batch.next_record().expect("a batch has a record");
+//! let mut first = [0; 5];
+//! record.read_at(&mut first, 0);
+//! assert_eq!(&first, b"whole");
+//! batch.consume(); // without this call, it stays
 //! # Ok::<(), std::io::Error>(())
 //! ```

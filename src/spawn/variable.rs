@@ -161,7 +161,7 @@ mod tests {
         let value = "-2:00000000000000ab:producer,13:00000000000000ab:consumer,\
                      7:00000000000000ab:producer:x";
         let given = Given::parse(value).unwrap();
-        let second = (28, entry("13", Role::Consumer, ""));
+        let second = (29, entry("13", Role::Consumer, ""));
         let third = (58, entry("7", Role::Producer, "x"));
         assert_eq!(given.entries, [second.clone(), third.clone()]);
         assert_eq!(given.find(Role::Consumer, "").unwrap(), &second);

@@ -2,7 +2,6 @@
 
 use futures::executor::block_on;
 use futures::future::join;
-use futures::io::{AsyncReadExt, AsyncWriteExt, copy};
 use shmpipe::Ring;
 use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use tokio_util::compat::{FuturesAsyncReadCompatExt, FuturesAsyncWriteCompatExt};
@@ -37,7 +36,10 @@ fn through(
     });
 }
 
+// With the feature `tokio`, a handle has the traits of both worlds. A function uses one of them.
+
 fn on_futures((mut producer, mut consumer): (AsyncProducer, AsyncConsumer)) {
+    use futures::io::{AsyncWriteExt, copy};
     block_on(async {
         assert_eq!(
             copy(&mut consumer, &mut producer).await.unwrap(),
@@ -51,6 +53,7 @@ fn from_futures(
     (mut producer, mut consumer): (AsyncProducer, AsyncConsumer),
     bytes: Vec<u8>,
 ) -> Vec<u8> {
+    use futures::io::{AsyncReadExt, AsyncWriteExt};
     block_on(async {
         let write = async {
             producer.write_all(&bytes).await.unwrap();

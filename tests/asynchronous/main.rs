@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // fork, futex, seccomp
 
 mod cancel;
+mod codec;
 #[path = "../common/mod.rs"]
 mod common;
 mod echo;

@@ -405,10 +405,12 @@ fn records_arrive_one_by_one() {
     let parent = Example::start("records", &[]).end();
     let printed = parent.printed();
     let xs = "x".repeat(30);
+    let own = format!("written by process {}", parent.pid);
     let lines = [
         "8 bytes: a record",
         "0 bytes: ",
         "24 bytes: another, which is longer",
+        &format!("{} bytes: {own}", own.len()),
         &format!("1048576 bytes: {xs}"),
     ];
     assert_eq!(printed, lines.join("\n") + "\n");
@@ -453,6 +455,30 @@ fn async_tokio_prints_three_lines_and_goes_on_meanwhile() {
     }
     assert_eq!(lines[3], "the task ticked meanwhile: true");
     parent.leaves_no_segment();
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_codec_prints_three_frames_and_goes_on_meanwhile() {
+    let parent = Example::start("tokio_codec", &[]).end();
+    let lines: Vec<&str> = parent.printed().lines().collect();
+    assert_eq!(lines.len(), 4, "{parent:?}");
+    for (number, line) in (1..).zip(&lines[..3]) {
+        let start = format!("frame {number} of process ");
+        let child = line.strip_prefix(&start).expect(line);
+        assert_ne!(child.parse(), Ok(parent.pid));
+    }
+    assert_eq!(lines[3], "the task ticked meanwhile: true");
+    parent.leaves_no_segment();
+}
+
+#[cfg(feature = "zerocopy")]
+#[test]
+fn typed_messages_sums_up_what_was_measured() {
+    let process = Example::start("typed_messages", &[]).end();
+    let sums = "1000 samples; the sums of the sensors: [125.0, 375.0, 625.0, 875.0]\n";
+    assert_eq!(process.printed(), sums);
+    process.leaves_no_segment();
 }
 
 #[test]

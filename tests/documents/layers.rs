@@ -22,6 +22,7 @@ const LAYERS: [&[&str]; 12] = [
     &[
         "asynchronous",
         "placed",
+        "records",
         "remove",
         "set",
         "snapshot",

@@ -6,6 +6,7 @@ mod api;
 mod bodies;
 #[path = "../common/mod.rs"]
 mod common;
+mod cursors;
 mod deadlines;
 mod fuzz_replay;
 mod grants;

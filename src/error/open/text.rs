@@ -166,7 +166,7 @@ impl fmt::Display for OpenError {
             ),
             OpenError::EndName { name } => write!(
                 f,
-                "`{}` cannot name an end for a child: 1 to 64 letters, digits, `_`, `-` and `.`, \
+                "the name {} is not possible for an end: 1 to 64 letters, digits, `_`, `-` and `.`, \
                  once for each role",
                 shown(name)
             ),

@@ -23,6 +23,7 @@ use crate::ring::{Reader, Readiness};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::position;
+use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::wait::coalesce::Coalescer;
 
@@ -237,6 +238,13 @@ impl Consumer {
         let (reader, least) = (&mut self.reader, least as u64);
         let ready = move || Ok((reader.readiness(least)? != Readiness::Empty).then_some(()));
         (&mut self.end, wanted, ready)
+    }
+
+    /// Copies bytes out and leaves them in the stream, from `offset` behind the next byte. The
+    /// caller knows that they are available, in one piece or not.
+    pub(crate) fn copy_ahead(&self, bytes: &mut [u8], offset: usize) {
+        let position = position::after(self.reader.head(), offset);
+        self.reader.region().copy_out(position, bytes, 0);
     }
 
     /// Returns how many bytes can be read without waiting. This is a lower bound:

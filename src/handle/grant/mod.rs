@@ -10,8 +10,10 @@
 //! process before they change anything shared.
 #![allow(unsafe_code)] // makes slices of a region's addresses
 
+mod cursor;
 mod peek;
 mod reserve;
+mod trusted;
 
 use std::fmt;
 use std::slice;
@@ -19,6 +21,8 @@ use std::slice;
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::segment::region::Region;
+
+pub use self::trusted::{TrustedRead, TrustedWrite};
 
 /// Room in the ring, to be filled and then committed.
 ///
@@ -31,6 +35,10 @@ use crate::segment::region::Region;
 ///
 /// A grant may hold many records. One look at the consumer's position and one
 /// publication then serve all of them.
+///
+/// A grant is also an [`io::Write`](std::io::Write): each write copies to where the last one
+/// ended, and [`commit_written`](Self::commit_written) commits all of them.
+/// [`write_at`](Self::write_at) is independent of that.
 ///
 /// # Examples
 ///
@@ -52,9 +60,20 @@ use crate::segment::region::Region;
 pub struct WriteGrant<'a> {
     producer: &'a mut Producer,
     len: usize,
+    /// Bytes written through `io::Write`.
+    written: usize,
 }
 
-impl WriteGrant<'_> {
+impl<'a> WriteGrant<'a> {
+    #[inline(always)]
+    fn new(producer: &'a mut Producer, len: usize) -> WriteGrant<'a> {
+        WriteGrant {
+            producer,
+            len,
+            written: 0,
+        }
+    }
+
     /// Length of the room in bytes.
     ///
     /// # Examples
@@ -216,6 +235,10 @@ impl WriteGrant<'_> {
 /// The bytes stay in the stream until [`consume`](Self::consume). Dropping a grant
 /// consumes nothing. A copy made by a fork is inert: consuming it does nothing.
 ///
+/// A grant is also an [`io::Read`](std::io::Read): each read copies from where the last one
+/// ended, and [`consume_read`](Self::consume_read) consumes all of these bytes.
+/// [`read_at`](Self::read_at) is independent of that.
+///
 /// # Examples
 ///
 /// ```
@@ -239,9 +262,20 @@ impl WriteGrant<'_> {
 pub struct ReadGrant<'a> {
     consumer: &'a mut Consumer,
     len: usize,
+    /// Bytes read through `io::Read`.
+    read: usize,
 }
 
-impl ReadGrant<'_> {
+impl<'a> ReadGrant<'a> {
+    #[inline(always)]
+    fn new(consumer: &'a mut Consumer, len: usize) -> ReadGrant<'a> {
+        ReadGrant {
+            consumer,
+            len,
+            read: 0,
+        }
+    }
+
     /// Number of bytes.
     ///
     /// # Examples

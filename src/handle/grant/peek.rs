@@ -45,8 +45,7 @@ impl Consumer {
         if !self.has_known(len) {
             self.look_for_bytes(len)?;
         }
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(ReadGrant::new(self, len))
     }
 
     /// Returns a grant of the bytes available in one piece: at least one, and at
@@ -77,8 +76,7 @@ impl Consumer {
         if !self.has_known(len) {
             len = self.look_for_some_bytes(most)?;
         }
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(ReadGrant::new(self, len))
     }
 
     /// Returns a grant of the next `len` bytes, in one piece. The bytes stay in the
@@ -111,8 +109,7 @@ impl Consumer {
         if !self.has_known(len) {
             self.peek_slow(len)?;
         }
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(ReadGrant::new(self, len))
     }
 
     /// Returns a grant of the bytes available in one piece, at most `most`. Waits
@@ -152,8 +149,7 @@ impl Consumer {
         if !self.has_known(len) {
             len = self.peek_some_slow(most)?;
         }
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(ReadGrant::new(self, len))
     }
 
     /// Returns a grant of the bytes available in one piece, at most `most`. Waits
@@ -184,8 +180,7 @@ impl Consumer {
         deadline: Instant,
     ) -> Result<ReadGrant<'_>, PeekError> {
         let len = self.wait_for_some_bytes(most, Some(deadline))?;
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(ReadGrant::new(self, len))
     }
 
     /// Returns the bytes that [`try_peek_up_to`](Self::try_peek_up_to) would grant,
@@ -336,8 +331,7 @@ impl Consumer {
         deadline: Instant,
     ) -> Result<ReadGrant<'_>, PeekError> {
         self.wait_for_piece(len, Some(deadline))?;
-        let consumer = self;
-        Ok(ReadGrant { consumer, len })
+        Ok(ReadGrant::new(self, len))
     }
 
     #[inline(never)]

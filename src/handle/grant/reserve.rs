@@ -41,8 +41,7 @@ impl Producer {
         if !self.has_known_room(len) {
             self.look_for_room(len)?;
         }
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(WriteGrant::new(self, len))
     }
 
     /// Reserves the room available in one piece: at least one byte, and at most
@@ -68,8 +67,7 @@ impl Producer {
         if !self.has_known_room(len) {
             len = self.look_for_some_room(most)?;
         }
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(WriteGrant::new(self, len))
     }
 
     /// Reserves `len` bytes of room, in one piece, to be filled and committed.
@@ -99,8 +97,7 @@ impl Producer {
         if !self.has_known_room(len) {
             self.reserve_slow(len)?;
         }
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(WriteGrant::new(self, len))
     }
 
     /// Reserves the room available in one piece, at most `most` bytes. Waits for at
@@ -126,8 +123,7 @@ impl Producer {
         if !self.has_known_room(len) {
             len = self.reserve_some_slow(most)?;
         }
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(WriteGrant::new(self, len))
     }
 
     /// Reserves the room available in one piece, at most `most` bytes. Waits for at
@@ -157,8 +153,7 @@ impl Producer {
         deadline: Instant,
     ) -> Result<WriteGrant<'_>, ReserveError> {
         let len = self.wait_to_reserve_some(most, Some(deadline))?;
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(WriteGrant::new(self, len))
     }
 
     /// Returns the room that [`try_reserve_up_to`](Self::try_reserve_up_to) would
@@ -317,8 +312,7 @@ impl Producer {
         deadline: Instant,
     ) -> Result<WriteGrant<'_>, ReserveError> {
         self.wait_to_reserve(len, Some(deadline))?;
-        let producer = self;
-        Ok(WriteGrant { producer, len })
+        Ok(WriteGrant::new(self, len))
     }
 
     #[inline(never)]

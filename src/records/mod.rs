@@ -1,0 +1,136 @@
+//! Messages on a ring of bytes: records behind their length, and values of one type.
+//!
+//! | messages | written by | read by | in the stream |
+//! |---|---|---|---|
+//! | records of any length | [`RecordWriter`] | [`RecordReader`] | the length in 4 bytes, little-endian, then the record |
+//! | values of one type (feature `zerocopy`) | `MessageWriter` | `MessageReader` | 16 bytes that name the type, then the values, one after the other |
+//!
+//! These types own a [`Producer`] or a [`Consumer`], and use its public calls. Other streams
+//! than these can be read or written in the same way.
+//!
+//! - A message is complete or absent, also if its writer is killed: it is reserved and
+//!   committed at once. So it is at most as long as the ring.
+//! - The peer is not trusted. A length is copied, then checked, then used. Messages are
+//!   copied out before anybody looks at them, or by an `unsafe` call that vouches for the
+//!   peer.
+//! - A stream that ends within a message is an error,
+//!   [`RecordError::Cut`](crate::RecordError::Cut).
+//! - In [memory of the caller's](crate::Options::create_in), a message that the ring's end
+//!   divides is copied where a segment would need no copy.
+//! - After an end of a stream in a [persistent](crate::Options::persistent) ring,
+//!   [`next_stream`](crate::Consumer::next_stream) of the inner consumer continues.
+//!
+//! # Examples
+//!
+//! ```
+//! use shmpipe::records::{RecordReader, RecordWriter};
+//!
+//! let (producer, consumer) = shmpipe::pair()?;
+//! let writing = std::thread::spawn(move || -> std::io::Result<()> {
+//!     let mut writer = RecordWriter::new(producer);
+//!     writer.write(b"a record")?;
+//!     writer.write(b"")?;
+//!     writer.into_inner().close()?;
+//!     Ok(())
+//! });
+//!
+//! let mut reader = RecordReader::new(consumer);
+//! let mut record = Vec::new();
+//! assert!(reader.read(&mut record)?);
+//! assert_eq!(record, b"a record");
+//! assert!(reader.read(&mut record)?);
+//! assert_eq!(record, b"");
+//! assert!(!reader.read(&mut record)?); // the end of the stream
+//! # writing.join().unwrap()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod batch;
+mod reader;
+#[cfg(feature = "zerocopy")]
+mod typed;
+mod writer;
+
+use std::time::Instant;
+
+use crate::error::{PeekError, RecordError, ReserveError};
+use crate::handle::consumer::Consumer;
+use crate::handle::producer::Producer;
+
+pub use self::batch::{Record, RecordBatch};
+pub use self::reader::RecordReader;
+#[cfg(feature = "zerocopy")]
+pub use self::typed::{MessageReader, MessageWriter};
+pub use self::writer::{RecordGrant, RecordWriter};
+
+/// Bytes of a record's length in the stream.
+const HEADER: usize = 4;
+
+/// How a call waits.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Never,
+    /// As long as the handle's timeout says.
+    Handle,
+    Until(Instant),
+}
+
+impl Wait {
+    /// Waits for `len` bytes of room. Returns whether they are in one piece.
+    fn for_room(self, producer: &mut Producer, len: usize) -> Result<bool, ReserveError> {
+        let granted = match self {
+            Wait::Never => producer.try_reserve(len),
+            Wait::Handle => producer.reserve(len),
+            Wait::Until(deadline) => producer.reserve_deadline(len, deadline),
+        };
+        match granted {
+            Ok(_) => Ok(true),
+            Err(ReserveError::Wraps { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for `len` bytes. Returns whether they are in one piece.
+    fn for_bytes(self, consumer: &mut Consumer, len: usize) -> Result<bool, PeekError> {
+        let granted = match self {
+            Wait::Never => consumer.try_peek(len),
+            Wait::Handle => consumer.peek(len),
+            Wait::Until(deadline) => consumer.peek_deadline(len, deadline),
+        };
+        match granted {
+            Ok(_) => Ok(true),
+            Err(PeekError::Wraps { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the first `len` bytes of a message. Returns whether they are in one piece, or
+    /// `None` at the end of the stream.
+    fn for_message(self, consumer: &mut Consumer, len: usize) -> Result<Option<bool>, RecordError> {
+        match self.for_bytes(consumer, len) {
+            Ok(in_one_piece) => Ok(Some(in_one_piece)),
+            Err(PeekError::Ended { available: 0, .. }) => {
+                // A read of the end, which a close then acknowledges.
+                let _ = consumer.try_read(&mut [0]);
+                Ok(None)
+            }
+            Err(error) => Err(cut_or(error, consumer, len)),
+        }
+    }
+}
+
+/// The error of waiting for `wanted` bytes of a message. After a broken stream's last byte, the
+/// reason; before that, the message is cut.
+fn cut_or(error: PeekError, consumer: &mut Consumer, wanted: usize) -> RecordError {
+    let PeekError::Broken(broken) = error else {
+        return error.into();
+    };
+    match consumer.available() {
+        Ok(available) if available > 0 => RecordError::Cut {
+            wanted,
+            available,
+            broken: Some(broken),
+        },
+        _ => broken.into(),
+    }
+}
