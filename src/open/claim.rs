@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::config::OpenConfig;
 use super::find::gone;
 use crate::error::{OpenError, Place};
-use crate::peer::{self, Claim, ClaimError};
+use crate::peer::{self, Claim, ClaimError, Occupant};
 use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
 use crate::segment::region::Region;
@@ -60,7 +60,7 @@ pub(super) fn take(
                 std::thread::yield_now();
             }
             Err(ClaimError::Taken { pid }) => {
-                let at = Place::segment(region.id()).with_role(role);
+                let at = place(region, role);
                 return Err(OpenError::RoleTaken { at, role, pid });
             }
         }
@@ -109,7 +109,17 @@ pub(super) fn await_places(
 
 fn too_many_ends(region: &MappedRegion, unread: u64) -> OpenError {
     OpenError::TooManyEnds {
-        at: Place::segment(region.id()).with_role(Role::Producer),
+        at: place(region, Role::Producer),
         unread,
+    }
+}
+
+/// The place of an error about `role`, with the holder of the other role.
+pub(super) fn place(region: &MappedRegion, role: Role) -> Place {
+    let place = Place::segment(region.id()).with_role(role);
+    let header = region.header();
+    match peer::occupant(header, header.state(), role.peer()) {
+        Occupant::Process(pid) => place.with_peer(pid),
+        _ => place,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::claim::{await_places, take};
+use super::claim::{await_places, place, take};
 use super::classify::{Class, Found, Requirements, classify};
 use super::config::OpenConfig;
 use super::find::{attach_live, half_made};
@@ -10,7 +10,7 @@ use super::keyfile::PathLock;
 use super::make::{create_named, populate_own};
 use super::retire::retire;
 use super::{Joined, Name};
-use crate::error::{OpenError, Place};
+use crate::error::OpenError;
 use crate::role::Role;
 use crate::segment::identity::Geometry;
 use crate::segment::region::Region;
@@ -143,7 +143,7 @@ impl<'a> Joining<'a> {
         // The region now keeps the id from being reused, and a claim must not count
         // the attachment of the inspection.
         drop(attachment);
-        if give_way(&region, self.config)? {
+        if give_way(&region, self.role, self.config)? {
             return Ok(None);
         }
         // The role is taken after populating, and the lock is not held meanwhile.
@@ -203,11 +203,11 @@ fn is_race(kind: SysvErrorKind) -> bool {
 
 /// Compares the existing ring with the options. Returns `true` if that ring was
 /// given up, to be replaced by one of the capacity asked for.
-fn give_way(region: &MappedRegion, config: &OpenConfig) -> Result<bool, OpenError> {
+fn give_way(region: &MappedRegion, role: Role, config: &OpenConfig) -> Result<bool, OpenError> {
     let geometry = region.geometry();
     let persistent = geometry.kind == LifeCycleKind::Persistent;
     if persistent != config.persistent {
-        let at = Place::segment(region.id());
+        let at = place(region, role);
         return Err(OpenError::LifeCycleMismatch { at, persistent });
     }
     let asked = config.ring_bytes()?;
@@ -215,7 +215,7 @@ fn give_way(region: &MappedRegion, config: &OpenConfig) -> Result<bool, OpenErro
         return Ok(false);
     }
     let mismatch = OpenError::CapacityMismatch {
-        at: Place::segment(region.id()),
+        at: place(region, role),
         asked,
         found: geometry.capacity,
     };

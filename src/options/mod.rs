@@ -92,6 +92,11 @@ impl Options {
     /// of default capacity is replaced by one of the capacity asked for, while its
     /// creator waits and nobody has joined it.
     ///
+    /// A write may be longer than the ring, but a [grant](crate::WriteGrant) or a
+    /// [record](crate::records) may not: a video frame of 6 MB needs a ring of 8 MiB. A larger
+    /// ring can be slower, once it no longer fits the processor's cache.
+    /// `guide::choosing` has advice, and the command that measures.
+    ///
     /// # Examples
     ///
     /// ```
@@ -321,9 +326,14 @@ impl Options {
     }
 
     /// Sets whether opening by path creates the file that names the ring, empty, if
-    /// the file is missing. The file gets the [mode](Options::mode) of the ring,
-    /// less the umask. The default is `false`, so that a mistyped path creates
+    /// the file is missing. The file gets the [mode](Options::mode) of the ring, 0600 by
+    /// default, less the umask. The default is `false`, so that a mistyped path creates
     /// nothing.
+    ///
+    /// The file is made exclusively (`O_CREAT|O_EXCL`). So a symbolic link that leads
+    /// nowhere is not followed: opening fails with
+    /// [`OpenError::Path`](crate::OpenError::Path), and nothing is made. A link to a file
+    /// that exists is followed. Nobody removes the file.
     ///
     /// # Examples
     ///

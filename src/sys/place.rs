@@ -31,6 +31,8 @@ pub struct Place {
     key: Option<Key>,
     id: Option<SegmentId>,
     role: Option<Role>,
+    /// The process that holds the other role.
+    peer: Option<u32>,
 }
 
 impl Place {
@@ -60,6 +62,12 @@ impl Place {
         self
     }
 
+    /// `pid` holds the role that is not asked for. 0 if it is unknown.
+    pub(crate) fn with_peer(mut self, pid: u32) -> Place {
+        self.peer = Some(pid).filter(|&pid| pid != 0);
+        self
+    }
+
     /// Fills in the parts of `other` that are unknown here.
     pub(crate) fn complete(&mut self, other: &Place) {
         let Place {
@@ -67,11 +75,13 @@ impl Place {
             key,
             id,
             role,
+            peer,
         } = self;
         *path = path.take().or_else(|| other.path.clone());
         *key = key.or(other.key);
         *id = id.or(other.id);
         *role = role.or(other.role);
+        *peer = peer.or(other.peer);
     }
 
     /// The file that names the ring.
@@ -106,6 +116,26 @@ impl Place {
         self.role
     }
 
+    /// The process that holds the other end, in its own pid namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::{OpenError, Options};
+    ///
+    /// let ring = Options::new().create_anonymous()?;
+    /// let id = ring.id().expect("a segment");
+    /// let (_producer, _consumer) = ring.split()?;
+    /// let opened = Options::new().attach(id)?.into_consumer();
+    /// let Err(OpenError::RoleTaken { at, .. }) = opened else { panic!() };
+    /// assert_eq!(at.peer(), Some(std::process::id())); // the producer
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Option<u32> {
+        self.peer
+    }
+
     /// Advice for a segment that may not belong to this path at all.
     pub(crate) fn advice(&self) -> &'static str {
         match (&self.path, self.key) {
@@ -134,11 +164,16 @@ impl fmt::Display for Place {
             (None, None, Some(id)) => write!(f, "segment {id}").map(|()| true)?,
             (None, None, None) => false,
         };
-        match (is_named, self.role) {
-            (true, Some(role)) => write!(f, " (as {role}): "),
-            (true, None) => f.write_str(": "),
-            (false, Some(role)) => write!(f, "as {role}: "),
-            (false, None) => Ok(()),
+        let Some(role) = self.role else {
+            return f.write_str(if is_named { ": " } else { "" });
+        };
+        let mut text = format!("as {role}");
+        if let Some(pid) = self.peer {
+            text += &format!("; the {} is process {pid}", role.peer());
+        }
+        match is_named {
+            true => write!(f, " ({text}): "),
+            false => write!(f, "{text}: "),
         }
     }
 }

@@ -512,6 +512,60 @@ fn the_mode_is_what_was_asked_for_whatever_the_umask() {
 }
 
 #[test]
+fn no_file_is_made_through_a_link_that_leads_nowhere() {
+    let (link, target) = (TempPath::new(), TempPath::new());
+    for path in [&link, &target] {
+        fs::remove_file(path).unwrap();
+    }
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let mut options = options();
+    options.wait_for_peer(false).create_file(true);
+    for opened in open_each(&options, &link) {
+        let error = opened.unwrap_err();
+        assert!(matches!(error, OpenError::Path { .. }), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    assert!(!target.exists());
+    // A link to a file is followed, and the file is the same by either name.
+    fs::write(&target, "").unwrap();
+    let _producer = options.open_producer(&link).unwrap();
+    drop(options.open_consumer(&target).unwrap());
+}
+
+/// An error of opening names the process at the other end.
+#[test]
+fn errors_name_the_holder_of_the_other_end() {
+    let path = TempPath::new();
+    let mut options = options();
+    options
+        .wait_for_peer(false)
+        .persistent(true)
+        .capacity(page());
+    let own = std::process::id();
+    let _producer = options.open_producer(&path).unwrap();
+    let place = |opened: Result<Consumer, OpenError>| match opened.unwrap_err() {
+        OpenError::CapacityMismatch { at, .. }
+        | OpenError::LifeCycleMismatch { at, .. }
+        | OpenError::RoleTaken { at, .. } => at,
+        error => panic!("{error:?}"),
+    };
+    let mut other = options.clone();
+    let at = place(other.capacity(2 * page()).open_consumer(&path));
+    assert_eq!(at.peer(), Some(own));
+    let text = format!("(as consumer; the producer is process {own}): ");
+    assert!(at.to_string().ends_with(&text), "{at}");
+    let at = place(other.persistent(false).open_consumer(&path));
+    assert_eq!(at.peer(), Some(own));
+
+    let _consumer = options.open_consumer(&path).unwrap();
+    let at = place(options.open_consumer(&path));
+    assert_eq!((at.peer(), at.path()), (Some(own), Some(&*path)));
+    drop(_producer);
+    let at = place(options.open_consumer(&path));
+    assert_eq!(at.peer(), None, "it has left");
+}
+
+#[test]
 fn the_file_is_made_where_that_is_asked_for() {
     let path = TempPath::new();
     fs::remove_file(&path).unwrap();
