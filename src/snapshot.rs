@@ -81,6 +81,28 @@ impl std::fmt::Display for LifeCycle {
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// A monitor: two snapshots give the rates of a ring that others use.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use shmpipe::{Options, Snapshot};
+///
+/// # let (mut producer, mut consumer) = shmpipe::pair()?;
+/// # let id = producer.id().expect("a segment"); // or one of `Snapshot::all`
+/// # producer.try_write(b"before").unwrap();
+/// let (before, start) = (Snapshot::of(id)?, Instant::now());
+/// # producer.try_write(b"meanwhile").unwrap();
+/// # consumer.try_read(&mut [0; 10]).unwrap();
+/// std::thread::sleep(Duration::from_millis(20));
+/// let (now, seconds) = (Snapshot::of(id)?, start.elapsed().as_secs_f64());
+/// let read = |ring: &Snapshot| ring.written.wrapping_sub(ring.fill as u64);
+/// let written = now.written.wrapping_sub(before.written);
+/// let read = read(&now).wrapping_sub(read(&before));
+/// println!("{} bytes/s in, {} bytes/s out", written as f64 / seconds, read as f64 / seconds);
+/// # assert_eq!((written, read), (9, 10));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {

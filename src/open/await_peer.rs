@@ -9,7 +9,7 @@ use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::state::Life;
 use crate::sync::failpoint::failpoint;
-use crate::sys::sysv;
+use crate::sys::{events, sysv};
 use crate::wait::deadline::{self, Deadline};
 use crate::wait::{self, Effort, Sleep, SpinBudget, Waited};
 
@@ -36,7 +36,8 @@ pub(super) fn await_peer(
         stat.is_some_and(|stat| !stat.marked_for_removal)
     };
     let on_path = || file.is_none_or(KeyFile::is_current);
-    let waited = if life() == Some(Life::Open) {
+    let has_waited = life() == Some(Life::Open);
+    let waited = if has_waited {
         file.inspect(|file| file.lock_as_waiter());
         failpoint!(Announced);
         let waited = wait::wait(
@@ -76,7 +77,13 @@ pub(super) fn await_peer(
     // Each process that sees the end of this wait removes the key. The process that
     // ended the wait may have died before doing so.
     region.unlink()?;
-    Ok((life() == Some(Life::Paired)).then_some((region, claim)))
+    if life() != Some(Life::Paired) {
+        return Ok(None);
+    }
+    if has_waited {
+        events::paired(region.id(), claim.role);
+    }
+    Ok(Some((region, claim)))
 }
 
 /// The text of the error after the holder of `role` has waited in vain.

@@ -12,6 +12,7 @@ use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{Life, LifeCycleKind, Tenure};
 use crate::sync::failpoint::failpoint;
+use crate::sys::events;
 use crate::tuning::{HALF_DONE, SLICE};
 use crate::wait;
 use crate::wait::deadline::Deadline;
@@ -65,7 +66,8 @@ pub(super) fn take(
             }
         }
     };
-    if region.header().state().life() == Some(Life::Paired) {
+    let state = region.header().state();
+    if state.life() == Some(Life::Paired) {
         if region.geometry().kind == LifeCycleKind::Named {
             region.unlink()?;
         }
@@ -73,6 +75,10 @@ pub(super) fn take(
     }
     // The other side may be waiting for a peer.
     wait::wake_always(&region.header().side(role.peer()).signals);
+    events::claimed(region.id(), role);
+    if state.tenure(role.peer()) == Some(Tenure::Held) {
+        events::paired(region.id(), role);
+    }
     Ok(claim)
 }
 

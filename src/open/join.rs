@@ -16,6 +16,7 @@ use crate::segment::identity::Geometry;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::LifeCycleKind;
+use crate::sys::events;
 use crate::sys::sysv::{self, Attachment, SegmentId, SysvErrorKind};
 use crate::tuning::{BIRTH, ELSEWHERE, HALF_DONE, UNCHECKED_TRIES};
 use crate::wait;
@@ -91,9 +92,16 @@ impl<'a> Joining<'a> {
             Class::Stillborn if lock.is_none() => return Err(half_made(id)),
             // The segment is removed by its id. `attachment` keeps the id from being
             // reused, here and in the two arms below.
-            Class::Stillborn => sysv::remove_if_there(id)?,
+            Class::Stillborn => {
+                sysv::remove_if_there(id)?;
+                events::reclaimed(Some(id), "its maker died");
+            }
             Class::Spent => self.remove_spent(id, lock)?,
-            Class::Orphan(geometry) => drop(retire(id, &geometry, state)?),
+            Class::Orphan(geometry) => {
+                if retire(id, &geometry, state)? {
+                    events::reclaimed(Some(id), "its processes died");
+                }
+            }
             class => return Err(class.refusal(id).unwrap_or(OpenError::removed(id))),
         }
         Ok(None)

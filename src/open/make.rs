@@ -13,6 +13,7 @@ use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{Life, LifeCycleKind, State};
 use crate::sync::failpoint::failpoint;
+use crate::sys::events;
 use crate::sys::random::random;
 use crate::sys::sysv::{self, SegmentId, SysvError};
 use crate::tuning::HALF_DONE;
@@ -41,6 +42,7 @@ pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, Open
     let region = MappedRegion::format(view?, geometry, &[]);
     removed?;
     publish(&region);
+    events::made(region.id(), region.capacity());
     Ok(region)
 }
 
@@ -81,6 +83,7 @@ pub(super) fn create_named(
     let path = name.file().map_or(&[][..], KeyFile::path_bytes);
     let region = MappedRegion::format(view, geometry, path);
     publish(&region);
+    events::made(region.id(), region.capacity());
     let claim = take(&region, role, config, deadline.at_most(HALF_DONE))?;
     Ok((region, claim))
 }

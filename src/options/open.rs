@@ -12,6 +12,7 @@ use crate::open::keyfile::KeyFile;
 use crate::open::{self, Joined, Name};
 use crate::role::Role;
 use crate::segment::region::mapped::MappedRegion;
+use crate::sys::events;
 use crate::sys::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::deadline::Deadline;
 
@@ -268,8 +269,15 @@ impl Options {
         let config = self.checked()?;
         let mut deadline = config.deadline();
         let joined = open::open(name, role, &config, &mut deadline);
-        let opened = joined.and_then(|joined| handle(joined, &deadline));
-        opened.map_err(|error| error.located(&name.place().with_role(role)))
+        let mut id = None;
+        let opened = joined.and_then(|joined| {
+            id = joined.0.id();
+            handle(joined, &deadline)
+        });
+        let place = name.place().with_role(role);
+        let opened = opened.map_err(|error| error.located(&place))?;
+        events::opened(id, &place);
+        Ok(opened)
     }
 
     /// Returns the options for opening, after checking their values.

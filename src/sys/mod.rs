@@ -11,13 +11,14 @@
 //! | `affinity.rs` | `sched_getaffinity` |
 //! | `random.rs` | `getrandom` |
 //! | `environment.rs` | none: `getenv(3)` reads memory |
-//! | `errno.rs`, `place.rs` | none: parts of errors |
+//! | `errno.rs`, `place.rs`, `events.rs` | none: parts of errors, events for `tracing` |
 
 pub(crate) mod affinity;
 pub(crate) mod environment;
 pub(crate) mod errno;
 #[cfg(not(loom))]
 pub(crate) mod eventfd;
+pub(crate) mod events;
 pub(crate) mod fork;
 #[cfg(not(loom))]
 pub(crate) mod futex;

@@ -44,7 +44,10 @@ pub(crate) enum SpinBudget {
     Always,
 }
 
-/// What waiting and waking have cost.
+/// What waiting and waking have cost. How many bytes have moved is said by the positions:
+/// [`Producer::position`](crate::Producer::position),
+/// [`Consumer::position`](crate::Consumer::position) and, from outside,
+/// [`Snapshot::written`](crate::Snapshot::written).
 ///
 /// # Examples
 ///
@@ -56,12 +59,17 @@ pub(crate) enum SpinBudget {
 /// consumer.set_timeout(Some(Duration::from_millis(1)));
 /// consumer.set_wait_policy(shmpipe::WaitPolicy::Park);
 /// assert!(consumer.read(&mut [0]).is_err()); // timed out
+/// assert_eq!(consumer.stats().waits, 1);
 /// assert!(consumer.stats().sleeps > 0);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// How many calls had to wait: there was no byte, or no room. Calls that found some at once are
+    /// not counted, so that counting costs them nothing. For an async handle, how often a call
+    /// returned pending.
+    pub waits: u64,
     /// How often this side went to sleep, at one system call each. For an async handle, how often a
     /// call returned pending.
     pub sleeps: u64,

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;
+mod events;
 mod messages;
 mod monitor;
 mod open;

@@ -19,6 +19,7 @@ use crate::segment::layout::Signals;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{Life, LifeCycleKind};
+use crate::sys::events;
 use crate::sys::fork::Epoch;
 use crate::wait::{Effort, Stats, WaitPolicy};
 
@@ -44,6 +45,8 @@ pub(crate) struct Endpoint {
     verdict: Option<Finding>,
     /// The generation of the peer whose death such a call has returned.
     told: Option<u16>,
+    /// The last death or corruption that was reported as an event.
+    reported: Option<Broken>,
     /// Whether the segment's id was given to another process, which may attach the
     /// ring at any time.
     id_shared: Cell<bool>,
@@ -115,6 +118,7 @@ impl Endpoint {
             latched: None,
             verdict: None,
             told: None,
+            reported: None,
             id_shared: Cell::new(id_shared),
             needs_peer,
             aborts_on_drop: config.abort_on_drop,
@@ -199,7 +203,28 @@ impl Endpoint {
         if is_final {
             self.give_up(broken.clone());
         }
+        self.tell(&broken);
         broken
+    }
+
+    /// Reports a death or a corruption as an event, once.
+    #[cold]
+    fn tell(&mut self, broken: &Broken) {
+        if self.reported.as_ref() == Some(broken) {
+            return;
+        }
+        let (id, role) = (self.region.id(), self.claim.role);
+        match broken {
+            Broken::Died { .. } | Broken::NeverCame { .. } => {
+                self.reported = Some(broken.clone());
+                events::lost_peer(id, role, broken);
+            }
+            Broken::Corrupted(_) => {
+                self.reported = Some(broken.clone());
+                events::corrupted(id, role, broken);
+            }
+            _ => {}
+        }
     }
 
     fn give_up(&mut self, why: Broken) {

@@ -133,6 +133,7 @@ impl Endpoint {
         deadline: Option<Instant>,
         mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
+        self.effort.stats.waits += 1;
         if deadline::is_past(deadline) {
             // `sleep` looks once. There is no spin.
             return self.sleep(wanted, SpinBudget::None, deadline, || ready(Need::Least));

@@ -149,6 +149,7 @@ impl Endpoint {
 
     #[cfg(feature = "async")]
     pub(crate) fn count_sleep(&mut self) {
+        self.effort.stats.waits += 1;
         self.effort.stats.sleeps += 1;
     }
 
@@ -160,7 +161,11 @@ impl Endpoint {
         self.watch = watch;
         match verdict {
             Err(Broken::Corrupted(corruption)) => Err(self.latch(corruption.into())),
-            verdict => verdict,
+            Err(broken) => {
+                self.tell(&broken);
+                Err(broken)
+            }
+            Ok(()) => Ok(()),
         }
     }
 
