@@ -20,10 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(path), Some(source)) = (args.next(), args.next()) else {
         return Err("usage: log_writer PATH SOURCE".into());
     };
-    // The file only names the ring. Nothing is written to it.
-    File::options().append(true).create(true).open(&path)?;
-
     let mut log = Options::new()
+        .create_file(true) // it only names the ring
         .persistent(true)
         .capacity(1 << 16)
         .resume(true)

@@ -17,12 +17,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(path), Some(name)) = (args.next(), args.next()) else {
         return Err("usage: receive_file PATH OUT".into());
     };
-    // The file at PATH only names the ring. The first of the two processes makes it.
-    File::options().append(true).create(true).open(&path)?;
-
     let mut file = File::create(&name)?;
     // Waits for the sender.
-    let mut consumer = Options::new().open_consumer(&path)?;
+    let mut consumer = Options::new()
+        .create_file(true) // it only names the ring, and whoever comes first makes it
+        .open_consumer(&path)?;
     match io::copy(&mut consumer, &mut file) {
         Ok(bytes) => {
             println!("{bytes} bytes received");

@@ -33,12 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .next()
         .map_or(Ok(1.0), |seconds| seconds.to_string_lossy().parse())?;
     let quiet = Duration::try_from_secs_f64(quiet)?;
-    // The file only names the ring.
-    File::options().append(true).create(true).open(&path)?;
     let folder = PathBuf::from(folder);
     fs::create_dir_all(&folder)?;
 
     let mut ring = Options::new()
+        .create_file(true) // it only names the ring
         .persistent(true)
         .capacity(1 << 16) // equal to the writer's: either may make the ring
         .abort_on_drop(true) // an early return acknowledges nothing

@@ -16,12 +16,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(path), Some(name)) = (args.next(), args.next()) else {
         return Err("usage: send_file PATH FILE".into());
     };
-    // The file at PATH only names the ring. The first of the two processes makes it.
-    File::options().append(true).create(true).open(&path)?;
-
     // Waits for the receiver. From here on, a `?` breaks the stream off: the receiver does
     // not take a part for the whole file.
-    let mut producer = Options::new().abort_on_drop(true).open_producer(&path)?;
+    let mut producer = Options::new()
+        .create_file(true) // it only names the ring, and whoever comes first makes it
+        .abort_on_drop(true)
+        .open_producer(&path)?;
     let bytes = io::copy(&mut File::open(name)?, &mut producer)?;
     producer.close()?;
     println!("{bytes} bytes sent");

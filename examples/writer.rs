@@ -12,22 +12,22 @@
 //! behind the first.
 
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, Write};
 
 use shmpipe::Options;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: writer PATH")?;
-    // The file only names the ring. Nothing is written to it.
-    File::options().append(true).create(true).open(&path)?;
-
     print!("String: ");
     io::stdout().flush()?;
     let mut text = String::new();
     io::stdin().read_line(&mut text)?;
 
-    let mut producer = Options::new().persistent(true).open_producer(&path)?;
+    // The file only names the ring. Nothing is written to it.
+    let mut producer = Options::new()
+        .persistent(true)
+        .create_file(true)
+        .open_producer(&path)?;
     // No reader may be running, so a blocking write could wait for room for ever.
     let written = producer.try_write(text.as_bytes())?;
     if written < text.len() {

@@ -1,7 +1,7 @@
 //! Each example as a process: what it prints, how it ends, what it leaves.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -491,6 +491,58 @@ fn own_memory_prints_what_its_child_says() {
     parent.leaves_no_segment();
 }
 
+/// As another user, if this process may become one. Otherwise as this user, twice.
+#[test]
+fn a_text_goes_from_one_user_to_another() {
+    const OTHER: u32 = 54321;
+    let (path, copy) = (TempPath::new(), TempPath::new());
+    std::fs::remove_file(&path).unwrap(); // whoever comes first makes it
+    // The other user may not reach the folder of the build.
+    std::fs::copy(binary("two_users"), &copy).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&copy, mode).unwrap();
+    // SAFETY: no arguments.
+    #[allow(unsafe_code)]
+    let own = unsafe { libc::geteuid() };
+    let start = |verb, becomes: Option<u32>, peer: u32| {
+        let mut command = Command::new(&*copy);
+        command
+            .args([
+                OsStr::new(verb),
+                path.as_ref(),
+                OsStr::new(&peer.to_string()),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if own == 0 {
+            std::os::unix::process::CommandExt::gid(&mut command, OTHER);
+        }
+        if let Some(user) = becomes {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+        }
+        let mut child = None;
+        until(|| match command.spawn() {
+            // A child that another test is starting has the copy open for writing.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => false,
+            spawned => child.insert(spawned.unwrap()).id() > 0,
+        });
+        Example {
+            child: child.unwrap(),
+        }
+    };
+    let other = (own == 0).then_some(OTHER);
+    let receiver = start("receive", None, other.unwrap_or(own));
+    until(|| is_waited_for(&path));
+    let mut sender = start("send", other, own);
+    sender.feed(b"from another user\n");
+    let (sender, receiver) = (sender.end(), receiver.end());
+    assert_eq!(sender.printed(), "18 bytes sent\n");
+    assert_eq!(receiver.printed(), "from another user\n");
+    assert!(!path.leads_to_a_segment());
+    receiver.leaves_no_segment();
+}
+
 #[test]
 fn two_threads_stream_64_mib() {
     let process = Example::start("two_threads", &[]).end();
@@ -504,7 +556,7 @@ fn two_threads_stream_64_mib() {
 
 #[test]
 fn arguments_are_asked_for() {
-    for name in ["writer", "reader", "send_file", "receive_file"] {
+    for name in ["writer", "reader", "send_file", "receive_file", "two_users"] {
         let ended = Example::start(name, &[]).end();
         assert!(
             ended.complaint().contains(&format!("usage: {name}")),
