@@ -14,8 +14,8 @@
 //!   copied out before anybody looks at them, or by an `unsafe` call that vouches for the
 //!   peer.
 //! - A stream that ends within a message is an error,
-//!   [`RecordError::Cut`](crate::RecordError::Cut).
-//! - In [memory of the caller's](crate::Options::create_in), a message that the ring's end
+//!   [`RecordError::Cut`].
+//! - In [the caller's memory](crate::Options::create_in), a message that the ring's end
 //!   divides is copied where a segment would need no copy.
 //! - After an end of a stream in a [persistent](crate::Options::persistent) ring,
 //!   [`next_stream`](crate::Consumer::next_stream) of the inner consumer continues.

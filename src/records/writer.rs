@@ -243,7 +243,7 @@ enum Place<'a> {
         grant: WriteGrant<'a>,
         end: usize,
     },
-    /// The ring's end divides the room. That happens only in memory of the caller's.
+    /// The ring's end divides the room. That happens only in the caller's memory.
     Aside {
         producer: &'a mut Producer,
         bytes: Vec<u8>,

@@ -125,7 +125,7 @@ impl<'a> Handover<'a> {
     /// [`OpenError::Spawn`] if the child cannot be started. [`OpenError::EndName`] for a
     /// name that an end cannot have, or that was given twice. [`OpenError::RoleTaken`] if
     /// a process has the role that the child is to get. [`OpenError::NoSegment`] if a
-    /// ring lies in [memory of the caller's](Options::create_in). After an error the
+    /// ring lies in [the caller's memory](Options::create_in). After an error the
     /// handles are as they were.
     ///
     /// # Examples
