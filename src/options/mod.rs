@@ -207,6 +207,7 @@ impl Options {
     /// |---|---|---|
     /// | closes, or drops its handle | the end *finished* | `Ok(0)` |
     /// | aborts, panics, or drops its handle under [`abort_on_drop`](Options::abort_on_drop) | the end *aborted* | [`ProducerAborted`](crate::Broken::ProducerAborted) |
+    /// | [abandons](crate::Producer::abandon) the stream | what a death leaves | as below |
     /// | died, and another producer begins a stream | the end *died* | [`Died`](crate::Broken::Died) |
     /// | died without a byte, and another producer begins a stream | nothing | the next stream |
     /// | died, and another producer resumes | nothing | the bytes that follow |

@@ -286,6 +286,25 @@ pub(crate) fn leave(
     left.ok()
 }
 
+/// Gives up the role of `claim` in a ring that persists, as if its holder were proven
+/// dead, and wakes the peer. The side's `closed` word stays as it is, so that the stream
+/// has no end. Has no effect if this claim no longer holds the role.
+pub(crate) fn abandon(region: &impl Region, claim: &Claim) {
+    let header = region.header();
+    let record = header.record(claim.role);
+    let own = record.owner.load(Ordering::Relaxed); // compared only
+    if own != claim.owner {
+        return;
+    }
+    // A failure is not reported: the role is no longer this claim's.
+    let _ = header.transition(|state| match claim.is_held_in(state) {
+        true => state.lose(claim.role).ok_or(()),
+        false => Err(()),
+    });
+    release_owner(record, claim.owner);
+    wait::wake_always(&header.side(claim.role.peer()).signals);
+}
+
 /// Gives up a ring that is not paired. Returns `false` if the ring is paired.
 pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
     region

@@ -14,7 +14,7 @@ mod liveness;
 mod occupant;
 mod watch;
 
-pub(crate) use claim::{Claim, ClaimError, claim, give_up, leave, leave_unpaired};
+pub(crate) use claim::{Claim, ClaimError, abandon, claim, give_up, leave, leave_unpaired};
 #[cfg(loom)]
 pub(crate) use claim::{Claimer, claim_as};
 pub use occupant::Occupant;

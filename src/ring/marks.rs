@@ -216,6 +216,11 @@ impl Acknowledged {
         }
     }
 
+    /// Marks acknowledged so far, by this consumer and its predecessors.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Where the stream being read began.
     pub(crate) fn began(&self) -> u64 {
         self.began

@@ -445,6 +445,11 @@ impl<R: Region> Reader<R> {
         Ok(true)
     }
 
+    /// Number of acknowledged marks. Zero in a ring without marks.
+    pub(crate) fn stream_number(&self) -> u64 {
+        self.marks.as_ref().map_or(0, Acknowledged::count)
+    }
+
     /// Where the stream being read began.
     pub(crate) fn began(&self) -> u64 {
         self.marks.as_ref().map_or(0, Acknowledged::began)

@@ -314,6 +314,11 @@ impl<R: Region> Writer<R> {
         }
     }
 
+    /// Number of marks before the stream being written. Zero in a ring without marks.
+    pub(crate) fn stream_number(&self) -> u64 {
+        self.marks.unwrap_or(0)
+    }
+
     /// Where the stream being written began.
     pub(crate) fn began(&self) -> u64 {
         let began = |number| marks::beginning(self.region().header(), number);

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 #![allow(unsafe_code)] // maps memory, and tells of it
 
+mod abandoned;
 mod acknowledged;
 mod breaking_off;
 mod calls;

@@ -220,6 +220,37 @@ impl Consumer {
         self.reader.head().wrapping_sub(self.reader.began())
     }
 
+    /// How many streams of the ring ended before the current one, since the ring was
+    /// made. These are the ends that consumers have acknowledged.
+    /// Zero in a ring that is not [persistent](crate::Options::persistent), which has
+    /// one stream. Together with [`position`](Self::position), the number tells how
+    /// far a consumer has come, across its processes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-number-c-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// options.persistent(true);
+    /// options.open_producer(&path)?.close()?;
+    /// let producer = options.open_producer(&path)?;
+    /// let mut consumer = options.open_consumer(&path)?;
+    /// assert_eq!((producer.stream_number(), consumer.stream_number()), (1, 0));
+    /// consumer.next_stream()?;
+    /// assert_eq!(consumer.stream_number(), 1);
+    /// # drop((producer, consumer));
+    /// # Options::new().remove(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stream_number(&self) -> u64 {
+        self.reader.stream_number()
+    }
+
     /// A random number that identifies the ring. See
     /// [`Ring::nonce`](crate::Ring::nonce).
     ///

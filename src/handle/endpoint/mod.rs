@@ -283,6 +283,15 @@ impl Endpoint {
         self.aborts_on_drop = abort;
     }
 
+    /// Leaves a ring that persists as a death would. Has no effect the second time, or
+    /// in a process that inherited the handle.
+    pub(crate) fn abandon(&mut self) {
+        if self.epoch.is_current() && self.latched != Some(Broken::Closed) {
+            self.give_up(Broken::Closed);
+            peer::abandon(&self.region, &self.claim);
+        }
+    }
+
     /// Leaves the ring. Has no effect the second time, or in a process that
     /// inherited the handle. Calls `last_act` while the role is still held.
     pub(crate) fn leave(&mut self, departure: Departure, last_act: impl FnOnce()) -> Left {

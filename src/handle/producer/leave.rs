@@ -115,6 +115,55 @@ impl Producer {
         self.leave(Departure::Aborted);
     }
 
+    /// Leaves as a death would, without an end. The consumer reads what is left, then
+    /// gets [`Broken::Died`] with this process's id. In a
+    /// [persistent](crate::Options::persistent) ring, a producer that
+    /// [resumes](crate::Options::resume) continues the stream, and any other producer
+    /// breaks it off. This serves a program that stops in mid-stream and will be started
+    /// again, and a relay that passes on the death of a producer elsewhere.
+    ///
+    /// In a ring that no second producer can join, this has the effect of
+    /// [`abort`](Self::abort). Has no effect on a handle that is closed or was
+    /// inherited by fork.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use shmpipe::{Broken, Options};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-abandon-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// options.persistent(true).resume(true);
+    /// let mut consumer = options.open_consumer(&path)?;
+    /// let mut producer = options.open_producer(&path)?;
+    /// producer.write_all(b"one half, ")?;
+    /// producer.abandon(); // to be continued
+    /// let mut text = String::new();
+    /// let error = consumer.read_to_string(&mut text).unwrap_err();
+    /// assert!(matches!(Broken::find(&error), Some(Broken::Died { .. })));
+    /// assert!(!consumer.is_at_end());
+    ///
+    /// options.open_producer(&path)?.write_all(b"the other")?; // and closes
+    /// consumer.read_to_string(&mut text)?;
+    /// assert_eq!(text, "one half, the other");
+    /// # drop(consumer);
+    /// # Options::new().remove(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn abandon(&mut self) {
+        if !self.end.region().geometry().kind.persists() {
+            self.abort();
+        } else {
+            if self.end.is_usable() {
+                self.publish();
+            }
+            self.end.abandon();
+        }
+    }
+
     fn leave(&mut self, departure: Departure) -> Left {
         // The bytes in a corrupt ring are not a whole stream.
         let departure = match self.end.usable() {

@@ -225,6 +225,37 @@ impl Producer {
         self.writer.tail().wrapping_sub(self.writer.began())
     }
 
+    /// How many streams of the ring ended before the current one, since the ring was
+    /// made. A consumer that reads this stream returns the same number.
+    /// Zero in a ring that is not [persistent](crate::Options::persistent), which has
+    /// one stream. Together with [`position`](Self::position), the number tells how
+    /// far a producer has come, across its processes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use shmpipe::Options;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-number-p-{}", std::process::id()));
+    /// # std::fs::write(&path, "")?;
+    /// let mut options = Options::new();
+    /// options.persistent(true);
+    /// options.open_producer(&path)?.close()?;
+    /// let producer = options.open_producer(&path)?;
+    /// let mut consumer = options.open_consumer(&path)?;
+    /// assert_eq!((producer.stream_number(), consumer.stream_number()), (1, 0));
+    /// consumer.next_stream()?;
+    /// assert_eq!(consumer.stream_number(), 1);
+    /// # drop((producer, consumer));
+    /// # Options::new().remove(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stream_number(&self) -> u64 {
+        self.writer.stream_number()
+    }
+
     /// The position up to which the consumer has released bytes, counted since the
     /// ring was made. A sender that keeps bytes until they were consumed can free
     /// them up to here.
