@@ -1,0 +1,402 @@
+//! The stream at the broker: its settings, its end, and its messages as records.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageErrorKind, RetentionPolicy,
+    StorageType, Stream,
+};
+use async_nats::jetstream::{self, Context, ErrorCode, context::RequestErrorKind};
+use async_nats::{HeaderMap, Subject};
+
+use crate::error::{Error, Failure};
+use crate::log::{LogEnd, Search};
+use crate::record::{Record, RecordError};
+
+/// What a message adds to the broker's store beside its payload, at most.
+pub(crate) const OVERHEAD: usize = 1024;
+
+/// The name of a stream, which is part of its subjects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// Checks a name: 1 to 64 letters, digits, `-` and `_`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`].
+    pub fn new(name: impl Into<String>) -> Result<Name, Error> {
+        let name = name.into();
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
+            Ok(Name(name))
+        } else {
+            Err(Error::Name { name })
+        }
+    }
+
+    /// The subject of data and ends.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("shmpipe.{}", self.0)
+    }
+
+    /// The subject of claims.
+    #[must_use]
+    pub fn claims(&self) -> String {
+        format!("shmpipe.{}.claim", self.0)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a sender creates the stream, if it is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Create {
+    /// The most bytes that the broker keeps: the buffer between the rings.
+    pub max_bytes: u64,
+    /// How many servers keep them.
+    pub replicas: usize,
+}
+
+impl Default for Create {
+    /// 1 GiB, on one server.
+    fn default() -> Create {
+        Create {
+            max_bytes: 1 << 30,
+            replicas: 1,
+        }
+    }
+}
+
+/// The settings of a stream that carries a ring.
+fn config(name: &Name, create: Create) -> Config {
+    Config {
+        name: name.to_string(),
+        subjects: vec![name.subject(), name.claims()],
+        description: Some("a ring of shmpipe".to_owned()),
+        max_bytes: i64::try_from(create.max_bytes).unwrap_or(i64::MAX),
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        discard: DiscardPolicy::New,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: create.replicas,
+        ..Config::default()
+    }
+}
+
+/// Checks that a stream has the settings that a ring needs.
+fn check(name: &Name, found: &Config) -> Result<(), Error> {
+    let wanted = config(name, Create::default());
+    let unlimited = |limit: i64| {
+        if limit > 0 {
+            limit.to_string()
+        } else {
+            "-1".to_owned()
+        }
+    };
+    let mut subjects = found.subjects.clone();
+    subjects.sort();
+    let no = |is: bool| if is { "on" } else { "off" }.to_owned();
+    let settings = [
+        (
+            "subjects",
+            format!("{subjects:?}"),
+            format!("{:?}", wanted.subjects),
+        ),
+        (
+            "retention",
+            format!("{:?}", found.retention),
+            "Limits".to_owned(),
+        ),
+        ("discard", format!("{:?}", found.discard), "New".to_owned()),
+        ("storage", format!("{:?}", found.storage), "File".to_owned()),
+        ("max_msgs", unlimited(found.max_messages), "-1".to_owned()),
+        (
+            "max_msgs_per_subject",
+            unlimited(found.max_messages_per_subject),
+            "-1".to_owned(),
+        ),
+        (
+            "max_age",
+            format!("{:?}", found.max_age),
+            format!("{:?}", Duration::ZERO),
+        ),
+        ("sealed", no(found.sealed), no(false)),
+        ("no_ack", no(found.no_ack), no(false)),
+        ("mirror", no(found.mirror.is_some()), no(false)),
+        (
+            "sources",
+            no(found
+                .sources
+                .as_ref()
+                .is_some_and(|sources| !sources.is_empty())),
+            no(false),
+        ),
+    ];
+    for (setting, found, wanted) in settings {
+        if found != wanted {
+            return Err(Error::Unsuitable {
+                stream: name.to_string(),
+                setting,
+                found,
+                wanted,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The most bytes that one record may have as payload, in a stream with these settings.
+pub(crate) fn most_payload(config: &Config, max_payload: usize) -> usize {
+    let limit = usize::try_from(config.max_message_size)
+        .ok()
+        .filter(|&limit| limit > 0);
+    limit
+        .unwrap_or(max_payload)
+        .min(max_payload)
+        .saturating_sub(OVERHEAD)
+}
+
+/// Sends a request to the JetStream API.
+async fn request<T: serde::Serialize, V: serde::de::DeserializeOwned>(
+    context: &Context,
+    subject: String,
+    payload: &T,
+) -> Result<Result<V, jetstream::Error>, Failure> {
+    match context.request(subject, payload).await {
+        Ok(Response::Ok(value)) => Ok(Ok(value)),
+        Ok(Response::Err { error }) => Ok(Err(error)),
+        Err(error) => match error.kind() {
+            RequestErrorKind::NoResponders => {
+                Err(Failure::again("no JetStream answers at the broker"))
+            }
+            _ => Err(Failure::again(error)),
+        },
+    }
+}
+
+/// Whether an error of the broker may pass.
+pub(crate) fn judge(error: jetstream::Error) -> Failure {
+    match error.error_code() {
+        ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+            Error::NoJetStream(error.to_string()).into()
+        }
+        ErrorCode::STREAM_SUBJECT_OVERLAP
+        | ErrorCode::STREAM_INVALID_CONFIG
+        | ErrorCode::STREAM_MAX_BYTES_REQUIRED
+        | ErrorCode::STREAM_MAX_STREAM_BYTES_EXCEEDED
+        | ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED
+        | ErrorCode::MAXIMUM_STREAMS_LIMIT
+        | ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
+        | ErrorCode::STREAM_PURGE_FAILED
+        | ErrorCode::STREAM_SEALED => Error::Refused(error.to_string()).into(),
+        _ => Failure::again(error),
+    }
+}
+
+/// Whether the broker refuses a message because it has no room for it.
+pub(crate) fn is_full(error: &jetstream::Error) -> bool {
+    matches!(
+        error.error_code(),
+        ErrorCode::STREAM_STORE_FAILED
+            | ErrorCode::STORAGE_RESOURCES_EXCEEDED
+            | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
+            | ErrorCode::MEMORY_RESOURCES_EXCEEDED
+            | ErrorCode::INSUFFICIENT_RESOURCES
+    )
+}
+
+/// Finds the stream, or creates it. Returns its settings and its state.
+pub(crate) async fn find(
+    context: &Context,
+    name: &Name,
+    create: Option<Create>,
+) -> Result<Info, Failure> {
+    let found = request(context, format!("STREAM.INFO.{name}"), &()).await?;
+    let info: Info = match (found, create) {
+        (Ok(info), _) => info,
+        (Err(error), create) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+            let Some(create) = create else {
+                return Err(Error::NoStream(name.to_string()).into());
+            };
+            let config = config(name, create);
+            request(context, format!("STREAM.CREATE.{name}"), &config)
+                .await?
+                .map_err(judge)?
+        }
+        (Err(error), _) => return Err(judge(error)),
+    };
+    check(name, &info.config)?;
+    Ok(info)
+}
+
+/// A handle for single messages of the stream.
+pub(crate) async fn handle(context: &Context, name: &Name) -> Result<Stream<()>, Failure> {
+    let handle = context.get_stream_no_info(name.to_string()).await;
+    handle.map_err(Failure::again)
+}
+
+/// Reads a message of the stream as a record. `None` if the message is none of ours.
+pub(crate) fn record(
+    name: &Name,
+    sequence: u64,
+    subject: &Subject,
+    headers: Option<&HeaderMap>,
+    len: usize,
+) -> Result<Option<Record>, Error> {
+    let get = |header| headers?.get(header).map(|value| value.as_str());
+    let mut record = Record::parse(get, len);
+    // A sender finds the last claim by its subject.
+    if let Ok(parsed) = &record
+        && parsed.kind.is_claim() != (subject.as_str() == name.claims())
+    {
+        record = Err(RecordError::Header {
+            header: "Kind",
+            found: get("Kind").map(str::to_owned),
+        });
+    }
+    match record {
+        Ok(record) => Ok(Some(record)),
+        Err(RecordError::Foreign) => Ok(None),
+        Err(source) => Err(Error::Record { sequence, source }),
+    }
+}
+
+async fn load(stream: &Stream<()>, name: &Name, sequence: u64) -> Result<Option<Record>, Failure> {
+    match stream.get_raw_message(sequence).await {
+        Ok(found) => {
+            let len = found.payload.len();
+            Ok(record(
+                name,
+                sequence,
+                &found.subject,
+                Some(&found.headers),
+                len,
+            )?)
+        }
+        Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(error) => Err(Failure::again(error)),
+    }
+}
+
+/// Finds the end of the log whose stream has this state. `None` if it has no record.
+pub(crate) async fn find_end(
+    stream: &Stream<()>,
+    name: &Name,
+    info: &Info,
+) -> Result<Option<LogEnd>, Failure> {
+    let (first, last) = (info.state.first_sequence, info.state.last_sequence);
+    if info.state.messages == 0 {
+        return Ok(None);
+    }
+    let claim = match stream.get_last_raw_message_by_subject(&name.claims()).await {
+        Ok(found) => {
+            let (len, headers) = (found.payload.len(), Some(&found.headers));
+            let claim = record(name, found.sequence, &found.subject, headers, len)?;
+            claim.map(|claim| (found.sequence, claim))
+        }
+        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => None,
+        Err(error) => return Err(Failure::again(error)),
+    };
+    let mut anchor = claim;
+    let mut sequence = first;
+    while anchor.is_none() && sequence <= last {
+        let record = load(stream, name, sequence).await?;
+        anchor = record.map(|record| (sequence, record));
+        sequence += 1;
+    }
+    let Some((from, anchor)) = anchor else {
+        return Ok(None);
+    };
+    if from > last {
+        return Err(Failure::again("another sender is claiming the stream"));
+    }
+    let search = Search::new(from, &anchor);
+    for sequence in (from + 1..=last).rev() {
+        let Some(record) = load(stream, name, sequence).await? else {
+            continue;
+        };
+        if let Some(end) = search.look(sequence, &record) {
+            return Ok(Some(end));
+        }
+    }
+    Ok(search.look(from, &anchor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_token() {
+        for name in ["a", "orders-2_B", &"x".repeat(64)] {
+            assert!(Name::new(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            "a.b",
+            "*",
+            ">",
+            "a b",
+            "ä",
+            "a/b",
+            "a\\b",
+            "\n",
+            &"x".repeat(65),
+        ] {
+            assert!(matches!(Name::new(name), Err(Error::Name { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_setting_is_named() {
+        let name = Name::new("x").unwrap();
+        let ours = config(&name, Create::default());
+        assert!(check(&name, &ours).is_ok());
+        let with = |change: fn(&mut Config)| {
+            let mut config = ours.clone();
+            change(&mut config);
+            match check(&name, &config) {
+                Err(Error::Unsuitable { setting, .. }) => setting,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            with(|config| config.subjects = vec!["y".into()]),
+            "subjects"
+        );
+        assert_eq!(
+            with(|config| config.retention = RetentionPolicy::WorkQueue),
+            "retention"
+        );
+        assert_eq!(
+            with(|config| config.discard = DiscardPolicy::Old),
+            "discard"
+        );
+        assert_eq!(
+            with(|config| config.storage = StorageType::Memory),
+            "storage"
+        );
+        assert_eq!(with(|config| config.max_messages = 5), "max_msgs");
+        assert_eq!(
+            with(|config| config.max_messages_per_subject = 5),
+            "max_msgs_per_subject"
+        );
+        assert_eq!(
+            with(|config| config.max_age = Duration::from_secs(1)),
+            "max_age"
+        );
+        assert_eq!(with(|config| config.sealed = true), "sealed");
+        assert_eq!(with(|config| config.no_ack = true), "no_ack");
+    }
+}

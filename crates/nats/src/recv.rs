@@ -1,0 +1,412 @@
+//! The receiver: from the stream to a ring.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{self, Context};
+use async_nats::{Message, StatusCode, Subject, Subscriber};
+use futures_util::StreamExt;
+use shmpipe::Options;
+
+use crate::broker::{self, Name};
+use crate::destination::Destination;
+use crate::error::{Error, Failure};
+use crate::link::{Link, Pauses};
+use crate::log::{Reader, Step};
+
+/// The bounds of the bytes that are asked for at once.
+const LEAST: usize = 2 << 20;
+const MOST: usize = 8 << 20;
+/// The rate that the bytes under way are for: this many bytes a second.
+const RATE: f64 = 400e6;
+/// How long a request for messages waits at the broker.
+const EXPIRES: Duration = Duration::from_secs(5);
+/// How long the broker may say nothing at all.
+const SILENCE: Duration = Duration::from_secs(8);
+/// How often the log is trimmed while little comes, and by how many bytes otherwise.
+const TRIM: Duration = Duration::from_millis(500);
+const TRIM_BYTES: u64 = 4 << 20;
+/// The broker forgets the consumer after this time without a request.
+const FORGET: Duration = Duration::from_secs(30);
+
+/// What a receiver is asked for.
+#[derive(Clone, Debug)]
+pub struct RecvOptions {
+    /// The stream.
+    pub name: Name,
+    /// Begin at whatever the log begins with, in a ring that has received nothing yet.
+    pub joins: bool,
+    /// Go on behind what is lost. The stream that misses bytes is broken off.
+    pub accepts_loss: bool,
+    /// Trim the log: the broker may forget what the ring's reader has released.
+    pub trims: bool,
+    /// Stop after this many ends of streams.
+    pub ends: Option<u64>,
+    /// How long a broker without JetStream or without the stream is waited for at the
+    /// start. `None`: for as long as it takes.
+    pub patience: Option<Duration>,
+}
+
+impl RecvOptions {
+    /// The defaults: no loss, trims, no end.
+    #[must_use]
+    pub fn new(name: Name) -> RecvOptions {
+        RecvOptions {
+            name,
+            joins: false,
+            accepts_loss: false,
+            trims: true,
+            ends: None,
+            patience: None,
+        }
+    }
+}
+
+/// Receives into the ring of `path`, which is opened with `ring`, until an error, or the
+/// last of [`RecvOptions::ends`]. The future can be dropped at any time: the ring is left
+/// without an end, and the next receiver continues. A file beside the path, with `.nats`
+/// added to its name, says what the ring is a copy of.
+///
+/// `notice` is called when something passes, such as a broker that does not answer.
+///
+/// # Errors
+///
+/// [`Error`]; the log keeps what the ring did not get.
+pub async fn recv(
+    link: &Link,
+    path: &Path,
+    ring: &Options,
+    options: &RecvOptions,
+    notice: impl FnMut(&str),
+) -> Result<(), Error> {
+    let destination = Destination::open(path, ring, &options.name, options.accepts_loss)?;
+    let receiver = Receiver {
+        context: link.context(),
+        link,
+        options,
+        notice,
+        destination,
+        started: false,
+        ended: 0,
+    };
+    tokio::select! {
+        biased;
+        error = link.forbidden() => Err(error),
+        received = receiver.run() => received,
+    }
+}
+
+struct Receiver<'a, N> {
+    link: &'a Link,
+    options: &'a RecvOptions,
+    notice: N,
+    context: Context,
+    destination: Destination,
+    started: bool,
+    ended: u64,
+}
+
+impl<N: FnMut(&str)> Receiver<'_, N> {
+    async fn run(mut self) -> Result<(), Error> {
+        let (start, mut pauses) = (Instant::now(), Pauses::new());
+        let mut restored = self.link.restored();
+        loop {
+            let before = self.destination.position();
+            let passed = tokio::select! {
+                passed = self.pass() => passed,
+                why = restored.next() => Err(why),
+            };
+            let failure = match passed {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let patience = self.options.patience;
+            let waits = !self.started && patience.is_none_or(|most| start.elapsed() < most);
+            let why = match failure {
+                // A sender has yet to create it.
+                Failure::Fatal(error @ Error::NoStream(_)) if self.started || waits => {
+                    error.to_string()
+                }
+                Failure::Fatal(error) => return Err(error),
+                Failure::Again(why) if why.contains("no JetStream") && !self.started && !waits => {
+                    return Err(Error::NoJetStream(why));
+                }
+                Failure::Again(why) => why,
+            };
+            (self.notice)(&why);
+            if self.destination.position() != before {
+                pauses.reset();
+            }
+            pauses.pause().await;
+        }
+    }
+
+    /// Reads the log from its first record on, until something is in doubt.
+    async fn pass(&mut self) -> Result<(), Failure> {
+        self.destination.look(); // the last pass may have been dropped in mid-record
+        let name = &self.options.name;
+        let asked = Instant::now();
+        let info = broker::find(&self.context, name, None).await?;
+        let created = info.created.to_string();
+        let handle = broker::handle(&self.context, name).await?;
+        let config = Config {
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            replay_policy: ReplayPolicy::Instant,
+            inactive_threshold: FORGET,
+            memory_storage: true,
+            num_replicas: 1,
+            ..Config::default()
+        };
+        let created_consumer = handle.create_consumer(config).await;
+        let consumer = created_consumer.map_err(|error| match error.kind() {
+            jetstream::stream::ConsumerErrorKind::JetStream(error) => broker::judge(error),
+            _ => Failure::again(error),
+        })?;
+        // Two requests were answered: a round trip took half of that.
+        let trip = asked.elapsed() / 2;
+        let most = info.config.max_message_size.max(0) as usize;
+        let least = most.max(self.link.client().max_payload()).max(LEAST);
+        let bytes = ((RATE * trip.as_secs_f64()) as usize).clamp(least, MOST.max(least));
+        let inbox = Subject::from(self.link.client().new_inbox());
+        let inbound = self.link.client().subscribe(inbox.clone()).await;
+        let inbound = inbound.map_err(Failure::again)?;
+        let mut pull = Pull {
+            context: self.context.clone(),
+            consumer,
+            inbound,
+            inbox,
+            bytes,
+            credit: 0,
+            delivered: 0,
+            heard: Instant::now(),
+        };
+        self.started = true;
+        let mut reader = Reader::new(self.destination.copied(&created));
+        let mut trim = Trim::default();
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = pull.next() => message?,
+                () = tokio::time::sleep(TRIM) => None,
+            };
+            if let Some((sequence, message)) = message {
+                let kept = self.take(&mut reader, sequence, &message, &created).await?;
+                if kept {
+                    trim.applied(sequence, self.destination.position());
+                }
+                if self.options.ends.is_some_and(|ends| self.ended >= ends) {
+                    return Ok(());
+                }
+            }
+            if self.options.trims {
+                self.trim(&handle, &mut trim).await?;
+            }
+        }
+    }
+
+    /// Applies a message. Returns whether it is a record that counts.
+    async fn take(
+        &mut self,
+        reader: &mut Reader,
+        sequence: u64,
+        message: &Message,
+        created: &str,
+    ) -> Result<bool, Failure> {
+        let len = message.payload.len();
+        let (name, headers) = (&self.options.name, message.headers.as_ref());
+        let Some(record) = broker::record(name, sequence, &message.subject, headers, len)? else {
+            (self.notice)(&format!(
+                "message {sequence} is no record of a relay: it is passed over"
+            ));
+            return Ok(false);
+        };
+        let mut joins = self.options.joins;
+        loop {
+            let step = match reader.read(sequence, &record, joins) {
+                Ok(step) => step,
+                Err(error) if self.options.accepts_loss => {
+                    (self.notice)(&format!("accepted: {error}"));
+                    reader.forget();
+                    joins = true;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match step {
+                Step::Nothing => return Ok(reader.counts(&record)),
+                Step::Begin { nonce, at } => {
+                    self.destination.begin(nonce, at, sequence, created).await?;
+                    if record.kind.is_claim() {
+                        return Ok(true);
+                    }
+                    continue; // the record itself comes behind
+                }
+                Step::Append { skip } => {
+                    let bytes = message.payload.get(skip..).unwrap_or_default();
+                    self.destination.append(bytes).await?;
+                }
+                Step::End(ending) => {
+                    self.destination.end(ending).await?;
+                    self.ended += 1;
+                }
+                Step::Lost => self.destination.lost().await?,
+            }
+            return Ok(true);
+        }
+    }
+
+    /// Trims the log up to the last record whose bytes the ring's reader has released.
+    /// That record stays.
+    async fn trim(&mut self, stream: &Stream<()>, trim: &mut Trim) -> Result<(), Failure> {
+        if trim.next.elapsed() < TRIM && self.destination.position() < trim.at + TRIM_BYTES {
+            return Ok(());
+        }
+        trim.next = Instant::now();
+        trim.at = self.destination.position();
+        let consumed = self.destination.consumed()?;
+        let mut to = None;
+        while let Some(&(sequence, end)) = trim.applied.front() {
+            if end > consumed {
+                break;
+            }
+            to = Some(sequence);
+            trim.applied.pop_front();
+        }
+        let Some(sequence) = to.filter(|&sequence| sequence > trim.first) else {
+            return Ok(());
+        };
+        stream
+            .purge()
+            .sequence(sequence)
+            .await
+            .map_err(|error| match error.kind() {
+                jetstream::stream::PurgeErrorKind::JetStream(error) => broker::judge(error),
+                _ => Failure::again(error),
+            })?;
+        trim.first = sequence;
+        Ok(())
+    }
+}
+
+/// What can be trimmed once it is released.
+struct Trim {
+    /// Sequences of records, and where they end in the ring.
+    applied: VecDeque<(u64, u64)>,
+    /// The first sequence that the log has, as far as known.
+    first: u64,
+    next: Instant,
+    at: u64,
+}
+
+impl Trim {
+    /// Notes a record. Keeps few of them: one in 64 KiB, beyond the first thousand.
+    fn applied(&mut self, sequence: u64, end: u64) {
+        let len = self.applied.len();
+        if len >= 1024 && self.applied[len - 2].1 + (64 << 10) > end {
+            self.applied.pop_back();
+        }
+        self.applied.push_back((sequence, end));
+    }
+}
+
+impl Default for Trim {
+    fn default() -> Trim {
+        Trim {
+            applied: VecDeque::new(),
+            first: 0,
+            next: Instant::now(),
+            at: 0,
+        }
+    }
+}
+
+/// Messages of the stream, in order. Bytes are asked for in advance, and never more than
+/// twice the amount: this bounds the memory of a receiver.
+struct Pull {
+    context: Context,
+    consumer: Consumer<Config>,
+    inbound: Subscriber,
+    inbox: Subject,
+    /// Bytes of a request.
+    bytes: usize,
+    /// Bytes that were asked for, and have not come.
+    credit: usize,
+    /// Messages delivered so far.
+    delivered: u64,
+    /// When the broker last said something.
+    heard: Instant,
+}
+
+impl Pull {
+    /// The next message, and its sequence. `None` for a word of the broker's own.
+    /// Cancel-safe.
+    async fn next(&mut self) -> Result<Option<(u64, Message)>, Failure> {
+        if self.credit <= self.bytes / 2 {
+            let request = BatchConfig {
+                batch: 100_000,
+                max_bytes: self.bytes,
+                expires: Some(EXPIRES),
+                ..BatchConfig::default()
+            };
+            let asked = self.consumer.request_batch(request, self.inbox.clone());
+            asked.await.map_err(Failure::again)?;
+            self.credit += self.bytes;
+            self.heard = Instant::now();
+        }
+        let silence = SILENCE.saturating_sub(self.heard.elapsed());
+        let message = match tokio::time::timeout(silence, self.inbound.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Err(Failure::again("the connection has ended")),
+            Err(_) => return Err(Failure::again("the broker says nothing")),
+        };
+        self.heard = Instant::now();
+        match message.status {
+            None | Some(StatusCode::OK) => self.delivered(message).map(Some),
+            Some(StatusCode::IDLE_HEARTBEAT) => Ok(None),
+            Some(status) => self.ended(status, &message).map(|()| None),
+        }
+    }
+
+    fn delivered(&mut self, message: Message) -> Result<(u64, Message), Failure> {
+        self.credit = self.credit.saturating_sub(message.length);
+        let message = jetstream::Message {
+            message,
+            context: self.context.clone(),
+        };
+        let info = message.info().map_err(Failure::again)?;
+        let (sequence, number) = (info.stream_sequence, info.consumer_sequence);
+        self.delivered += 1;
+        if number != self.delivered {
+            return Err(Failure::again("messages were lost on their way"));
+        }
+        Ok((sequence, message.message))
+    }
+
+    /// Acts on the end of a request.
+    fn ended(&mut self, status: StatusCode, message: &Message) -> Result<(), Failure> {
+        let description = message.description.as_deref().unwrap_or_default();
+        let is_usual = match status {
+            StatusCode::TIMEOUT | StatusCode::NOT_FOUND => true,
+            StatusCode::REQUEST_TERMINATED => {
+                description.to_ascii_lowercase().contains("maxbytes")
+                    || description.to_ascii_lowercase().contains("batch completed")
+            }
+            _ => false,
+        };
+        if !is_usual {
+            return Err(Failure::again(format!(
+                "the broker ends a request: {status} {description}"
+            )));
+        }
+        let headers = message.headers.as_ref();
+        let pending = headers.and_then(|headers| headers.get("Nats-Pending-Bytes"));
+        let pending = pending.and_then(|pending| pending.as_str().parse().ok());
+        self.credit = self.credit.saturating_sub(pending.unwrap_or(usize::MAX));
+        Ok(())
+    }
+}
