@@ -16,7 +16,7 @@ use crate::broker::{self, Name};
 use crate::destination::Destination;
 use crate::error::{Error, Failure};
 use crate::link::{Link, Pauses};
-use crate::log::{Reader, Step};
+use crate::log::{LogError, Reader, Step};
 
 /// The bounds of the bytes that are asked for at once.
 const LEAST: usize = 2 << 20;
@@ -30,6 +30,8 @@ const SILENCE: Duration = Duration::from_secs(8);
 /// How often the log is trimmed while little comes, and by how many bytes otherwise.
 const TRIM: Duration = Duration::from_millis(500);
 const TRIM_BYTES: u64 = 4 << 20;
+/// Claims that a log may have before they are trimmed.
+const CLAIMS: u32 = 1000;
 /// The broker forgets the consumer after this time without a request.
 const FORGET: Duration = Duration::from_secs(30);
 
@@ -91,6 +93,8 @@ pub async fn recv(
         notice,
         destination,
         started: false,
+        claims_below: None,
+        gap: None,
         ended: 0,
     };
     tokio::select! {
@@ -107,6 +111,10 @@ struct Receiver<'a, N> {
     context: Context,
     destination: Destination,
     started: bool,
+    /// The claims before this sequence can be trimmed.
+    claims_below: Option<u64>,
+    /// What is missing in the log, as the last pass found.
+    gap: Option<LogError>,
     ended: u64,
 }
 
@@ -153,6 +161,11 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         let info = broker::find(&self.context, name, None).await?;
         let created = info.created.to_string();
         let handle = broker::handle(&self.context, name).await?;
+        // No consumer of ours is there now: a purge of the claims moves every consumer behind
+        // them.
+        if let Some(sequence) = self.claims_below.take() {
+            purge(&handle, name.claims(), sequence).await?;
+        }
         let config = Config {
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::None,
@@ -197,14 +210,18 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
             if let Some((sequence, message)) = message {
                 let kept = self.take(&mut reader, sequence, &message, &created).await?;
                 if kept {
-                    trim.applied(sequence, self.destination.position());
+                    let is_claim = message.subject.as_str() == self.options.name.claims();
+                    trim.applied(sequence, self.destination.position(), is_claim);
                 }
                 if self.options.ends.is_some_and(|ends| self.ended >= ends) {
                     return Ok(());
                 }
             }
-            if self.options.trims {
+            if self.options.trims && self.gap.is_none() {
                 self.trim(&handle, &mut trim).await?;
+                if trim.claims > CLAIMS {
+                    return Err(Failure::again("the log has many claims: they are trimmed"));
+                }
             }
         }
     }
@@ -229,6 +246,11 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         loop {
             let step = match reader.read(sequence, &record, joins) {
                 Ok(step) => step,
+                // A consumer may skip messages that are there: the next pass looks again.
+                Err(error) if self.gap != Some(error) => {
+                    self.gap = Some(error);
+                    return Err(Failure::again(error));
+                }
                 Err(error) if self.options.accepts_loss => {
                     (self.notice)(&format!("accepted: {error}"));
                     reader.forget();
@@ -248,6 +270,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
                 }
                 Step::Append { skip } => {
                     let bytes = message.payload.get(skip..).unwrap_or_default();
+                    self.gap = None;
                     self.destination.append(bytes).await?;
                 }
                 Step::End(ending) => {
@@ -261,7 +284,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
     }
 
     /// Trims the log up to the last record whose bytes the ring's reader has released.
-    /// That record stays.
+    /// That record stays, and so the first record in the log is always one that counts.
     async fn trim(&mut self, stream: &Stream<()>, trim: &mut Trim) -> Result<(), Failure> {
         if trim.next.elapsed() < TRIM && self.destination.position() < trim.at + TRIM_BYTES {
             return Ok(());
@@ -280,23 +303,29 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         let Some(sequence) = to.filter(|&sequence| sequence > trim.first) else {
             return Ok(());
         };
-        stream
-            .purge()
-            .sequence(sequence)
-            .await
-            .map_err(|error| match error.kind() {
-                jetstream::stream::PurgeErrorKind::JetStream(error) => broker::judge(error),
-                _ => Failure::again(error),
-            })?;
+        // A purge of one subject marks messages as deleted. A purge of all rewrites a file in
+        // place up to nats-server 2.12.2, and a server that is killed meanwhile loses it.
+        purge(stream, self.options.name.subject(), sequence).await?;
         trim.first = sequence;
+        self.claims_below = Some(sequence);
         Ok(())
     }
+}
+
+async fn purge(stream: &Stream<()>, subject: String, sequence: u64) -> Result<(), Failure> {
+    let purged = stream.purge().filter(subject).sequence(sequence).await;
+    purged.map(drop).map_err(|error| match error.kind() {
+        jetstream::stream::PurgeErrorKind::JetStream(error) => broker::judge(error),
+        _ => Failure::again(error),
+    })
 }
 
 /// What can be trimmed once it is released.
 struct Trim {
     /// Sequences of records, and where they end in the ring.
     applied: VecDeque<(u64, u64)>,
+    /// How many claims were read.
+    claims: u32,
     /// The first sequence that the log has, as far as known.
     first: u64,
     next: Instant,
@@ -305,7 +334,8 @@ struct Trim {
 
 impl Trim {
     /// Notes a record. Keeps few of them: one in 64 KiB, beyond the first thousand.
-    fn applied(&mut self, sequence: u64, end: u64) {
+    fn applied(&mut self, sequence: u64, end: u64, is_claim: bool) {
+        self.claims += u32::from(is_claim);
         let len = self.applied.len();
         if len >= 1024 && self.applied[len - 2].1 + (64 << 10) > end {
             self.applied.pop_back();
@@ -318,6 +348,7 @@ impl Default for Trim {
     fn default() -> Trim {
         Trim {
             applied: VecDeque::new(),
+            claims: 0,
             first: 0,
             next: Instant::now(),
             at: 0,

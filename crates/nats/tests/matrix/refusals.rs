@@ -1,1 +1,252 @@
-//! Later.
+//! Bad input, and brokers that refuse: an error that names it, and nothing lost.
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+
+use crate::relay::Relay;
+use crate::rings::{How, Ring, bytes, read_ends};
+use crate::server::Server;
+use crate::{PATIENCE, until};
+
+use std::time::Instant;
+
+#[test]
+fn a_name_that_is_no_token_is_refused() {
+    let ring = Ring::new();
+    for name in ["a.b", "*", "", "a b"] {
+        let mut relay = Relay::send(&ring.path(), name, "nats://127.0.0.1:1", &[]);
+        relay.fails(2, "cannot name a stream");
+        let mut relay = Relay::recv(&ring.path(), name, "nats://127.0.0.1:1", &[]);
+        relay.fails(2, "cannot name a stream");
+    }
+}
+
+#[test]
+fn a_ring_that_does_not_persist_is_refused() {
+    let folder = crate::Folder::new();
+    let path = folder.path().join("named");
+    std::fs::write(&path, "").unwrap();
+    let mut options = shmpipe::Options::new();
+    let _producer = options.wait_for_peer(false).open_producer(&path).unwrap();
+    let mut sender = Relay::send(&path, "named", "nats://127.0.0.1:1", &[]);
+    sender.fails(1, "the ring cannot be opened");
+    assert!(sender.said().contains("persist"), "{}", sender.said());
+}
+
+#[test]
+fn an_address_that_is_none_and_a_broker_that_is_away_are_named() {
+    let ring = Ring::new();
+    let mut sender = Relay::send(&ring.path(), "x", "nats://:x", &[]);
+    sender.fails(1, "no connection to the broker");
+    let url = format!("nats://127.0.0.1:{}", crate::server::free_port());
+    let mut sender = Relay::send(&ring.path(), "x", &url, &["--patience", "0"]);
+    sender.fails(1, "no connection to the broker");
+}
+
+#[test]
+fn a_broker_without_jetstream_is_named() {
+    let ring = Ring::new();
+    let server = Server::prepared("");
+    for verb in ["send", "recv"] {
+        let path = ring.path();
+        let path = path.to_str().unwrap();
+        let mut relay = Relay::start(&[
+            verb,
+            path,
+            &server.url(),
+            "--stream",
+            "x",
+            "--patience",
+            "0",
+        ]);
+        relay.fails(1, "the broker has no JetStream");
+    }
+}
+
+#[test]
+fn a_stream_with_other_limits_is_named_and_left_alone() {
+    let ring = Ring::new();
+    let server = Server::new();
+    server.client(async |client| {
+        let context = async_nats::jetstream::new(client);
+        let mut config = Config {
+            name: "old".to_owned(),
+            subjects: vec!["shmpipe.old".to_owned(), "shmpipe.old.claim".to_owned()],
+            discard: DiscardPolicy::Old,
+            max_bytes: 1 << 20,
+            ..Config::default()
+        };
+        context.create_stream(config.clone()).await.unwrap();
+        config.name = "other".to_owned();
+        config.subjects = vec!["orders.>".to_owned()];
+        config.discard = DiscardPolicy::New;
+        context.create_stream(config).await.unwrap();
+    });
+    for (name, setting) in [
+        ("old", "its discard is Old, not New"),
+        ("other", "its subjects is"),
+    ] {
+        let mut sender = Relay::send(&ring.path(), name, &server.url(), &[]);
+        sender.fails(1, setting);
+        let mut receiver = Relay::recv(&ring.path(), name, &server.url(), &[]);
+        receiver.fails(1, setting);
+    }
+}
+
+#[test]
+fn a_stream_that_is_missing_is_created_or_named() {
+    let ring = Ring::new();
+    let server = Server::new();
+    let mut sender = Relay::send(&ring.path(), "gone", &server.url(), &["--no-create"]);
+    sender.fails(1, "there is no stream gone");
+    let mut receiver = Relay::recv(&ring.path(), "gone", &server.url(), &["--patience", "0"]);
+    receiver.fails(1, "there is no stream gone");
+}
+
+#[test]
+fn a_file_of_another_stream_beside_the_ring_is_named() {
+    let (source, destination) = (Ring::new(), Ring::new());
+    let server = Server::new();
+    let _sender = Relay::send(&source.path(), "first", &server.url(), &[]);
+    let mut receiver = Relay::recv(&destination.path(), "first", &server.url(), &[]);
+    source.producer().close().unwrap();
+    assert_eq!(
+        read_ends(&mut destination.consumer(), 0, 1),
+        [(0, How::Finished)]
+    );
+    receiver.kill();
+    let mut receiver = Relay::recv(&destination.path(), "second", &server.url(), &[]);
+    receiver.fails(1, "the ring belongs to stream first");
+}
+
+/// What each relay needs, and no more.
+const PERMISSIONS: &str = r#"
+    accounts {
+        A {
+            jetstream: enabled
+            users: [
+                { user: admin, password: admin }
+                { user: sender, password: secret, permissions: {
+                    publish: [
+                        "shmpipe.small", "shmpipe.small.claim",
+                        "$JS.API.STREAM.INFO.small", "$JS.API.STREAM.MSG.GET.small"
+                    ]
+                    subscribe: "_INBOX.>"
+                } }
+                { user: receiver, password: secret, permissions: {
+                    publish: [
+                        "$JS.API.STREAM.INFO.small", "$JS.API.STREAM.PURGE.small",
+                        "$JS.API.CONSUMER.CREATE.small",
+                        "$JS.API.CONSUMER.MSG.NEXT.small.*"
+                    ]
+                    subscribe: "_INBOX.>"
+                } }
+                { user: nobody, password: secret, permissions: {
+                    publish: "nothing", subscribe: "_INBOX.>"
+                } }
+            ]
+        }
+    }
+"#;
+
+fn as_user(
+    verb: &str,
+    ring: &Ring,
+    server: &Server,
+    user: &str,
+    password: &str,
+    more: &[&str],
+) -> Relay {
+    let (path, url) = (ring.path(), server.url());
+    let args = [
+        verb,
+        path.to_str().unwrap(),
+        &url,
+        "--stream",
+        "small",
+        "--user",
+        user,
+    ];
+    Relay::with(&[&args, more].concat(), &[("NATS_PASSWORD", password)])
+}
+
+#[test]
+fn minimal_permissions_are_enough_and_less_is_named() {
+    let (source, destination) = (Ring::new(), Ring::new());
+    let server = Server::with(PERMISSIONS);
+    // An administrator makes the stream.
+    let mut admin = as_user("send", &source, &server, "admin", "admin", &["--ends", "1"]);
+    source.producer().close().unwrap();
+    assert!(admin.wait().success(), "{}", admin.said());
+    let mut sender = as_user(
+        "send",
+        &source,
+        &server,
+        "sender",
+        "secret",
+        &["--no-create"],
+    );
+    let mut receiver = as_user("recv", &destination, &server, "receiver", "secret", &[]);
+    let mut producer = source.producer();
+    producer
+        .write_all_deadline(&bytes(0, 100_000), Instant::now() + PATIENCE)
+        .unwrap();
+    producer.close().unwrap();
+    let ends = read_ends(&mut destination.consumer(), 0, 2);
+    assert_eq!(ends, [(0, How::Finished), (100_000, How::Finished)]);
+    // Trimming is one of the receiver's permissions.
+    until("the log is trimmed", || {
+        server.client_as("admin", "admin", async |client| {
+            let context = async_nats::jetstream::new(client);
+            let mut stream = context.get_stream("small").await.unwrap();
+            stream.info().await.unwrap().state.messages < 4
+        })
+    });
+    sender.assert_runs();
+    receiver.assert_runs();
+    sender.kill();
+    let mut nobody = as_user("send", &source, &server, "nobody", "secret", &[]);
+    nobody.fails(1, "the broker forbids this");
+    receiver.kill();
+    let mut nobody = as_user("recv", &destination, &server, "nobody", "secret", &[]);
+    nobody.fails(1, "the broker forbids this");
+    // Who may read may not send.
+    let mut reader = as_user("send", &source, &server, "receiver", "secret", &[]);
+    reader.fails(1, "the broker forbids this");
+}
+
+#[test]
+fn wrong_credentials_are_named() {
+    let ring = Ring::new();
+    let server = Server::with(PERMISSIONS);
+    for (user, password) in [("sender", "wrong"), ("unknown", "secret")] {
+        for verb in ["send", "recv"] {
+            as_user(verb, &ring, &server, user, password, &[]).fails(1, "authorization violation");
+        }
+    }
+    let missing = ["--creds", "/nowhere/x.creds"];
+    let mut sender = Relay::send(&ring.path(), "small", &server.url(), &missing);
+    sender.fails(1, "/nowhere/x.creds");
+    let mut sender = Relay::send(
+        &ring.path(),
+        "small",
+        &server.url(),
+        &["--tls", "--patience", "0"],
+    );
+    sender.fails(1, "no connection to the broker");
+}
+
+/// Nothing here reads a clock that can be set.
+#[test]
+fn no_code_looks_at_the_time_of_day() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = 0;
+    for file in std::fs::read_dir(source).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(
+            !text.contains("SystemTime"),
+            "a step of the clock would matter"
+        );
+        files += 1;
+    }
+    assert!(files > 5);
+}

@@ -65,6 +65,10 @@ impl Ring {
         self.options().open_consumer(self.path()).unwrap()
     }
 
+    pub(crate) fn consumer_nonce(&self) -> u64 {
+        self.options().snapshot(self.path()).unwrap().nonce
+    }
+
     /// Removes the ring, as a reboot of its host does. The file beside it stays.
     pub(crate) fn lose(&self) {
         Options::new().force_remove(self.path()).unwrap();

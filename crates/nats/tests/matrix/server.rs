@@ -5,10 +5,15 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
+
 use crate::{Folder, spawn, until};
 
 pub(crate) struct Server {
+    address: String,
     pub(crate) port: u16,
+    /// The network namespace that it runs in.
+    namespace: Option<String>,
     folder: Folder,
     child: Option<Child>,
     config: String,
@@ -41,10 +46,25 @@ impl Server {
 
     /// A server with these settings, where `STORE` is its folder.
     pub(crate) fn prepared(settings: &str) -> Server {
+        Server::placed(settings, "127.0.0.1", None)
+    }
+
+    /// A server with JetStream in a network namespace, at this address.
+    pub(crate) fn in_namespace(namespace: &str, address: &str) -> Server {
+        Server::placed(
+            "jetstream { store_dir: STORE }",
+            address,
+            Some(namespace.to_owned()),
+        )
+    }
+
+    fn placed(settings: &str, address: &str, namespace: Option<String>) -> Server {
         let folder = Folder::new();
         let store = folder.path().join("store");
         let config = settings.replace("STORE", &format!("{store:?}"));
         let mut server = Server {
+            address: address.to_owned(),
+            namespace,
             port: free_port(),
             folder,
             child: None,
@@ -55,16 +75,26 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.address, self.port)
     }
 
     /// Starts the server, again if it was killed, with the same store.
     pub(crate) fn start(&mut self) {
         let config = self.folder.path().join("server.conf");
-        let text = format!("listen: \"127.0.0.1:{}\"\n{}", self.port, self.config);
+        let text = format!(
+            "listen: \"{}:{}\"\n{}",
+            self.address, self.port, self.config
+        );
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let mut command = Command::new(program());
+        let mut command = match &self.namespace {
+            None => Command::new(program()),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program());
+                command
+            }
+        };
         command
             .arg("-c")
             .arg(&config)
@@ -84,7 +114,7 @@ impl Server {
             let log = std::fs::read_to_string(self.folder.path().join("log"));
             panic!("the server ended: {status}\n{}", log.unwrap_or_default());
         }
-        let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
+        let Ok(stream) = TcpStream::connect((&self.address[..], self.port)) else {
             return false;
         };
         stream
@@ -92,6 +122,10 @@ impl Server {
             .unwrap();
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).is_ok() && line.starts_with("INFO ")
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.child.is_some()
     }
 
     pub(crate) fn kill(&mut self) {
@@ -120,14 +154,35 @@ impl Server {
     }
 }
 
+impl Server {
+    /// A client of the test's own, as this user.
+    pub(crate) fn client_as<T>(
+        &self,
+        user: &str,
+        password: &str,
+        act: impl AsyncFnOnce(async_nats::Client) -> T,
+    ) -> T {
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+        connected(&self.url(), options, act)
+    }
+}
+
 /// Runs `act` with a client of this server.
 pub(crate) fn client<T>(url: &str, act: impl AsyncFnOnce(async_nats::Client) -> T) -> T {
+    connected(url, ConnectOptions::new(), act)
+}
+
+fn connected<T>(
+    url: &str,
+    options: ConnectOptions,
+    act: impl AsyncFnOnce(async_nats::Client) -> T,
+) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let client = async_nats::connect(url).await.unwrap();
+        let client = options.connect(url).await.unwrap();
         act(client).await
     })
 }
