@@ -1,12 +1,13 @@
 //! The receiver: from the stream to a ring.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Message, StatusCode, Subject, Subscriber};
 use futures_util::StreamExt;
@@ -30,8 +31,10 @@ const SILENCE: Duration = Duration::from_secs(8);
 /// How often the log is trimmed while little comes, and by how many bytes otherwise.
 const TRIM: Duration = Duration::from_millis(500);
 const TRIM_BYTES: u64 = 4 << 20;
-/// Claims that a log may have before they are trimmed.
-const CLAIMS: u32 = 1000;
+/// The first server whose purge survives a kill: earlier ones rewrite a file in place.
+const SAFE_PURGE: (i64, i64, i64) = (2, 12, 3);
+/// Single messages that are deleted at a time, at an earlier server.
+const DELETES: usize = 64;
 /// The broker forgets the consumer after this time without a request.
 const FORGET: Duration = Duration::from_secs(30);
 
@@ -93,7 +96,6 @@ pub async fn recv(
         notice,
         destination,
         started: false,
-        claims_below: None,
         gap: None,
         ended: 0,
     };
@@ -111,8 +113,6 @@ struct Receiver<'a, N> {
     context: Context,
     destination: Destination,
     started: bool,
-    /// The claims before this sequence can be trimmed.
-    claims_below: Option<u64>,
     /// What is missing in the log, as the last pass found.
     gap: Option<LogError>,
     ended: u64,
@@ -161,11 +161,6 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         let info = broker::find(&self.context, name, None).await?;
         let created = info.created.to_string();
         let handle = broker::handle(&self.context, name).await?;
-        // No consumer of ours is there now: a purge of the claims moves every consumer behind
-        // them.
-        if let Some(sequence) = self.claims_below.take() {
-            purge(&handle, name.claims(), sequence).await?;
-        }
         let config = Config {
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::None,
@@ -200,7 +195,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         };
         self.started = true;
         let mut reader = Reader::new(self.destination.copied(&created));
-        let mut trim = Trim::default();
+        let mut trim = Trim::new(info.state.first_sequence);
         loop {
             let message = tokio::select! {
                 biased;
@@ -210,8 +205,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
             if let Some((sequence, message)) = message {
                 let kept = self.take(&mut reader, sequence, &message, &created).await?;
                 if kept {
-                    let is_claim = message.subject.as_str() == self.options.name.claims();
-                    trim.applied(sequence, self.destination.position(), is_claim);
+                    trim.applied(sequence, self.destination.position());
                 }
                 if self.options.ends.is_some_and(|ends| self.ended >= ends) {
                     return Ok(());
@@ -219,9 +213,6 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
             }
             if self.options.trims && self.gap.is_none() {
                 self.trim(&handle, &mut trim).await?;
-                if trim.claims > CLAIMS {
-                    return Err(Failure::again("the log has many claims: they are trimmed"));
-                }
             }
         }
     }
@@ -303,29 +294,46 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         let Some(sequence) = to.filter(|&sequence| sequence > trim.first) else {
             return Ok(());
         };
-        // A purge of one subject marks messages as deleted. A purge of all rewrites a file in
-        // place up to nats-server 2.12.2, and a server that is killed meanwhile loses it.
-        purge(stream, self.options.name.subject(), sequence).await?;
+        let (major, minor, patch) = SAFE_PURGE;
+        if self.link.client().is_server_compatible(major, minor, patch) {
+            purge(stream, sequence).await?;
+        } else {
+            delete(stream, trim.first..sequence).await?;
+        }
         trim.first = sequence;
-        self.claims_below = Some(sequence);
         Ok(())
     }
 }
 
-async fn purge(stream: &Stream<()>, subject: String, sequence: u64) -> Result<(), Failure> {
-    let purged = stream.purge().filter(subject).sequence(sequence).await;
+async fn purge(stream: &Stream<()>, sequence: u64) -> Result<(), Failure> {
+    let purged = stream.purge().sequence(sequence).await;
     purged.map(drop).map_err(|error| match error.kind() {
         jetstream::stream::PurgeErrorKind::JetStream(error) => broker::judge(error),
         _ => Failure::again(error),
     })
 }
 
+/// Deletes messages one by one, as the broker's own limits do.
+async fn delete(stream: &Stream<()>, sequences: Range<u64>) -> Result<(), Failure> {
+    let deletes = futures_util::stream::iter(sequences).map(|sequence| async move {
+        match stream.delete_message(sequence).await {
+            Ok(_) => Ok(()),
+            // It is not there.
+            Err(error) if matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Ok(()),
+            Err(error) => Err(Failure::again(error)),
+        }
+    });
+    let mut deletes = deletes.buffered(DELETES);
+    while let Some(deleted) = deletes.next().await {
+        deleted?;
+    }
+    Ok(())
+}
+
 /// What can be trimmed once it is released.
 struct Trim {
     /// Sequences of records, and where they end in the ring.
     applied: VecDeque<(u64, u64)>,
-    /// How many claims were read.
-    claims: u32,
     /// The first sequence that the log has, as far as known.
     first: u64,
     next: Instant,
@@ -333,26 +341,22 @@ struct Trim {
 }
 
 impl Trim {
+    fn new(first: u64) -> Trim {
+        Trim {
+            applied: VecDeque::new(),
+            first,
+            next: Instant::now(),
+            at: 0,
+        }
+    }
+
     /// Notes a record. Keeps few of them: one in 64 KiB, beyond the first thousand.
-    fn applied(&mut self, sequence: u64, end: u64, is_claim: bool) {
-        self.claims += u32::from(is_claim);
+    fn applied(&mut self, sequence: u64, end: u64) {
         let len = self.applied.len();
         if len >= 1024 && self.applied[len - 2].1 + (64 << 10) > end {
             self.applied.pop_back();
         }
         self.applied.push_back((sequence, end));
-    }
-}
-
-impl Default for Trim {
-    fn default() -> Trim {
-        Trim {
-            applied: VecDeque::new(),
-            claims: 0,
-            first: 0,
-            next: Instant::now(),
-            at: 0,
-        }
     }
 }
 

@@ -134,7 +134,7 @@ const PERMISSIONS: &str = r#"
                 } }
                 { user: receiver, password: secret, permissions: {
                     publish: [
-                        "$JS.API.STREAM.INFO.small", "$JS.API.STREAM.PURGE.small",
+                        "$JS.API.STREAM.INFO.small", "$JS.API.STREAM.PURGE.small", "$JS.API.STREAM.MSG.DELETE.small",
                         "$JS.API.CONSUMER.CREATE.small",
                         "$JS.API.CONSUMER.MSG.NEXT.small.*"
                     ]
