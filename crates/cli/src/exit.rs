@@ -7,6 +7,8 @@ use std::io;
 use shmpipe::error::Incompatible;
 use shmpipe::{Broken, CloseError, NextStreamError, OpenError, RemoveError, WaitError};
 
+use crate::start::dies_of_sigpipe;
+
 /// The table of exit codes, as `--help` shows it.
 pub(crate) const TABLE: &str = "\
 Exit codes:
@@ -21,6 +23,8 @@ Exit codes:
 After SIGINT, SIGTERM or SIGHUP, send and recv clean up and then die of that
 signal: 128 plus its number in a shell. A signal that was ignored at the start
 stays ignored. Stdin and stdout must be open.";
+
+const INTERRUPTED: &str = "interrupted";
 
 /// The exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,10 @@ pub(crate) struct Failure {
     message: String,
     /// The signal to die of, instead of an exit code.
     signal: Option<i32>,
+    /// Whether the failure says nothing.
+    is_silent: bool,
+    /// The exit status, if it is none of the codes.
+    status: Option<u8>,
 }
 
 impl Failure {
@@ -49,6 +57,8 @@ impl Failure {
             code,
             message: message.to_string(),
             signal: None,
+            is_silent: false,
+            status: None,
         }
     }
 
@@ -64,12 +74,34 @@ impl Failure {
 
     /// The failure after a signal.
     pub(crate) fn interrupted() -> Failure {
-        Failure::other("interrupted")
+        Failure::other(INTERRUPTED)
     }
 
-    /// The failure when nobody reads stdout any more.
+    /// Whether this is the failure after a signal, or after another end of a wait.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.message == INTERRUPTED
+    }
+
+    /// The failure when nobody reads stdout any more. The command then dies of SIGPIPE
+    /// without a word, as filters do, unless its parent ignored that signal.
     pub(crate) fn stdout_closed() -> Failure {
-        Failure::other("stdout: closed by its reader")
+        let failure = Failure::other("stdout: closed by its reader");
+        match dies_of_sigpipe() {
+            true => Failure {
+                is_silent: true,
+                ..failure.by_signal(libc::SIGPIPE)
+            },
+            false => failure,
+        }
+    }
+
+    /// An exit with `status`, and without a word: another process has said what is wrong.
+    pub(crate) fn exit(status: u8) -> Failure {
+        Failure {
+            is_silent: true,
+            status: Some(status),
+            ..Failure::other("")
+        }
     }
 
     /// The failure of a read from a ring, or of a write to one.
@@ -116,13 +148,15 @@ impl Failure {
     pub(crate) fn report(&self) -> u8 {
         use io::Write as _;
         let line = one_line(&self.message);
-        // If stderr is closed, only the exit code tells.
-        let _ = writeln!(io::stderr(), "shmpipe: {line}");
+        if !self.is_silent {
+            // If stderr is closed, only the exit code tells.
+            let _ = writeln!(io::stderr(), "shmpipe: {line}");
+        }
         if let Some(signal) = self.signal {
             // Returns only for an unknown signal, which this is not.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
-        self.code as u8
+        self.status.unwrap_or(self.code as u8)
     }
 }
 

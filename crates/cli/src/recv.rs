@@ -1,7 +1,7 @@
 //! `shmpipe recv`: copies a ring to stdout.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use shmpipe::{Broken, Consumer, Occupant, PeekError, WaitError};
@@ -16,25 +16,49 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     signals.end(receive(args, &signals))
 }
 
-/// Receives streams. The ring is detached when this returns.
+/// The longest wait for bytes at a time, if something else ends the wait when nobody reads
+/// stdout any more.
+const LONG_LOOK: Duration = Duration::from_secs(10);
+
 fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
     let stdout = Stream::stdout()?;
+    let look = match stdout.tell_when_broken(&signals.flag) {
+        true => LONG_LOOK,
+        false => LOOK,
+    };
+    receive_to(&stdout, look, args, signals).map_err(|failure| {
+        // The wait was cancelled, and by no signal.
+        match signals.check().is_ok() && failure.is_interrupted() && stdout.is_broken() {
+            true => Failure::stdout_closed(),
+            false => failure,
+        }
+    })
+}
+
+/// Receives streams. The ring is detached when this returns.
+fn receive_to(
+    stdout: &Stream,
+    look: Duration,
+    args: &RecvArgs,
+    signals: &Signals,
+) -> Result<(), Failure> {
     let mut options = args.stream.options();
     options
         .cancel_on(Arc::clone(&signals.flag))
+        .wait_policy(stdout.wait_policy())
         .abort_on_drop(true);
     let mut consumer = match args.stream.path() {
         Some(path) => options.create_file(true).open_consumer(path)?,
         None => options.consumer_from_parent()?,
     };
     loop {
-        copy(&mut consumer, &stdout, args.follow, signals)?;
+        copy(&mut consumer, stdout, look, args.follow, signals)?;
         signals.check()?;
         // All of the stream is written, so the next receiver gets the next stream.
         if !consumer.next_stream()? || !args.follow {
             return Ok(consumer.close()?);
         }
-        await_stream(&mut consumer, &stdout, signals)?;
+        await_stream(&mut consumer, stdout, signals)?;
     }
 }
 
@@ -64,12 +88,13 @@ fn await_stream(
 fn copy(
     consumer: &mut Consumer,
     stdout: &Stream,
+    look: Duration,
     follow: bool,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let most = stdout.most(consumer.capacity());
     loop {
-        match await_bytes(consumer, stdout)? {
+        match await_bytes(consumer, stdout, look)? {
             Found::Bytes => {}
             Found::End => return Ok(()),
             // Another sender may resume the stream.
@@ -84,7 +109,7 @@ fn copy(
             if stdout.may_block() && !stdout.is_ready(PollFlags::OUT)? {
                 continue;
             }
-            match stdout.moved(consumer.drain_to(stdout, most))? {
+            match stdout.moved(stdout.drain(consumer, most))? {
                 Some(_) => break,
                 None => stdout.is_ready(PollFlags::OUT)?,
             };
@@ -103,12 +128,12 @@ enum Found {
 
 /// Waits for bytes, or for an end or a death instead. Fails if nobody reads stdout any
 /// more, even if no byte comes.
-fn await_bytes(consumer: &mut Consumer, stdout: &Stream) -> Result<Found, Failure> {
+fn await_bytes(consumer: &mut Consumer, stdout: &Stream, look: Duration) -> Result<Found, Failure> {
     let start = Instant::now();
     let limit = consumer.timeout();
     loop {
-        let wait = limit.map_or(LOOK, |limit| {
-            LOOK.min(limit.saturating_sub(start.elapsed()))
+        let wait = limit.map_or(look, |limit| {
+            look.min(limit.saturating_sub(start.elapsed()))
         });
         match consumer.wait_readable_deadline(1, Instant::now() + wait) {
             Ok(()) => return Ok(Found::Bytes),

@@ -9,8 +9,8 @@ use shmpipe::{Producer, ReserveError};
 
 use crate::args::SendArgs;
 use crate::exit::Failure;
-use crate::packets;
 use crate::signals::Signals;
+use crate::sockets;
 use crate::stream::{LOOK, Stream, Unit};
 
 /// How long to wait for room. If none comes, stdin is read into a buffer first.
@@ -29,6 +29,7 @@ fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
     options
         .cancel_on(Arc::clone(&signals.flag))
         .resume(args.resume)
+        .wait_policy(stdin.wait_policy())
         .abort_on_drop(true);
     let mut producer = match args.stream.path() {
         Some(path) => options.create_file(true).open_producer(path)?,
@@ -59,6 +60,7 @@ fn copy(
     let most = stdin.most(producer.capacity());
     let mut looked = Instant::now();
     let mut buffer = Vec::new();
+    let mut is_ready = false;
     loop {
         signals.check()?;
         // A persistent ring needs no consumer. Any other ring does, even while no input
@@ -67,12 +69,14 @@ fn copy(
             producer.check_peer()?;
             looked = Instant::now();
         }
-        if !stdin.is_ready(PollFlags::IN)? {
+        if !is_ready && !stdin.is_ready(PollFlags::IN)? {
             continue;
         }
         let moved = move_some(stdin, producer, most, &mut buffer)?;
-        if stdin.moved(moved)? == Some(0) {
-            return Ok(());
+        match stdin.moved(moved)? {
+            Some(0) => return Ok(()),
+            Some(_) => is_ready = stdin.may_try_first(),
+            None => is_ready = false,
         }
     }
 }
@@ -120,7 +124,7 @@ fn move_through(
 
 /// Moves one packet, which may be longer than the ring.
 fn move_packet(stdin: &Stream, producer: &mut Producer, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let len = packets::receive(stdin, buffer)?;
+    let len = sockets::receive(stdin, buffer)?;
     producer.write_all(&buffer[..len])?;
     Ok(len)
 }

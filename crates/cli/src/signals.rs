@@ -4,11 +4,8 @@
 //! [`Stream`](crate::stream::Stream) looks at it after each of its short waits. Once the
 //! ring is detached, the command dies of the signal itself, so that a shell's loop ends,
 //! too. A signal that was ignored at the start stays ignored.
-#![allow(unsafe_code)] // sigaction(2)
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,11 +13,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::exit::Failure;
+use crate::start::is_ignored;
 
 /// What the signal handlers have recorded.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// Set by each signal.
+    /// Ends waits in the library. Set by each signal, and when nobody reads stdout any more.
     pub(crate) flag: Arc<AtomicBool>,
     /// The number of the last signal, or 0.
     last: Arc<AtomicUsize>,
@@ -45,10 +43,10 @@ impl Signals {
 
     /// Fails once a signal has come.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        // Relaxed: no other memory depends on the flag.
-        match self.flag.load(Ordering::Relaxed) {
-            true => Err(Failure::interrupted()),
-            false => Ok(()),
+        // Relaxed: no other memory depends on the number.
+        match self.last.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err(Failure::interrupted()),
         }
     }
 
@@ -63,17 +61,4 @@ impl Signals {
                 .by_signal(signal as i32)), // lossless: a signal number
         }
     }
-}
-
-/// Whether this process was started with `signal` ignored.
-///
-/// <https://man7.org/linux/man-pages/man2/sigaction.2.html>
-fn is_ignored(signal: i32) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: the call changes nothing, and writes one `sigaction`, which outlives it.
-    unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: `sigaction` has only integers and an address as an integer, so zero is a
-    // value. The call has filled it in, or left it zero.
-    let action = unsafe { action.assume_init() };
-    action.sa_sigaction == libc::SIG_IGN
 }

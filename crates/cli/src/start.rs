@@ -1,11 +1,13 @@
-//! Whether stdin and stdout were closed at the start. Rust's start-up opens `/dev/null` in
-//! place of a closed stdin, stdout or stderr. So the descriptors must be looked at before
-//! that.
+//! What Rust's start-up changes, and what must be looked at before: whether stdin and stdout
+//! were closed, in whose place it opens `/dev/null`, and whether SIGPIPE was ignored, which it
+//! ignores in any case.
 //!
 //! Functions in `.init_array` run before `main` of C, with glibc and with musl.
 //! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html>
-#![allow(unsafe_code)] // a function that runs before main, and fcntl(2)
+#![allow(unsafe_code)] // a function that runs before main, fcntl(2), sigaction(2)
 
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit::Failure;
@@ -17,17 +19,41 @@ static CLOSED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 // Sound: the section is an array of such functions. They return nothing, and may ignore the
 // arguments that glibc passes.
 #[unsafe(link_section = ".init_array")]
-static RECORD: extern "C" fn() = record_closed;
+static RECORD: extern "C" fn() = record;
 
-/// Records which of stdin and stdout are closed. Runs before Rust's start-up, and does not
-/// depend on it.
-extern "C" fn record_closed() {
+/// Whether SIGPIPE had its default action.
+static DIES_OF_SIGPIPE: AtomicBool = AtomicBool::new(false);
+
+/// Records which of stdin and stdout are closed, and what SIGPIPE does. Runs before Rust's
+/// start-up, and does not depend on it.
+extern "C" fn record() {
+    let ignores = is_ignored(libc::SIGPIPE);
+    DIES_OF_SIGPIPE.store(!ignores, Ordering::Relaxed); // there is one thread
     for (fd, closed) in (0..).zip(&CLOSED) {
         // SAFETY: the arguments are integers.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         // Relaxed: there is one thread. EBADF is the only error.
         closed.store(flags == -1, Ordering::Relaxed);
     }
+}
+
+/// Whether a filter would die of SIGPIPE here, as one does unless its parent ignores the
+/// signal.
+pub(crate) fn dies_of_sigpipe() -> bool {
+    DIES_OF_SIGPIPE.load(Ordering::Relaxed) // written before there was a second thread
+}
+
+/// Whether `signal` is ignored now.
+///
+/// <https://man7.org/linux/man-pages/man2/sigaction.2.html>
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the call changes nothing, and writes one `sigaction`, which outlives it.
+    unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: `sigaction` has only integers and an address as an integer, so zero is a
+    // value. The call has filled it in, or left it zero.
+    let action = unsafe { action.assume_init() };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Fails if stdin or stdout was closed.

@@ -6,8 +6,10 @@
 //! | descriptor | how |
 //! |---|---|
 //! | cannot be polled: a file, `/dev/null` | read and written at once |
-//! | pipe, FIFO, terminal | opened again with `O_NONBLOCK`: a file description of our own, so nobody else's flags change |
-//! | socket, device, eventfd, and any file that cannot be opened again | polled; then no more is moved than fits |
+//! | pipe, FIFO | opened again with `O_NONBLOCK`: a file description of our own, so nobody else's flags change. Polled only after a call that would have waited |
+//! | terminal | the same, but polled before each read |
+//! | stream socket as stdout | written with `MSG_DONTWAIT`, and polled as a pipe is |
+//! | other socket, device, eventfd, and any file that cannot be opened again | polled; then no more is moved than fits |
 //!
 //! poll(2) gets the descriptor that this process was given. The kernel reports that a
 //! FIFO's writers have gone only on a descriptor that was open before, not on one that was
@@ -16,20 +18,25 @@
 //! Some descriptors keep messages apart, and drop the part that a read has no room for: see
 //! [`Unit`].
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Seek};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::OFlags;
 use rustix::net::{SocketType, sockopt};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use shmpipe::sysv;
+use shmpipe::{Consumer, WaitPolicy, sysv};
 
 use crate::exit::Failure;
+use crate::sockets;
 
 /// The longest wait before signals and the peer are looked at again.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
@@ -50,6 +57,9 @@ pub(crate) struct Stream {
     unit: Unit,
     /// The most bytes to move at once.
     most: usize,
+    /// Whether the next read may come before a poll. Set by the first poll: a FIFO that was
+    /// opened before its writer looks as if its writer had gone.
+    may_try_first: Cell<bool>,
 }
 
 /// How a read or a write may wait.
@@ -59,6 +69,9 @@ enum Manner {
     Direct,
     /// Fails with `WouldBlock`.
     NonBlocking,
+    /// A stream socket as stdout. The flags are those of others, so each call says that it
+    /// must not wait.
+    Sending,
     /// Blocks.
     Blocking,
 }
@@ -72,32 +85,44 @@ pub(crate) enum Unit {
     /// a pipe, a record of a device, or the number of an eventfd. Only the writer of a pipe
     /// can tell whether it is in packet mode (`O_DIRECT`).
     UpTo(usize),
-    /// One packet of a socket: see [`packets`](crate::packets).
+    /// One packet of a socket: see [`sockets`](crate::sockets).
     Packet,
 }
 
 impl Stream {
     pub(crate) fn stdin() -> Result<Stream, Failure> {
-        let stdin = io::stdin();
-        is_open_for("stdin", stdin.as_fd(), OFlags::WRONLY)?;
-        let mut how = File::options();
-        let mut stdin = Stream::of("stdin", stdin.as_fd(), how.read(true), can_be_polled)?;
-        stdin.unit = stdin.find_unit();
-        Ok(stdin)
+        Stream::input("stdin", io::stdin().as_fd())
     }
 
     pub(crate) fn stdout() -> Result<Stream, Failure> {
-        let stdout = io::stdout();
-        is_open_for("stdout", stdout.as_fd(), OFlags::RDONLY)?;
+        Stream::output("stdout", io::stdout().as_fd())
+    }
+
+    /// A descriptor to read from, with its name for messages.
+    pub(crate) fn input(name: &'static str, fd: BorrowedFd<'_>) -> Result<Stream, Failure> {
+        is_open_for(name, fd, OFlags::WRONLY)?;
+        let mut how = File::options();
+        let mut input = Stream::of(name, fd, how.read(true), can_be_polled)?;
+        input.unit = input.find_unit();
+        widen(&input.file);
+        Ok(input)
+    }
+
+    /// A descriptor to write to, with its name for messages.
+    pub(crate) fn output(name: &'static str, fd: BorrowedFd<'_>) -> Result<Stream, Failure> {
+        is_open_for(name, fd, OFlags::RDONLY)?;
         let mut how = File::options();
         // A file takes all that it is given, even one that can be polled.
         let may_wait = |file: &File| !is_regular(file) && can_be_polled(file);
-        let mut stdout = Stream::of("stdout", stdout.as_fd(), how.write(true), may_wait)?;
-        if stdout.manner == Manner::Blocking {
-            stdout.most = SURE;
+        let mut output = Stream::of(name, fd, how.write(true), may_wait)?;
+        if output.manner == Manner::Blocking {
+            match sockopt::socket_type(&output.file) {
+                Ok(SocketType::STREAM) => output.manner = Manner::Sending,
+                _ => output.most = SURE,
+            }
         }
-        widen(&stdout.file);
-        Ok(stdout)
+        widen(&output.file);
+        Ok(output)
     }
 
     fn of(
@@ -115,6 +140,7 @@ impl Stream {
             manner: Manner::Direct,
             unit: Unit::Bytes,
             most: BLOCK,
+            may_try_first: Cell::new(false),
         };
         if may_wait(&stream.file) {
             stream.manner = Manner::Blocking;
@@ -183,16 +209,42 @@ impl Stream {
         self.manner == Manner::Blocking
     }
 
+    /// How the ring's side waits for its peer. Another process feeds or empties a pipe or a
+    /// socket, and needs the processor that a spin would take.
+    pub(crate) fn wait_policy(&self) -> WaitPolicy {
+        match self.manner {
+            Manner::Direct => WaitPolicy::Adaptive,
+            Manner::NonBlocking | Manner::Sending | Manner::Blocking => WaitPolicy::Park,
+        }
+    }
+
+    /// Whether the next read may come before a poll: of a pipe, once it had a writer.
+    pub(crate) fn may_try_first(&self) -> bool {
+        self.may_try_first.get()
+    }
+
     /// Waits until the stream can be read from or written to. `false` after a [`LOOK`], or
     /// a signal.
     pub(crate) fn is_ready(&self, what: PollFlags) -> Result<bool, Failure> {
+        if self.manner == Manner::Direct {
+            return Ok(true);
+        }
+        match self.poll(what, LOOK) {
+            Ok(events) => {
+                let is_pipe = self.manner == Manner::NonBlocking && !self.file.is_terminal();
+                self.may_try_first.set(is_pipe && !events.is_empty());
+                Ok(!events.is_empty())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(self.failure(&error.into())),
+        }
+    }
+
+    /// Moves bytes out of the ring, at most `most`. [`moved`](Self::moved) takes the result.
+    pub(crate) fn drain(&self, consumer: &mut Consumer, most: usize) -> io::Result<usize> {
         match self.manner {
-            Manner::Direct => Ok(true),
-            Manner::NonBlocking | Manner::Blocking => match self.poll(what, LOOK) {
-                Ok(events) => Ok(!events.is_empty()),
-                Err(rustix::io::Errno::INTR) => Ok(false),
-                Err(error) => Err(self.failure(&error.into())),
-            },
+            Manner::Sending => sockets::send_from(consumer, self, most),
+            _ => consumer.drain_to(self, most),
         }
     }
 
@@ -200,6 +252,26 @@ impl Stream {
     pub(crate) fn is_broken(&self) -> bool {
         // A file has no reader.
         self.manner != Manner::Direct && self.has(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    /// Sets `flag` once nobody reads the stream any more, from a thread that sleeps until then.
+    /// `false` if there can be no such thread. The caller then has to look from time to time.
+    pub(crate) fn tell_when_broken(&self, flag: &Arc<AtomicBool>) -> bool {
+        if self.manner == Manner::Direct {
+            return true; // a file has no reader
+        }
+        let file = self.polled.as_ref().unwrap_or(&self.file);
+        let Ok(file) = file.try_clone() else {
+            return false;
+        };
+        let flag = Arc::clone(flag);
+        let watch = move || {
+            let mut fds = [PollFd::new(&file, PollFlags::empty())]; // ERR and HUP come unasked
+            while poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {}
+            flag.store(true, Ordering::Relaxed); // no other memory depends on the flag
+        };
+        let thread = thread::Builder::new().name("stdout".to_owned());
+        thread.spawn(watch).is_ok()
     }
 
     /// Whether one of `events` is set. If poll(2) fails, the answer is no, and the next
@@ -266,11 +338,21 @@ impl io::Read for Stream {
     }
 }
 
-/// Lets a pipe hold a block. So it takes a block at once, and its reader has something to
-/// read meanwhile. Other files, and pipes that may not grow, stay as they are.
+/// Lets a pipe hold a block. So a block fits at once, and the other process has something to
+/// do meanwhile. The kernel refuses sizes above `pipe-max-size`, and any growth once the
+/// user's pipes have `pipe-user-pages-soft` pages. Then half as much is tried, and so on.
+/// Other files stay as they are.
+///
+/// <https://man7.org/linux/man-pages/man7/pipe.7.html>
 fn widen(file: &File) {
-    if fcntl_getpipe_size(file).is_ok_and(|size| size < BLOCK) {
-        let _ = fcntl_setpipe_size(file, BLOCK); // a smaller pipe works, too
+    let Ok(size) = fcntl_getpipe_size(file) else {
+        return; // not a pipe
+    };
+    let halves = std::iter::successors(Some(BLOCK), |wider| Some(wider / 2));
+    for wider in halves.take_while(|&wider| wider > size) {
+        if fcntl_setpipe_size(file, wider).is_ok() {
+            return;
+        }
     }
 }
 

@@ -12,5 +12,8 @@ use crate::exit::Failure;
 pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let written = stdout.and_then(|mut stdout| stdout.write_all(text.to_string().as_bytes()));
-    written.map_err(|error| Failure::io("stdout", &error))
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::stdout_closed(),
+        _ => Failure::io("stdout", &error),
+    })
 }

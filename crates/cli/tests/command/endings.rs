@@ -218,7 +218,7 @@ fn a_closed_stdout_ends_both() {
     let mut stdout = receiver.child.stdout.take().unwrap();
     stdout.read_exact(&mut [0]).unwrap();
     drop(stdout);
-    receiver.end().with(FAILURE, "stdout");
+    receiver.end().of_sigpipe();
     sender.end().with(RECEIVER_LEFT, "consumer has closed");
     is_gone(ring, &path);
 }
@@ -230,7 +230,7 @@ fn a_closed_stdout_ends_both_even_if_nothing_is_sent() {
     let sender = Running::verb("send", &path, &[]);
     let ring = sender.paired();
     drop(receiver.child.stdout.take());
-    receiver.end().with(FAILURE, "stdout");
+    receiver.end().of_sigpipe();
     sender.end().with(RECEIVER_LEFT, "consumer has closed");
     is_gone(ring, &path);
 }
@@ -312,6 +312,34 @@ fn says(ended: Child, words: &str) {
     );
 }
 
+#[track_caller]
+fn dies_of_sigpipe(ended: Child) {
+    let ended = ended.wait_with_output().unwrap();
+    assert_eq!(ended.status.signal(), Some(Signal::PIPE.as_raw()));
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+}
+
+/// A filter says something only where its parent ignores SIGPIPE.
+#[test]
+fn a_closed_stdout_is_told_where_sigpipe_is_ignored() {
+    let path = filled(&[7; 100_000]);
+    let args = [OsStr::new("recv"), path.as_ref(), OsStr::new("--persist")];
+    for (script, code, words) in [
+        (
+            "trap '' PIPE; { \"$@\"; echo $? >&2; } | true",
+            "1",
+            "stdout: closed by its reader",
+        ),
+        ("{ \"$@\"; echo $? >&2; } | true", "141", ""),
+    ] {
+        let ended = Running::by_shell(script, args).end();
+        let mut lines: Vec<&str> = ended.stderr.lines().collect();
+        assert_eq!(lines.pop(), Some(code), "{}", ended.stderr);
+        assert_eq!(lines.len(), usize::from(!words.is_empty()), "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains(words)), "{lines:?}");
+    }
+}
+
 /// Interrupts a receiver whose `stdout` nobody reads any more for a while.
 #[track_caller]
 fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) {
@@ -352,11 +380,10 @@ fn a_receiver_of_a_persistent_ring_that_cannot_write_loses_nothing() {
     says(receive_to(&path, full), "stdout: No space left");
     let (read, written) = std::io::pipe().unwrap();
     drop(read);
-    says(receive_to(&path, written), "stdout: closed by its reader");
+    dies_of_sigpipe(receive_to(&path, written));
     let (read, written) = UnixStream::pair().unwrap();
     drop(read);
-    let closed = receive_to(&path, OwnedFd::from(written));
-    says(closed, "stdout: closed by its reader");
+    dies_of_sigpipe(receive_to(&path, OwnedFd::from(written)));
     let rest = receive_rest(&path);
     assert_eq!(rest.len(), 100_000);
     check(seed, 0, &rest);

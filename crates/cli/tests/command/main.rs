@@ -10,5 +10,6 @@ mod inherited;
 mod paths;
 mod persist;
 mod running;
+mod speed;
 mod streams;
 mod verbs;

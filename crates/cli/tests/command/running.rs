@@ -205,6 +205,15 @@ impl Ended {
         self
     }
 
+    /// Died of SIGPIPE without a word, as filters do.
+    #[track_caller]
+    pub(crate) fn of_sigpipe(self) -> Ended {
+        let Ended { status, stderr, .. } = &self;
+        assert_eq!(status.signal(), Some(libc::SIGPIPE), "{status} {stderr}");
+        assert_eq!(stderr, "");
+        self
+    }
+
     /// Ended with `code`; and, unless it is done, with one line on stderr that
     /// holds `words`.
     #[track_caller]

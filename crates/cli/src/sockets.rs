@@ -1,17 +1,52 @@
-//! Sockets that keep messages apart: datagrams and sequenced packets. A read drops the part
-//! of a message that it has no room for. So each message is received whole.
+//! Sockets. As stdout, a stream socket takes what it has room for, without a wait.
+//!
+//! As stdin, datagrams and sequenced packets keep messages apart. A read drops the part of a
+//! message that it has no room for. So each message is received whole.
+#![allow(unsafe_code)] // send(2) out of the ring
 
 use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::event::PollFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketType};
 use rustix::net::{recv, recvmsg, sockopt};
+use shmpipe::{Consumer, PeekError};
 
 use crate::stream::Stream;
 
 /// The buffer's least size: more than any packet whose length the socket does not tell
 /// beforehand.
 const LEAST: usize = 64 << 10;
+
+/// Sends bytes of the ring that are there, at most `most`, straight out of the ring. Returns
+/// their number; 0 is the end of the stream. `WouldBlock` if the socket has no room. Only what
+/// the socket has taken leaves the ring.
+///
+/// <https://man7.org/linux/man-pages/man2/send.2.html>
+pub(crate) fn send_from(
+    consumer: &mut Consumer,
+    stdout: &Stream,
+    most: usize,
+) -> io::Result<usize> {
+    let bytes = match consumer.try_peek_raw(most) {
+        Ok(bytes) => bytes,
+        Err(PeekError::Ended { .. }) => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let fd = stdout.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads `len` bytes, which stay mapped while the consumer is borrowed.
+    // It may read them while the peer writes: the kernel makes no assumption about them.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    match usize::try_from(sent) {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()), // 0 would be the end of the stream
+        Ok(sent) => {
+            consumer.consume_raw(sent)?;
+            Ok(sent)
+        }
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
 
 /// Receives one packet into `buffer`, and returns its length. 0 is the end of the stream.
 /// Does not block.
