@@ -1,5 +1,5 @@
-//! `shmpipe demo`: a child streams to its parent, first through a ring and then through a
-//! pipe(2). Every byte is verified.
+//! `shmpipe demo`: a child streams to its parent, through a ring and through a pipe(2) in
+//! turns. Every byte is verified.
 //!
 //! Parent and child also have a pair of sockets, the line. The parent says there when the
 //! clock starts, and the child reports its result. Before the clock starts, both have
@@ -15,7 +15,7 @@ use shmpipe::escape::{explained, shown};
 
 use crate::args::DemoArgs;
 use crate::exit::{Code, Failure};
-use crate::figures::{self, Bar, Calls, Run};
+use crate::figures::{self, Bar, Calls, Rounds, Run};
 use crate::fork::{Child, Forked, fork};
 use crate::source::{Plan, Source};
 use crate::transport::Transport;
@@ -32,7 +32,7 @@ enum Stop {
     Here(Failure),
 }
 
-/// What the two runs have in common.
+/// What the runs have in common.
 #[derive(Debug)]
 struct Demo {
     plan: Plan,
@@ -41,7 +41,7 @@ struct Demo {
 }
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    if args.block > MAX_BLOCK {
+    if args.block.iter().any(|&block| block > MAX_BLOCK) {
         return Err(Failure::new(Code::Usage, "a block is at most 1GiB"));
     }
     let plan = match &args.file {
@@ -54,13 +54,29 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let mut demo = Demo {
         plan,
-        block: args.block,
+        block: 0,
         capacity: args.capacity.unwrap_or(DEFAULT_CAPACITY),
     };
-    let ring = demo.through_ring()?;
-    let pipe = demo.through_pipe()?;
-    let report = figures::report(&demo.title(), demo.plan.bytes(), &ring, &pipe);
-    crate::text::print(report)
+    let mut results: Vec<Rounds> = args.block.iter().map(|&block| Rounds::new(block)).collect();
+    for round in 0..args.rounds {
+        for rounds in &mut results {
+            demo.block = rounds.block;
+            // Whoever is first finds another machine than whoever is second.
+            let is_ring_first = round % 2 == 0;
+            if is_ring_first {
+                rounds.ring.push(demo.through_ring()?);
+            }
+            rounds.pipe.push(demo.through_pipe()?);
+            if !is_ring_first {
+                rounds.ring.push(demo.through_ring()?);
+            }
+        }
+    }
+    crate::text::print(figures::report(
+        &demo.title(args.rounds),
+        demo.plan.bytes(),
+        &results,
+    ))
 }
 
 impl Demo {
@@ -238,7 +254,7 @@ impl Demo {
         }
     }
 
-    fn title(&self) -> String {
+    fn title(&self, rounds: u32) -> String {
         let what = match &self.plan {
             Plan::Random { seed, .. } => format!("pseudo-random bytes (seed {seed})"),
             Plan::File { path, .. } => format!("bytes of {}", shown(path)),
@@ -250,9 +266,8 @@ impl Demo {
         };
         format!(
             "{} {what}, from a child process to its parent\n\
-             every byte verified; blocks of {} bytes; a ring of {} bytes\n{build}",
+             every byte verified; a ring of {} bytes; medians of {rounds} rounds\n{build}",
             self.plan.bytes(),
-            self.block,
             self.capacity
         )
     }

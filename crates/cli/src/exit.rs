@@ -25,6 +25,7 @@ signal: 128 plus its number in a shell. A signal that was ignored at the start
 stays ignored. Stdin and stdout must be open.";
 
 const INTERRUPTED: &str = "interrupted";
+const STDOUT_CLOSED: &str = "stdout: closed by its reader";
 
 /// The exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Failure {
     /// The failure when nobody reads stdout any more. The command then dies of SIGPIPE
     /// without a word, as filters do, unless its parent ignored that signal.
     pub(crate) fn stdout_closed() -> Failure {
-        let failure = Failure::other("stdout: closed by its reader");
+        let failure = Failure::other(STDOUT_CLOSED);
         match dies_of_sigpipe() {
             true => Failure {
                 is_silent: true,
@@ -137,6 +138,27 @@ impl Failure {
     pub(crate) fn by_signal(mut self, signal: i32) -> Failure {
         self.signal = Some(signal);
         self
+    }
+
+    /// Adds to the message.
+    pub(crate) fn and(mut self, more: impl fmt::Display) -> Failure {
+        self.message = format!("{}{more}", self.message);
+        self
+    }
+
+    /// Makes the command exit with `status` instead of a code.
+    pub(crate) fn with_status(mut self, status: u8) -> Failure {
+        self.status = Some(status);
+        self
+    }
+
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
+    /// Whether nobody reads an output any more.
+    pub(crate) fn is_sigpipe(&self) -> bool {
+        self.message == STDOUT_CLOSED
     }
 
     pub(crate) fn message(&self) -> &str {

@@ -3,13 +3,14 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shmpipe::Stats;
+
+use crate::args::ProgressArgs;
+use crate::progress::{Look, Progress};
+use crate::units;
 
 /// Bytes after which the progress bar looks at the clock again.
 const BAR_STEP: u64 = 16 << 20;
-/// The most redraws of the bar in a second.
-const DRAWS_PER_SECOND: u8 = 20;
 
 /// How often one side of a ring slept and woke the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,25 +60,52 @@ pub(crate) struct Run {
     pub(crate) consumer: Calls,
 }
 
-/// The figures of both runs, below `title`.
-pub(crate) fn report(title: &str, bytes: u64, ring: &Run, pipe: &Run) -> String {
-    let mut text = format!("{title}\n");
-    let width = bytes.to_string().len().max("bytes".len());
-    let ratio = pipe.time.as_secs_f64() / ring.time.as_secs_f64();
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "          {:>width$}  seconds    GB/s", "bytes");
-    for (name, run) in [("ring", ring), ("pipe", pipe)] {
-        let seconds = run.time.as_secs_f64();
-        let speed = bytes as f64 / seconds / 1e9;
+/// The runs with one block size.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    pub(crate) block: usize,
+    pub(crate) ring: Vec<Run>,
+    pub(crate) pipe: Vec<Run>,
+}
+
+impl Rounds {
+    pub(crate) fn new(block: usize) -> Rounds {
+        let (ring, pipe) = (Vec::new(), Vec::new());
+        Rounds { block, ring, pipe }
+    }
+}
+
+/// The figures of all runs, below `title`.
+pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds]) -> String {
+    let mut text =
+        format!("{title}\n   block   ring GB/s   pipe GB/s   ratio   ring's least .. most\n");
+    for rounds in results {
+        let speeds = |runs: &[Run]| {
+            let speed = |run: &Run| bytes as f64 / run.time.as_secs_f64() / 1e9;
+            Spread::of(runs.iter().map(speed).collect())
+        };
+        let (ring, pipe) = (speeds(&rounds.ring), speeds(&rounds.pipe));
+        let (block, ratio) = (units::bytes(rounds.block as u64), ring.median / pipe.median);
+        // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{name:<8}  {bytes:>width$}  {seconds:>7.3}  {speed:>6.2}"
+            "{block:>8} {:>11.2} {:>11.2} {ratio:>7.2}   {:.2} .. {:.2}",
+            ring.median, pipe.median, ring.least, ring.most
         );
     }
-    let _ = writeln!(text, "ratio     {:>width$}  {:>7}  {ratio:>6.2}\n", "", "");
-    text.push_str("the ring   slept   woke the other\n");
-    for (name, calls) in [("producer", ring.producer), ("consumer", ring.consumer)] {
-        let _ = writeln!(text, "{name:<8}  {:>6}  {:>15}", calls.sleeps, calls.wakes);
+    text.push_str("\nthe ring, in the last round   slept   woke the other\n");
+    for rounds in results {
+        let Some(run) = rounds.ring.last() else {
+            continue;
+        };
+        for (name, calls) in [("producer", run.producer), ("consumer", run.consumer)] {
+            let block = units::bytes(rounds.block as u64);
+            let _ = writeln!(
+                text,
+                "{block:>8} {name:<18}  {:>6} {:>16}",
+                calls.sleeps, calls.wakes
+            );
+        }
     }
     text.push_str(
         "each of these is one system call; the ring makes no other while both sides are busy\n",
@@ -85,34 +113,73 @@ pub(crate) fn report(title: &str, bytes: u64, ring: &Run, pipe: &Run) -> String 
     text
 }
 
+/// The median of some figures, and between what they lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    /// Of at least one figure; of none, everything is 0.
+    pub(crate) fn of(mut figures: Vec<f64>) -> Spread {
+        figures.sort_by(f64::total_cmp);
+        let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);
+        let last = figures.len().saturating_sub(1);
+        Spread {
+            least: at(0),
+            median: (at(last / 2) + at(last.div_ceil(2))) / 2.0,
+            most: at(last),
+        }
+    }
+}
+
 /// A progress bar on stderr, if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
-    bar: ProgressBar,
+    progress: Progress,
     shown: u64,
 }
 
 impl Bar {
     pub(crate) fn new(name: &'static str, bytes: u64) -> Bar {
-        let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
-        let style = "{prefix} {bar:40} {bytes}/{total_bytes} {bytes_per_sec}";
-        let style = ProgressStyle::with_template(style);
-        let bar = ProgressBar::with_draw_target(Some(bytes), target)
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-            .with_prefix(name);
-        Bar { bar, shown: 0 }
+        let mut progress = Progress::new(ProgressArgs::default(), name, false);
+        progress.starts(Some(bytes));
+        Bar { progress, shown: 0 }
     }
 
     pub(crate) fn show(&mut self, position: u64) {
         if position - self.shown >= BAR_STEP {
             self.shown = position;
-            self.bar.set_position(position);
+            self.progress.show(|| Look {
+                bytes: position,
+                ..Look::default()
+            });
         }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.progress.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        let of = |figures: &[f64]| Spread::of(figures.to_vec());
+        assert_eq!(of(&[3.0, 1.0, 2.0]).median, 2.0);
+        assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);
+        let one = Spread {
+            least: 7.0,
+            median: 7.0,
+            most: 7.0,
+        };
+        assert_eq!(of(&[7.0]), one);
     }
 }

@@ -1,68 +1,172 @@
 //! `shmpipe ls`: lists the rings of this host.
 
-use std::time::Duration;
+use std::time::Instant;
 
-use shmpipe::{Occupant, Snapshot};
+use serde_json::json;
+use shmpipe::Occupant;
 
+use crate::args::LsArgs;
 use crate::exit::Failure;
-use crate::text::print;
+use crate::json;
+use crate::rings::{Seen, Segment, State, add_rates, sort, survey};
+use crate::table::{Cell, Column, cut_end, render};
+use crate::text::{Colour, columns, print, watch};
+use crate::units::{age, bar, bytes, percent};
 
-const COLUMNS: usize = 12;
-const HEAD: [&str; COLUMNS] = [
-    "ID", "KEY", "SIZE", "ATTACHED", "CAPACITY", "FILL", "STREAMED", "AGE", "LIFE", "ASLEEP",
-    "PRODUCER", "CONSUMER",
-];
-/// Numbers are aligned to the right, words to the left.
-const IS_NUMBER: [bool; COLUMNS] = [
-    true, false, true, true, true, true, true, true, false, false, false, false,
-];
+/// Characters of a command's name.
+const NAME: usize = 9;
+/// Characters of the bar.
+const BAR: usize = 6;
 
-pub(crate) fn run() -> Result<(), Failure> {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(Snapshot::all()?.iter().map(row));
-    let mut table = aligned(&rows);
-    for why in Snapshot::unknown()? {
-        table.push_str(&format!("{why}\n"));
+pub(crate) fn run(args: &LsArgs) -> Result<(), Failure> {
+    let mut before: Option<(Vec<Segment>, Instant)> = None;
+    let mut screen = || {
+        let (mut segments, now) = (survey()?, Instant::now());
+        if let Some((before, then)) = &before {
+            add_rates(&mut segments, before, now - *then);
+        }
+        before = Some((segments.clone(), now));
+        sort(&mut segments, args.sort);
+        Ok(list(&segments, args))
+    };
+    match args.watch {
+        Some(interval) => watch(interval, screen),
+        None => print(screen()?),
     }
-    print(table)
 }
 
-fn row(ring: &Snapshot) -> [String; COLUMNS] {
-    [
-        ring.id.to_string(),
-        ring.key.map_or("-".to_owned(), |key| key.to_string()),
-        ring.size.to_string(),
-        ring.attached.to_string(),
-        ring.capacity.to_string(),
-        ring.fill.to_string(),
-        ring.written.to_string(),
-        age(ring.changed.elapsed().unwrap_or_default()),
-        ring.life_cycle.to_string(),
-        match (ring.producer_sleeps, ring.consumer_sleeps) {
-            (false, false) => "-".to_owned(),
-            (true, false) => "producer".to_owned(),
-            (false, true) => "consumer".to_owned(),
-            (true, true) => "both".to_owned(),
+fn list(segments: &[Segment], args: &LsArgs) -> String {
+    let shown = segments
+        .iter()
+        .filter(|segment| args.all || segment.may_be_ring());
+    if args.json {
+        let rings: Vec<_> = shown.map(json::segment).collect();
+        return json::line("ls", json!({ "rings": rings }));
+    }
+    let width = if args.wide { None } else { columns() };
+    let mut columns = NARROW.to_vec();
+    if args.wide {
+        columns.extend(MORE);
+    }
+    let rows: Vec<Vec<Cell>> = shown.map(|segment| row(segment, args)).collect();
+    let mut text = render(&columns, &rows, width);
+    for line in footer(segments) {
+        text += &wrapped(&line, width);
+    }
+    text
+}
+
+const NARROW: [Column; 9] = [
+    Column::new("PATH", 0).cut(8),
+    Column::new("ID", 5).number(),
+    Column::new("OWNER", 7).cut(6),
+    Column::new("STATE", 0),
+    Column::new("CAP", 6).number(),
+    Column::new("FILL", 0),
+    Column::new("TOTAL", 3).number(),
+    Column::new("AGE", 4).number(),
+    Column::new("FROM > TO", 2).cut(11),
+];
+
+/// What `--wide` adds.
+const MORE: [Column; 8] = [
+    Column::new("UNREAD", 0).number(),
+    Column::new("KEY", 0),
+    Column::new("MODE", 0),
+    Column::new("SIZE", 0).number(),
+    Column::new("ATTACHED", 0).number(),
+    Column::new("WAITS", 0),
+    Column::new("SENDER", 0),
+    Column::new("RECEIVER", 0),
+];
+
+/// The cells of [`NARROW`], and with `--wide` those of [`MORE`].
+fn row(segment: &Segment, args: &LsArgs) -> Vec<Cell> {
+    let number = |number: u64| match args.bytes {
+        true => number.to_string(),
+        false => bytes(number),
+    };
+    let ring = segment.ring();
+    let of_ring = |text: String| ring.map_or_else(|| "-".to_owned(), |_| text);
+    let (fill, capacity) = (segment.fill() as u64, segment.capacity() as u64);
+    let state = segment.state();
+    let names = segment.commands().map(|name| match args.wide {
+        true => name,
+        false => cut_end(&name, NAME),
+    });
+    let [from, to] = names;
+    let filled = match args.bytes {
+        true => fill.to_string(),
+        false => format!(
+            "{} {:>3}%",
+            bar(fill, capacity, BAR),
+            percent(fill, capacity)
+        ),
+    };
+    let unread = ring.map_or(0, |ring| ring.unread_ends);
+    let mut cells: Vec<Cell> = vec![
+        segment.path().into(),
+        segment.id().to_string().into(),
+        segment.owner().into(),
+        Cell {
+            text: match unread {
+                0 => state.to_string(),
+                ends => format!("{state}, {ends} ended"),
+            },
+            colour: colour(state),
         },
-        occupant(ring.producer),
-        occupant(ring.consumer),
-    ]
+        of_ring(number(capacity)).into(),
+        of_ring(filled).into(),
+        of_ring(number(segment.total())).into(),
+        age(segment.age()).into(),
+        format!("{from} > {to}").into(),
+    ];
+    if args.wide {
+        let key = ring.and_then(|ring| ring.key);
+        let attached = ring.map_or(segment.stat.attached, |ring| ring.attached);
+        let waiting = ring.map_or("-", |ring| {
+            waits(ring.producer_sleeps, ring.consumer_sleeps)
+        });
+        cells.extend([
+            of_ring(unread.to_string()).into(),
+            key.map_or("-".to_owned(), |key| key.to_string()).into(),
+            format!("{:04o}", segment.stat.mode.bits()).into(),
+            number(segment.stat.size as u64).into(),
+            attached.to_string().into(),
+            waiting.to_owned().into(),
+            ring.map_or("-".to_owned(), |ring| process(ring.producer))
+                .into(),
+            ring.map_or("-".to_owned(), |ring| process(ring.consumer))
+                .into(),
+        ]);
+    }
+    cells
 }
 
-/// The age in the largest unit that gives at least one, rounded down.
-fn age(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ ..60 => format!("{seconds}s"),
-        seconds @ ..3600 => format!("{}m", seconds / 60),
-        seconds @ ..86400 => format!("{}h", seconds / 3600),
-        seconds => format!("{}d", seconds / 86400),
+pub(crate) fn colour(state: State) -> Option<Colour> {
+    match state {
+        State::Flowing | State::Full => Some(Colour::Green),
+        State::SenderDied | State::ReceiverDied | State::Corrupt => Some(Colour::Red),
+        State::Stale | State::HalfMade | State::OtherVersion => Some(Colour::Yellow),
+        State::NotReadable | State::NoRing => Some(Colour::Grey),
+        _ => None,
     }
 }
 
-fn occupant(occupant: Occupant) -> String {
+/// Which side sleeps until the other one has done something.
+pub(crate) fn waits(producer: bool, consumer: bool) -> &'static str {
+    match (producer, consumer) {
+        (false, false) => "-",
+        (true, false) => "sender",
+        (false, true) => "receiver",
+        (true, true) => "both",
+    }
+}
+
+fn process(occupant: Occupant) -> String {
     match occupant {
         Occupant::Nobody => "-".to_owned(),
-        Occupant::Process(0) => "?".to_string(), // the process id is unknown
+        Occupant::Process(0) => "?".to_owned(), // the process id is unknown
         Occupant::Process(pid) => pid.to_string(),
         Occupant::Dead(pid) => format!("{pid} (dead)"),
         Occupant::Left => "left".to_owned(),
@@ -70,20 +174,56 @@ fn occupant(occupant: Occupant) -> String {
     }
 }
 
-fn aligned(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let mut table = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).zip(IS_NUMBER);
-        let line: Vec<String> = cells
-            .map(|((cell, width), is_number)| match is_number {
-                true => format!("{cell:>width$}"),
-                false => format!("{cell:<width$}"),
-            })
-            .collect();
-        table.push_str(line.join("  ").trim_end());
-        table.push('\n');
+/// What cannot be read, and what could be removed.
+pub(crate) fn footer(segments: &[Segment]) -> Vec<String> {
+    let count =
+        |is: &dyn Fn(&Segment) -> bool| segments.iter().filter(|segment| is(segment)).count();
+    let one = |number: usize, one: &str, more: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        number => Some(format!("{number} {more}")),
+    };
+    let unreadable = count(&|segment| matches!(segment.seen, Seen::Unreadable));
+    let damaged = count(&|segment| matches!(segment.seen, Seen::Damaged(_)));
+    let stale = count(&Segment::is_stale);
+    [
+        one(
+            unreadable,
+            "segment that may be a ring cannot be read: only its owner and root can",
+            "segments that may be rings cannot be read: only their owners and root can",
+        ),
+        one(
+            damaged,
+            "ring cannot be used: `shmpipe rm --id ID` removes it",
+            "rings cannot be used: `shmpipe rm --id ID` removes them",
+        ),
+        one(
+            stale,
+            "ring was left by dead processes: `shmpipe rm --stale` removes it",
+            "rings were left by dead processes: `shmpipe rm --stale` removes them",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// `text` in lines of at most `width` columns, divided between words.
+pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
+    let width = width.unwrap_or(usize::MAX);
+    let mut lines = String::new();
+    let mut len = 0;
+    for word in text.split(' ') {
+        let word_len = word.chars().count();
+        if len > 0 && len + 1 + word_len > width {
+            lines.push('\n');
+            len = 0;
+        } else if len > 0 {
+            lines.push(' ');
+            len += 1;
+        }
+        lines += word;
+        len += word_len;
     }
-    table
+    lines + "\n"
 }

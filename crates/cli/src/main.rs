@@ -1,5 +1,5 @@
-//! The command `shmpipe`: streams stdin of one process to stdout of another, demonstrates a
-//! ring, lists rings and removes them.
+//! The command `shmpipe`: streams stdin of one process to stdout of another, shows the rings
+//! of a host, measures them and removes them.
 //!
 //! Each verb has a file. The command uses the public interface of the library. The one
 //! hidden item that it uses escapes paths in messages.
@@ -9,17 +9,26 @@ mod demo;
 mod exit;
 mod figures;
 mod fork;
+mod framed;
+mod json;
 mod ls;
+mod manual;
+mod progress;
 mod recv;
+mod rings;
 mod rm;
+mod run;
 mod send;
 mod signals;
 mod sockets;
 mod source;
 mod start;
+mod stat;
 mod stream;
+mod table;
 mod text;
 mod transport;
+mod units;
 
 use std::process::ExitCode;
 
@@ -39,10 +48,15 @@ fn main() -> ExitCode {
 
 fn run(verb: &Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Send(stream) => send::run(stream),
-        Verb::Recv(stream) => recv::run(stream),
-        Verb::Demo(demo) => demo::run(demo),
-        Verb::Ls => ls::run(),
-        Verb::Rm(rm) => rm::run(rm),
+        Verb::Send(args) => send::run(args),
+        Verb::Recv(args) => recv::run(args),
+        Verb::Run(args) => run::run(args),
+        Verb::Ls(args) => ls::run(args),
+        Verb::Stat(args) => stat::run(args),
+        Verb::Rm(args) => rm::run(args),
+        Verb::Demo(args) => demo::run(args),
+        Verb::Completions(args) => manual::completions(args),
+        Verb::Man(args) => manual::pages(args),
+        Verb::Help { .. } => Ok(()), // printed by `args`
     }
 }

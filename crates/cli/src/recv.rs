@@ -1,45 +1,61 @@
 //! `shmpipe recv`: copies a ring to stdout.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use shmpipe::{Broken, Consumer, Occupant, PeekError, WaitError};
+use shmpipe::{Broken, Consumer, Occupant, Options, PeekError, WaitError};
 
 use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
+use crate::framed::Framer;
+use crate::progress::{Look, Progress};
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream};
+
+/// The longest wait for bytes at a time, if something else ends the wait when nobody reads
+/// stdout any more.
+const LONG_LOOK: Duration = Duration::from_secs(10);
+/// The same while progress is shown.
+const SHOWN_LOOK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     signals.end(receive(args, &signals))
 }
 
-/// The longest wait for bytes at a time, if something else ends the wait when nobody reads
-/// stdout any more.
-const LONG_LOOK: Duration = Duration::from_secs(10);
-
 fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
     let stdout = Stream::stdout()?;
-    let look = match stdout.tell_when_broken(&signals.flag) {
-        true => LONG_LOOK,
-        false => LOOK,
-    };
-    receive_to(&stdout, look, args, signals).map_err(|failure| {
-        // The wait was cancelled, and by no signal.
-        match signals.check().is_ok() && failure.is_interrupted() && stdout.is_broken() {
-            true => Failure::stdout_closed(),
-            false => failure,
-        }
-    })
+    let mut progress = Progress::new(args.stream.progress, "recv", io::stdout().is_terminal());
+    let look = look_time(&stdout, &progress, signals);
+    let received = receive_to(&stdout, look, args, &mut progress, signals);
+    received.map_err(|failure| explained(failure, &stdout, signals))
+}
+
+/// How long to wait for bytes at a time.
+pub(crate) fn look_time(stdout: &Stream, progress: &Progress, signals: &Signals) -> Duration {
+    match (stdout.tell_when_broken(&signals.flag), progress.is_shown()) {
+        (false, _) => LOOK,
+        (true, true) => SHOWN_LOOK,
+        (true, false) => LONG_LOOK,
+    }
+}
+
+/// The failure of a receiver whose wait was cancelled, and by no signal.
+pub(crate) fn explained(failure: Failure, stdout: &Stream, signals: &Signals) -> Failure {
+    match signals.check().is_ok() && failure.is_interrupted() && stdout.is_broken() {
+        true => Failure::stdout_closed(),
+        false => failure,
+    }
 }
 
 /// Receives streams. The ring is detached when this returns.
 fn receive_to(
     stdout: &Stream,
-    look: Duration,
+    look_for: Duration,
     args: &RecvArgs,
+    progress: &mut Progress,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let mut options = args.stream.options();
@@ -47,74 +63,75 @@ fn receive_to(
         .cancel_on(Arc::clone(&signals.flag))
         .wait_policy(stdout.wait_policy())
         .abort_on_drop(true);
-    let mut consumer = match args.stream.path() {
-        Some(path) => options.create_file(true).open_consumer(path)?,
+    loop {
+        let mut consumer = open(&mut options, args, progress)?;
+        let mut receiver = Receiver {
+            consumer: &mut consumer,
+            stdout,
+            look_for,
+            outlives_death: args.follow && args.stream.persist,
+            progress: &mut *progress,
+            signals,
+        };
+        loop {
+            match args.framed {
+                true => receiver.receive_framed()?,
+                false => receiver.receive_stream()?,
+            }
+            signals.check()?;
+            receiver.progress.ends(look(receiver.consumer));
+            // All of the stream is written, so the next receiver gets the next stream.
+            let may_follow = receiver.consumer.next_stream()?;
+            if !may_follow || !args.follow || !args.stream.persist {
+                break;
+            }
+            receiver.await_stream()?;
+            receiver.progress.starts(None);
+        }
+        consumer.close()?;
+        if !args.follow || args.stream.persist {
+            return Ok(());
+        }
+    }
+}
+
+/// Opens the ring, and waits for the sender unless the ring persists.
+fn open(
+    options: &mut Options,
+    args: &RecvArgs,
+    progress: &mut Progress,
+) -> Result<Consumer, Failure> {
+    progress.waits_for("sender");
+    let consumer = match args.stream.path() {
+        Some(path) => {
+            crate::start::make_file(path, args.stream.mode())?;
+            options.create_file(true).open_consumer(path)?
+        }
         None => options.consumer_from_parent()?,
     };
-    loop {
-        copy(&mut consumer, stdout, look, args.follow, signals)?;
-        signals.check()?;
-        // All of the stream is written, so the next receiver gets the next stream.
-        if !consumer.next_stream()? || !args.follow {
-            return Ok(consumer.close()?);
-        }
-        await_stream(&mut consumer, stdout, signals)?;
+    progress.starts(None);
+    Ok(consumer)
+}
+
+/// How far the stream is.
+fn look(consumer: &mut Consumer) -> Look {
+    Look {
+        bytes: consumer.stream_position(),
+        fill: consumer.available().unwrap_or(0), // the next wait reports the error
+        capacity: consumer.capacity(),
     }
 }
 
-/// Waits for the next stream, or for the next sender.
-fn await_stream(
-    consumer: &mut Consumer,
-    stdout: &Stream,
-    signals: &Signals,
-) -> Result<(), Failure> {
-    let start = Instant::now();
-    let limit = consumer.timeout();
-    loop {
-        signals.check()?;
-        match consumer.wait_for_peer_deadline(Instant::now() + LOOK) {
-            Ok(()) => return Ok(()),
-            Err(WaitError::TimedOut) if stdout.is_broken() => return Err(Failure::stdout_closed()),
-            Err(WaitError::TimedOut) if limit.is_some_and(|limit| start.elapsed() >= limit) => {
-                return Err(Failure::new(Code::TimedOut, "timed out: no sender came"));
-            }
-            Err(WaitError::TimedOut) => {}
-            Err(stop) => return Err(Failure::stream(stop.into())),
-        }
-    }
-}
-
-/// Copies one stream. Bytes that stdout has not taken stay in the ring.
-fn copy(
-    consumer: &mut Consumer,
-    stdout: &Stream,
-    look: Duration,
-    follow: bool,
-    signals: &Signals,
-) -> Result<(), Failure> {
-    let most = stdout.most(consumer.capacity());
-    loop {
-        match await_bytes(consumer, stdout, look)? {
-            Found::Bytes => {}
-            Found::End => return Ok(()),
-            // Another sender may resume the stream.
-            Found::Death(_) if follow => {
-                await_stream(consumer, stdout, signals)?;
-                continue;
-            }
-            Found::Death(failure) => return Err(failure),
-        }
-        loop {
-            signals.check()?;
-            if stdout.may_block() && !stdout.is_ready(PollFlags::OUT)? {
-                continue;
-            }
-            match stdout.moved(stdout.drain(consumer, most))? {
-                Some(_) => break,
-                None => stdout.is_ready(PollFlags::OUT)?,
-            };
-        }
-    }
+/// Copies a ring to an output. `run` uses it, too.
+pub(crate) struct Receiver<'a> {
+    pub(crate) consumer: &'a mut Consumer,
+    pub(crate) stdout: &'a Stream,
+    /// The longest wait for bytes at a time.
+    pub(crate) look_for: Duration,
+    /// Whether another sender may resume the stream of a dead one.
+    pub(crate) outlives_death: bool,
+    pub(crate) progress: &'a mut Progress,
+    pub(crate) signals: &'a Signals,
 }
 
 /// What a receiver finds.
@@ -126,51 +143,156 @@ enum Found {
     Death(Failure),
 }
 
-/// Waits for bytes, or for an end or a death instead. Fails if nobody reads stdout any
-/// more, even if no byte comes.
-fn await_bytes(consumer: &mut Consumer, stdout: &Stream, look: Duration) -> Result<Found, Failure> {
-    let start = Instant::now();
-    let limit = consumer.timeout();
-    loop {
-        let wait = limit.map_or(look, |limit| {
-            look.min(limit.saturating_sub(start.elapsed()))
-        });
-        match consumer.wait_readable_deadline(1, Instant::now() + wait) {
-            Ok(()) => return Ok(Found::Bytes),
-            Err(PeekError::Ended { .. }) => return Ok(Found::End),
-            Err(PeekError::TimedOut { .. }) if stdout.is_broken() => {
-                return Err(Failure::stdout_closed());
-            }
-            Err(PeekError::TimedOut { .. })
-                if limit.is_some_and(|limit| start.elapsed() >= limit) =>
-            {
-                let waited = limit.filter(|limit| !limit.is_zero());
-                let waited = waited.map(|limit| format!(" after {limit:?}"));
-                let waited = waited.unwrap_or_default();
-                let writer = match consumer.peer() {
-                    Occupant::Process(0) => "there is a producer".to_owned(), // an unknown id
-                    Occupant::Process(pid) => format!("the producer is process {pid}"),
-                    Occupant::Left => "the producer has left".to_owned(),
-                    _ => "there is no producer".to_owned(),
-                };
-                return Err(Failure::new(
-                    Code::TimedOut,
-                    format_args!("timed out{waited}: no byte to read, and {writer}"),
-                ));
-            }
-            Err(PeekError::TimedOut { .. }) => {}
-            Err(error) => {
-                let died = matches!(error, PeekError::Broken(Broken::Died { .. }));
-                let failure = Failure::stream(error.into());
-                if consumer.is_at_end() {
-                    // All bytes of the stream are written. Acknowledges its end, so that
-                    // the next receiver does not get this error.
-                    let _ = consumer.next_stream(); // the failure counts
-                } else if died {
-                    return Ok(Found::Death(failure));
+impl Receiver<'_> {
+    /// Copies one stream. Bytes that stdout has not taken stay in the ring.
+    pub(crate) fn receive_stream(&mut self) -> Result<(), Failure> {
+        let most = self.stdout.most(self.consumer.capacity());
+        while self.await_more()? {
+            loop {
+                self.look_around()?;
+                if self.stdout.may_block() && !self.stdout.is_ready(PollFlags::OUT)? {
+                    continue;
                 }
-                return Err(failure);
+                let moved = self.stdout.drain(self.consumer, most);
+                match self.stdout.moved(moved)? {
+                    Some(_) => break,
+                    None => self.stdout.is_ready(PollFlags::OUT)?,
+                };
             }
         }
+        Ok(())
+    }
+
+    /// Copies one stream with its length and digest.
+    fn receive_framed(&mut self) -> Result<(), Failure> {
+        let most = self.stdout.most(self.consumer.capacity());
+        let mut framer = Framer::new();
+        self.write_all(Framer::head())?;
+        while self.await_more()? {
+            let bytes = self.consumer.try_peek_up_to(most);
+            let bytes = bytes
+                .map_err(|error| Failure::stream(error.into()))?
+                .to_vec();
+            let len = self.write_some(&bytes)?;
+            framer.add(&bytes[..len]);
+            let consumed = self.consumer.consume_raw(len);
+            consumed.map_err(|error| Failure::stream(error.into()))?;
+        }
+        self.write_all(&framer.end())
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.write_some(bytes)?..];
+        }
+        Ok(())
+    }
+
+    /// Writes at least one byte to stdout.
+    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
+        loop {
+            self.look_around()?;
+            if self.stdout.may_block() && !self.stdout.is_ready(PollFlags::OUT)? {
+                continue;
+            }
+            match self.stdout.moved(self.stdout.write(bytes))? {
+                Some(len) => return Ok(len),
+                None => self.stdout.is_ready(PollFlags::OUT)?,
+            };
+        }
+    }
+
+    fn look_around(&mut self) -> Result<(), Failure> {
+        self.progress.show(|| look(self.consumer));
+        self.signals.check()
+    }
+
+    /// Waits for bytes. `false` at the end of a whole stream.
+    fn await_more(&mut self) -> Result<bool, Failure> {
+        loop {
+            match self.await_bytes()? {
+                Found::Bytes => return Ok(true),
+                Found::End => return Ok(false),
+                // Another sender may resume the stream.
+                Found::Death(_) if self.outlives_death => self.await_stream()?,
+                Found::Death(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Waits for the next stream, or for the next sender.
+    fn await_stream(&mut self) -> Result<(), Failure> {
+        let start = Instant::now();
+        let limit = self.consumer.timeout();
+        self.progress.waits_for("sender");
+        loop {
+            self.signals.check()?;
+            match self.consumer.wait_for_peer_deadline(Instant::now() + LOOK) {
+                Ok(()) => return Ok(()),
+                Err(WaitError::TimedOut) if self.stdout.is_broken() => {
+                    return Err(Failure::stdout_closed());
+                }
+                Err(WaitError::TimedOut) if limit.is_some_and(|limit| start.elapsed() >= limit) => {
+                    return Err(Failure::new(Code::TimedOut, "timed out: no sender came"));
+                }
+                Err(WaitError::TimedOut) => {}
+                Err(stop) => return Err(Failure::stream(stop.into())),
+            }
+        }
+    }
+
+    /// Waits for bytes, or for an end or a death instead. Fails if nobody reads stdout any
+    /// more, even if no byte comes.
+    fn await_bytes(&mut self) -> Result<Found, Failure> {
+        let start = Instant::now();
+        let limit = self.consumer.timeout();
+        loop {
+            let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+            let wait = left.unwrap_or(self.look_for).min(self.look_for);
+            let deadline = Instant::now() + wait;
+            match self.consumer.wait_readable_deadline(1, deadline) {
+                Ok(()) => return Ok(Found::Bytes),
+                Err(PeekError::Ended { .. }) => return Ok(Found::End),
+                Err(PeekError::TimedOut { .. }) if self.stdout.is_broken() => {
+                    return Err(Failure::stdout_closed());
+                }
+                Err(PeekError::TimedOut { .. })
+                    if limit.is_some_and(|limit| start.elapsed() >= limit) =>
+                {
+                    return Err(self.no_byte(limit));
+                }
+                Err(PeekError::TimedOut { .. }) => self.look_around()?,
+                Err(error) => return self.broken(error),
+            }
+        }
+    }
+
+    /// The failure of a wait that took as long as it may.
+    fn no_byte(&self, limit: Option<Duration>) -> Failure {
+        let waited = limit.filter(|limit| !limit.is_zero());
+        let waited = waited.map(|limit| format!(" after {limit:?}"));
+        let waited = waited.unwrap_or_default();
+        let writer = match self.consumer.peer() {
+            Occupant::Process(0) => "there is a producer".to_owned(), // an unknown id
+            Occupant::Process(pid) => format!("the producer is process {pid}"),
+            Occupant::Left => "the producer has left".to_owned(),
+            _ => "there is no producer".to_owned(),
+        };
+        let why = format!("timed out{waited}: no byte to read, and {writer}");
+        Failure::new(Code::TimedOut, why)
+    }
+
+    /// What to do about a stream that is broken.
+    fn broken(&mut self, error: PeekError) -> Result<Found, Failure> {
+        let died = matches!(error, PeekError::Broken(Broken::Died { .. }));
+        let failure = Failure::stream(error.into());
+        if self.consumer.is_at_end() {
+            // All bytes of the stream are written. Acknowledges its end, so that the next
+            // receiver does not get this error.
+            let _ = self.consumer.next_stream(); // the failure counts
+        } else if died {
+            return Ok(Found::Death(failure));
+        }
+        Err(failure)
     }
 }

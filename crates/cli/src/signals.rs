@@ -5,10 +5,13 @@
 //! ring is detached, the command dies of the signal itself, so that a shell's loop ends,
 //! too. A signal that was ignored at the start stays ignored.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustix::process::{Signal, getpgrp};
+use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -59,6 +62,22 @@ impl Signals {
                 .err()
                 .unwrap_or_else(Failure::interrupted)
                 .by_signal(signal as i32)), // lossless: a signal number
+        }
+    }
+
+    /// The signal to give to children. `None` if none has come, or if a terminal has given it to
+    /// all processes of the foreground.
+    pub(crate) fn to_forward(&self) -> Option<Signal> {
+        // Relaxed: no other memory depends on the number.
+        let signal = self.last.load(Ordering::Relaxed) as i32; // a signal number, or 0
+        let by_terminal = || {
+            let terminal = File::open("/dev/tty").ok();
+            let group = terminal.and_then(|terminal| tcgetpgrp(terminal).ok());
+            group == Some(getpgrp())
+        };
+        match Signal::from_named_raw(signal) {
+            Some(Signal::INT) if by_terminal() => None,
+            signal => signal,
         }
     }
 }

@@ -6,9 +6,15 @@
 //! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html>
 #![allow(unsafe_code)] // a function that runs before main, fcntl(2), sigaction(2)
 
+use std::fs::{File, Permissions};
+use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use shmpipe::escape::shown;
 
 use crate::exit::Failure;
 
@@ -54,6 +60,23 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
     // value. The call has filled it in, or left it zero.
     let action = unsafe { action.assume_init() };
     action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Makes the file that names a ring, if it is missing and `mode` was asked for. As with
+/// `mkfifo -m`, the umask does not count. Without a mode, the library makes the file.
+pub(crate) fn make_file(path: &Path, mode: Option<u32>) -> Result<(), Failure> {
+    let Some(bits) = mode.map(|bits| bits & 0o666) else {
+        return Ok(());
+    };
+    let mut how = File::options();
+    let made = how.write(true).create_new(true).mode(bits).open(path);
+    let done = made.and_then(|file| file.set_permissions(Permissions::from_mode(bits)));
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Failure::io(shown(path), &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Fails if stdin or stdout was closed.

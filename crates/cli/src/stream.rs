@@ -20,7 +20,7 @@
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Seek};
+use std::io::{self, IsTerminal, Seek, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::OFlags;
-use rustix::net::{SocketType, sockopt};
+use rustix::net::{SendFlags, SocketType, sockopt};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use shmpipe::{Consumer, WaitPolicy, sysv};
 
@@ -198,6 +198,13 @@ impl Stream {
         moved.map(|_| ()).map_err(|error| self.failure(&error))
     }
 
+    /// The bytes from here to the end of a file; `None` for anything else.
+    pub(crate) fn left(&mut self) -> Option<u64> {
+        let found = self.file.metadata().ok()?;
+        let at = self.file.stream_position().ok()?;
+        (found.is_file() && found.len() > 0).then(|| found.len().saturating_sub(at))
+    }
+
     /// The most bytes to move at once, out of or into a ring of `capacity` bytes. A part of
     /// the ring, so that both sides work at once.
     pub(crate) fn most(&self, capacity: usize) -> usize {
@@ -252,6 +259,18 @@ impl Stream {
     pub(crate) fn is_broken(&self) -> bool {
         // A file has no reader.
         self.manner != Manner::Direct && self.has(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    /// Writes some of `bytes`. [`moved`](Self::moved) takes the result.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(self.most)];
+        match self.manner {
+            Manner::Sending => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                Ok(rustix::net::send(self, bytes, flags)?)
+            }
+            _ => (&self.file).write(bytes),
+        }
     }
 
     /// Sets `flag` once nobody reads the stream any more, from a thread that sleeps until then.

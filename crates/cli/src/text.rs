@@ -1,9 +1,14 @@
 //! Text on stdout.
 
+use std::env;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use rustix::termios::tcgetwinsize;
 
 use crate::exit::Failure;
 
@@ -16,4 +21,58 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
         io::ErrorKind::BrokenPipe => Failure::stdout_closed(),
         _ => Failure::io("stdout", &error),
     })
+}
+
+/// Colours of the terminal's own palette.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Grey = 90,
+}
+
+/// Whether stdout is a terminal that may get colours: see <https://no-color.org>.
+pub(crate) fn has_colours() -> bool {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// `text` in a colour, if stdout may get colours.
+pub(crate) fn paint(colour: Colour, text: &str) -> String {
+    match has_colours() {
+        true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
+        false => text.to_owned(),
+    }
+}
+
+/// The width of stdout, if it is a terminal. Otherwise that of `COLUMNS`, if it is set, and no
+/// limit if it is not.
+pub(crate) fn columns() -> Option<usize> {
+    let asked = env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    match tcgetwinsize(io::stdout().as_fd()) {
+        Ok(size) if size.ws_col > 0 => Some(size.ws_col.into()),
+        Ok(_) => Some(asked.unwrap_or(80)),
+        Err(_) => asked,
+    }
+}
+
+/// Shows what `screen` returns again and again, each `interval`. On a terminal each screen
+/// takes the place of the one before. Ends by SIGINT, as any command.
+pub(crate) fn watch(
+    interval: Duration,
+    mut screen: impl FnMut() -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    loop {
+        let text = screen()?;
+        match io::stdout().is_terminal() {
+            // Home, then each line to its end, then the rest of the screen.
+            true => print(format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")))?,
+            false => print(text)?,
+        }
+        thread::sleep(interval);
+    }
 }

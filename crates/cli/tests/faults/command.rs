@@ -66,10 +66,10 @@ impl Verb {
             Verb::Recv(_) => [&["recv", path], &stream[..]].concat(),
             Verb::Keep => [&["send", path, "--persist"], &stream[..]].concat(),
             Verb::Fetch => [&["recv", path, "--persist"], &stream[..]].concat(),
-            Verb::Demo => "demo --bytes 64KiB --capacity 4KiB --block 1KiB"
+            Verb::Demo => "demo --bytes 64KiB --capacity 4KiB --block 1KiB --rounds 1"
                 .split(' ')
                 .collect(),
-            Verb::List => vec!["ls"],
+            Verb::List => vec!["ls", "-b"],
             Verb::Remove => vec!["rm", path],
             Verb::RemoveStale => vec!["rm", "--stale"],
         }

@@ -1,0 +1,188 @@
+//! The options of the verbs that look at rings, measure, and remove.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+use shmpipe::sysv::SegmentId;
+
+use super::values::{duration, interval, path, positive_size, size};
+
+/// What rings are sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    Path,
+    #[default]
+    Id,
+    Owner,
+    State,
+    Capacity,
+    Fill,
+    Total,
+    Age,
+    /// Bytes per second; as `total` where there is no rate
+    Rate,
+}
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct LsArgs {
+    /// List all segments, also those that are no rings
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Cut nothing, and add key, size, attachments, process ids and who waits
+    #[arg(short, long)]
+    pub(crate) wide: bool,
+    /// Exact numbers of bytes
+    #[arg(short, long)]
+    pub(crate) bytes: bool,
+    /// Sort by this; numbers from the largest
+    #[arg(short, long, value_name = "KEY", default_value = "id")]
+    pub(crate) sort: Sort,
+    /// Show the list again and again, each DURATION
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = interval)]
+    pub(crate) watch: Option<Duration>,
+    /// JSON of version 1 instead; with --watch, a line each time
+    #[arg(long, conflicts_with_all = ["wide", "bytes"])]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatArgs {
+    #[command(flatten)]
+    pub(crate) target: StatTarget,
+    /// Which of the rings of PATH, 1 to 255
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "pid"])]
+    pub(crate) project: u32,
+    /// Show it again and again, each DURATION
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = interval)]
+    pub(crate) watch: Option<Duration>,
+    /// JSON of version 1 instead; with --watch, a line each time
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct StatTarget {
+    /// The file that names the ring. A named ring has no path any more once both sides are
+    /// there: then the ring that was opened by this path is shown
+    #[arg(value_parser = path())]
+    pub(crate) path: Option<PathBuf>,
+    /// The id of the ring's segment
+    #[arg(long, value_name = "N")]
+    pub(crate) id: Option<SegmentId>,
+    /// The rings of this process
+    #[arg(long, value_name = "N")]
+    pub(crate) pid: Option<u32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TopArgs {
+    /// Time between two screens
+    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub(crate) delay: Duration,
+    /// Sort by this; numbers from the largest
+    #[arg(short, long, value_name = "KEY", default_value = "rate")]
+    pub(crate) sort: Sort,
+    /// Only rings whose path, owner, state or commands contain this
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    pub(crate) filter: String,
+    /// Print screens as text, one after the other
+    #[arg(short, long)]
+    pub(crate) batch: bool,
+    /// End after this many screens
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) iterations: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RmArgs {
+    #[command(flatten)]
+    pub(crate) target: RmTarget,
+    /// Which of the rings of PATH, 1 to 255
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "stale"])]
+    pub(crate) project: u32,
+    /// Remove the ring even if it is in use. Its processes continue, but nobody else can
+    /// find the ring any more
+    #[arg(short, long, conflicts_with = "stale")]
+    pub(crate) force: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// With --stale: only rings that were made this long ago (10m, 1d)
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["path", "id", "force"], value_parser = duration)]
+    pub(crate) older_than: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RmTarget {
+    /// The file that names the ring
+    #[arg(value_parser = path())]
+    pub(crate) path: Option<PathBuf>,
+    /// The id of the ring's segment
+    #[arg(long, value_name = "N")]
+    pub(crate) id: Option<SegmentId>,
+    /// All rings that dead processes have left behind; never a persistent ring
+    #[arg(long)]
+    pub(crate) stale: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Exit with 1 for a warning, too
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// JSON of version 1 instead
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Bytes of each throughput measurement
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
+    pub(crate) bytes: u64,
+    /// Rounds, in each of which all are measured once
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// JSON of version 1 instead
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// A file to stream instead of pseudo-random bytes
+    #[arg(conflicts_with_all = ["bytes", "seed"], value_parser = path())]
+    pub(crate) file: Option<PathBuf>,
+    /// Bytes to stream in each run
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
+    pub(crate) bytes: u64,
+    /// Capacity of the ring  [default: 4M]
+    #[arg(short, long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) capacity: Option<usize>,
+    /// Bytes of each write, and at most of each read. May be repeated
+    #[arg(long, value_name = "SIZE", default_values = ["4K", "64K", "1M"], value_parser = positive_size)]
+    pub(crate) block: Vec<usize>,
+    /// Rounds, in each of which ring and pipe take turns
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// The seed of the pseudo-random bytes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// The folder for the pages
+    #[arg(value_parser = path())]
+    pub(crate) folder: PathBuf,
+}

@@ -1,0 +1,163 @@
+//! A stream that carries its own proof of being whole, for a way through which no failure
+//! comes: ssh(1), socat(1), a file.
+//!
+//! | bytes | what |
+//! |--:|---|
+//! | 8 | [`HEAD`] |
+//! | any | the stream |
+//! | 8 | [`TAIL`] |
+//! | 8 | length of the stream in bytes, little-endian |
+//! | 16 | XXH3 of the stream in 128 bits, little-endian |
+//!
+//! The digest finds accidents, not forgers: whoever can change the stream can change the digest.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::exit::{Code, Failure};
+
+/// Begins a framed stream. The last byte is the version.
+const HEAD: [u8; 8] = *b"shmpipe\x01";
+/// Begins the end of a framed stream.
+const TAIL: [u8; 8] = *b"\nwhole:\n";
+const END: usize = 8 + 8 + 16;
+
+/// Makes a framed stream.
+pub(crate) struct Framer {
+    digest: Box<Xxh3>,
+    len: u64,
+}
+
+impl Framer {
+    pub(crate) fn new() -> Framer {
+        Framer {
+            digest: Box::new(Xxh3::new()),
+            len: 0,
+        }
+    }
+
+    /// What comes before the stream.
+    pub(crate) fn head() -> &'static [u8] {
+        &HEAD
+    }
+
+    /// Counts bytes of the stream.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    /// What comes after the stream.
+    pub(crate) fn end(&self) -> [u8; END] {
+        let mut end = [0; END];
+        end[..8].copy_from_slice(&TAIL);
+        end[8..16].copy_from_slice(&self.len.to_le_bytes());
+        end[16..].copy_from_slice(&self.digest.digest128().to_le_bytes());
+        end
+    }
+}
+
+/// Takes a framed stream apart. Holds back what may be its end.
+pub(crate) struct Checker {
+    framer: Framer,
+    /// Bytes of the head that have come.
+    headed: usize,
+    /// What came last, and is not known to be part of the stream: at most an end.
+    held: Vec<u8>,
+}
+
+impl Checker {
+    pub(crate) fn new() -> Checker {
+        Checker {
+            framer: Framer::new(),
+            headed: 0,
+            held: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes. Returns those that certainly belong to the stream.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+        let head = &HEAD[self.headed..];
+        let of_head = head.len().min(bytes.len());
+        if bytes[..of_head] != head[..of_head] {
+            return Err(Failure::other("stdin: is no stream of `recv --framed`"));
+        }
+        self.headed += of_head;
+        self.held.extend_from_slice(&bytes[of_head..]);
+        let keep = self.held.split_off(self.held.len().saturating_sub(END));
+        let known = std::mem::replace(&mut self.held, keep);
+        self.framer.add(&known);
+        Ok(known)
+    }
+
+    /// Checks the end. Fails unless the whole stream has come.
+    pub(crate) fn end(&self) -> Result<(), Failure> {
+        let broken = |why: String| {
+            let why = format!("stdin: the framed stream is not whole: {why}");
+            Err(Failure::new(Code::SenderBrokeOff, why))
+        };
+        let Ok(end) = <[u8; END]>::try_from(&self.held[..]) else {
+            return broken("it is shorter than its end".to_owned());
+        };
+        let expected = self.framer.end();
+        if end[..8] != expected[..8] {
+            return broken(format!("it stops after {} bytes", self.framer.len));
+        }
+        if end[8..16] != expected[8..16] {
+            return broken(format!("{} bytes are not its length", self.framer.len));
+        }
+        if end != expected {
+            return broken("its digest is another one".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(bytes: &[u8]) -> Vec<u8> {
+        let mut framer = Framer::new();
+        framer.add(bytes);
+        [Framer::head(), bytes, &framer.end()].concat()
+    }
+
+    /// What comes through in pieces of `piece` bytes, and whether it is whole.
+    fn checked(stream: &[u8], piece: usize) -> (Vec<u8>, bool) {
+        let mut checker = Checker::new();
+        let mut got = Vec::new();
+        for bytes in stream.chunks(piece) {
+            match checker.take(bytes) {
+                Ok(known) => got.extend(known),
+                Err(_) => return (got, false),
+            }
+        }
+        (got, checker.end().is_ok())
+    }
+
+    #[test]
+    fn a_whole_stream_comes_through_whatever_its_pieces() {
+        for len in [0, 1, 31, 32, 33, 1000] {
+            let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            for piece in [1, 2, 7, 8, 32, 33, 5000] {
+                assert_eq!(checked(&framed(&bytes), piece), (bytes.clone(), true));
+            }
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_stream_is_taken_for_whole() {
+        let bytes: Vec<u8> = (0..200).collect();
+        let stream = framed(&bytes);
+        for len in 0..stream.len() {
+            assert!(!checked(&stream[..len], 16).1, "{len}");
+            let mut changed = stream.clone();
+            changed[len] ^= 1;
+            assert!(!checked(&changed, 16).1, "{len}");
+        }
+        let longer = [&stream[..], b"x"].concat();
+        assert!(!checked(&longer, 16).1);
+        // A stream that has a framed one in it.
+        assert_eq!(checked(&framed(&stream), 16), (stream, true));
+    }
+}

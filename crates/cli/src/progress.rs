@@ -1,0 +1,294 @@
+//! The progress of a stream on stderr: a line that is drawn again and again, or numbers.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
+
+use crate::args::ProgressArgs;
+use crate::units::{bar, bytes, clock, percent};
+
+/// Between two draws of the line.
+const DRAW: Duration = Duration::from_millis(200);
+/// Between two lines of numbers.
+const LINE: Duration = Duration::from_secs(1);
+/// The rate that is shown is that of about this time.
+const RATE: Duration = Duration::from_secs(3);
+/// Where the terminal does not tell its width.
+const COLUMNS: usize = 80;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Not,
+    /// On a terminal, while this process group is in its foreground.
+    Line,
+    /// Wherever stderr leads.
+    ForcedLine,
+    Numbers,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) bytes: u64,
+    pub(crate) fill: usize,
+    pub(crate) capacity: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Progress {
+    how: How,
+    /// What `send` or `recv` calls itself.
+    name: &'static str,
+    /// Bytes of the whole stream, if they are known.
+    total: Option<u64>,
+    start: Instant,
+    drawn: Instant,
+    /// The bytes at moments within the last [`RATE`], or at the last line of numbers.
+    samples: VecDeque<(Instant, u64)>,
+    has_line: bool,
+}
+
+impl Progress {
+    /// Nothing is drawn beside bytes that are typed or seen on a terminal.
+    pub(crate) fn new(args: ProgressArgs, name: &'static str, is_beside: bool) -> Progress {
+        let how = if args.numbers {
+            How::Numbers
+        } else if args.progress {
+            How::ForcedLine
+        } else if args.quiet || !io::stderr().is_terminal() || is_beside {
+            How::Not
+        } else {
+            How::Line
+        };
+        let now = Instant::now();
+        Progress {
+            how,
+            name,
+            total: None,
+            start: now,
+            drawn: now,
+            samples: VecDeque::new(),
+            has_line: false,
+        }
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.how != How::Not
+    }
+
+    /// Says that the peer has not come yet.
+    pub(crate) fn waits_for(&mut self, peer: &str) {
+        if matches!(self.how, How::Line | How::ForcedLine) {
+            self.draw(&format!("{}: waiting for a {peer}", self.name));
+        }
+    }
+
+    /// The peer is there. The stream has `total` bytes, if that is known.
+    pub(crate) fn starts(&mut self, total: Option<u64>) {
+        let now = Instant::now();
+        self.total = total;
+        (self.start, self.drawn) = (now, now);
+        self.samples = VecDeque::from([(now, 0)]);
+    }
+
+    /// Shows how far the stream is, if it is time.
+    #[inline]
+    pub(crate) fn show(&mut self, look: impl FnOnce() -> Look) {
+        if self.how == How::Not {
+            return;
+        }
+        let every = if self.how == How::Numbers { LINE } else { DRAW };
+        if self.drawn.elapsed() >= every {
+            self.show_now(look());
+        }
+    }
+
+    fn show_now(&mut self, look: Look) {
+        let now = Instant::now();
+        self.drawn = now;
+        let rate = self.rate(now, look.bytes);
+        let time = now - self.start;
+        match self.how {
+            How::Not => {}
+            How::Numbers => {
+                let fill = percent(look.fill as u64, look.capacity as u64);
+                let line = format!(
+                    "{:.1} {} {rate:.0} {fill}\n",
+                    time.as_secs_f64(),
+                    look.bytes
+                );
+                say(&line);
+            }
+            How::Line | How::ForcedLine => {
+                let line = line(self.name, columns(), look, time, rate, self.total);
+                self.draw(&line);
+            }
+        }
+    }
+
+    /// Bytes per second since the oldest sample.
+    fn rate(&mut self, now: Instant, bytes: u64) -> f64 {
+        let (since, before) = *self.samples.front().unwrap_or(&(now, bytes));
+        let seconds = (now - since).as_secs_f64();
+        self.samples.push_back((now, bytes));
+        let window = if self.how == How::Numbers {
+            Duration::ZERO
+        } else {
+            RATE
+        };
+        while self.samples.len() > 1 && now - self.samples[0].0 > window {
+            self.samples.pop_front();
+        }
+        match seconds > 0.0 {
+            true => bytes.saturating_sub(before) as f64 / seconds,
+            false => 0.0,
+        }
+    }
+
+    /// Shows the last state. The rate is then that of the whole stream.
+    pub(crate) fn ends(&mut self, look: Look) {
+        self.samples = VecDeque::from([(self.start, 0)]);
+        self.show_now(look);
+        self.leave_line();
+    }
+
+    /// Ends the line, if there is one, so that a message gets a line of its own.
+    pub(crate) fn leave_line(&mut self) {
+        if self.has_line {
+            say("\n");
+            self.has_line = false;
+        }
+    }
+
+    /// Removes the line, as if there had been none.
+    pub(crate) fn clear(&mut self) {
+        if self.has_line {
+            say("\r\x1b[K");
+            self.has_line = false;
+        }
+    }
+
+    fn draw(&mut self, line: &str) {
+        if self.how == How::Line && !is_in_foreground() {
+            return;
+        }
+        let width = columns();
+        let line: String = line.chars().take(width.saturating_sub(1)).collect();
+        say(&format!("\r{line}\x1b[K"));
+        self.has_line = true;
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.leave_line();
+    }
+}
+
+/// Writes to stderr in one write. If that fails, nobody wants to see it.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// A background process draws on nobody's screen.
+fn is_in_foreground() -> bool {
+    tcgetpgrp(io::stderr().as_fd()).is_ok_and(|group| group == getpgrp())
+}
+
+fn columns() -> usize {
+    match tcgetwinsize(io::stderr().as_fd()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => COLUMNS,
+    }
+}
+
+/// The line, in fewer than `width` characters: parts are left out where there is no room.
+fn line(
+    name: &str,
+    width: usize,
+    look: Look,
+    time: Duration,
+    rate: f64,
+    total: Option<u64>,
+) -> String {
+    let amount = bytes(look.bytes);
+    let rate_text = format!("{}/s", bytes(rate as u64)); // saturates
+    let fill = percent(look.fill as u64, look.capacity as u64);
+    let mut line = format!("{name}: {amount:>5} {:>5} {rate_text:>7}", clock(time));
+    let room = |line: &str| width.saturating_sub(line.len() + 1);
+    if let Some(total) = total.filter(|&total| total > 0) {
+        line += &format!(" {:>3}%", percent(look.bytes, total));
+        let left = total.saturating_sub(look.bytes) as f64 / rate;
+        if room(&line) >= 12 && left.is_finite() && left < 360_000.0 {
+            line += &format!(" ETA {}", clock(Duration::from_secs_f64(left)));
+        }
+        if room(&line) >= 11 {
+            line += &format!(" ring {fill:>3}%");
+        }
+        if room(&line) >= 9 {
+            let width = (room(&line) - 1).min(30);
+            line += &format!(" {}", bar(look.bytes, total, width));
+        }
+    } else if room(&line) >= 11 {
+        line += &format!(" ring {fill:>3}%");
+        if room(&line) >= 9 {
+            line += &format!(
+                " {}",
+                bar(
+                    look.fill as u64,
+                    look.capacity as u64,
+                    12.min(room(&line) - 1)
+                )
+            );
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_width(width: usize, total: Option<u64>) -> String {
+        let look = Look {
+            bytes: 3 << 29,
+            fill: 1 << 18,
+            capacity: 1 << 20,
+        };
+        line(
+            "send",
+            width,
+            look,
+            Duration::from_secs(12),
+            (1 << 27) as f64,
+            total,
+        )
+    }
+
+    #[test]
+    fn a_line_fits() {
+        assert_eq!(
+            of_width(80, None),
+            "send:  1.5G  0:12  128M/s ring  25% [###.......]"
+        );
+        assert_eq!(
+            of_width(80, Some(3 << 30)),
+            "send:  1.5G  0:12  128M/s  50% ETA 0:12 ring  25% [##############.............]"
+        );
+        assert_eq!(of_width(40, None), "send:  1.5G  0:12  128M/s ring  25%");
+        assert_eq!(
+            of_width(40, Some(3 << 30)),
+            "send:  1.5G  0:12  128M/s  50% [###...]"
+        );
+        for width in 26..120 {
+            for total in [None, Some(1), Some(3 << 30), Some(u64::MAX)] {
+                let line = of_width(width, total);
+                assert!(line.len() < width.max(32), "{width}: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! All segments of this host, as the verbs that look at rings see them.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use shmpipe::error::Incompatible;
+use shmpipe::escape::shown;
+use shmpipe::sysv::{self, SegmentId, Stat, SysvErrorKind};
+use shmpipe::{LifeCycle, Occupant, OpenError, Snapshot};
+
+use crate::args::Sort;
+use crate::exit::Failure;
+
+/// A segment, and what can be seen of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) stat: Stat,
+    pub(crate) seen: Seen,
+    /// Bytes per second, once it was looked at twice.
+    pub(crate) rate: Option<f64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    Ring(Box<Snapshot>),
+    /// A ring of this crate whose words make no sense, or no sense to this build.
+    Damaged(Damage),
+    /// It has the size of a ring, and this user may not look inside.
+    Unreadable,
+    /// No ring.
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    Corrupt,
+    HalfMade,
+    OtherVersion,
+}
+
+/// What a ring does, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    Flowing,
+    Full,
+    Idle,
+    Ending,
+    NoSender,
+    NoReceiver,
+    Kept,
+    SenderDied,
+    ReceiverDied,
+    Stale,
+    HalfMade,
+    OtherVersion,
+    Corrupt,
+    NotReadable,
+    NoRing,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            State::Flowing => "flowing",
+            State::Full => "full",
+            State::Idle => "idle",
+            State::Ending => "ending",
+            State::NoSender => "no sender",
+            State::NoReceiver => "no receiver",
+            State::Kept => "kept",
+            State::SenderDied => "sender died",
+            State::ReceiverDied => "receiver died",
+            State::Stale => "stale",
+            State::HalfMade => "half made",
+            State::OtherVersion => "other version",
+            State::Corrupt => "corrupt",
+            State::NotReadable => "not readable",
+            State::NoRing => "no ring",
+        })
+    }
+}
+
+/// Looks at all segments. Attaches those that may be rings, read-only.
+pub(crate) fn survey() -> Result<Vec<Segment>, Failure> {
+    let listed = sysv::list().map_err(OpenError::from)?;
+    let mut segments = Vec::new();
+    for stat in listed {
+        segments.extend(Segment::look(stat)?);
+    }
+    Ok(segments)
+}
+
+impl Segment {
+    /// `None` if it has gone meanwhile. Fails if the look failed for a reason that is not the
+    /// segment's, since a ring would be missing.
+    fn look(stat: Stat) -> Result<Option<Segment>, Failure> {
+        let seen = match Snapshot::of(stat.id) {
+            Ok(ring) => Seen::Ring(Box::new(ring)),
+            Err(OpenError::Removed { .. }) => return Ok(None),
+            Err(OpenError::NotARing { reason, .. }) => match reason {
+                Incompatible::NoMagic | Incompatible::TooSmall { .. } => Seen::Foreign,
+                Incompatible::HalfMade => Seen::Damaged(Damage::HalfMade),
+                Incompatible::Size { .. } | Incompatible::State { .. } => {
+                    Seen::Damaged(Damage::Corrupt)
+                }
+                _ => Seen::Damaged(Damage::OtherVersion),
+            },
+            Err(OpenError::System(error)) if error.kind() != SysvErrorKind::PermissionDenied => {
+                return Err(OpenError::System(error).into());
+            }
+            Err(_) if has_size_of_a_ring(&stat) => Seen::Unreadable,
+            Err(_) => Seen::Foreign,
+        };
+        let rate = None;
+        Ok(Some(Segment { stat, seen, rate }))
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.stat.id
+    }
+
+    pub(crate) fn ring(&self) -> Option<&Snapshot> {
+        match &self.seen {
+            Seen::Ring(ring) => Some(ring),
+            _ => None,
+        }
+    }
+
+    /// Whether it is, or may be, a ring.
+    pub(crate) fn may_be_ring(&self) -> bool {
+        !matches!(self.seen, Seen::Foreign)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match &self.seen {
+            Seen::Ring(ring) => state_of(ring),
+            Seen::Damaged(Damage::Corrupt) => State::Corrupt,
+            Seen::Damaged(Damage::HalfMade) => State::HalfMade,
+            Seen::Damaged(Damage::OtherVersion) => State::OtherVersion,
+            Seen::Unreadable => State::NotReadable,
+            Seen::Foreign => State::NoRing,
+        }
+    }
+
+    /// Whether dead processes have left it behind, as `rm --stale` sees it.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self.state(), State::Stale)
+            || self.state() == State::HalfMade && self.stat.attached == 0 && !self.creator_lives()
+    }
+
+    fn creator_lives(&self) -> bool {
+        fs::exists(format!("/proc/{}", self.stat.creator_pid)).unwrap_or(true)
+    }
+
+    pub(crate) fn path(&self) -> String {
+        let path = self.ring().and_then(|ring| ring.path.as_ref());
+        path.map_or_else(|| "-".to_owned(), |path| shown(path).to_string())
+    }
+
+    pub(crate) fn owner(&self) -> String {
+        user_name(self.stat.uid)
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        let changed =
+            UNIX_EPOCH + Duration::from_secs(self.stat.change_time.try_into().unwrap_or(0));
+        SystemTime::now()
+            .duration_since(changed)
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.ring().map_or(0, |ring| ring.capacity)
+    }
+
+    pub(crate) fn fill(&self) -> usize {
+        self.ring().map_or(0, |ring| ring.fill)
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.ring().map_or(0, |ring| ring.written)
+    }
+
+    /// The commands at both ends.
+    pub(crate) fn commands(&self) -> [String; 2] {
+        match self.ring() {
+            Some(ring) => [ring.producer, ring.consumer].map(command),
+            None => ["-".to_owned(), "-".to_owned()],
+        }
+    }
+
+    /// Whether a process has a role of this ring.
+    pub(crate) fn is_of(&self, pid: u32) -> bool {
+        let has = Occupant::Process(pid);
+        self.ring()
+            .is_some_and(|ring| ring.producer == has || ring.consumer == has)
+    }
+
+    fn has_same_ring(&self, other: &Segment) -> bool {
+        match (self.ring(), other.ring()) {
+            (Some(ring), Some(other)) => ring.id == other.id && ring.nonce == other.nonce,
+            _ => false,
+        }
+    }
+}
+
+/// Fills in the rates since `before`, which was seen `time` ago.
+pub(crate) fn add_rates(now: &mut [Segment], before: &[Segment], time: Duration) {
+    for segment in now {
+        let earlier = before.iter().find(|earlier| earlier.has_same_ring(segment));
+        segment.rate = earlier.map(|earlier| {
+            segment.total().saturating_sub(earlier.total()) as f64 / time.as_secs_f64()
+        });
+    }
+}
+
+/// Sorts: words from A to Z, numbers from the largest, ids from the smallest.
+pub(crate) fn sort(segments: &mut [Segment], by: Sort) {
+    let id = |segment: &Segment| segment.id().raw();
+    match by {
+        Sort::Path => segments.sort_by_key(|segment| (segment.path(), id(segment))),
+        Sort::Id => segments.sort_by_key(id),
+        Sort::Owner => segments.sort_by_key(|segment| (segment.owner(), id(segment))),
+        Sort::State => segments.sort_by_key(|segment| (segment.state(), id(segment))),
+        Sort::Capacity => sort_down(segments, |segment| segment.capacity() as f64),
+        Sort::Fill => sort_down(segments, |segment| {
+            segment.fill() as f64 / segment.capacity().max(1) as f64
+        }),
+        Sort::Total => sort_down(segments, |segment| segment.total() as f64),
+        Sort::Age => sort_down(segments, |segment| segment.age().as_secs_f64()),
+        Sort::Rate => sort_down(segments, |segment| {
+            segment.rate.unwrap_or(segment.total() as f64)
+        }),
+    }
+}
+
+fn sort_down(segments: &mut [Segment], number: impl Fn(&Segment) -> f64) {
+    segments.sort_by(|a, b| {
+        let order = number(b).total_cmp(&number(a));
+        order.then(a.id().raw().cmp(&b.id().raw()))
+    });
+}
+
+/// The kernel gives a ring's segment a page, and a power of two of bytes.
+fn has_size_of_a_ring(stat: &Stat) -> bool {
+    let ring = stat.size.checked_sub(sysv::page_size());
+    ring.is_some_and(|ring| ring.is_power_of_two() && ring >= sysv::page_size())
+}
+
+fn state_of(ring: &Snapshot) -> State {
+    use Occupant::{Dead, Left, Nobody, Process};
+    let persists = ring.life_cycle == LifeCycle::Persistent;
+    match (ring.producer, ring.consumer) {
+        _ if ring.attached == 0 && !persists => State::Stale,
+        (Process(_), Process(_)) if ring.fill == ring.capacity => State::Full,
+        (Process(_), Process(_)) if ring.producer_sleeps && ring.fill > 0 => State::Full,
+        (Process(_), Process(_)) if ring.consumer_sleeps && ring.fill == 0 => State::Idle,
+        (Process(_), Process(_)) => State::Flowing,
+        (Dead(_), _) => State::SenderDied,
+        (_, Dead(_)) => State::ReceiverDied,
+        (Left, Process(_)) => State::Ending,
+        (Nobody, Process(_)) => State::NoSender,
+        (Process(_), _) => State::NoReceiver,
+        _ => State::Kept,
+    }
+}
+
+/// The name of a user, or the number of one without a name.
+pub(crate) fn user_name(uid: u32) -> String {
+    match uzers::get_user_by_uid(uid) {
+        Some(user) => shown(user.name()).to_string(),
+        None => uid.to_string(),
+    }
+}
+
+/// The command of an occupant: of this command itself, the verb.
+fn command(occupant: Occupant) -> String {
+    match occupant {
+        Occupant::Nobody => "-".to_owned(),
+        Occupant::Process(pid) => name_of(pid).unwrap_or_else(|| "?".to_owned()),
+        Occupant::Dead(_) => "(dead)".to_owned(),
+        Occupant::Left => "(left)".to_owned(),
+        _ => "?".to_owned(),
+    }
+}
+
+/// What a process calls itself; `None` if it cannot be seen.
+pub(crate) fn name_of(pid: u32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = line.split(|&byte| byte == 0);
+    let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+    let name = match comm {
+        b"shmpipe" => words.nth(1).filter(|verb| !verb.is_empty()).unwrap_or(comm),
+        _ => comm,
+    };
+    Some(shown(&OsString::from_vec(name.to_vec())).to_string())
+}
+
+/// `process 12 (tar)`, `died`, `left`.
+pub(crate) fn holder(occupant: Occupant) -> String {
+    match occupant {
+        Occupant::Process(pid) if pid != 0 => match name_of(pid) {
+            Some(name) => format!("process {pid} ({name})"),
+            None => format!("process {pid}"),
+        },
+        occupant => occupant.to_string(),
+    }
+}

@@ -1,0 +1,215 @@
+//! Tables that fit the terminal.
+
+use unicode_width::UnicodeWidthStr;
+
+use crate::text::{Colour, paint};
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    pub(crate) head: &'static str,
+    /// Numbers are aligned to the right, words to the left.
+    pub(crate) is_number: bool,
+    /// Left out earlier the larger this is. 0: never.
+    pub(crate) order: u8,
+    /// Cut down to this width, from the left, where there is no room. 0: never cut.
+    pub(crate) least: usize,
+}
+
+impl Column {
+    pub(crate) const fn new(head: &'static str, order: u8) -> Column {
+        Column {
+            head,
+            is_number: false,
+            order,
+            least: 0,
+        }
+    }
+
+    pub(crate) const fn number(self) -> Column {
+        Column {
+            is_number: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn cut(self, least: usize) -> Column {
+        Column { least, ..self }
+    }
+}
+
+/// A cell. Its text has no control characters.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    pub(crate) colour: Option<Colour>,
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Cell {
+        Cell { text, colour: None }
+    }
+}
+
+/// The table, in lines of at most `width` columns, if a width is given.
+pub(crate) fn render(columns: &[Column], rows: &[Vec<Cell>], width: Option<usize>) -> String {
+    let mut widths: Vec<usize> = (0..columns.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].text.width());
+            cells.chain([columns[column].head.len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    if let Some(width) = width {
+        fit(columns, &mut kept, &mut widths, width);
+    }
+    let mut table = String::new();
+    let heads: Vec<Cell> = columns
+        .iter()
+        .map(|column| column.head.to_owned().into())
+        .collect();
+    for row in std::iter::once(&heads).chain(rows) {
+        let last = kept.last().copied();
+        for &column in &kept {
+            let cell = &row[column];
+            let text = cut(&cell.text, widths[column]);
+            let blank = " ".repeat(widths[column] - text.width());
+            let text = cell
+                .colour
+                .map_or(text.clone(), |colour| paint(colour, &text));
+            match columns[column].is_number {
+                true => table += &(blank + &text),
+                false if Some(column) == last => table += &text,
+                false => table += &(text + &blank),
+            }
+            if Some(column) != last {
+                table.push(' ');
+            }
+        }
+        table.truncate(table.trim_end_matches(' ').len());
+        table.push('\n');
+    }
+    table
+}
+
+/// Leaves columns out, and then cuts columns, until a line fits.
+fn fit(columns: &[Column], kept: &mut Vec<usize>, widths: &mut [usize], width: usize) {
+    let least = |column: usize, widths: &[usize]| match columns[column].least {
+        0 => widths[column],
+        least => least.min(widths[column]),
+    };
+    let needed = |kept: &[usize], widths: &[usize]| {
+        let cells: usize = kept.iter().map(|&column| least(column, widths)).sum();
+        cells + kept.len().saturating_sub(1)
+    };
+    while needed(kept, widths) > width {
+        let out = kept
+            .iter()
+            .copied()
+            .max_by_key(|&column| columns[column].order);
+        match out.filter(|&column| columns[column].order > 0) {
+            Some(out) => kept.retain(|&column| column != out),
+            None => break,
+        }
+    }
+    let line: usize = kept.iter().map(|&column| widths[column]).sum();
+    let mut over = (line + kept.len().saturating_sub(1)).saturating_sub(width);
+    // The widest first, so that all that may be cut stay readable.
+    while over > 0 {
+        let may = kept
+            .iter()
+            .copied()
+            .filter(|&column| widths[column] > least(column, widths));
+        let Some(widest) = may.max_by_key(|&column| widths[column]) else {
+            break;
+        };
+        widths[widest] -= 1;
+        over -= 1;
+    }
+}
+
+/// The end of `text`, which says more of a path than its start.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut rest = text;
+    while rest.width() + 1 > width {
+        let mut chars = rest.chars();
+        if chars.next().is_none() {
+            break;
+        }
+        rest = chars.as_str();
+    }
+    match width {
+        0 => String::new(),
+        _ => format!("…{rest}"),
+    }
+}
+
+/// The start of `text`.
+pub(crate) fn cut_end(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut start = text.to_owned();
+    while start.width() + 1 > width && start.pop().is_some() {}
+    start + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [
+        Column::new("PATH", 0).cut(6),
+        Column::new("ID", 2).number(),
+        Column::new("STATE", 0),
+        Column::new("AGE", 1).number(),
+    ];
+
+    fn of_width(width: Option<usize>) -> String {
+        let row = |words: [&str; 4]| words.map(|word| word.to_owned().into()).to_vec();
+        let rows = [
+            row(["/tmp/a/long/path", "12", "flowing", "5s"]),
+            row(["-", "345678", "no sender", "12m"]),
+        ];
+        render(&COLUMNS, &rows, width)
+    }
+
+    #[test]
+    fn a_table_fits() {
+        let whole = "\
+PATH                 ID STATE     AGE
+/tmp/a/long/path     12 flowing    5s
+-                345678 no sender 12m
+";
+        assert_eq!(of_width(None), whole);
+        assert_eq!(of_width(Some(80)), whole);
+        let narrow = "\
+PATH       ID STATE     AGE
+…/path     12 flowing    5s
+-      345678 no sender 12m
+";
+        assert_eq!(of_width(Some(27)), narrow);
+        let narrower = "\
+PATH      STATE     AGE
+…ong/path flowing    5s
+-         no sender 12m
+";
+        assert_eq!(of_width(Some(23)), narrower);
+        for width in 16..50 {
+            assert!(
+                of_width(Some(width))
+                    .lines()
+                    .all(|line| line.width() <= width)
+            );
+        }
+    }
+
+    #[test]
+    fn wide_characters_count_twice() {
+        assert_eq!(cut("中文字符", 5), "…字符");
+        assert_eq!(cut("abc", 0), "");
+    }
+}

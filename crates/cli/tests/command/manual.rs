@@ -1,0 +1,103 @@
+//! Help, wrong words, completions and man pages.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::TempPath;
+use crate::running::{DONE, Ended, FAILURE, Running, USAGE};
+
+fn run(args: &[&str]) -> Ended {
+    Running::new(args).end()
+}
+
+#[test]
+fn a_wrong_word_gets_a_suggestion() {
+    run(&["sned"]).with(USAGE, "a similar subcommand exists: 'send'");
+    run(&["send", "--capcity", "4K", "/x"]).with(USAGE, "a similar argument exists: '--capacity'");
+    run(&["ls", "--sort", "fil"]).with(USAGE, "a similar value exists: 'fill'");
+    run(&["help", "recieve"]).with(USAGE, "unrecognized");
+}
+
+/// A bare call, `help` and `-h` are short; `--help` is long. Lines are no wider than a terminal.
+#[test]
+fn help_comes_short_and_long() {
+    let short = run(&["help"]).with(DONE, "");
+    assert!(
+        short.text().contains("Usage: shmpipe <COMMAND>") && !short.text().contains("Exit codes")
+    );
+    assert_eq!(run(&["-h"]).with(DONE, "").text(), short.text());
+    let bare = run(&[]);
+    assert_eq!((bare.status.code(), bare.text()), (USAGE, ""));
+    assert_eq!(bare.stderr, short.text());
+    let verbs = short
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "));
+    let verbs = verbs.take_while(|line| !line.starts_with('-'));
+    let verbs: Vec<&str> = verbs
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(verbs.len() >= 10, "{verbs:?}");
+    for verb in verbs {
+        let short = run(&[verb, "-h"]).with(DONE, "");
+        assert_eq!(run(&["help", verb]).with(DONE, "").text(), short.text());
+        let long = run(&[verb, "--help"]).with(DONE, "");
+        for text in [&short, &long] {
+            let widest = text.text().lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(100), "{verb}: {widest:?} {}", text.text());
+        }
+        if verb != "help" {
+            assert!(
+                long.text().contains("Examples:\n  shmpipe") || verb == "send",
+                "{verb}"
+            );
+            assert!(long.text().contains("Exit codes:") && !short.text().contains("Exit codes:"));
+        }
+    }
+}
+
+/// The folder of what is shipped.
+fn shipped(folder: &str) -> Box<Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).into()
+}
+
+/// What is shipped is what the command makes. `SHMPIPE_SHIP=1` writes it.
+#[test]
+fn completions_and_man_pages_are_those_that_are_shipped() {
+    let writes = std::env::var_os("SHMPIPE_SHIP").is_some();
+    let mut made = Vec::new();
+    for (shell, name) in [
+        ("bash", "shmpipe.bash"),
+        ("zsh", "_shmpipe"),
+        ("fish", "shmpipe.fish"),
+    ] {
+        let text = run(&["completions", shell]).with(DONE, "").stdout;
+        made.push((shipped("completions").join(name), text));
+    }
+    let folder = TempPath::new();
+    fs::remove_file(&folder).unwrap();
+    run(&["man", folder.to_str().unwrap()]).with(DONE, "");
+    for page in fs::read_dir(&*folder).unwrap() {
+        let page = page.unwrap();
+        made.push((
+            shipped("man").join(page.file_name()),
+            fs::read(page.path()).unwrap(),
+        ));
+    }
+    fs::remove_dir_all(&*folder).unwrap();
+    assert!(made.len() > 10);
+    for (path, text) in made {
+        if writes {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &text).unwrap();
+        }
+        let found = fs::read(&path).unwrap_or_default();
+        assert!(
+            found == text,
+            "{}: run this test with SHMPIPE_SHIP=1",
+            path.display()
+        );
+    }
+    run(&["completions", "tcl"]).with(USAGE, "possible values: bash");
+    run(&["man", "/proc/none"]).with(FAILURE, "/proc/none");
+}

@@ -1,0 +1,148 @@
+//! A pseudo-terminal with the command in it, and what its screen shows.
+#![allow(unsafe_code)] // a session and a controlling terminal for the child
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::running::{take_signals, until};
+
+/// A terminal, and the process in its foreground, which is killed with the test.
+pub(crate) struct Terminal {
+    master: File,
+    output: Receiver<Vec<u8>>,
+    parser: vt100::Parser,
+    pub(crate) child: Child,
+}
+
+/// What stays of stdin and stdout, where these do not lead to the terminal.
+#[derive(Default)]
+pub(crate) struct Apart {
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Option<Stdio>,
+}
+
+impl Terminal {
+    /// Runs the command with its three streams on a terminal of this size.
+    pub(crate) fn run(
+        (rows, columns): (u16, u16),
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        apart: Apart,
+    ) -> Terminal {
+        take_signals();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
+        let master = master.unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let mut how = File::options();
+        let slave = how
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        tcsetwinsize(&slave, size(rows, columns)).unwrap();
+        let stream = || Stdio::from(OwnedFd::from(slave.try_clone().unwrap()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        command
+            .args(args)
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR");
+        command.env_remove("COLUMNS").env_remove("LINES");
+        command.stdin(apart.stdin.unwrap_or_else(stream));
+        command
+            .stdout(apart.stdout.unwrap_or_else(stream))
+            .stderr(stream());
+        let in_foreground = || {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stderr())?;
+            Ok(())
+        };
+        // SAFETY: the closure makes two system calls, and allocates nothing.
+        unsafe { command.pre_exec(in_foreground) };
+        let child = command.spawn().unwrap();
+        let master = File::from(master);
+        let (sender, output) = channel();
+        let mut reader = master.try_clone().unwrap();
+        thread::spawn(move || {
+            let mut part = [0; 4096];
+            // EIO once nobody has the terminal open.
+            while let Ok(len @ 1..) = reader.read(&mut part) {
+                if sender.send(part[..len].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let parser = vt100::Parser::new(rows, columns, 0);
+        Terminal {
+            master,
+            output,
+            parser,
+            child,
+        }
+    }
+
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
+        self.parser.screen_mut().set_size(rows, columns);
+        tcsetwinsize(&self.master, size(rows, columns)).unwrap(); // the kernel sends SIGWINCH
+    }
+
+    /// What the screen shows now.
+    pub(crate) fn screen(&mut self) -> String {
+        for part in self.output.try_iter() {
+            self.parser.process(&part);
+        }
+        self.parser.screen().contents()
+    }
+
+    /// Waits until the screen holds all of `words`.
+    #[track_caller]
+    pub(crate) fn until_it_shows(&mut self, words: &[&str]) -> String {
+        let mut last = String::new();
+        let what = format!("the screen shows {words:?}");
+        let start = std::time::Instant::now();
+        until(&what, || {
+            last = self.screen();
+            if start.elapsed().as_secs() > 20 {
+                panic!("{what}, but it is:\n{last}");
+            }
+            words
+                .iter()
+                .all(|word| last.contains(word))
+                .then(|| last.clone())
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        until("it ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn size(ws_row: u16, ws_col: u16) -> Winsize {
+    Winsize {
+        ws_row,
+        ws_col,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
