@@ -16,11 +16,17 @@ _shmpipe() {
             ",$1")
                 cmd="shmpipe"
                 ;;
+            shmpipe,bench)
+                cmd="shmpipe__subcmd__bench"
+                ;;
             shmpipe,completions)
                 cmd="shmpipe__subcmd__completions"
                 ;;
             shmpipe,demo)
                 cmd="shmpipe__subcmd__demo"
+                ;;
+            shmpipe,doctor)
+                cmd="shmpipe__subcmd__doctor"
                 ;;
             shmpipe,help)
                 cmd="shmpipe__subcmd__help"
@@ -46,6 +52,9 @@ _shmpipe() {
             shmpipe,stat)
                 cmd="shmpipe__subcmd__stat"
                 ;;
+            shmpipe,top)
+                cmd="shmpipe__subcmd__top"
+                ;;
             *)
                 ;;
         esac
@@ -53,12 +62,34 @@ _shmpipe() {
 
     case "${cmd}" in
         shmpipe)
-            opts="-h -V --help --version send recv run ls stat rm demo completions man help"
+            opts="-h -V --help --version send recv run ls stat top rm doctor bench demo completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmpipe__subcmd__bench)
+            opts="-h --bytes --rounds --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -111,6 +142,20 @@ _shmpipe() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmpipe__subcmd__doctor)
+            opts="-h --strict --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -340,6 +385,52 @@ _shmpipe() {
                     return 0
                     ;;
                 --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmpipe__subcmd__top)
+            opts="-d -s -f -b -n -h --delay --sort --filter --batch --iterations --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -d)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "path id owner state capacity fill total age rate" -- "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -W "path id owner state capacity fill total age rate" -- "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --iterations)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -31,7 +31,10 @@ complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "recv" -d 'Write the
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "run" -d 'Run two commands, joined by a ring'
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "ls" -d 'List the rings of this host'
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "stat" -d 'Show one ring, its rate, and who waits for whom'
+complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "top" -d 'Watch all rings on a live screen'
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "rm" -d 'Remove a ring'
+complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "doctor" -d 'Look for what would hinder rings on this host'
+complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "bench" -d 'Measure the ring beside a pipe and a socket on this host'
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "demo" -d 'Stream from a child process through a ring and through a pipe'
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "completions" -d 'Print completions for a shell'
 complete -c shmpipe -n "__fish_shmpipe_needs_command" -f -a "man" -d 'Write the man pages into a folder'
@@ -87,6 +90,20 @@ complete -c shmpipe -n "__fish_shmpipe_using_subcommand stat" -l project -d 'Whi
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand stat" -l watch -d 'Show it again and again, each DURATION' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand stat" -l json -d 'JSON of version 1 instead; with --watch, a line each time'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand stat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s d -l delay -d 'Time between two screens' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s s -l sort -d 'Sort by this; numbers from the largest' -r -f -a "path\t''
+id\t''
+owner\t''
+state\t''
+capacity\t''
+fill\t''
+total\t''
+age\t''
+rate\t'Bytes per second; as `total` where there is no rate'"
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s f -l filter -d 'Only rings whose path, owner, state or commands contain this' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s n -l iterations -d 'End after this many screens' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s b -l batch -d 'Print screens as text, one after the other'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l id -d 'The id of the ring\'s segment' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l project -d 'Which of the rings of PATH, 1 to 255' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l older-than -d 'With --stale: only rings that were made this long ago (10m, 1d)' -r
@@ -94,6 +111,13 @@ complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l stale -d 'All rin
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s f -l force -d 'Remove the ring even if it is in use. Its processes continue, but nobody else can find the ring any more'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s n -l dry-run -d 'Say what would be removed, and remove nothing'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand doctor" -l strict -d 'Exit with 1 for a warning, too'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand doctor" -l json -d 'JSON of version 1 instead'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand bench" -l bytes -d 'Bytes of each throughput measurement' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand bench" -l rounds -d 'Rounds, in each of which all are measured once' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand bench" -l json -d 'JSON of version 1 instead'
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand demo" -l bytes -d 'Bytes to stream in each run' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand demo" -s c -l capacity -d 'Capacity of the ring  [default: 4M]' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand demo" -l block -d 'Bytes of each write, and at most of each read. May be repeated' -r

@@ -140,6 +140,12 @@ impl Failure {
         self
     }
 
+    /// Makes the failure say nothing.
+    pub(crate) fn mute(mut self) -> Failure {
+        self.is_silent = true;
+        self
+    }
+
     /// Adds to the message.
     pub(crate) fn and(mut self, more: impl fmt::Display) -> Failure {
         self.message = format!("{}{more}", self.message);

@@ -14,7 +14,7 @@ use crate::text::{Colour, columns, print, watch};
 use crate::units::{age, bar, bytes, percent};
 
 /// Characters of a command's name.
-const NAME: usize = 9;
+const NAME: usize = 8;
 /// Characters of the bar.
 const BAR: usize = 6;
 
@@ -65,7 +65,7 @@ const NARROW: [Column; 9] = [
     Column::new("FILL", 0),
     Column::new("TOTAL", 3).number(),
     Column::new("AGE", 4).number(),
-    Column::new("FROM > TO", 2).cut(11),
+    Column::new("FROM > TO", 2),
 ];
 
 /// What `--wide` adds.

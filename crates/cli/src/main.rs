@@ -5,7 +5,9 @@
 //! hidden item that it uses escapes paths in messages.
 
 mod args;
+mod bench;
 mod demo;
+mod doctor;
 mod exit;
 mod figures;
 mod fork;
@@ -27,6 +29,7 @@ mod stat;
 mod stream;
 mod table;
 mod text;
+mod top;
 mod transport;
 mod units;
 
@@ -53,7 +56,10 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args),
         Verb::Ls(args) => ls::run(args),
         Verb::Stat(args) => stat::run(args),
+        Verb::Top(args) => top::run(args),
         Verb::Rm(args) => rm::run(args),
+        Verb::Doctor(args) => doctor::run(args),
+        Verb::Bench(args) => bench::run(args),
         Verb::Demo(args) => demo::run(args),
         Verb::Completions(args) => manual::completions(args),
         Verb::Man(args) => manual::pages(args),

@@ -53,16 +53,7 @@ impl From<String> for Cell {
 
 /// The table, in lines of at most `width` columns, if a width is given.
 pub(crate) fn render(columns: &[Column], rows: &[Vec<Cell>], width: Option<usize>) -> String {
-    let mut widths: Vec<usize> = (0..columns.len())
-        .map(|column| {
-            let cells = rows.iter().map(|row| row[column].text.width());
-            cells.chain([columns[column].head.len()]).max().unwrap_or(0)
-        })
-        .collect();
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
-    if let Some(width) = width {
-        fit(columns, &mut kept, &mut widths, width);
-    }
+    let (kept, widths) = fitted(columns, rows, width);
     let mut table = String::new();
     let heads: Vec<Cell> = columns
         .iter()
@@ -90,6 +81,25 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<Cell>], width: Option<usize
         table.push('\n');
     }
     table
+}
+
+/// The columns that are kept, and the width of each column.
+pub(crate) fn fitted(
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    width: Option<usize>,
+) -> (Vec<usize>, Vec<usize>) {
+    let mut widths: Vec<usize> = (0..columns.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].text.width());
+            cells.chain([columns[column].head.len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    if let Some(width) = width {
+        fit(columns, &mut kept, &mut widths, width);
+    }
+    (kept, widths)
 }
 
 /// Leaves columns out, and then cuts columns, until a line fits.

@@ -12,7 +12,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use shmpipe::escape::shown;
 
 pub(crate) use look::{
-    CompletionsArgs, DemoArgs, LsArgs, ManArgs, RmArgs, RmTarget, Sort, StatArgs,
+    BenchArgs, CompletionsArgs, DemoArgs, DoctorArgs, LsArgs, ManArgs, RmArgs, RmTarget, Sort,
+    StatArgs, TopArgs,
 };
 pub(crate) use stream::{ProgressArgs, RecvArgs, RunArgs, SendArgs};
 use texts::long;
@@ -80,12 +81,28 @@ pub(crate) enum Verb {
     /// Looks at the ring for a second. Writes to no ring.
     #[command(after_long_help = long(texts::STAT))]
     Stat(StatArgs),
+    /// Watch all rings on a live screen
+    ///
+    /// Attaches rings read-only, so it disturbs none. `d` removes the chosen ring, after a
+    /// question; `?` lists the keys.
+    #[command(after_long_help = long(texts::TOP))]
+    Top(TopArgs),
     /// Remove a ring
     ///
     /// Removes rings only. An all-zero, unattached segment of a ring's size counts as a
     /// half-made ring if its creator is dead.
     #[command(after_long_help = long(texts::RM))]
     Rm(RmArgs),
+    /// Look for what would hinder rings on this host
+    ///
+    /// Says of each finding what it means for rings here, and what to do.
+    #[command(after_long_help = long(texts::DOCTOR))]
+    Doctor(DoctorArgs),
+    /// Measure the ring beside a pipe and a socket on this host
+    ///
+    /// Takes less than a minute. Shows medians of interleaved rounds, and their spread.
+    #[command(after_long_help = long(texts::BENCH))]
+    Bench(BenchArgs),
     /// Stream from a child process through a ring and through a pipe
     ///
     /// Every byte is verified. Prints the throughput of both for some block sizes, and how

@@ -13,7 +13,8 @@ pub(super) const ALL: &str = "\
   shmpipe send /tmp/ring < original
   tar c dir | shmpipe send /tmp/ring    progress is shown on a terminal
   shmpipe run -- tar c dir -- zstd      two commands joined by a ring
-  shmpipe ls                            the rings of this host";
+  shmpipe ls                            the rings of this host
+  shmpipe doctor                        what would hinder rings here";
 
 pub(super) const SEND: &str = "\
   shmpipe send /tmp/ring < file
@@ -49,11 +50,27 @@ pub(super) const STAT: &str = "\
   shmpipe stat --pid 4711 --watch
   shmpipe stat --id 32768 --json | jq .rings[0].rate";
 
+pub(super) const TOP: &str = "\
+  shmpipe top
+  shmpipe top -f tar -s fill
+  shmpipe top -b -n 1                   one screen as text, for a log";
+
 pub(super) const RM: &str = "\
   shmpipe rm /tmp/ring
   shmpipe rm --stale --dry-run
   shmpipe rm --stale --older-than 1h
   shmpipe rm --id 32768 --force";
+
+pub(super) const DOCTOR: &str = "\
+  shmpipe doctor
+  shmpipe doctor --strict --json | jq '.findings[] | select(.level != \"ok\")'
+
+Exits with 1 if a finding hinders rings; with --strict, for a warning, too.";
+
+pub(super) const BENCH: &str = "\
+  shmpipe bench
+  shmpipe bench --bytes 128M --rounds 3
+  shmpipe bench --json > before.json";
 
 pub(super) const DEMO: &str = "\
   shmpipe demo

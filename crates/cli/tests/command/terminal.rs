@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::running::{take_signals, until};
 
@@ -28,6 +28,8 @@ pub(crate) struct Terminal {
 pub(crate) struct Apart {
     pub(crate) stdin: Option<Stdio>,
     pub(crate) stdout: Option<Stdio>,
+    /// Whether NO_COLOR is set.
+    pub(crate) no_colour: bool,
 }
 
 impl Terminal {
@@ -57,6 +59,9 @@ impl Terminal {
             .env("TERM", "xterm-256color")
             .env_remove("NO_COLOR");
         command.env_remove("COLUMNS").env_remove("LINES");
+        if apart.no_colour {
+            command.env("NO_COLOR", "1");
+        }
         command.stdin(apart.stdin.unwrap_or_else(stream));
         command
             .stdout(apart.stdout.unwrap_or_else(stream))
@@ -105,6 +110,29 @@ impl Terminal {
             self.parser.process(&part);
         }
         self.parser.screen().contents()
+    }
+
+    /// Whether a full-screen program has the screen.
+    pub(crate) fn is_alternate(&mut self) -> bool {
+        self.screen();
+        self.parser.screen().alternate_screen()
+    }
+
+    /// Whether the terminal is as a shell wants it: the cursor is there, and keys come by lines.
+    pub(crate) fn is_plain(&mut self) -> bool {
+        let is_alternate = self.is_alternate();
+        let modes = tcgetattr(&self.master).unwrap().local_modes;
+        !is_alternate && !self.parser.screen().hide_cursor() && modes.contains(LocalModes::ICANON)
+    }
+
+    /// The colours on the screen other than the terminal's own.
+    pub(crate) fn has_colours(&mut self) -> bool {
+        self.screen();
+        let screen = self.parser.screen();
+        let (rows, columns) = screen.size();
+        let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let mut cells = cells.filter_map(|(row, column)| screen.cell(row, column));
+        cells.any(|cell| cell.fgcolor() != vt100::Color::Default)
     }
 
     /// Waits until the screen holds all of `words`.

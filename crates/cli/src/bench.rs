@@ -1,0 +1,364 @@
+//! `shmpipe bench`: measures a ring beside a pipe and a Unix socket, and the command beside
+//! cat(1) in a shell.
+//!
+//! All are measured once in each round, so that whatever else the machine does meets all of
+//! them. The medians of the rounds count.
+
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread::{available_parallelism, sleep};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use shmpipe::{DEFAULT_CAPACITY, Options, Ring};
+
+use crate::args::BenchArgs;
+use crate::exit::Failure;
+use crate::figures::Spread;
+use crate::fork::{Forked, fork};
+use crate::json;
+use crate::text::print;
+use crate::units;
+
+/// No round begins after this time, so that all take less than a minute.
+const TIME: Duration = Duration::from_secs(45);
+const BLOCKS: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
+/// Bytes that go first, before the clock starts.
+const WARM_UP: usize = 2 * DEFAULT_CAPACITY;
+/// Bytes of a message that goes there and back, and how often it does.
+const MESSAGE: usize = 64;
+const TRIPS: u32 = 10_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Ring,
+    Pipe,
+    Socket,
+}
+
+const WAYS: [Way; 3] = [Way::Ring, Way::Pipe, Way::Socket];
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Ring => "ring",
+            Way::Pipe => "pipe",
+            Way::Socket => "socket",
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Bytes per second with blocks of this many bytes.
+    Throughput(usize),
+    /// Seconds of a message there and back.
+    RoundTrip,
+    /// Bytes per second from head(1) to /dev/null: `send` and `recv`, or three cat(1).
+    Shell,
+}
+
+#[derive(Debug)]
+struct Cell {
+    question: Question,
+    way: Way,
+    figures: Vec<f64>,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let busy = busy_part();
+    let questions = BLOCKS.map(Question::Throughput).into_iter();
+    let questions = questions.chain([Question::RoundTrip, Question::Shell]);
+    let mut cells: Vec<Cell> = questions
+        .flat_map(|question| WAYS.map(|way| (question, way)))
+        .filter(|cell| *cell != (Question::Shell, Way::Socket))
+        .map(|(question, way)| Cell {
+            question,
+            way,
+            figures: Vec::new(),
+        })
+        .collect();
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < args.rounds && (rounds == 0 || start.elapsed() < TIME) {
+        let order: Vec<usize> = match rounds % 2 {
+            0 => (0..cells.len()).collect(),
+            _ => (0..cells.len()).rev().collect(),
+        };
+        for index in order {
+            let cell = &mut cells[index];
+            let figure = measure(cell.question, cell.way, args.bytes);
+            cell.figures
+                .push(figure.map_err(|error| Failure::io(cell.way.name(), &error))?);
+        }
+        rounds += 1;
+    }
+    print(match args.json {
+        true => in_json(&cells, args, rounds, busy),
+        false => in_words(&cells, args, rounds, busy),
+    })
+}
+
+fn measure(question: Question, way: Way, bytes: u64) -> io::Result<f64> {
+    match question {
+        Question::Throughput(block) => throughput(Duplex::new(way)?, bytes, block),
+        Question::RoundTrip => round_trip(Duplex::new(way)?),
+        Question::Shell => shell(way, bytes),
+    }
+}
+
+/// A way between two processes in both directions, before the fork.
+enum Duplex {
+    Rings(Box<[Ring; 2]>),
+    Pipes([(PipeReader, PipeWriter); 2]),
+    Sockets(UnixStream, UnixStream),
+}
+
+type End = (Box<dyn Read>, Box<dyn Write>);
+
+impl Duplex {
+    fn new(way: Way) -> io::Result<Duplex> {
+        let ring = || Options::new().create_anonymous().map_err(io::Error::from);
+        Ok(match way {
+            Way::Ring => Duplex::Rings(Box::new([ring()?, ring()?])),
+            Way::Pipe => Duplex::Pipes([io::pipe()?, io::pipe()?]),
+            Way::Socket => {
+                let (parent, child) = UnixStream::pair()?;
+                Duplex::Sockets(parent, child)
+            }
+        })
+    }
+
+    /// The end of the parent or of the child. The other end is closed here.
+    fn end(self, of_parent: bool) -> io::Result<End> {
+        Ok(match self {
+            Duplex::Rings(rings) => {
+                let [up, down] = *rings;
+                let (from, to) = if of_parent { (up, down) } else { (down, up) };
+                (
+                    Box::new(from.into_consumer()?),
+                    Box::new(to.into_producer()?),
+                )
+            }
+            Duplex::Pipes([up, down]) => {
+                let (from, to) = if of_parent { (up, down) } else { (down, up) };
+                (Box::new(from.0), Box::new(to.1))
+            }
+            Duplex::Sockets(parent, child) => {
+                let own = if of_parent { parent } else { child };
+                (Box::new(own.try_clone()?), Box::new(own))
+            }
+        })
+    }
+}
+
+/// Runs `child` in a child process and `parent` here, each with its end.
+fn both(
+    duplex: Duplex,
+    child: impl FnOnce(&mut End) -> io::Result<()>,
+    parent: impl FnOnce(&mut End) -> io::Result<f64>,
+) -> io::Result<f64> {
+    match fork()? {
+        Forked::Child => {
+            let done = duplex.end(false).and_then(|mut end| child(&mut end));
+            std::process::exit(i32::from(done.is_err())) // both ends are dropped
+        }
+        Forked::Parent(process) => {
+            let figure = duplex.end(true).and_then(|mut end| parent(&mut end));
+            let status = process.wait()?;
+            match status.exit_status() {
+                Some(0) => figure,
+                _ => Err(figure
+                    .err()
+                    .unwrap_or_else(|| io::Error::other("the child failed"))),
+            }
+        }
+    }
+}
+
+/// Bytes per second from a child to its parent.
+fn throughput(duplex: Duplex, bytes: u64, block: usize) -> io::Result<f64> {
+    let send = |end: &mut End| {
+        let zeros = vec![0; block];
+        let mut left = bytes + WARM_UP as u64;
+        while left > 0 {
+            let len = left.min(block as u64) as usize; // at most a block
+            end.1.write_all(&zeros[..len])?;
+            left -= len as u64;
+        }
+        Ok(())
+    };
+    both(duplex, send, |end| {
+        let mut room = vec![0; block];
+        let mut read = |mut left: u64| {
+            while left > 0 {
+                let len = left.min(block as u64) as usize; // at most a block
+                match end.0.read(&mut room[..len])? {
+                    0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                    len => left -= len as u64,
+                }
+            }
+            Ok(())
+        };
+        read(WARM_UP as u64)?;
+        let start = Instant::now();
+        read(bytes)?;
+        Ok(bytes as f64 / start.elapsed().as_secs_f64())
+    })
+}
+
+/// Seconds of a message there and back.
+fn round_trip(duplex: Duplex) -> io::Result<f64> {
+    let echo = |end: &mut End| {
+        let mut message = [0; MESSAGE];
+        for _ in 0..2 * TRIPS {
+            end.0.read_exact(&mut message)?;
+            end.1.write_all(&message)?;
+        }
+        Ok(())
+    };
+    both(duplex, echo, |end| {
+        let mut message = [0; MESSAGE];
+        let mut trips = || {
+            for _ in 0..TRIPS {
+                end.1.write_all(&message)?;
+                end.0.read_exact(&mut message)?;
+            }
+            Ok::<(), io::Error>(())
+        };
+        trips()?;
+        let start = Instant::now();
+        trips()?;
+        Ok(start.elapsed().as_secs_f64() / f64::from(TRIPS))
+    })
+}
+
+/// Bytes per second as in a shell, with the start of the programs.
+fn shell(way: Way, bytes: u64) -> io::Result<f64> {
+    let name = format!("shmpipe-bench-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let source = format!("head -c {bytes} /dev/zero");
+    let script = match way {
+        Way::Ring => format!(
+            "{source} | \"$0\" send -q \"$1\" & \"$0\" recv -q \"$1\" | cat > /dev/null; wait $!"
+        ),
+        Way::Pipe | Way::Socket => format!("{source} | cat | cat | cat > /dev/null"),
+    };
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script])
+        .arg(std::env::current_exe()?)
+        .arg(&path);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let start = Instant::now();
+    let status = command.status();
+    let time = start.elapsed();
+    let _ = fs::remove_file(&path); // only the ring has made it
+    match status?.success() {
+        true => Ok(bytes as f64 / time.as_secs_f64()),
+        false => Err(io::Error::other("the command of the shell failed")),
+    }
+}
+
+/// The part of its processors that others use, as looked at for a moment.
+fn busy_part() -> Option<f64> {
+    let look = || {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let times: Vec<f64> = line
+            .split_whitespace()
+            .filter_map(|time| time.parse().ok())
+            .collect();
+        let idle = times.get(3)? + times.get(4)?; // and waiting for disks
+        Some((times.iter().take(8).sum::<f64>(), idle))
+    };
+    let before = look()?;
+    sleep(Duration::from_millis(300));
+    let after = look()?;
+    let all = after.0 - before.0;
+    (all > 0.0).then(|| 1.0 - (after.1 - before.1) / all)
+}
+
+fn in_json(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) -> String {
+    let figures = cells.iter().map(|cell| {
+        let spread = Spread::of(cell.figures.clone());
+        let (question, block, unit) = match cell.question {
+            Question::Throughput(block) => ("throughput", Some(block), "bytes per second"),
+            Question::RoundTrip => ("round trip", Some(MESSAGE), "seconds"),
+            Question::Shell => ("shell", None, "bytes per second"),
+        };
+        json!({
+            "question": question, "block": block, "way": cell.way.name(), "unit": unit,
+            "least": spread.least, "median": spread.median, "most": spread.most,
+        })
+    });
+    let figures: Vec<Value> = figures.collect();
+    let whole = json!({
+        "bytes": args.bytes, "rounds": rounds, "processors": processors(), "busy": busy,
+        "is_debug_build": cfg!(debug_assertions), "figures": figures,
+    });
+    json::line("bench", whole)
+}
+
+/// A figure in three digits.
+fn digits(figure: f64) -> String {
+    match figure {
+        ..9.995 => format!("{figure:.2}"),
+        ..99.95 => format!("{figure:.1}"),
+        _ => format!("{figure:.0}"),
+    }
+}
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+fn in_words(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) -> String {
+    let mut text = format!(
+        "{} in each run, {rounds} of {} rounds, {} processors; medians (least .. most)\n",
+        units::bytes(args.bytes),
+        args.rounds,
+        processors()
+    );
+    if cfg!(debug_assertions) {
+        text += "a debug build, whose figures mean nothing: --release\n";
+    }
+    if let Some(busy) = busy.filter(|&busy| busy > 0.1) {
+        text += &format!(
+            "the machine was busy: {:.0}% of it, before this began\n",
+            busy * 100.0
+        );
+    }
+    text += &format!("\n{:<17}", "");
+    for way in WAYS {
+        text += &format!(" {:<19}", way.name());
+    }
+    let mut asked = Vec::new();
+    for cell in cells {
+        if !asked.contains(&cell.question) {
+            asked.push(cell.question);
+        }
+    }
+    for question in asked {
+        let (title, scale) = match question {
+            Question::Throughput(block) => (
+                format!("GB/s, {:>4} block", units::bytes(block as u64)),
+                1e-9,
+            ),
+            Question::RoundTrip => (format!("us, {MESSAGE} B and back"), 1e6),
+            Question::Shell => ("GB/s, in a shell".to_owned(), 1e-9),
+        };
+        text = text.trim_end().to_owned() + &format!("\n{title:<17}");
+        for cell in cells.iter().filter(|cell| cell.question == question) {
+            let spread = Spread::of(cell.figures.clone());
+            let [least, median, most] =
+                [spread.least, spread.median, spread.most].map(|figure| digits(figure * scale));
+            text += &format!(" {:<19}", format!("{median} ({least} .. {most})"));
+        }
+    }
+    text.trim_end().to_owned()
+        + "\n\nin a shell: head | send, recv | cat; beside head | cat | cat | cat > /dev/null\n"
+}

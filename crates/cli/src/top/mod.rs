@@ -1,0 +1,189 @@
+//! `shmpipe top`: all rings on a live screen.
+//!
+//! Looks at rings through read-only attachments. The only thing it does to one is to remove
+//! it, after a question.
+
+mod screen;
+mod state;
+
+use std::io::{self, IsTerminal};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use crate::args::TopArgs;
+use crate::exit::Failure;
+use crate::signals::Signals;
+use crate::text;
+use state::{Mode, State};
+
+/// The longest wait for a key before signals are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// The first screen has rates of this time.
+const FIRST: Duration = Duration::from_millis(300);
+
+pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
+    let signals = Signals::catch()?;
+    let done = match args.batch {
+        true => batch(args, &signals),
+        false => live(args, &signals),
+    };
+    match done {
+        // A screen that somebody ends has nothing to say.
+        Err(failure) if failure.is_interrupted() => signals.end(Ok(())).map_err(Failure::mute),
+        done => signals.end(done),
+    }
+}
+
+/// Prints screens as text.
+fn batch(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
+    let mut state = State::new(args);
+    state.look()?;
+    let mut shown = 0;
+    while args.iterations.is_none_or(|most| shown < most) {
+        pause(args.delay, signals)?;
+        state.look()?;
+        let blank = if shown > 0 { "\n" } else { "" };
+        text::print(format!("{blank}{}", screen::text(&state)))?;
+        shown += 1;
+    }
+    Ok(())
+}
+
+fn pause(time: Duration, signals: &Signals) -> Result<(), Failure> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        signals.check()?;
+        thread::sleep(LOOK.min(time.saturating_sub(start.elapsed())));
+    }
+    Ok(())
+}
+
+/// The terminal as a screen. A drop, and a panic, give it back as it was.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    fn new() -> Result<Screen, Failure> {
+        let terminal = ratatui::try_init().map_err(|error| Failure::io("the terminal", &error))?;
+        Ok(Screen(terminal))
+    }
+
+    /// Gives the terminal to the shell, until that continues this process.
+    fn suspend(&mut self) -> Result<(), Failure> {
+        let _ = ratatui::try_restore(); // the shell sets it, too
+        let _ = signal_hook::low_level::raise(libc::SIGTSTP); // stops here
+        // Not a new `Screen`, whose predecessor would end the new one as it is dropped.
+        self.0 = ratatui::try_init().map_err(|error| Failure::io("the terminal", &error))?;
+        Ok(())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = ratatui::try_restore(); // fails if the terminal has gone
+    }
+}
+
+fn live(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(Failure::other(
+            "stdin and stdout must be a terminal (--batch prints text)",
+        ));
+    }
+    let mut state = State::new(args);
+    state.look()?;
+    let mut screen = Screen::new()?;
+    let mut shown = 0;
+    let mut next = Instant::now() + FIRST.min(args.delay);
+    loop {
+        let drawn = screen.0.draw(|frame| screen::draw(frame, &mut state));
+        drawn.map_err(|error| Failure::io("the terminal", &error))?;
+        if await_event(&mut state, &mut screen, next, signals)? {
+            return Ok(());
+        }
+        if Instant::now() >= next {
+            if state.looks() > 1 {
+                shown += 1;
+            }
+            if args.iterations.is_some_and(|most| shown >= most) {
+                return Ok(());
+            }
+            state.look()?;
+            next = Instant::now() + args.delay;
+        }
+    }
+}
+
+/// Waits for a key, another size, or `next`. Returns whether to end.
+fn await_event(
+    state: &mut State,
+    screen: &mut Screen,
+    next: Instant,
+    signals: &Signals,
+) -> Result<bool, Failure> {
+    let failed = |error: io::Error| Failure::io("the terminal", &error);
+    loop {
+        signals.check()?;
+        let left = next.saturating_duration_since(Instant::now());
+        match event::poll(left.min(LOOK)) {
+            Ok(false) if left.is_zero() => return Ok(false),
+            Ok(false) => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+            Ok(true) => {}
+        }
+        return match event::read().map_err(failed)? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => on_key(state, screen, key),
+            _ => Ok(false), // another size, for example
+        };
+    }
+}
+
+/// Returns whether to end.
+fn on_key(state: &mut State, screen: &mut Screen, key: KeyEvent) -> Result<bool, Failure> {
+    let with_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match (key.code, with_control) {
+        (KeyCode::Char('c'), true) => return Ok(true),
+        (KeyCode::Char('z'), true) => {
+            screen.suspend()?;
+            return Ok(false);
+        }
+        (_, true) => return Ok(false),
+        _ => {}
+    }
+    match &mut state.mode {
+        Mode::Filter => match key.code {
+            KeyCode::Char(c) => state.filter.push(c),
+            KeyCode::Backspace => _ = state.filter.pop(),
+            KeyCode::Esc => {
+                state.filter.clear();
+                state.mode = Mode::List;
+            }
+            KeyCode::Enter => state.mode = Mode::List,
+            _ => {}
+        },
+        Mode::Confirm(id) => {
+            let id = *id;
+            state.mode = Mode::List;
+            if matches!(key.code, KeyCode::Char('y' | 'Y')) {
+                state.remove(id);
+            }
+        }
+        Mode::Help => state.mode = Mode::List,
+        Mode::List => match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
+            KeyCode::Char('?' | 'h') => state.mode = Mode::Help,
+            KeyCode::Char('/') => state.mode = Mode::Filter,
+            KeyCode::Char('s') => state.sort_by_next(),
+            KeyCode::Char('j') | KeyCode::Down => state.choose(1),
+            KeyCode::Char('k') | KeyCode::Up => state.choose(-1),
+            KeyCode::Char('d') | KeyCode::Delete => state.ask(),
+            KeyCode::Char(' ') => state.look()?,
+            _ => {}
+        },
+    }
+    state.arrange();
+    Ok(false)
+}
