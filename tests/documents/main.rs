@@ -3,6 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod examples;
+#[path = "../../benches/figures/mod.rs"]
+#[allow(dead_code)] // the comparison has more uses for it
+mod figures;
+mod kept;
 mod layers;
 mod orderings;
 mod readme;

@@ -146,7 +146,7 @@ impl Board {
             parts.push(start.elapsed().as_nanos() as f64 / (trips / PARTS) as f64);
         }
         self.meet(2);
-        crate::stats::median(&mut parts)
+        crate::figures::stats::median(&mut parts)
     }
 
     /// Records a failure. The first one is kept.

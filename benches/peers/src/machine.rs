@@ -43,8 +43,70 @@ pub(crate) fn kernel() -> String {
 }
 
 pub(crate) fn rustc() -> String {
-    let output = Command::new("rustc").arg("--version").output();
+    printed(Command::new("rustc").arg("--version"))
+}
+
+/// Today, by universal time.
+pub(crate) fn date() -> String {
+    printed(Command::new("date").args(["-u", "+%F"]))
+}
+
+/// What a program prints.
+fn printed(command: &mut Command) -> String {
+    let output = command.output();
     output.map_or("?".into(), |output| {
         String::from_utf8_lossy(&output.stdout).trim().into()
     })
+}
+
+/// The contenders' versions, as locked.
+pub(crate) fn versions() -> Vec<String> {
+    let lock = include_str!("../Cargo.lock");
+    let locked = lock.split("[[package]]").filter_map(|package| {
+        let field = |name: &str| {
+            let (_, rest) = package.split_once(&format!("\n{name} = \""))?;
+            rest.split_once('"').map(|(value, _)| value)
+        };
+        let name = field("name")?;
+        NAMED
+            .contains(&name)
+            .then_some(format!("{name} {}", field("version")?))
+    });
+    locked.collect()
+}
+
+/// The packages whose versions belong to a run.
+const NAMED: [&str; 14] = [
+    "bbqueue",
+    "cloudtoid-interprocess",
+    "cueue",
+    "iceoryx2",
+    "ipc-channel",
+    "ipc_ring",
+    "ipmpsc",
+    "ringbuf",
+    "ringfire",
+    "rtrb",
+    "shmem-ipc",
+    "shmpipe",
+    "shmring",
+    "tokio",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contender_has_its_locked_version() {
+        let versions = versions();
+        for name in NAMED {
+            let of = |one: &String| Some(one.strip_prefix(name)?.strip_prefix(' ')?.to_string());
+            let version: Vec<String> = versions.iter().filter_map(of).collect();
+            let is_version = version[0]
+                .split('.')
+                .all(|part| part.parse::<u32>().is_ok());
+            assert!(version.len() == 1 && is_version, "{name}: {version:?}");
+        }
+    }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::board::{Board, Slot};
-use crate::cells::{self, Cell, Entrant, Extent, QUESTIONS};
+use crate::cells::{self, Cell, Entrant, Extent};
+use crate::figures::data::{Data, Machine};
 use crate::machine;
-use crate::results::{Log, Machine, Results, Row};
+use crate::results::{self, Log, Row};
 use crate::run::{Plan, Sample, TRIPS};
 use crate::sys::{self, Shared};
 
@@ -79,7 +80,7 @@ const KEPT_WAITING: f64 = 0.01;
 /// How long a measurement may take in all before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub(crate) fn run(options: &Options) -> io::Result<Results> {
+pub(crate) fn run(options: &Options) -> io::Result<Data> {
     let allowed = sys::allowed_cpus();
     let cpus = processors(options, &allowed)?;
     let questions = questions(options)?;
@@ -124,7 +125,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Results> {
         }
         eprintln!("{:>4.0} s  {question}", start.elapsed().as_secs_f64());
     }
-    Results::read(&options.out)
+    results::read(&options.out)
 }
 
 /// The reader's processor and the writer's, which this process must be allowed to use.
@@ -143,10 +144,12 @@ fn processors(options: &Options, allowed: &[usize]) -> io::Result<Vec<usize>> {
 
 /// The questions to ask; at least one.
 fn questions(options: &Options) -> io::Result<Vec<&'static str>> {
-    let mut questions = QUESTIONS.to_vec();
-    questions.retain(|name| chosen(&options.only, name));
+    let questions: Vec<&str> = cells::questions()
+        .filter(|name| chosen(&options.only, name))
+        .collect();
     if questions.is_empty() {
-        let known = QUESTIONS.join(", ");
+        let known: Vec<&str> = cells::questions().collect();
+        let known = known.join(", ");
         return Err(io::Error::other(format!("the questions are {known}")));
     }
     Ok(questions)
@@ -158,6 +161,7 @@ fn describe(cpus: &[usize], place: Place, line: f64, time: Duration, rounds: usi
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs()),
+        date: machine::date(),
         cpu: machine::cpu(),
         cpus: cpus.to_vec(),
         caches: machine::caches(),
@@ -166,6 +170,8 @@ fn describe(cpus: &[usize], place: Place, line: f64, time: Duration, rounds: usi
         place: format!("{place:?}: a line's round trip takes {line:.0} ns"),
         time_ms: time.as_millis() as u64,
         rounds,
+        versions: machine::versions(),
+        source: None,
     }
 }
 
@@ -174,7 +180,7 @@ fn chosen(wanted: &[String], name: &str) -> bool {
 }
 
 fn wanted(one: &Entrant, who: &[String]) -> bool {
-    use crate::contenders::Kind;
+    use crate::figures::Kind;
     matches!(one.kind, Kind::Ours | Kind::Limit) || chosen(who, &one.who)
 }
 

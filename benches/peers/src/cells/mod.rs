@@ -5,7 +5,8 @@ pub(crate) mod busy;
 use std::time::Duration;
 
 use crate::channel::{Spec, Wait};
-use crate::contenders::{self, Contender, Kind};
+use crate::contenders::{self, Contender};
+use crate::figures::{Kind, questions};
 use crate::job::{Job, Slow};
 
 const KIB: usize = 1 << 10;
@@ -48,22 +49,10 @@ pub(crate) struct Extent {
     pub(crate) busy_bytes: u64,
 }
 
-pub(crate) const QUESTIONS: [&str; 14] = [
-    "throughput",
-    "messages",
-    "in place",
-    "instructions",
-    "round trip",
-    "parking",
-    "wake",
-    "paced",
-    "unaligned",
-    "small rings",
-    "slow side",
-    "busy machine",
-    "growth",
-    "set-up",
-];
+/// The names of the questions.
+pub(crate) fn questions() -> impl Iterator<Item = &'static str> {
+    questions::ALL.iter().map(|question| question.name)
+}
 
 /// The cells of a question.
 pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
@@ -82,7 +71,7 @@ pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
         "busy machine" => busy::cells(extent.busy_bytes),
         "growth" => growth(extent),
         "set-up" => set_up(),
-        _ => unreachable!("one of QUESTIONS"),
+        _ => unreachable!("one of the questions"),
     }
 }
 
@@ -323,7 +312,8 @@ fn small_rings() -> Vec<Cell> {
         for block in [4 * KIB, 64 * KIB, MIB] {
             let case = format!("{} ring, {} blocks", size(capacity), size(block));
             let mut entrants = Vec::new();
-            for contender in named(&["shmpipe", "rtrb", "pipe"]) {
+            let all = named(&["shmpipe", "rtrb", "pipe"]).into_iter();
+            for contender in all.chain(contenders::halves()) {
                 let mut one = entrant(contender, stream(block), Wait::Default);
                 one.spec.capacity = capacity;
                 entrants.push(one);

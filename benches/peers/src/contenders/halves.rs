@@ -29,31 +29,49 @@ impl Memory {
     }
 }
 
-pub(crate) fn writer(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
-    run(job, plan, copy, |board| &board.writer)
+pub(crate) fn writer(spec: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
+    run(spec, job, plan, copy, |board| &board.writer)
 }
 
-pub(crate) fn reader(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
-    run(job, plan, copy, |board| &board.reader)
+pub(crate) fn reader(spec: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
+    run(spec, job, plan, copy, |board| &board.reader)
 }
 
-pub(crate) fn writer_in_place(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
-    run(job, plan, touch, |board| &board.writer)
+pub(crate) fn writer_in_place(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    _: usize,
+) -> Result<Sample, String> {
+    run(spec, job, plan, touch, |board| &board.writer)
 }
 
-pub(crate) fn reader_in_place(_: &Spec, job: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
-    run(job, plan, touch, |board| &board.reader)
+pub(crate) fn reader_in_place(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    _: usize,
+) -> Result<Sample, String> {
+    run(spec, job, plan, touch, |board| &board.reader)
 }
 
 /// One side's way to take its turns. Returns its GB/s.
 type Side = fn(&Turns<'_>) -> f64;
 
 /// Runs both sides, and returns the figure of one of them.
-fn run(job: Job, plan: &Plan, side: Side, whose: fn(&Board) -> &Slots) -> Result<Sample, String> {
+fn run(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    side: Side,
+    whose: fn(&Board) -> &Slots,
+) -> Result<Sample, String> {
     let board = Shared::<Board>::new();
     let ring = Shared::<Memory>::new();
-    let block = job.block();
-    assert!(CAPACITY.is_multiple_of(block), "a ring is whole blocks");
+    let capacity = spec.capacity.min(CAPACITY);
+    // A longer block passes in pieces of the whole ring.
+    let block = job.block().min(capacity);
+    assert!(capacity.is_multiple_of(block), "a ring is whole blocks");
     let children = [true, false].map(|reads| {
         sys::fork(|| {
             sys::pin(plan.cpus[usize::from(!reads)]);
@@ -64,6 +82,7 @@ fn run(job: Job, plan: &Plan, side: Side, whose: fn(&Board) -> &Slots) -> Result
                 ring: &ring,
                 reads,
                 time: plan.time,
+                capacity,
                 block,
             });
             let (elapsed, used) = (start.elapsed(), Usage::of_process().since(used));
@@ -93,7 +112,7 @@ fn copy(turns: &Turns<'_>) -> f64 {
     let mut target = vec![1; block];
     let mut cursor = Cursor::default();
     turns.take(|| {
-        for at in (0..CAPACITY).step_by(block) {
+        for at in (0..turns.capacity).step_by(block) {
             let place = turns.ring.at(at, block);
             if turns.reads {
                 // SAFETY: both ranges have `block` bytes. It is the reader's turn, and the
@@ -118,7 +137,7 @@ fn touch(turns: &Turns<'_>) -> f64 {
     turns.take(|| {
         sized!(
             block,
-            for at in (0..CAPACITY).step_by(block) {
+            for at in (0..turns.capacity).step_by(block) {
                 let place = turns.ring.at(at, block);
                 if turns.reads {
                     // SAFETY: the ring has `block` bytes there, and it is the reader's turn.
@@ -140,6 +159,7 @@ struct Turns<'a> {
     ring: &'a Memory,
     reads: bool,
     time: Duration,
+    capacity: usize,
     block: usize,
 }
 
@@ -147,8 +167,8 @@ impl Turns<'_> {
     /// Takes turns with the other side, each of one lap of the ring. The writer is first.
     /// Ends once this side's turns have taken the time, and returns its GB/s.
     fn take(&self, mut lap: impl FnMut()) -> f64 {
-        // In the first rounds the memory and the source are in no cache.
-        const WARM: u32 = 2;
+        // At first the memory and the source are in no cache.
+        let warm = 2 * (CAPACITY / self.capacity) as u32;
         let Turns { board, reads, .. } = *self;
         let mut spent = Duration::ZERO;
         let mut rounds = 0;
@@ -160,7 +180,7 @@ impl Turns<'_> {
             }
             let start = Instant::now();
             lap();
-            if rounds >= WARM {
+            if rounds >= warm {
                 spent += start.elapsed();
             }
             rounds += 1;
@@ -171,7 +191,7 @@ impl Turns<'_> {
             }
             board.meet(2); // the ring is empty
         }
-        f64::from(rounds - WARM) * CAPACITY as f64 / spent.as_nanos() as f64
+        f64::from(rounds - warm) * self.capacity as f64 / spent.as_nanos() as f64
     }
 }
 
@@ -225,6 +245,7 @@ mod tests {
             ring,
             reads,
             time: Duration::from_micros(50),
+            capacity: CAPACITY,
             block,
         }
     }

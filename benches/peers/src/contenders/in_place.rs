@@ -4,7 +4,8 @@
 use std::mem::MaybeUninit;
 
 use super::halves;
-use super::{ANY, Contender, Kind, limit};
+use super::{ANY, Contender, limit};
+use crate::figures::Kind;
 use crate::run::{Run, processes, processes_in_place, threads_in_place};
 
 /// Every contender of this build that lends its memory, ours first. All take the same

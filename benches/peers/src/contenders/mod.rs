@@ -34,21 +34,8 @@ mod shmpipe;
 mod shmring;
 mod streams;
 
+use crate::figures::Kind;
 use crate::run::{Run, processes, threads};
-
-/// The kind of a contender, for the reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Kind {
-    Ours,
-    /// A transport of the kernel.
-    Kernel,
-    /// A crate, between processes.
-    Crate,
-    /// A crate, between threads.
-    Threads,
-    /// A limit of the machine.
-    Limit,
-}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Contender {

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use crate::board::{Board, Slot};
 use crate::channel::Spec;
+use crate::figures::stats::median;
 use crate::job::Job;
 use crate::name::Name;
 use crate::run::{Plan, Sample};
-use crate::stats;
 use crate::sys::{self, Shared};
 
 pub(crate) fn anonymous(spec: &Spec, _: Job, plan: &Plan, _: usize) -> Result<Sample, String> {
@@ -117,7 +117,7 @@ fn timed(plan: &Plan, mut turn: impl FnMut()) -> Result<Sample, String> {
             turn();
             times.push(start.elapsed().as_nanos() as f64 / 1000.0);
         }
-        board.reader.set(Slot::Value, stats::median(&mut times));
+        board.reader.set(Slot::Value, median(&mut times));
     });
     sys::reap(&[child], plan.limit)?;
     Ok(Sample::bare(board.reader.get(Slot::Value)))

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
+
 use super::{NAP, PACED_BLOCK, Setting, check, follow, measure, sized};
 use crate::board::Slot;
 use crate::channel::{Receiver, Sender};
 use crate::clock;
+use crate::figures::stats::median;
 use crate::pattern::{Cursor, Source};
-use crate::stats;
 
 /// Sends each block back.
 pub(super) fn answer<S: Sender, R: Receiver>(
@@ -93,7 +95,7 @@ pub(super) fn ask<R: Receiver, S: Sender>(set: &Setting<'_>, rx: &mut R, mut tx:
     let count = set.warm_up(block, |count| (0..count).for_each(|_| trip(rx)));
     let pace = set.time.as_nanos() as u64 / count;
     let plan = Trips::of(count, pace);
-    let (mut batches, mut singles) = (room_for(plan.batches), room_for(plan.singles));
+    let (mut batches, mut singles) = (room_for(plan.batches), histogram());
     measure(
         set,
         rx,
@@ -108,22 +110,16 @@ pub(super) fn ask<R: Receiver, S: Sender>(set: &Setting<'_>, rx: &mut R, mut tx:
             for _ in 0..plan.singles {
                 trip(rx);
                 let now = clock::ticks();
-                singles.push((now - last) as f64);
+                singles.saturating_record(now - last);
                 last = now;
             }
         },
     );
-    let typical = if batches.is_empty() {
-        stats::median(&mut singles)
-    } else {
-        stats::median(&mut batches)
-    };
-    report(
-        set,
-        typical * clock::ns_per_tick(),
-        singles,
-        clock::ns_per_tick(),
-    );
+    report(set, &singles);
+    if !batches.is_empty() {
+        let typical = median(&mut batches) * clock::ns_per_tick();
+        set.board.reader.set(Slot::Value, typical);
+    }
 }
 
 /// How the trips of a leg are timed.
@@ -173,21 +169,20 @@ pub(super) fn read<R: Receiver>(set: &Setting<'_>, rx: &mut R) {
         } else {
             check(&source, &mut cursor, rest);
         }
-        now.saturating_sub(sent) as f64 * clock::ns_per_tick()
+        now.saturating_sub(sent)
     };
     let count = set.warm_up(block, |count| {
         for _ in 0..count {
             one(rx);
         }
     });
-    let mut delays = room_for(count);
+    let mut delays = histogram();
     measure(set, rx, count, |rx, count| {
         for _ in 0..count {
-            delays.push(one(rx));
+            delays.saturating_record(one(rx));
         }
     });
-    let typical = stats::median(&mut delays);
-    report(set, typical, delays, 1.0);
+    report(set, &delays);
 }
 
 /// Room for `count` times. Its pages are present: a page fault would count as a delay.
@@ -197,12 +192,23 @@ fn room_for(count: u64) -> Vec<f64> {
     room
 }
 
-/// Reports a median, and the high percentiles of `times`, each of which is `factor` ns.
-fn report(set: &Setting<'_>, median: f64, mut times: Vec<f64>, factor: f64) {
-    let slots = &set.board.reader;
-    slots.set(Slot::Value, median);
-    slots.set(Slot::P99, stats::quantile(&mut times, 0.99) * factor);
-    slots.set(Slot::P999, stats::quantile(&mut times, 0.999) * factor);
+/// A histogram of ticks, to a thousandth of each value, up to some minutes. Its pages are
+/// present, too.
+fn histogram() -> Histogram<u64> {
+    let mut empty = Histogram::new_with_bounds(1, 1 << 40, 3).expect("bounds in order");
+    for bit in 0..40 {
+        empty.saturating_record(1 << bit);
+    }
+    empty.reset();
+    empty
+}
+
+/// Reports the percentiles of `ticks`.
+fn report(set: &Setting<'_>, ticks: &Histogram<u64>) {
+    for (slot, part) in [(Slot::Value, 0.5), (Slot::P99, 0.99), (Slot::P999, 0.999)] {
+        let value = ticks.value_at_quantile(part) as f64;
+        set.board.reader.set(slot, value * clock::ns_per_tick());
+    }
 }
 
 #[cfg(test)]

@@ -1,39 +1,35 @@
 //! Bar charts as SVG, one for each question that has contenders.
 
 use std::fmt::Write;
-use std::io;
-use std::path::Path;
 
-use crate::contenders::Kind;
-use crate::report::number;
-use crate::results::Results;
-use crate::summary::{self, Cell, Question};
+use super::Kind;
+use super::data::Data;
+use super::questions::Better;
+use super::summary::{self, Asked, Cell};
+use super::table::{number, threads};
 
-/// The charts: the question, the name of the file, the title, and whether more is better.
-const CHARTS: [(&str, &str, &str, bool); 4] = [
+/// The charts: the question, the name, and the title.
+const CHARTS: [(&str, &str, &str); 5] = [
     (
         "throughput",
-        "throughput.svg",
+        "throughput",
         "Throughput by block, GB/s: more is better",
-        true,
     ),
     (
         "messages",
-        "messages.svg",
+        "messages",
         "Messages, each published, millions a second: more is better",
-        true,
     ),
+    ("in place", "in-place", "In place, GB/s: more is better"),
     (
         "round trip",
-        "round-trip.svg",
+        "round-trip",
         "Round trip, spinning, ns: less is better",
-        false,
     ),
     (
         "parking",
-        "parking.svg",
+        "parking",
         "Round trip, both sides asleep, us: less is better",
-        false,
     ),
 ];
 
@@ -46,28 +42,49 @@ const LABEL: f64 = 190.0;
 const FIGURE: f64 = 70.0;
 const GAP: f64 = 34.0;
 
-/// Draws the charts that the results have figures for, and returns the names of the files.
-pub(crate) fn draw_all(results: &Results, folder: &Path) -> io::Result<Vec<(String, String)>> {
-    std::fs::create_dir_all(folder)?;
-    let questions = summary::of(results);
-    let mut drawn = Vec::new();
-    for (name, file, title, more) in CHARTS {
-        let Some(question) = questions.iter().find(|question| question.name == name) else {
-            continue;
-        };
-        std::fs::write(folder.join(file), draw(question, title, more))?;
-        drawn.push((file.to_string(), title.to_string()));
+/// A chart of one machine.
+pub(crate) struct Chart {
+    /// The machine and the question, as in the name of the file.
+    name: String,
+    pub(crate) title: &'static str,
+    pub(crate) svg: String,
+}
+
+impl Chart {
+    /// The reference of the chart in the page.
+    pub(crate) fn label(&self) -> String {
+        format!("chart-{}", self.name)
     }
-    Ok(drawn)
+
+    /// The name of its file.
+    pub(crate) fn file(&self) -> String {
+        format!("{}.svg", self.name)
+    }
+}
+
+/// Draws the charts that the data has figures for. `stem` names the machine.
+pub(crate) fn all(data: &Data, stem: &str) -> Vec<Chart> {
+    let questions = summary::of(data);
+    let drawn = CHARTS.iter().filter_map(|&(question, name, title)| {
+        let asked = questions
+            .iter()
+            .find(|asked| asked.question.name == question)?;
+        Some(Chart {
+            name: format!("{stem}-{name}"),
+            title,
+            svg: draw(asked, title),
+        })
+    });
+    drawn.collect()
 }
 
 /// A group of bars for each case, the best at the top. The axis is logarithmic, since
 /// figures differ by factors of hundreds.
-fn draw(question: &Question, title: &str, more: bool) -> String {
-    let groups: Vec<(&String, Vec<Bar<'_>>)> = question
+fn draw(asked: &Asked, title: &str) -> String {
+    let groups: Vec<(&String, Vec<Bar<'_>>)> = asked
         .cases
         .iter()
-        .map(|case| (case, bars(question, case, more)))
+        .map(|case| (case, bars(asked, case)))
         .collect();
     let all = || {
         groups
@@ -138,11 +155,7 @@ impl Bar<'_> {
         } else {
             "normal"
         };
-        let threads = if self.kind == Kind::Threads {
-            " (threads)"
-        } else {
-            ""
-        };
+        let threads = threads(self.kind);
         let (middle, baseline) = (y + BAR / 2.0, y + BAR - 4.0);
         let end = length(self.value);
         let (from, to) = (LABEL + length(self.range.0), LABEL + length(self.range.1));
@@ -163,16 +176,20 @@ impl Bar<'_> {
 }
 
 /// Ours, the limits, the best rivals, and always pipe and Unix socket.
-fn bars<'a>(question: &'a Question, case: &str, more: bool) -> Vec<Bar<'a>> {
+fn bars<'a>(asked: &'a Asked, case: &str) -> Vec<Bar<'a>> {
     let bar = |cell: &'a Cell| Bar {
         who: &cell.who,
         kind: cell.kind,
-        value: cell.median,
-        range: (cell.least, cell.most),
+        value: cell.figures.median,
+        range: if cell.figures.least.is_finite() {
+            (cell.figures.least, cell.figures.most)
+        } else {
+            (cell.figures.median, cell.figures.median)
+        },
     };
-    let mut bars: Vec<Bar<'_>> = question.in_case(case).map(bar).collect();
-    if question.name == "round trip" {
-        let line = question.line(case);
+    let mut bars: Vec<Bar<'_>> = asked.in_case(case).map(bar).collect();
+    if asked.question.name == "round trip" {
+        let line = asked.line(case);
         bars.push(Bar {
             who: "bare line",
             kind: Kind::Limit,
@@ -180,9 +197,13 @@ fn bars<'a>(question: &'a Question, case: &str, more: bool) -> Vec<Bar<'a>> {
             range: (line, line),
         });
     }
+    bars.retain(|bar| bar.value.is_finite());
     bars.sort_by(|a, b| {
         let order = a.value.total_cmp(&b.value);
-        if more { order.reverse() } else { order }
+        match asked.question.better {
+            Better::More => order.reverse(),
+            Better::Less => order,
+        }
     });
     let mut others = 0;
     bars.retain(|bar| {
