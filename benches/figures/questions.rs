@@ -176,4 +176,44 @@ pub(crate) const ALL: &[Question] = &[
         limits: &["bare calls"],
         ..usual("set-up", "Create, attach, pair and drop, us", Better::Less)
     },
+    Question {
+        limits: HALVES,
+        ours: &["shmpipe, async"],
+        on_page: true,
+        ..usual(
+            "async streams",
+            "Streams by async handles, GB/s",
+            Better::More,
+        )
+    },
+    Question {
+        cell: Shown::Percentiles,
+        limits: &["bare futex"],
+        ours: &["shmpipe, async"],
+        on_page: true,
+        ..usual(
+            "async round trips",
+            "Round trip by async handles, us",
+            Better::Less,
+        )
+    },
+    Question {
+        ours: &["shmpipe, async", "shmpipe, blocking"],
+        on_page: true,
+        ..usual(
+            "many rings",
+            "Messages of 64 B over many rings in turn, millions a second",
+            Better::More,
+        )
+    },
+    Question {
+        cell: Shown::Percentiles,
+        ours: &["shmpipe, async", "shmpipe, blocking"],
+        on_page: true,
+        ..usual(
+            "many rings, one message",
+            "Delay of one message to a process that waits for many rings, us",
+            Better::Less,
+        )
+    },
 ];

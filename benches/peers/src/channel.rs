@@ -22,13 +22,15 @@ pub(crate) struct Spec {
     #[cfg_attr(not(feature = "messages"), allow(dead_code))]
     pub(crate) block: usize,
     pub(crate) wait: Wait,
+    /// How many channels, for contenders that are several.
+    pub(crate) channels: usize,
 }
 
 /// A channel, made before the fork, or before the threads start. What it leaves in the
 /// system is removed when the process that made it drops it.
 pub(crate) trait Channel: Sized {
-    type Sender: Sender;
-    type Receiver: Receiver;
+    type Sender;
+    type Receiver;
 
     fn open(spec: &Spec) -> io::Result<Self>;
     /// Makes the sending end, in the process that sends.
@@ -38,7 +40,7 @@ pub(crate) trait Channel: Sized {
 }
 
 /// A channel between threads of one process.
-pub(crate) trait Threads: Channel<Sender: Send, Receiver: Send> {
+pub(crate) trait Threads: Channel<Sender: Sender + Send, Receiver: Receiver + Send> {
     fn split(self) -> (Self::Sender, Self::Receiver);
 }
 
@@ -59,6 +61,20 @@ pub(crate) trait Receiver {
     fn calls(&self) -> Option<u64> {
         None
     }
+}
+
+/// A sender that lets its task sleep instead of its thread.
+#[cfg(feature = "async")]
+pub(crate) trait SenderAsync {
+    /// Sends one block.
+    async fn send(&mut self, block: &[u8]);
+}
+
+/// A receiver that lets its task sleep instead of its thread.
+#[cfg(feature = "async")]
+pub(crate) trait ReceiverAsync {
+    /// Fills all of `block`.
+    async fn receive(&mut self, block: &mut [u8]);
 }
 
 /// A sender whose channel lends its memory to the caller.

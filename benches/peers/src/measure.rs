@@ -281,7 +281,7 @@ fn objection(sample: &Sample, one: &Entrant, place: Place) -> Option<String> {
         let (before, after) = (sample.line_before, sample.line_after);
         return Some(format!("moved: line {before:.0} ns, then {after:.0} ns"));
     }
-    if sample.kept_waiting > KEPT_WAITING {
+    if !one.shares && sample.kept_waiting > KEPT_WAITING {
         return Some(format!(
             "disturbed: waited {:.1} % of the time",
             sample.kept_waiting * 100.0

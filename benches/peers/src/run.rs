@@ -5,9 +5,12 @@ use std::io;
 use std::time::Duration;
 
 use crate::board::{Board, Slot};
-use crate::channel::{Channel, ReceiverInPlace, SenderInPlace, Spec, Threads};
+use crate::channel::{Channel, Receiver, ReceiverInPlace, Sender, SenderInPlace, Spec, Threads};
+#[cfg(feature = "async")]
+use crate::channel::{ReceiverAsync, SenderAsync};
 use crate::clock;
 use crate::crowd::Crowd;
+use crate::job::many::Way;
 use crate::job::{self, Job, Setting};
 use crate::sys::{self, Shared, Usage};
 
@@ -45,10 +48,15 @@ pub(crate) struct Sample {
 impl Sample {
     fn of(board: &Board) -> Sample {
         let both = |slot| board.reader.get(slot) + board.writer.get(slot);
+        // A figure that is no delay has none of these, and no delay is zero.
+        let high = |slot| match board.reader.get(slot) {
+            0.0 => f64::NAN,
+            value => value,
+        };
         Sample {
             value: board.reader.get(Slot::Value),
-            p99: board.reader.get(Slot::P99),
-            p999: board.reader.get(Slot::P999),
+            p99: high(Slot::P99),
+            p999: high(Slot::P999),
             bytes: board.reader.get(Slot::Bytes),
             cpu: both(Slot::Cpu),
             calls: both(Slot::Calls),
@@ -94,7 +102,10 @@ struct Sides<C: Channel> {
 
 impl<C: Channel> Sides<C> {
     /// They copy in and out.
-    fn copying() -> Self {
+    fn copying() -> Self
+    where
+        C: Channel<Sender: Sender, Receiver: Receiver>,
+    {
         Sides {
             read: job::read,
             write: job::write,
@@ -114,12 +125,15 @@ impl<C: Channel> Sides<C> {
 }
 
 /// Runs `pairs` channels at once, each between two processes.
-pub(crate) fn processes<C: Channel>(
+pub(crate) fn processes<C>(
     spec: &Spec,
     job: Job,
     plan: &Plan,
     pairs: usize,
-) -> Result<Sample, String> {
+) -> Result<Sample, String>
+where
+    C: Channel<Sender: Sender, Receiver: Receiver>,
+{
     between_processes::<C>(&Sides::copying(), spec, job, plan, pairs)
 }
 
@@ -134,6 +148,38 @@ where
     C: Channel<Sender: SenderInPlace, Receiver: ReceiverInPlace>,
 {
     between_processes::<C>(&Sides::in_place(), spec, job, plan, pairs)
+}
+
+/// The same by tasks.
+#[cfg(feature = "async")]
+pub(crate) fn processes_async<C>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String>
+where
+    C: Channel<Sender: SenderAsync, Receiver: ReceiverAsync>,
+{
+    let sides = Sides {
+        read: job::tasks::read,
+        write: job::tasks::write,
+    };
+    between_processes::<C>(&sides, spec, job, plan, pairs)
+}
+
+/// Runs one contender that is many channels, all between the same two processes.
+pub(crate) fn processes_many<W: Way>(
+    spec: &Spec,
+    job: Job,
+    plan: &Plan,
+    pairs: usize,
+) -> Result<Sample, String> {
+    let sides = Sides {
+        read: job::many::read,
+        write: job::many::write,
+    };
+    between_processes::<job::many::Many<W>>(&sides, spec, job, plan, pairs)
 }
 
 fn between_processes<C: Channel>(
@@ -275,7 +321,7 @@ fn setting<'a>(
         board,
         job,
         time: plan.time,
-        capacity: spec.capacity,
+        capacity: spec.capacity * spec.channels,
         parties: 2 * pairs as u64,
         first: pair == 0,
         usage,

@@ -1,6 +1,9 @@
 //! The questions, and the measurements that answer each.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 pub(crate) mod busy;
+mod many;
 
 use std::time::Duration;
 
@@ -25,6 +28,8 @@ pub(crate) struct Entrant {
     pub(crate) spec: Spec,
     pub(crate) job: Job,
     pub(crate) pairs: usize,
+    /// Whether a side has several threads, which wait for its processor in turn.
+    pub(crate) shares: bool,
 }
 
 /// One comparison: its contenders are measured in turns.
@@ -71,6 +76,14 @@ pub(crate) fn of(question: &str, extent: Extent) -> Vec<Cell> {
         "busy machine" => busy::cells(extent.busy_bytes),
         "growth" => growth(extent),
         "set-up" => set_up(),
+        #[cfg(feature = "async")]
+        "async streams" => asynchronous::streams(),
+        #[cfg(feature = "async")]
+        "async round trips" => asynchronous::round_trips(),
+        #[cfg(not(feature = "async"))]
+        "async streams" | "async round trips" => Vec::new(),
+        "many rings" => many::streams(),
+        "many rings, one message" => many::single_messages(),
         _ => unreachable!("one of the questions"),
     }
 }
@@ -95,9 +108,11 @@ fn entrant(contender: Contender, job: Job, wait: Wait) -> Entrant {
             capacity: CAPACITY,
             block: job.block(),
             wait,
+            channels: 1,
         },
         job,
         pairs: 1,
+        shares: false,
     }
 }
 
@@ -214,9 +229,10 @@ fn parking() -> Vec<Cell> {
         "TCP loopback",
         "System V mq",
     ];
-    let sleepers = named(&[&sleepers[..], &["POSIX mq", "shmem-ipc", "ipc-channel"]].concat());
-    // The cost of the futex alone, which carries eight bytes.
+    let mut sleepers = named(&[&sleepers[..], &["POSIX mq", "shmem-ipc", "ipc-channel"]].concat());
     let mut few = named(&["shmpipe", "pipe", "shmem-ipc"]);
+    // The cost of the futex alone.
+    sleepers.push(contenders::bare_futex());
     few.push(contenders::bare_futex());
     [(64, sleepers), (8, few)]
         .map(|(block, sleepers)| {

@@ -1,5 +1,5 @@
-//! One word in shared memory with a futex on it, and nothing else: one value of eight bytes
-//! at a time.
+//! One word in shared memory with a futex on it, and nothing else: one value of up to eight
+//! words at a time.
 #![allow(unsafe_code)] // the system call
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::sys::{Line, Shared, Zeroed};
 #[repr(C)]
 pub(crate) struct Cell {
     count: Line<AtomicU32>,
-    value: Line<AtomicU64>,
+    value: Line<[AtomicU64; 8]>,
 }
 
 // SAFETY: atomic integers.
@@ -42,8 +42,9 @@ impl Channel for Word {
 
 impl Sender for End {
     fn send(&mut self, block: &[u8]) {
-        let value = u64::from_ne_bytes(block.try_into().expect("eight bytes"));
-        self.0.value.0.store(value, Ordering::Relaxed); // before the count
+        for (word, bytes) in self.0.value.0.iter().zip(block.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed); // before the count
+        }
         self.1 += 1;
         self.0.count.0.store(self.1, Ordering::Release);
         // SAFETY: the word is mapped. The other arguments are numbers.
@@ -64,7 +65,9 @@ impl Receiver for End {
             let count = self.0.count.0.load(Ordering::Acquire);
             if count != self.1 {
                 self.1 = count;
-                block.copy_from_slice(&self.0.value.0.load(Ordering::Relaxed).to_ne_bytes());
+                for (word, bytes) in self.0.value.0.iter().zip(block.as_chunks_mut().0) {
+                    *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+                }
                 return;
             }
             let (word, forever) = (

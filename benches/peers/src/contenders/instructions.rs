@@ -175,6 +175,7 @@ fn ends<C: Threads>(block: usize) -> (C::Sender, C::Receiver) {
         capacity: 1 << 20,
         block,
         wait: Wait::Default,
+        channels: 1,
     };
     C::open(&spec).expect("it opens").split()
 }

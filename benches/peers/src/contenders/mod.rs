@@ -1,5 +1,7 @@
 //! The contenders, one in each file.
 
+#[cfg(feature = "async")]
+pub(crate) mod asynchronous;
 #[cfg(feature = "rings")]
 mod bbqueue;
 #[cfg(feature = "messages")]
@@ -19,6 +21,7 @@ mod ipc_ring;
 #[cfg(feature = "messages")]
 mod ipmpsc;
 mod mailbox;
+pub(crate) mod many;
 mod memcpy;
 mod mq;
 #[cfg(feature = "rings")]
@@ -115,7 +118,7 @@ pub(crate) fn bare_futex() -> Contender {
         name: "bare futex",
         kind: Kind::Limit,
         run: processes::<futex::Word>,
-        most: 8,
+        most: 64,
     }
 }
 

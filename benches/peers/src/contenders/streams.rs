@@ -15,6 +15,12 @@ use crate::name::Name;
 /// A descriptor, and the number of system calls made with it.
 pub(crate) struct Counted<F>(F, u64);
 
+impl<F> Counted<F> {
+    pub(super) fn into_inner(self) -> F {
+        self.0
+    }
+}
+
 impl<F: Write> Sender for Counted<F> {
     #[inline(always)]
     fn send(&mut self, mut block: &[u8]) {

@@ -99,6 +99,7 @@ pub(super) fn ask<R: Receiver, S: Sender>(set: &Setting<'_>, rx: &mut R, mut tx:
     measure(
         set,
         rx,
+        R::calls,
         plan.batches * plan.batch + plan.singles,
         |rx, _| {
             for _ in 0..plan.batches {
@@ -177,7 +178,7 @@ pub(super) fn read<R: Receiver>(set: &Setting<'_>, rx: &mut R) {
         }
     });
     let mut delays = histogram();
-    measure(set, rx, count, |rx, count| {
+    measure(set, rx, R::calls, count, |rx, count| {
         for _ in 0..count {
             delays.saturating_record(one(rx));
         }
@@ -194,7 +195,7 @@ fn room_for(count: u64) -> Vec<f64> {
 
 /// A histogram of ticks, to a thousandth of each value, up to some minutes. Its pages are
 /// present, too.
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     let mut empty = Histogram::new_with_bounds(1, 1 << 40, 3).expect("bounds in order");
     for bit in 0..40 {
         empty.saturating_record(1 << bit);
@@ -204,7 +205,7 @@ fn histogram() -> Histogram<u64> {
 }
 
 /// Reports the percentiles of `ticks`.
-fn report(set: &Setting<'_>, ticks: &Histogram<u64>) {
+pub(super) fn report(set: &Setting<'_>, ticks: &Histogram<u64>) {
     for (slot, part) in [(Slot::Value, 0.5), (Slot::P99, 0.99), (Slot::P999, 0.999)] {
         let value = ticks.value_at_quantile(part) as f64;
         set.board.reader.set(slot, value * clock::ns_per_tick());

@@ -33,7 +33,7 @@ pub(crate) fn read<R: ReceiverInPlace, S: Sender>(set: &Setting<'_>, mut rx: R, 
         );
     };
     let count = set.warm_up(block, |count| leg(&mut rx, count));
-    let took = measure(set, &mut rx, count, leg);
+    let took = measure(set, &mut rx, R::calls, count, leg);
     set.report_speed(count, took);
 }
 

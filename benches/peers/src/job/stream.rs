@@ -39,7 +39,7 @@ pub(super) fn read<R: Receiver>(
     let mut leg = leg(block, memory.bytes(), work);
     let count = set.warm_up(block, |count| leg(rx, count));
     let count = total.map_or(count, |total| total / block as u64);
-    let took = measure(set, rx, count, leg);
+    let took = measure(set, rx, R::calls, count, leg);
     set.report_speed(count, took);
 }
 
@@ -50,7 +50,7 @@ pub(super) fn read_all<R: Receiver>(set: &Setting<'_>, rx: &mut R, total: u64) {
     let mut leg = leg(block, memory.bytes(), None);
     let lap = set.capacity.div_ceil(block) as u64;
     set.warm_by(lap, |count| leg(rx, count));
-    let took = measure(set, rx, total / block as u64, leg);
+    let took = measure(set, rx, R::calls, total / block as u64, leg);
     set.board.reader.set(Slot::Value, took.as_secs_f64() * 1e3);
 }
 
