@@ -72,7 +72,18 @@ pub(crate) fn versions() -> Vec<String> {
             .contains(&name)
             .then_some(format!("{name} {}", field("version")?))
     });
-    locked.collect()
+    let mut versions: Vec<String> = locked.collect();
+    if cfg!(feature = "cpp") {
+        let ask = ["-W", "-f", "${Package} ${Version}\\n"];
+        let packages = [
+            "libatomic-queue-dev",
+            "libboost-dev",
+            "libreaderwriterqueue-dev",
+        ];
+        let printed = printed(Command::new("dpkg-query").args(ask).args(packages));
+        versions.extend(printed.lines().map(String::from));
+    }
+    versions
 }
 
 /// The packages whose versions belong to a run.

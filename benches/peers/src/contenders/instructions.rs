@@ -69,6 +69,16 @@ impl Countable {
             Countable::of::<super::bbqueue::Ring>("bbqueue"),
             Countable::of::<super::cueue::Ring>("cueue"),
         ]);
+        #[cfg(feature = "cpp")]
+        {
+            use super::cpp::{AtomicQueue, Boost, Queue, ReaderWriterQueue};
+
+            all.extend([
+                Countable::of::<Queue<Boost>>("boost spsc_queue, C++"),
+                Countable::of::<Queue<AtomicQueue>>("atomic_queue, C++"),
+                Countable::of::<Queue<ReaderWriterQueue>>("ReaderWriterQueue, C++"),
+            ]);
+        }
         all
     }
 }

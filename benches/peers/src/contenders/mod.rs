@@ -6,6 +6,8 @@ pub(crate) mod asynchronous;
 mod bbqueue;
 #[cfg(feature = "messages")]
 mod cloudtoid;
+#[cfg(feature = "cpp")]
+mod cpp;
 #[cfg(feature = "rings")]
 mod cueue;
 mod futex;
@@ -109,6 +111,8 @@ pub(crate) fn all() -> Vec<Contender> {
         processes::<iceoryx2::Service>,
         ANY,
     )]);
+    #[cfg(feature = "cpp")]
+    all.extend(cpp::all());
     all
 }
 
