@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Kind;
 use super::data::Data;
-use super::questions::Better;
+use super::questions::{Better, Shown};
 use super::summary::{self, Asked, Cell};
 use super::table::{number, threads};
 
@@ -93,10 +93,21 @@ fn draw(asked: &Asked, title: &str) -> String {
             .map(|bar| bar.value)
     };
     let low = 10f64.powf(all().fold(f64::MAX, f64::min).log10().floor());
-    let high = all().fold(f64::MIN, f64::max);
+    let ends = || {
+        groups
+            .iter()
+            .flat_map(|(_, bars)| bars)
+            .map(|bar| bar.range.1)
+    };
+    let high = all().chain(ends()).fold(f64::MIN, f64::max);
     let span = WIDTH - LABEL - FIGURE;
     let length = |value: f64| (span * (value / low).log10() / (high / low).log10()).max(1.0);
 
+    let whiskers = if asked.shown() == Shown::Percentiles {
+        "from 50 % to 99.9 % of the delays"
+    } else {
+        "from the least to the most of all rounds"
+    };
     let rows: usize = groups.iter().map(|(_, bars)| bars.len()).sum();
     let height = 40.0 + rows as f64 * BAR + groups.len() as f64 * GAP;
     let mut svg = format!(
@@ -104,8 +115,7 @@ fn draw(asked: &Asked, title: &str) -> String {
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"10\" y=\"20\" font-size=\"14\" font-weight=\"bold\" fill=\"#222222\">{title}</text>\n\
-         <text x=\"10\" y=\"34\" fill=\"#777777\">logarithmic; whiskers from the least to the most of \
-         all rounds</text>\n"
+         <text x=\"10\" y=\"34\" fill=\"#777777\">logarithmic; whiskers {whiskers}</text>\n"
     );
     let mut y = 40.0;
     let mut decade = low;
@@ -177,15 +187,23 @@ impl Bar<'_> {
 
 /// Ours, the limits, the best rivals, and always pipe and Unix socket.
 fn bars<'a>(asked: &'a Asked, case: &str) -> Vec<Bar<'a>> {
-    let bar = |cell: &'a Cell| Bar {
-        who: &cell.who,
-        kind: cell.kind,
-        value: cell.figures.median,
-        range: if cell.figures.least.is_finite() {
-            (cell.figures.least, cell.figures.most)
-        } else {
-            (cell.figures.median, cell.figures.median)
-        },
+    let bar = |cell: &'a Cell| {
+        let figures = &cell.figures;
+        let range = match asked.shown() {
+            Shown::Percentiles => (figures.median, figures.p999),
+            _ => (figures.least, figures.most),
+        };
+        let is_known = range.0.is_finite() && range.1.is_finite();
+        Bar {
+            who: &cell.who,
+            kind: cell.kind,
+            value: figures.median,
+            range: if is_known {
+                range
+            } else {
+                (figures.median, figures.median)
+            },
+        }
     };
     let mut bars: Vec<Bar<'_>> = asked.in_case(case).map(bar).collect();
     if asked.question.name == "round trip" {

@@ -117,11 +117,13 @@ pub(crate) const ALL: &[Question] = &[
         ..usual("round trip", "Round trip, spinning, ns", Better::Less)
     },
     Question {
+        cell: Shown::Percentiles,
         limits: &["bare futex"],
         on_page: true,
         ..usual("parking", "Round trip, both sides asleep, us", Better::Less)
     },
     Question {
+        cell: Shown::Percentiles,
         limits: &["bare futex"],
         ..usual(
             "wake",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::data::{Data, Figures, Series};
-use super::questions::{self, Better};
+use super::questions::{self, Better, Shown};
 use super::{Kind, stats};
 
 /// One contender in one case.
@@ -38,6 +38,15 @@ impl Asked {
         self.who
             .iter()
             .filter_map(move |(who, _)| self.cell(case, who))
+    }
+
+    /// What each cell of the table shows: a spread instead of percentiles that nobody knows.
+    pub(crate) fn shown(&self) -> Shown {
+        let mut cells = self.cells.values();
+        match self.question.cell {
+            Shown::Percentiles if cells.all(|cell| cell.figures.p99.is_nan()) => Shown::Spread,
+            shown => shown,
+        }
     }
 
     /// The better one of each two: the last one of all is the best.

@@ -77,7 +77,7 @@ fn way(run: &Machine) -> (&str, Option<&str>, u64, usize) {
 
 /// What a cell of the table holds.
 pub(crate) fn legend(asked: &Asked) -> String {
-    let (first, rest) = asked.question.cell.legend();
+    let (first, rest) = asked.shown().legend();
     let has_limit = asked.cases.iter().any(|case| asked.limit(case).is_some());
     let part = if has_limit { "; part of the limit" } else { "" };
     format!("Cells: {first}{part}{rest}.\n\n")
@@ -86,7 +86,7 @@ pub(crate) fn legend(asked: &Asked) -> String {
 /// One table: a row for each contender, a column for each case. A case of percentiles has
 /// three columns.
 pub(crate) fn table(asked: &Asked) -> String {
-    let shown = asked.question.cell;
+    let shown = asked.shown();
     let mut text = String::from("| |");
     for case in &asked.cases {
         let _ = match shown {
@@ -113,7 +113,12 @@ pub(crate) fn table(asked: &Asked) -> String {
     if asked.question.name == "round trip" {
         text += "\n| _bare line_ |";
         for case in &asked.cases {
-            let _ = write!(text, " {} | | |", number(asked.line(case)));
+            let _ = write!(
+                text,
+                " {} {}",
+                number(asked.line(case)),
+                "|".repeat(columns)
+            );
         }
     }
     text + "\n"
@@ -131,7 +136,7 @@ pub(crate) fn threads(kind: Kind) -> &'static str {
 /// The columns of one contender in one case.
 fn cell_of(cell: &Cell, case: &str, asked: &Asked) -> String {
     let figures = &cell.figures;
-    let shown = asked.question.cell;
+    let shown = asked.shown();
     let mut text = format!(" {}", number(figures.median));
     let spread = figures.least.is_finite() && figures.least < figures.most;
     match shown {
@@ -269,6 +274,16 @@ mod tests {
         );
         assert!(
             text.contains("| _a bare place each way_ | 52.0 | - | - |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn percentiles_that_are_not_known_give_way_to_the_spread() {
+        let one = series("parking", "8 B", "shmpipe", Kind::Ours, &[40.0, 42.0, 50.0]);
+        let text = report(&with(vec![one]));
+        assert!(
+            text.contains("| | 8 B |\n|---|--:|\n| **shmpipe** | 42.0 (40.0..50.0) |"),
             "{text}"
         );
     }

@@ -3,6 +3,7 @@
 //! The README beside this crate describes the method.
 
 mod board;
+mod budget;
 mod cells;
 mod channel;
 mod clock;

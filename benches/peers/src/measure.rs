@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::board::{Board, Slot};
+use crate::budget::{Budget, Share};
 use crate::cells::{self, Cell, Entrant, Extent};
 use crate::figures::data::{Data, Machine};
 use crate::machine;
@@ -15,7 +16,7 @@ use crate::sys::{self, Shared};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Less of everything: 5 rounds of 25 ms, 1 GiB at most
+    /// Less of everything: 5 rounds of 25 ms, 1 GiB at most, 11 minutes
     #[arg(long)]
     quick: bool,
     /// Questions to ask, by their beginning [default: all]
@@ -30,6 +31,10 @@ pub(crate) struct Options {
     /// Rounds [default: 11]
     #[arg(long)]
     rounds: Option<usize>,
+    /// Minutes of the whole run: fewer rounds, but 3, where a cell takes too long [default: no
+    /// limit]
+    #[arg(long)]
+    minutes: Option<f64>,
     /// Milliseconds of a measurement [default: 60]
     #[arg(long)]
     time: Option<u64>,
@@ -115,15 +120,23 @@ pub(crate) fn run(options: &Options) -> io::Result<Data> {
         run: machine.run,
         log: &mut log,
     };
-    let start = Instant::now();
-    for question in questions {
-        for mut cell in cells::of(question, extent) {
-            if chosen(&options.case, &cell.case) {
-                cell.entrants.retain(|one| wanted(one, &options.who));
-                turns.measure(&cell, rounds.min(cell.rounds))?;
-            }
+    let mut cells: Vec<Cell> = questions
+        .into_iter()
+        .flat_map(|question| cells::of(question, extent))
+        .filter(|cell| chosen(&options.case, &cell.case))
+        .collect();
+    for cell in &mut cells {
+        cell.entrants.retain(|one| wanted(one, &options.who));
+        cell.rounds = cell.rounds.min(rounds);
+    }
+    let minutes = options.minutes.or(options.quick.then_some(11.0));
+    let mut budget = Budget::new(minutes, &cells);
+    for (at, cell) in cells.iter().enumerate() {
+        turns.measure(cell, &budget.share(cell))?;
+        let next = cells.get(at + 1).map(|next| next.question);
+        if next != Some(cell.question) {
+            eprintln!("{:>4.0} s  {}", budget.spent().as_secs_f64(), cell.question);
         }
-        eprintln!("{:>4.0} s  {question}", start.elapsed().as_secs_f64());
     }
     results::read(&options.out)
 }
@@ -224,10 +237,13 @@ struct Turns<'a> {
 }
 
 impl Turns<'_> {
-    /// Measures one cell in `rounds` rounds, each of which begins with another contender.
-    fn measure(&mut self, cell: &Cell, rounds: usize) -> io::Result<()> {
+    /// Measures one cell in rounds, each of which begins with another contender.
+    fn measure(&mut self, cell: &Cell, share: &Share) -> io::Result<()> {
         let mut failed = vec![false; cell.entrants.len()];
-        for round in 0..rounds {
+        for round in 0..cell.rounds {
+            if share.is_used_up(round) {
+                break;
+            }
             for turn in 0..cell.entrants.len() {
                 let which = (round + turn) % cell.entrants.len();
                 if !failed[which] {

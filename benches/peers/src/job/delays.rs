@@ -204,11 +204,18 @@ pub(super) fn histogram() -> Histogram<u64> {
     empty
 }
 
-/// Reports the percentiles of `ticks`.
+/// Reports the percentiles of `ticks`. A high one needs as many values as to have one beyond
+/// itself.
 pub(super) fn report(set: &Setting<'_>, ticks: &Histogram<u64>) {
-    for (slot, part) in [(Slot::Value, 0.5), (Slot::P99, 0.99), (Slot::P999, 0.999)] {
-        let value = ticks.value_at_quantile(part) as f64;
-        set.board.reader.set(slot, value * clock::ns_per_tick());
+    for (slot, part, least) in [
+        (Slot::Value, 0.5, 1),
+        (Slot::P99, 0.99, 100),
+        (Slot::P999, 0.999, 1000),
+    ] {
+        if ticks.len() >= least {
+            let value = ticks.value_at_quantile(part) as f64;
+            set.board.reader.set(slot, value * clock::ns_per_tick());
+        }
     }
 }
 
