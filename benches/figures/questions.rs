@@ -152,6 +152,7 @@ pub(crate) const ALL: &[Question] = &[
     },
     Question {
         cell: Shown::SpreadAndCalls,
+        limits: &["the slow side's work"],
         ..usual(
             "slow side",
             "One side works 50 us after each 64 KiB, GB/s",

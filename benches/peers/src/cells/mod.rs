@@ -354,7 +354,8 @@ fn slow_side() -> Vec<Cell> {
                 slow,
                 total: None,
             };
-            let all = named(&["shmpipe", "pipe", "rtrb"]);
+            let mut all = named(&["shmpipe", "pipe", "rtrb"]);
+            all.push(contenders::slow_work());
             let entrants = all
                 .into_iter()
                 .map(|who| entrant(who, job, Wait::Default))

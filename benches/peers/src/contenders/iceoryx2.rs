@@ -35,9 +35,11 @@ pub(crate) struct Port<P> {
 
 type Tx = Publisher<ipc::Service, [u8], ()>;
 type Rx = Subscriber<ipc::Service, [u8], ()>;
+/// A node, and the service that it has joined.
+type Joined = (Node<ipc::Service>, PortFactory<ipc::Service, [u8], ()>);
 
 impl Service {
-    fn join(&self) -> io::Result<(Node<ipc::Service>, PortFactory<ipc::Service, [u8], ()>)> {
+    fn join(&self) -> io::Result<Joined> {
         set_log_level(LogLevel::Fatal);
         let name = self.name.as_str();
         let mut config = Config::default();

@@ -40,7 +40,8 @@ mod shmring;
 mod streams;
 
 use crate::figures::Kind;
-use crate::run::{Run, processes, threads};
+use crate::job::Job;
+use crate::run::{Run, Sample, processes, threads};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Contender {
@@ -166,6 +167,22 @@ pub(crate) fn halves() -> [Contender; 2] {
         limit("the writer's half", halves::writer),
         limit("the reader's half, checked", halves::reader),
     ]
+}
+
+/// The work of a slow side, without any channel.
+pub(crate) fn slow_work() -> Contender {
+    limit("the slow side's work", |_, job, _, _| {
+        let Job::Stream {
+            block,
+            slow: Some(slow),
+            ..
+        } = job
+        else {
+            return Err("no side is slow".into());
+        };
+        let speed = block as f64 / slow.work.as_nanos() as f64;
+        Ok(Sample::bare(speed))
+    })
 }
 
 fn limit(name: &'static str, run: Run) -> Contender {
