@@ -328,3 +328,50 @@ impl<H: AsEnd> WaitSet<H> {
         Woken::Early // a guess: a sleep that timed out counts as fruitless, which does no harm
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(members: usize) -> (Vec<crate::Producer>, WaitSet) {
+        let pair = || {
+            crate::Options::new()
+                .capacity(4096)
+                .create_anonymous()?
+                .split()
+        };
+        let pairs = (0..members).map(|_| pair().unwrap());
+        let (producers, consumers): (Vec<_>, Vec<_>) = pairs.unzip();
+        (producers, consumers.into_iter().collect())
+    }
+
+    #[test]
+    fn a_member_that_floods_is_left_out_for_the_rest_of_the_slice() {
+        let (_producers, mut set) = set(3);
+        if let Some(member) = &mut set.members[1] {
+            member.false_wakes = FALSE_WAKES + 1;
+        }
+        set.sleep_on_words(Duration::from_millis(1));
+        assert_eq!(set.sleeper.slots, [0, 2]);
+        set.begin_slice();
+        set.sleep_on_words(Duration::from_millis(1));
+        assert_eq!(set.sleeper.slots, [0, 1, 2]);
+    }
+
+    #[test]
+    fn sleeps_on_more_words_than_one_call_takes_go_round() {
+        let (_producers, mut set) = set(300);
+        let mut slept_on = vec![false; 300];
+        for _ in 0..3 {
+            set.sleep_on_words(Duration::from_millis(1));
+            let Sleeper { slots, words, .. } = &set.sleeper;
+            for (&slot, word) in slots.iter().zip(words) {
+                let member = set.members[slot].as_mut().unwrap();
+                let own = FutexWait::new(&member.end().own_signals().sleeping, ASLEEP);
+                assert_eq!(format!("{word:?}"), format!("{own:?}"));
+                slept_on[slot] = true;
+            }
+        }
+        assert!(slept_on.into_iter().all(|slept| slept));
+    }
+}
