@@ -134,7 +134,11 @@ fn a_descriptor_without_a_thread_stays_readable() {
             let (mut producer, consumer) = pair();
             let mut set = WaitSet::from(consumer);
             let descriptor = set.poll_fd().unwrap();
-            until(has_waiter);
+            until(|| {
+                assert_eq!(set.try_wait(), Ok(None));
+                has_waiter()
+            });
+            assert_eq!(set[0].available(), Ok(0)); // the thread no longer waits for the handle
             until(|| !has_waiter());
             refuse_threads();
             for _ in 0..3 {

@@ -27,11 +27,11 @@ fn a_wait_among_floods_keeps_its_deadline_and_its_slices() {
                         producers.push(producer);
                         set.insert(consumer);
                     }
-                    let (start, before) = (Instant::now(), sleeps_of("/proc/self/status"));
+                    let (start, before) = (Instant::now(), sleeps_of("/proc/thread-self/status"));
                     let time = Duration::from_millis(400);
                     assert_eq!(set.wait_deadline(start + time), Err(WaitError::TimedOut));
                     assert!(start.elapsed() < 50 * time, "{:?}", start.elapsed());
-                    let sleeps = sleeps_of("/proc/self/status") - before;
+                    let sleeps = sleeps_of("/proc/thread-self/status") - before;
                     let slices = start.elapsed().as_millis() as u64 / 10 + 1;
                     println!("{members} members, {flood:?}: {sleeps} sleeps in {slices} slices");
                     assert!(sleeps <= slices * 30, "{sleeps} in {slices}");

@@ -94,7 +94,10 @@ fn no_wake_of_a_blocking_wait_is_lost() {
                 0 => WaitPolicy::SpinThenPark(Duration::from_nanos(spins)),
                 _ => WaitPolicy::Park,
             });
-            set.wait_deadline(Instant::now() + STUCK).unwrap().unwrap()
+            let start = Instant::now();
+            let key = set.wait_deadline(start + STUCK).unwrap().unwrap();
+            assert!(start.elapsed() < STUCK, "a wake is lost");
+            key
         });
         assert_eq!(child.wait(), End::Exit(0));
         println!("{rounds} wakes of a blocking wait, none lost");

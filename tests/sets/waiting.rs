@@ -505,9 +505,9 @@ fn an_idle_set_sleeps_for_longer() {
         set.set_wait_policy(WaitPolicy::Park);
         let time = |seconds| Instant::now() + Duration::from_secs(seconds);
         assert_eq!(set.wait_deadline(time(2)), Err(WaitError::TimedOut));
-        let before = sleeps_of("/proc/self/status");
+        let before = sleeps_of("/proc/thread-self/status");
         assert_eq!(set.wait_deadline(time(1)), Err(WaitError::TimedOut));
-        let sleeps = sleeps_of("/proc/self/status") - before;
+        let sleeps = sleeps_of("/proc/thread-self/status") - before;
         assert!(sleeps < 50, "{sleeps} sleeps in a second");
         // And the death of one is noticed all the same.
         child.kill();
