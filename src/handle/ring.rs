@@ -5,11 +5,12 @@ use std::cell::Cell;
 use std::fmt;
 
 use super::config::HandleConfig;
-use crate::error::OpenError;
+use crate::error::{OpenError, Place};
 use crate::handle::consumer::Consumer;
 use crate::handle::producer::Producer;
 use crate::open;
 use crate::open::config::OpenConfig;
+use crate::peer::{self, Occupant};
 use crate::role::Role;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
@@ -222,6 +223,20 @@ impl Ring {
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
         let claim = open::claim(&self.region, Role::Consumer, &self.open)?;
         Consumer::with(self.region, claim, &self.handle, self.id_shared.get())
+    }
+
+    /// Fails, without taking it, if `role` is taken or was left for good.
+    pub(crate) fn check_free(&self, role: Role) -> Result<(), OpenError> {
+        let header = self.region.header();
+        let persists = self.region.geometry().kind.persists();
+        let pid = match peer::occupant(header, header.state(), role) {
+            Occupant::Process(pid) => pid,
+            Occupant::Dead(pid) if !persists => pid,
+            Occupant::Left if !persists => 0,
+            _ => return Ok(()),
+        };
+        let at = Place::segment(self.region.id()).with_role(role);
+        Err(OpenError::RoleTaken { at, role, pid })
     }
 
     /// Takes both roles, for two threads of this process.

@@ -115,6 +115,9 @@ impl Options {
         let (to_write, writing) = given.find(Role::Producer, "")?;
         let (to_read, reading) = given.find(Role::Consumer, "")?;
         let (producing, consuming) = (writing.attach(self)?, reading.attach(self)?);
+        // Neither role is taken if one of them cannot be.
+        producing.check_free(Role::Producer)?;
+        consuming.check_free(Role::Consumer)?;
         let mut producer = producing.into_producer()?;
         match consuming.into_consumer() {
             Ok(consumer) => {

@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::common::{Exec, PATIENCE, broken, check, once_asleep, options, page, part, stream};
-use shmpipe::{Broken, Consumer, Handover, OpenError, Producer, Role};
+use crate::common::{
+    Exec, PATIENCE, broken, check, once_asleep, options, page, part, stream, until,
+};
+use shmpipe::{Broken, Consumer, Handover, Occupant, OpenError, Producer, Role, Snapshot};
 
 const SEED: u64 = 0x5eed;
 const LEN: usize = 1_000_003;
@@ -233,6 +235,43 @@ fn one_end_is_no_duplex_and_stays_to_be_taken() {
     producer.write_all(b"nothing lost").unwrap();
     producer.close().unwrap();
     assert!(child.wait().success());
+}
+
+/// A duplex of which somebody has one end is refused, and the other end stays free.
+#[test]
+fn a_duplex_that_is_half_taken_is_refused_and_the_rest_stays_to_be_taken() {
+    let test = "duplex::a_duplex_that_is_half_taken_is_refused_and_the_rest_stays_to_be_taken";
+    match part().as_deref() {
+        Some("child") => {
+            let mut reader = Exec::new(test, "reader");
+            let value = env::var(VARIABLE).unwrap();
+            let entry = value.split(',').find(|entry| entry.ends_with("consumer"));
+            let id = entry.unwrap().split(':').next().unwrap().parse().unwrap();
+            until(|| matches!(Snapshot::of(id).unwrap().consumer, Occupant::Process(_)));
+            let refused = || {
+                let taken = options().duplex_from_parent();
+                let role = Role::Consumer;
+                matches!(taken, Err(OpenError::RoleTaken { role: found, .. }) if found == role)
+            };
+            assert!(refused());
+            reader.kill();
+            reader.wait();
+            assert!(refused(), "dead, it has the role nevertheless");
+            let mut producer = Producer::from_parent().unwrap();
+            producer.write_all(b"nothing lost").unwrap();
+        }
+        Some(_) => {
+            let _consumer = Consumer::from_parent().unwrap();
+            thread::sleep(PATIENCE);
+        }
+        None => {
+            let (_producer, mut consumer, mut child) = duplex(&mut Exec::command(test, "child"));
+            let mut text = String::new();
+            consumer.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "nothing lost");
+            assert!(child.wait().success());
+        }
+    }
 }
 
 #[test]
