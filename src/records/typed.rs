@@ -1,8 +1,8 @@
 //! Messages of one type of plain data, with the feature `zerocopy`.
 //!
-//! zerocopy, and not bytemuck: its derives check at compile time what the two directions need,
-//! without a rule that the compiler does not know. It is also the one that gives typed
-//! references into a [`TrustedRead`](crate::TrustedRead), with every failure as a value.
+//! zerocopy, and not bytemuck: its traits are one for each need, so that a type says no more than
+//! it has to. `IntoBytes` excludes padding, and `FromBytes` invalid patterns; bytemuck's `Pod`
+//! asks for all of it, and for `Copy`. Both check by derives, at compile time.
 //!
 //! A stream begins with 16 bytes, the *preamble*: the size of a message in 4 bytes, the text
 //! `msg1`, and the hash of the messages' name in 8 bytes (FNV-1a of its UTF-8). Integers are
@@ -256,13 +256,28 @@ impl<T: IntoBytes + Immutable> MessageWriter<T> {
 /// a value of the type comes out. A message is copied out, so its alignment in the ring does
 /// not matter.
 ///
-/// Typed references into the ring, without a copy, need a peer that the caller vouches for:
-/// [`ReadGrant::trusted`](crate::ReadGrant::trusted) gives a slice, and
-/// `zerocopy::FromBytes::ref_from_prefix` a reference into it, if the alignment is right.
-///
 /// # Examples
 ///
-/// See [`MessageWriter`].
+/// See [`MessageWriter`]. Typed references into the ring, without a copy, need a peer that the
+/// caller vouches for. [`ReadGrant::trusted`](crate::ReadGrant::trusted) gives a slice, and
+/// zerocopy a reference into it, if the alignment is right:
+///
+/// ```
+/// use zerocopy::FromBytes;
+///
+/// let (mut producer, mut consumer) = shmpipe::pair()?;
+/// // SAFETY: the peer is this thread, which does not touch the room, and nothing forks.
+/// let mut room = unsafe { producer.reserve(16)?.trusted() };
+/// let numbers = <[u64]>::mut_from_bytes(&mut room).expect("a ring begins at a page");
+/// numbers.copy_from_slice(&[7, 8]);
+/// room.advance(16);
+/// room.commit_written();
+///
+/// // SAFETY: as above.
+/// let bytes = unsafe { consumer.peek(16)?.trusted() };
+/// assert_eq!(<[u64]>::ref_from_bytes(&bytes).expect("aligned"), [7, 8]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct MessageReader<T> {
     consumer: Consumer,
     kind: Kind,
