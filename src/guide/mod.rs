@@ -6,6 +6,7 @@
 //! | know what each side sees when something goes wrong | [`failures`] |
 //! | run in containers, as a service, or between users; know the limits | [`deployment`] |
 //! | keep a ring longer than its processes | [`persistent`] |
+//! | carry a stream to another host | [`beyond_one_host`] |
 //! | know what a hostile peer can do | [`trust`] |
 //! | come from pipes, sockets, channels or `rtrb` | [`from_other_channels`] |
 //! | use the command | [`command`] |
@@ -30,6 +31,7 @@ macro_rules! page {
 }
 
 page!(architecture, "architecture.md");
+page!(beyond_one_host, "beyond_one_host.md");
 page!(choosing, "choosing.md");
 page!(command, "command.md");
 page!(deployment, "deployment.md");

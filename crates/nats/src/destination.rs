@@ -17,8 +17,8 @@ use crate::error::{Error, Failure};
 use crate::log::Copied;
 use crate::record::{Ending, Place};
 
-/// How often a ring whose places for ends are all taken is tried again.
-const PLACES: Duration = Duration::from_millis(20);
+/// How often a ring that cannot be opened now is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub(crate) struct Destination {
 impl Destination {
     /// Opens the ring of `path`, and reads the file beside it. `accepts_loss` allows a
     /// ring that is not the one of the file.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         path: &Path,
         options: &Options,
         name: &Name,
@@ -134,11 +134,8 @@ impl Destination {
             in_stream: 0,
             state: None,
         };
-        // A ring whose places for ends are taken is opened later, but must be there.
-        match destination.options.resume(true).open_producer(path) {
-            Ok(producer) => destination.hold(producer),
-            Err(error) => return Err(error.into()),
-        }
+        let producer = destination.claim(true).await?;
+        destination.hold(producer);
         destination.load(accepts_loss)?;
         Ok(destination)
     }
@@ -203,17 +200,27 @@ impl Destination {
         }
     }
 
+    /// Takes the producer's role. Waits for places for ends, and for the lock of the file,
+    /// which another opener holds for a moment.
+    async fn claim(&mut self, resume: bool) -> Result<Producer, Error> {
+        loop {
+            match self.options.resume(resume).open_producer(&self.path) {
+                Err(OpenError::TooManyEnds { .. } | OpenError::TimedOut { .. }) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                opened => return Ok(opened?),
+            }
+        }
+    }
+
     /// Opens the ring again, if it is not open. Waits for places for ends.
     async fn reopen(&mut self, resume: bool) -> Result<&mut AsyncProducer, Failure> {
-        while self.producer.is_none() {
-            match self.options.resume(resume).open_producer(&self.path) {
-                Ok(producer) if producer.nonce() != self.nonce => {
-                    self.hold(producer);
-                    return Err(Error::NewDestination.into());
-                }
-                Ok(producer) => self.hold(producer),
-                Err(OpenError::TooManyEnds { .. }) => tokio::time::sleep(PLACES).await,
-                Err(error) => return Err(error.into()),
+        if self.producer.is_none() {
+            let producer = self.claim(resume).await?;
+            let is_new = producer.nonce() != self.nonce;
+            self.hold(producer);
+            if is_new {
+                return Err(Error::NewDestination.into());
             }
         }
         match &mut self.producer {

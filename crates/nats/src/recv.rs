@@ -88,7 +88,7 @@ pub async fn recv(
     options: &RecvOptions,
     notice: impl FnMut(&str),
 ) -> Result<(), Error> {
-    let destination = Destination::open(path, ring, &options.name, options.accepts_loss)?;
+    let destination = Destination::open(path, ring, &options.name, options.accepts_loss).await?;
     let receiver = Receiver {
         context: link.context(),
         link,

@@ -213,15 +213,26 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         }
         let begins = self.options.begins && !self.had_session;
         let bounds = self.bounds()?;
-        let plan = plan(end, &bounds, begins).inspect_err(|_| {
-            let (state, head) = (&info.state, bounds.head);
-            let (first, last) = (state.first_sequence, state.last_sequence);
-            (self.notice)(&format!(
-                "the log has {} messages, {first} to {last}, and ends at {end:?}; the ring has \
-                 released {head:?}",
-                state.messages
-            ));
-        })?;
+        let plan = match plan(end, &bounds, begins) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // Records of an earlier session may still land, and be trimmed, meanwhile.
+                let again = broker::find(&self.context, name, None).await?;
+                if again.state.last_sequence != info.state.last_sequence {
+                    return Err(Failure::again(
+                        "the log changes while its end is looked for",
+                    ));
+                }
+                let (state, head) = (&info.state, bounds.head);
+                let (first, last) = (state.first_sequence, state.last_sequence);
+                (self.notice)(&format!(
+                    "the log has {} messages, {first} to {last}, and ends at {end:?}; the ring \
+                     has released {head:?}",
+                    state.messages
+                ));
+                return Err(error.into());
+            }
+        };
         let (kind, at) = match plan {
             Plan::Continue(to) => {
                 self.release(to)?;

@@ -74,6 +74,9 @@ struct Sender {
     expects: u64,
 }
 
+/// What was read of a ring: its nonce, its ends, and the position behind the last byte.
+type Got = (u64, Vec<(u64, Ending)>, u64);
+
 #[derive(Debug)]
 struct World {
     source: Source,
@@ -88,9 +91,7 @@ struct World {
     reader: Reader,
     read: u64,
     applied: u64,
-    got: Vec<(u64, Vec<(u64, Ending)>, u64)>,
-    /// Sequences of records that were deleted without being applied.
-    missing: bool,
+    got: Vec<Got>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +146,6 @@ impl World {
             read: 0,
             applied: 0,
             got: Vec::new(),
-            missing: false,
         }
     }
 
@@ -362,7 +362,6 @@ impl World {
             Act::Delete(which) => {
                 if !self.log.is_empty() {
                     self.log.remove(which as usize % self.log.len());
-                    self.missing = true;
                 }
             }
         }
