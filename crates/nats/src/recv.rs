@@ -204,6 +204,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
             };
             if let Some((sequence, message)) = message {
                 let kept = self.take(&mut reader, sequence, &message, &created).await?;
+                pull.heard = Instant::now(); // a full ring may have held this up for long
                 if kept {
                     trim.applied(sequence, self.destination.position());
                 }

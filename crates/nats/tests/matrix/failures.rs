@@ -402,7 +402,7 @@ fn a_relay_has_32_mib_at_most() {
         &source.path(),
         "memory",
         &proxy.url(),
-        &["--max-bytes", "60000000"],
+        &["--max-bytes", "30000000"],
     );
     let writer = Writer::start(&source, 0, 23, 8 << 20);
     let own = |pid: u32| {
@@ -421,14 +421,14 @@ fn a_relay_has_32_mib_at_most() {
     std::thread::sleep(Duration::from_secs(1)); // nobody reads: the ring fills
     let reader = Reader::start(&destination, 0, &writer.ends);
     let mut most = (0, 0);
-    for _ in 0..3 {
+    for _ in 0..2 {
         let before = reader.position();
         until("bytes", || {
             most = (
                 most.0.max(own(sender.pid())),
                 most.1.max(own(receiver.pid())),
             );
-            reader.position() > before + 20_000_000
+            reader.position() > before + 10_000_000
         });
         proxy.set(Network::Silent);
         for _ in 0..100 {

@@ -235,6 +235,68 @@ fn wrong_credentials_are_named() {
     sender.fails(1, "no connection to the broker");
 }
 
+#[test]
+fn an_nkey_is_passed_through() {
+    let key = nkeys::KeyPair::new_user();
+    let settings = format!(
+        "authorization {{ users: [{{ nkey: {} }}] }}",
+        key.public_key()
+    );
+    let server = Server::with(&settings);
+    let ring = Ring::new();
+    let folder = crate::Folder::new();
+    let (seed, other) = (folder.path().join("seed"), folder.path().join("other"));
+    std::fs::write(&seed, key.seed().unwrap() + "\n").unwrap();
+    std::fs::write(&other, nkeys::KeyPair::new_user().seed().unwrap()).unwrap();
+    source_ends(&ring);
+    let key = ["--nkey", other.to_str().unwrap()];
+    Relay::send(&ring.path(), "key", &server.url(), &key).fails(1, "authorization violation");
+    let key = ["--ends", "1", "--nkey", seed.to_str().unwrap()];
+    let mut sender = Relay::send(&ring.path(), "key", &server.url(), &key);
+    assert!(sender.wait().success(), "{}", sender.said());
+}
+
+fn source_ends(ring: &Ring) {
+    ring.producer().close().unwrap();
+}
+
+#[test]
+fn tls_is_passed_through_and_an_unknown_certificate_refused() {
+    let folder = crate::Folder::new();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ext"), "subjectAltName=IP:127.0.0.1").unwrap();
+    let openssl = |args: &str| {
+        let output = std::process::Command::new("openssl")
+            .args(args.split_whitespace())
+            .current_dir(folder.path())
+            .output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    let made = openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2"
+    )) && openssl(&format!(
+        "req {key} -keyout key.pem -out csr.pem -subj /CN=broker"
+    )) && openssl(
+        "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem",
+    );
+    if !made {
+        println!("not run: there is no openssl to make a certificate");
+        return;
+    }
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let server = Server::with(&format!("tls {{ cert_file: {cert:?}, key_file: {key:?} }}"));
+    let ring = Ring::new();
+    source_ends(&ring);
+    let url = server.url().replace("nats:", "tls:");
+    let mut stranger = Relay::send(&ring.path(), "tls", &url, &["--tls", "--patience", "0"]);
+    stranger.fails(1, "no connection to the broker");
+    let ca = path("ca.pem");
+    let more = ["--tls", "--ca", ca.to_str().unwrap(), "--ends", "1"];
+    let mut sender = Relay::send(&ring.path(), "tls", &url, &more);
+    assert!(sender.wait().success(), "{}", sender.said());
+}
+
 /// Nothing here reads a clock that can be set.
 #[test]
 fn no_code_looks_at_the_time_of_day() {
