@@ -101,12 +101,16 @@ fn a_pair_that_does_not_come_about_leaves_no_end() {
     let mut options = options(4096);
     options.persistent(true).wait_for_peer(false);
     let mut consumer = options.open_consumer(&path).unwrap();
-    let ring = || options.attach(consumer.id().unwrap()).unwrap();
+    let id = consumer.id().unwrap();
+    let ring = || options.attach(id).unwrap();
     let error = ring().split().unwrap_err();
     assert!(matches!(error, OpenError::RoleTaken { .. }), "{error}");
+    consumer.abort(); // a role that is taken is refused before the program is looked for
+    drop(consumer);
     let missing = &mut Command::new("/nonexistent/program");
     let error = ring().spawn_consumer(missing).unwrap_err();
     assert!(matches!(error, OpenError::Spawn { .. }), "{error}");
+    let mut consumer = options.open_consumer(&path).unwrap();
     assert_eq!(consumer.try_read(&mut [0]), Err(TryReadError::Empty));
     options
         .open_producer(&path)

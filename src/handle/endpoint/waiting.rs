@@ -133,11 +133,11 @@ impl Endpoint {
         deadline: Option<Instant>,
         mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
-        self.effort.stats.waits += 1;
         if deadline::is_past(deadline) {
-            // `sleep` looks once. There is no spin.
+            // `sleep` looks once. There is no spin, and no wait to count.
             return self.sleep(wanted, SpinBudget::None, deadline, || ready(Need::Least));
         }
+        self.effort.stats.waits += 1;
         let spinning = self.spinning();
         let need = match spinning {
             SpinBudget::For(_) => Need::Plenty,

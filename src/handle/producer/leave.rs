@@ -148,7 +148,7 @@ impl Producer {
     /// options.open_producer(&path)?.write_all(b"the other")?; // and closes
     /// consumer.read_to_string(&mut text)?;
     /// assert_eq!(text, "one half, the other");
-    /// # drop(consumer);
+    /// # drop((consumer, producer));
     /// # Options::new().remove(&path)?;
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
