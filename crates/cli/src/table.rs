@@ -122,6 +122,19 @@ fn fit(columns: &[Column], kept: &mut Vec<usize>, widths: &mut [usize], width: u
             None => break,
         }
     }
+    // A narrow column may fit where a wide one did not.
+    let mut out: Vec<usize> = (0..columns.len())
+        .filter(|column| !kept.contains(column))
+        .collect();
+    out.sort_by_key(|&column| columns[column].order);
+    for column in out {
+        let mut more = kept.clone();
+        more.push(column);
+        if needed(&more, widths) <= width {
+            more.sort_unstable();
+            *kept = more;
+        }
+    }
     let line: usize = kept.iter().map(|&column| widths[column]).sum();
     let mut over = (line + kept.len().saturating_sub(1)).saturating_sub(width);
     // The widest first, so that all that may be cut stay readable.

@@ -68,6 +68,11 @@ fn a_closed_stdin_or_stdout_is_refused_before_the_ring_is_opened() {
             &["send", path_of, "--persist"],
             &["demo", "--bytes", "1"],
             &["ls"],
+            &["stat", path_of],
+            &["top", "-b"],
+            &["doctor"],
+            &["bench"],
+            &["run", "--", "true", "--", "true"],
             &["rm", path_of],
             &["rm", "--stale"],
         ] {
@@ -81,6 +86,36 @@ fn a_closed_stdin_or_stdout_is_refused_before_the_ring_is_opened() {
     let ended = Running::by_shell("exec \"$@\" >&-", args).end();
     ended.with(FAILURE, "stdout: was closed");
     assert!(!unmade.exists());
+    let rest = Running::verb("recv", &path, &["--persist"]).end();
+    assert_eq!(rest.with(DONE, "").stdout, b"kept");
+}
+
+/// A disk that is full is told, and so is a reader that has gone.
+#[test]
+fn what_is_shown_is_shown_whole_or_fails() {
+    let path = TempPath::new();
+    let mut sender = Running::verb("send", &path, &["--persist"]);
+    sender.feed_all(b"kept".to_vec());
+    sender.end().with(DONE, "");
+    let path_of = path.to_str().unwrap();
+    for args in [
+        &["recv", path_of, "--persist"][..],
+        &["recv", path_of, "--persist", "--framed"],
+        &["ls"],
+        &["ls", "--json"],
+        &["stat", path_of],
+        &["top", "-b", "-n", "1"],
+        &["doctor"],
+        &["rm", path_of, "--dry-run"],
+        &["demo", "--bytes", "1", "--rounds", "1"],
+        &["completions", "bash"],
+        &["help"],
+        &["--version"],
+    ] {
+        let ended = Running::by_shell("exec \"$@\" > /dev/full", args).end();
+        ended.with(FAILURE, "stdout: No space left on device");
+        Running::with_broken_stdout(args).end().of_sigpipe();
+    }
     let rest = Running::verb("recv", &path, &["--persist"]).end();
     assert_eq!(rest.with(DONE, "").stdout, b"kept");
 }

@@ -16,6 +16,7 @@ mod persist;
 mod progress;
 mod run;
 mod running;
+mod signals;
 mod speed;
 mod streams;
 mod terminal;

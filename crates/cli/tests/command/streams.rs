@@ -136,3 +136,32 @@ fn a_receiver_that_gets_no_bytes_is_5() {
     sender.end().with(RECEIVER_LEFT, "consumer has closed"); // while its stdin is idle
     is_gone(ring, &path);
 }
+
+/// The second of a kind is refused, whoever that is, and the first goes on.
+#[test]
+fn two_of_a_kind_at_once_are_one_too_many() {
+    for (verb, other, persist) in [
+        ("recv", "send", &[][..]),
+        ("send", "recv", &[]),
+        ("send", "recv", &["--persist"]),
+        ("recv", "send", &["--persist"]),
+    ] {
+        let path = TempPath::new();
+        let mut first = Running::verb(verb, &path, persist);
+        first.ring();
+        let seconds = [0, 1].map(|_| Running::verb(verb, &path, persist));
+        for second in seconds {
+            second.end().with(FAILURE, "already: process");
+        }
+        let mut peer = Running::verb(other, &path, persist);
+        let sender = if verb == "send" {
+            &mut first
+        } else {
+            &mut peer
+        };
+        sender.feed_all(b"for one".to_vec());
+        let (first, peer) = (first.end().with(DONE, ""), peer.end().with(DONE, ""));
+        let receiver = if verb == "send" { peer } else { first };
+        assert_eq!(receiver.text(), "for one");
+    }
+}
