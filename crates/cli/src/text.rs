@@ -68,10 +68,16 @@ pub(crate) fn watch(
 ) -> Result<(), Failure> {
     loop {
         let text = screen()?;
-        match io::stdout().is_terminal() {
-            // Home, then each line to its end, then the rest of the screen.
-            true => print(format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")))?,
-            false => print(text)?,
+        match tcgetwinsize(io::stdout().as_fd()) {
+            // Home, then each line to its end, then the rest of the screen. What is below the
+            // screen would scroll it.
+            Ok(size) => {
+                let rows = usize::from(size.ws_row).max(2) - 1;
+                let lines = text.lines().take(rows);
+                let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
+                print(format!("\x1b[H{lines}\x1b[J"))?;
+            }
+            Err(_) => print(text)?,
         }
         thread::sleep(interval);
     }

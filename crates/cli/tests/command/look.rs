@@ -337,3 +337,37 @@ fn stale_rings_are_told_and_the_young_are_spared() {
         .end()
         .with(USAGE, "cannot be used with");
 }
+
+/// Again and again: lines of JSON for a program, and one screen for people.
+#[test]
+fn a_watch_goes_on() {
+    use std::io::{BufRead, BufReader};
+    let path = TempPath::new();
+    let (mut sender, _receiver, ring) = idle(&path);
+    let id = ring.to_string();
+    for args in [
+        &["ls", "--json", "--watch=100ms"][..],
+        &["stat", "--id", &id, "--json", "--watch=100ms"],
+    ] {
+        let mut watching = Running::unread(args);
+        let lines = BufReader::new(watching.child.stdout.take().unwrap()).lines();
+        let looks = lines
+            .take(3)
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        let looks: Vec<Value> = looks.collect();
+        assert!(looks.iter().all(|look| of_id(look, ring)["fill"] == 0));
+        assert!(of_id(&looks[2], ring)["rate"].is_number(), "{}", looks[2]);
+        // Nobody reads on.
+        watching.end().of_sigpipe();
+    }
+    let apart = crate::terminal::Apart::default();
+    let args = ["stat", "--id", &id, "--watch=100ms"];
+    let mut screen = crate::terminal::Terminal::run((30, 80), args, apart);
+    screen.until_it_shows(&["total:       5 (5)", "bottleneck:"]);
+    sender.feed(b"67890");
+    let shown = screen.until_it_shows(&["total:       10 (10)", "bottleneck:"]);
+    assert!(shown.starts_with("path:"), "{shown}");
+    Running::new(["ls", "--watch=1ms"])
+        .end()
+        .with(USAGE, "at least 50ms");
+}
