@@ -22,10 +22,19 @@ Exit codes:
   7  the sender broke the stream off
 After SIGINT, SIGTERM or SIGHUP, send and recv clean up and then die of that
 signal: 128 plus its number in a shell. A signal that was ignored at the start
-stays ignored. Stdin and stdout must be open.";
+stays ignored. If nobody reads stdout any more, the command dies of SIGPIPE
+(141), as filters do. Stdin and stdout must be open.";
 
-const INTERRUPTED: &str = "interrupted";
-const STDOUT_CLOSED: &str = "stdout: closed by its reader";
+/// What ended the command, where that decides what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// What the message says.
+    Told,
+    /// A signal, or another end of a wait.
+    Interruption,
+    /// Nobody reads an output any more.
+    OutputClosed,
+}
 
 /// The exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +59,7 @@ pub(crate) struct Failure {
     is_silent: bool,
     /// The exit status, if it is none of the codes.
     status: Option<u8>,
+    cause: Cause,
 }
 
 impl Failure {
@@ -60,6 +70,7 @@ impl Failure {
             signal: None,
             is_silent: false,
             status: None,
+            cause: Cause::Told,
         }
     }
 
@@ -75,18 +86,24 @@ impl Failure {
 
     /// The failure after a signal.
     pub(crate) fn interrupted() -> Failure {
-        Failure::other(INTERRUPTED)
+        Failure {
+            cause: Cause::Interruption,
+            ..Failure::other("interrupted")
+        }
     }
 
     /// Whether this is the failure after a signal, or after another end of a wait.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.message == INTERRUPTED
+        self.cause == Cause::Interruption
     }
 
     /// The failure when nobody reads stdout any more. The command then dies of SIGPIPE
     /// without a word, as filters do, unless its parent ignored that signal.
     pub(crate) fn stdout_closed() -> Failure {
-        let failure = Failure::other(STDOUT_CLOSED);
+        let failure = Failure {
+            cause: Cause::OutputClosed,
+            ..Failure::other("stdout: closed by its reader")
+        };
         match dies_of_sigpipe() {
             true => Failure {
                 is_silent: true,
@@ -164,7 +181,7 @@ impl Failure {
 
     /// Whether nobody reads an output any more.
     pub(crate) fn is_sigpipe(&self) -> bool {
-        self.message == STDOUT_CLOSED
+        self.cause == Cause::OutputClosed
     }
 
     pub(crate) fn message(&self) -> &str {
