@@ -13,6 +13,7 @@ mod loops;
 #[cfg(feature = "__failpoints")]
 mod lost_wakes;
 mod many;
+mod members;
 mod waiting;
 
 use std::os::fd::{AsRawFd, OwnedFd};
