@@ -30,6 +30,9 @@
 //! stored before its fence. A lying peer may write any `wanted`; the sleeper looks again after each
 //! slice in any case.
 //!
+//! A set of handles is one sleeper towards each of its peers, with one fence for all words:
+//! `set/sleep.rs` has the argument.
+//!
 //! # The asymmetric fence: no fence on the busy side
 //!
 //! The waker's fence is the one costly step of a short operation, and it serves a sleep that rarely
