@@ -29,7 +29,7 @@ use crate::handle::ring::Ring;
 use crate::options::Options;
 use crate::peer::Occupant;
 use crate::role::Role;
-use crate::sys::sysv::SegmentId;
+use crate::segment::identity::Geometry;
 
 pub use self::take::duplex_from_parent;
 
@@ -124,7 +124,8 @@ impl<'a> Handover<'a> {
     ///
     /// [`OpenError::Spawn`] if the child cannot be started. [`OpenError::EndName`] for a
     /// name that an end cannot have, or that was given twice. [`OpenError::RoleTaken`] if
-    /// a process has the role that the child is to get. [`OpenError::NoSegment`] if a
+    /// a process has the role that the child is to get, except in a persistent ring, where
+    /// that process may have left before the child comes. [`OpenError::NoSegment`] if a
     /// ring lies in [the caller's memory](Options::create_in). After an error the
     /// handles are as they were.
     ///
@@ -189,23 +190,21 @@ impl<'a> Handover<'a> {
 impl Kept<'_> {
     /// The entry of the end that the child is to get.
     fn entry(&self, name: &str) -> Result<Entry, OpenError> {
-        let (id, nonce, role, peer) = match self {
-            Kept::Producer(producer) => (
-                producer.id_for_log(),
-                producer.nonce(),
-                Role::Consumer,
-                producer.peer(),
-            ),
-            Kept::Consumer(consumer) => (
-                consumer.id_for_log(),
-                consumer.nonce(),
-                Role::Producer,
-                consumer.peer(),
-            ),
+        let (region, role, peer) = match self {
+            Kept::Producer(producer) => {
+                (producer.writer().region(), Role::Consumer, producer.peer())
+            }
+            Kept::Consumer(consumer) => {
+                (consumer.reader().region(), Role::Producer, consumer.peer())
+            }
         };
-        let id: SegmentId = id.ok_or(OpenError::NoSegment)?;
-        if let Occupant::Process(pid) = peer {
-            let at = Place::segment(Some(id)).with_role(role);
+        let id = region.id().ok_or(OpenError::NoSegment)?;
+        let Geometry { kind, nonce, .. } = *region.geometry();
+        // The role of a persistent ring may be free by the time that the child takes it.
+        if let Occupant::Process(pid) = peer
+            && !kind.persists()
+        {
+            let at = Place::segment(id).with_role(role);
             return Err(OpenError::RoleTaken { at, role, pid });
         }
         let name = name.to_owned();
