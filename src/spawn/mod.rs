@@ -149,7 +149,7 @@ impl<'a> Handover<'a> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn spawn(self, command: &mut Command) -> Result<Child, OpenError> {
-        let value = self.value()?;
+        let value = self.variable()?;
         let variable = OsStr::from_bytes(VARIABLE.to_bytes());
         match value.as_str() {
             "" => command.env_remove(variable),
@@ -161,17 +161,50 @@ impl<'a> Handover<'a> {
             program: OsString::from(command.get_program()),
             source,
         })?;
-        for (_, kept) in self.ends {
-            match kept {
-                Kept::Producer(producer) => producer.expect_child(child.id()),
-                Kept::Consumer(consumer) => consumer.expect_child(child.id()),
-            }
-        }
+        self.given_to(child.id());
         Ok(child)
     }
 
-    /// The value of the environment variable.
-    fn value(&self) -> Result<String, OpenError> {
+    /// Expects the child with this process id to take the other ends, for a child that was not
+    /// started by [`spawn`](Self::spawn). Call it before the child can be reaped, so that the id
+    /// belongs to no other process. Give no other child these ends.
+    ///
+    /// # Examples
+    ///
+    /// See [`variable`](Self::variable).
+    pub fn given_to(self, child: u32) {
+        for (_, kept) in self.ends {
+            match kept {
+                Kept::Producer(producer) => producer.expect_child(child),
+                Kept::Consumer(consumer) => consumer.expect_child(child),
+            }
+        }
+    }
+
+    /// The value of the environment variable `SHMPIPE_RING` for a child that gets these ends. For a
+    /// child that [`spawn`](Self::spawn) does not start: one of another language, or of an executor.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`spawn`](Self::spawn), without [`OpenError::Spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::process::Command;
+    /// use shmpipe::{Broken, Handover, Options, Role};
+    ///
+    /// let mut producer = Options::new().create_anonymous()?.into_producer()?;
+    /// let handover = Handover::new().give_consumer("", &mut producer);
+    /// let value = handover.variable()?;
+    /// let mut child = Command::new("true").env("SHMPIPE_RING", value).spawn()?;
+    /// handover.given_to(child.id());
+    /// child.wait()?; // and has not taken its end
+    /// let never_came = Broken::NeverCame { role: Role::Consumer };
+    /// assert_eq!(producer.check_peer(), Err(never_came));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn variable(&self) -> Result<String, OpenError> {
         let mut entries: Vec<Entry> = Vec::new();
         for (name, kept) in &self.ends {
             let entry = kept.entry(name)?;
