@@ -14,7 +14,7 @@ const PAGE: usize = 4096;
 /// The contents of the guard pages.
 const CANARY: u8 = 0xa5;
 
-/// Offsets of header words: see src/guide/protocol.md.
+/// Offsets of header words: see src/guide/format.md.
 pub(crate) const TAIL: usize = 256;
 pub(crate) const HEAD: usize = 512;
 /// The numbers of claims of both roles.

@@ -80,7 +80,7 @@ impl Rule {
 /// # let mut consumer = options.persistent(true).open_consumer(&path)?;
 /// // Another process writes an impossible tail.
 /// let segment = sysv::attach(Options::new().snapshot(&path)?.id)?;
-/// // SAFETY: the tail is at this offset in each segment; see `guide::protocol`.
+/// // SAFETY: the tail is at this offset in each segment; see `guide::format`.
 /// unsafe { segment.as_ptr().add(256).cast::<u64>().write_volatile(1 << 40) };
 ///
 /// let Err(Broken::Corrupted(what)) = consumer.available() else { panic!() };

@@ -11,7 +11,7 @@
 //! | come from pipes, sockets, channels or `rtrb` | [`from_other_channels`] |
 //! | use the command | [`command`] |
 //! | understand the code | [`architecture`], [`glossary`] |
-//! | know the bytes of a segment, or write a peer | [`protocol`] |
+//! | know the bytes of a segment, or write a peer | [`format`] |
 //! | see figures, or make it faster | [`performance`] |
 //! | see what is tested, or test | [`testing`] |
 
@@ -36,9 +36,9 @@ page!(choosing, "choosing.md");
 page!(command, "command.md");
 page!(deployment, "deployment.md");
 page!(failures, "failures.md");
+page!(format, "format.md");
 page!(glossary, "glossary.md");
 page!(performance, "performance.md", "charts.txt");
 page!(persistent, "persistent.md");
-page!(protocol, "protocol.md");
 page!(testing, "testing.md");
 page!(trust, "trust.md");

@@ -325,7 +325,7 @@ fn the_readme_is_one_page() {
 
 #[test]
 fn the_layout_has_no_gap_in_its_words_and_no_overlap() {
-    let page = text("src/guide/protocol.md");
+    let page = text("src/guide/format.md");
     let (_, table) = page
         .split_once("| offset | bytes | word | written by |")
         .unwrap();
@@ -359,7 +359,7 @@ fn the_layout_version_is_that_of_the_code() {
     let (version, _) = version.split_once(';').unwrap();
     let sentence = format!("The layout version is {version}.");
     assert!(
-        text("src/guide/protocol.md").contains(&sentence),
+        text("src/guide/format.md").contains(&sentence),
         "not: {sentence}"
     );
 }
