@@ -15,7 +15,7 @@ mod occupant;
 mod watch;
 
 pub(crate) use claim::{Claim, ClaimError, abandon, claim, give_up, leave, leave_unpaired};
-#[cfg(loom)]
+#[cfg(any(test, loom))]
 pub(crate) use claim::{Claimer, claim_as};
 pub use occupant::Occupant;
 pub(crate) use occupant::occupant;

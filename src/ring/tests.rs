@@ -1,6 +1,7 @@
 //! The algorithm over the heap, compared with a `VecDeque`.
 
 mod lies;
+mod vectors;
 
 use std::collections::VecDeque;
 
