@@ -13,3 +13,5 @@ mod abi;
 mod end;
 mod failure;
 mod options;
+#[cfg(test)]
+mod tests;
