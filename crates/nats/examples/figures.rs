@@ -227,12 +227,9 @@ async fn hop() -> Result<()> {
             std::thread::sleep(Duration::from_millis(5));
             let start = Instant::now();
             producer.try_write_all(&[7; 64])?;
-            let grant = loop {
-                match consumer.peek(64) {
-                    Ok(_) => break consumer.try_peek(64)?,
-                    Err(_) => {} // the receiver is about to come
-                }
-            };
+            // An error says that the receiver is about to come.
+            while consumer.wait_readable(64).is_err() {}
+            let grant = consumer.try_peek(64)?;
             times.push(start.elapsed());
             grant.consume_all();
         }
