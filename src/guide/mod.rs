@@ -11,7 +11,7 @@
 //! | come from pipes, sockets, channels or `rtrb` | [`from_other_channels`] |
 //! | use the command | [`command`] |
 //! | understand the code | [`architecture`], [`glossary`] |
-//! | know the bytes of a segment, or write a peer | [`format`] |
+//! | know the bytes of a segment, or write a peer | [`format`](mod@format) |
 //! | see figures, or make it faster | [`performance`] |
 //! | see what is tested, or test | [`testing`] |
 

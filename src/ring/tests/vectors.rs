@@ -100,8 +100,10 @@ impl Made {
     /// The words of the header that are not zero, in memory order, by their offsets.
     fn shown(&self, name: &str) -> Value {
         let words = (0..4096).step_by(8).filter_map(|offset| {
-            // SAFETY: within the memory, aligned, and only this thread uses the word.
-            let bytes = unsafe { self.base.add(offset).cast::<[u8; 8]>().read_volatile() };
+            // SAFETY: the offset is within the memory.
+            let word = unsafe { self.base.add(offset) }.cast::<[u8; 8]>();
+            // SAFETY: the word is in the memory and aligned, and only this thread uses it.
+            let bytes = unsafe { word.read_volatile() };
             let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             (bytes != [0; 8]).then(|| json!([offset, digits]))
         });
