@@ -111,7 +111,7 @@ fn row(segment: &Segment, args: &LsArgs) -> Vec<Cell> {
         Cell {
             text: match unread {
                 0 => state.to_string(),
-                ends => format!("{state}, {ends} ended"),
+                ends => format!("{state} +{ends}"),
             },
             colour: colour(state),
         },

@@ -72,7 +72,7 @@ pub(crate) enum Verb {
     /// List the rings of this host
     ///
     /// Rings of other users are rows, too, as far as the kernel tells. Writes to no ring. The
-    /// list is cut to the width of the terminal. `2 ended` after the state counts ends of streams
+    /// list is cut to the width of the terminal. `+2` after the state counts ends of streams
     /// that no receiver has taken.
     #[command(after_long_help = long(texts::LS))]
     Ls(LsArgs),

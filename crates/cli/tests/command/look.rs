@@ -69,14 +69,11 @@ fn row(id: SegmentId, args: &[&str]) -> Option<String> {
 fn a_live_ring_is_listed() {
     let path = TempPath::new();
     let (sender, receiver, ring) = idle(&path);
-    let row = row(ring, &[]).unwrap();
-    for words in [
-        path.to_str().unwrap(),
-        "idle",
-        "4K",
-        "[....]   0%",
-        "send > recv",
-    ] {
+    // The receiver looks up for a moment now and then, and then it is "flowing".
+    let row = until("the row of an idle ring", || {
+        row(ring, &[]).filter(|row| row.contains(" idle "))
+    });
+    for words in [path.to_str().unwrap(), "4K", "[....]   0%", "send > recv"] {
         assert!(row.contains(words), "{words}: {row}");
     }
     let wide = self::row(ring, &["-w", "-b"]).unwrap();
@@ -90,21 +87,19 @@ fn a_live_ring_is_listed() {
     ] {
         assert!(wide.contains(words), "{words}: {wide}");
     }
-    let list = json(&["ls", "--json"]);
+    let list = until("the receiver waits", || {
+        let list = json(&["ls", "--json"]);
+        let waits = of_id(&list, ring)["consumer"]["waits"] == true;
+        waits.then_some(list)
+    });
     let ring = of_id(&list, ring);
     assert_eq!(
         (&ring["total"], &ring["capacity"]),
         (&5.into(), &4096.into())
     );
-    assert_eq!(
-        (&ring["state"], &ring["attached"]),
-        (&"idle".into(), &4.into())
-    );
+    assert_eq!(ring["attached"], 4);
     assert_eq!(ring["consumer"]["pid"], receiver.pid());
-    assert_eq!(
-        (&ring["consumer"]["waits"], &ring["producer"]["waits"]),
-        (&true.into(), &false.into())
-    );
+    assert_eq!(ring["producer"]["waits"], false);
 }
 
 #[test]
@@ -118,7 +113,7 @@ fn a_ring_that_is_kept_shows_its_unread_ends() {
     let id = shmpipe::Options::new().snapshot(&path).unwrap().id;
     let row = row(id, &[]).unwrap();
     assert!(
-        row.contains("kept, 2 ended") && row.contains("[##..]  50%"),
+        row.contains("kept +2") && row.contains("[##..]  50%"),
         "{row}"
     );
     assert_eq!(of_id(&json(&["ls", "--json"]), id)["unread_ends"], 2);
@@ -143,22 +138,20 @@ fn a_list_fits() {
         ("80", &["idle", "send > recv"][..]),
         ("40", &["idle", "0%"]),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
-        let listed = command
-            .arg("ls")
-            .env("COLUMNS", columns)
-            .stdin(Stdio::null())
-            .output();
-        let text = String::from_utf8(listed.unwrap().stdout).unwrap();
         let width: usize = columns.parse().unwrap();
-        assert!(
-            text.lines().all(|line| line.chars().count() <= width),
-            "{text}"
-        );
         let name = path.to_str().unwrap();
         let end = &name[name.len() - 5..];
-        let row = text.lines().find(|line| line.contains(end)).expect(&text);
-        assert!(words.iter().all(|word| row.contains(word)), "{text}");
+        until("the row of an idle ring", || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+            let command = command.arg("ls").env("COLUMNS", columns);
+            let listed = command.stdin(Stdio::null()).output().unwrap();
+            let text = String::from_utf8(listed.stdout).unwrap();
+            let fits = |line: &str| line.chars().count() <= width;
+            assert!(text.lines().all(fits), "{text}");
+            let row = text.lines().find(|line| line.contains(end));
+            row.filter(|row| words.iter().all(|word| row.contains(word)))
+                .map(drop)
+        });
     }
     let by_fill = Running::new(["ls", "--sort", "fill"]).end().with(DONE, "");
     assert!(by_fill.text().contains(&ring.to_string()));
