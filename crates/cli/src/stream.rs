@@ -24,8 +24,8 @@ use std::io::{self, IsTerminal, Seek, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -284,13 +284,19 @@ impl Stream {
             return false;
         };
         let flag = Arc::clone(flag);
+        let (has_started, started) = mpsc::channel::<()>();
         let watch = move || {
+            drop(has_started);
             let mut fds = [PollFd::new(&file, PollFlags::empty())]; // ERR and HUP come unasked
             while poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {}
             flag.store(true, Ordering::Relaxed); // no other memory depends on the flag
         };
         let thread = thread::Builder::new().name("stdout".to_owned());
-        thread.spawn(watch).is_ok()
+        let is_there = thread.spawn(watch).is_ok();
+        // Without memory for its stack of signals, the thread ends this process. That is to
+        // happen before there is a ring.
+        let _ = started.recv(); // fails, since nothing is ever sent
+        is_there
     }
 
     /// Whether one of `events` is set. If poll(2) fails, the answer is no, and the next

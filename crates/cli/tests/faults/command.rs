@@ -387,14 +387,17 @@ fn wrong_of_success(verb: Verb, path: &str, told: bool, stdout: &[u8]) -> Vec<St
 
 /// What is wrong with how a command ended, whatever it did.
 fn is_no_end(code: i32, stderr: &str, seen: &Seen) -> Option<String> {
-    let of_memory = stderr.contains("memory allocation of");
-    if stderr.contains("panicked") {
+    // What Rust does where there is no memory, and for the signals of a thread none.
+    let no_stack = "failed to allocate an alternative stack";
+    let of_memory = stderr.contains("memory allocation of") || stderr.contains(no_stack);
+    if stderr.contains("panicked") && !of_memory {
         return Some(format!("panics: {stderr}"));
     }
     match code {
         0 | 1 | 3..=7 => {}
-        // What Rust does where there is no memory.
         _ if of_memory && -code == libc::SIGABRT => return None,
+        // Nobody reads stdout any more.
+        _ if -code == libc::SIGPIPE && stderr.is_empty() => return None,
         _ if seen.hung => return None,
         _ => return Some(format!("ends by {code}: {stderr}")),
     }
