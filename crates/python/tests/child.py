@@ -1,0 +1,46 @@
+"""The other process of the tests."""
+
+import os
+import signal
+import sys
+
+import shmpipe
+
+LIMIT = 60.0
+what, *rest = sys.argv[1:]
+if what == "write":
+    path, length, *how = rest
+    ring = shmpipe.open_producer(path, create_file=True, timeout=LIMIT)
+    ring.write(bytes(n % 251 for n in range(int(length))))
+    if how == ["die"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == ["raise"]:
+        raise RuntimeError("in the middle of a stream")
+    ring.close()
+elif what == "read":
+    with shmpipe.open_consumer(rest[0], create_file=True, timeout=LIMIT) as ring:
+        print(len(ring.readall()))
+elif what == "upper":
+    with shmpipe.consumer_from_parent() as inlet, shmpipe.producer_from_parent() as outlet:
+        while True:
+            data = inlet.read(1000)
+            if not data:
+                break
+            outlet.write(data.upper())
+elif what == "wait":
+    path, call = rest
+    producer, consumer = shmpipe.pair(capacity=4096)
+    print("waits", flush=True)
+    try:
+        if call == "open":
+            shmpipe.open_consumer(path, create_file=True)
+        elif call == "read":
+            consumer.read(1)
+        elif call == "write":
+            producer.write(bytes(10000))
+        elif call == "peek":
+            consumer.peek(10)
+    except KeyboardInterrupt:
+        print("KeyboardInterrupt")
+    producer.close()
+    consumer.close()
