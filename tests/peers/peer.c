@@ -100,6 +100,9 @@ static void check_deadline(const char *what) {
     if (now() >= deadline) fail(what);
 }
 
+/* The file that leads to a ring. */
+static struct { int fd; key_t key; uint64_t kind; struct stat file; double newborn_since; } opener;
+
 /* One mapping of a segment, and one end of it. */
 static struct {
     int id, role, peer;
@@ -305,8 +308,7 @@ static bool peer_died(void) {
     if (is > F_lost) fail("StateWord");
     bool dead = false;
     if (is == F_held || (h.owner && is != F_left)) dead = h.gone || attached() < 1 + h.views;
-    else if (is == F_free && r.kind == F_anonymous) dead = attached() <= 1;
-    dead = dead || is == F_lost;
+    dead = dead || is == F_lost; /* of an anonymous ring, somebody has the id: nothing proves that nobody comes */
     if (state() != word || get8(W_owner[r.peer]) != h.owner) return false;
     if (r.kind == F_persistent && dead) {
         if (is == F_held) change(word, with_tenure(word, r.peer, F_lost));
@@ -408,9 +410,10 @@ static bool claim(void) {
         enum claim result = try_claim();
         if (result == CLAIMED) return true;
         if (result == GONE) return false;
-        if (result == NO_PLACE) {
+        if (result == NO_PLACE) { /* the lock of the file is not held meanwhile */
+            flock(opener.fd, LOCK_UN);
             await_place();
-            continue;
+            return false;
         }
         uint64_t is = tenure(state(), r.role);
         if ((is != F_free && is != F_lost) || now() >= until) fail("the role is taken");
@@ -526,8 +529,6 @@ static int64_t read_some(char *bytes, uint64_t most) {
 }
 
 /* Finding a ring. */
-
-static struct { int fd; key_t key; uint64_t kind; struct stat file; double newborn_since; } opener;
 
 static const char *untrusted(void) {
     const struct ipc_perm *perm = &r.stat.shm_perm;

@@ -344,7 +344,7 @@ class Ring:
 
     # Taking a role.
 
-    def claim(self, deadline):
+    def claim(self, deadline, unlock=None):
         until = time.monotonic() + 0.1
         while True:
             result = self.try_claim()
@@ -353,8 +353,10 @@ class Ring:
             if result == "gone":
                 raise StartOver
             if result == "no place":
+                if unlock:
+                    unlock()
                 self.await_place(deadline)
-                continue
+                raise StartOver
             busy = tenure(self.state(), self.role) in (C["free"], C["lost"])
             if not busy or time.monotonic() >= until:
                 raise Failure(f"the role is taken")
@@ -541,8 +543,7 @@ class Ring:
             raise Corrupted("StateWord")
         if now == C["held"] or holder.owner:
             dead = holder.is_gone() or Stat(m.id).nattch < 1 + holder.views
-        elif now == C["free"] and self.kind == C["anonymous"]:
-            dead = Stat(m.id).nattch <= 1
+        # Of an anonymous ring, somebody has the id: nothing proves that nobody comes.
         dead = dead and now != C["left"] or now == C["lost"]
         if self.state() != word or m.load(self.at("owner", self.peer)) != holder.owner:
             return
@@ -757,7 +758,7 @@ class Opener:
     def take(self, memory):
         ring = Ring(memory, self.role, self.kind, self.a["level"], a_true(self.a["resume"]))
         try:
-            ring.claim(self.deadline)
+            ring.claim(self.deadline, lambda: fcntl.flock(self.fd, fcntl.LOCK_UN))
         except BaseException:
             ring.ring.release()
             memory.detach()
