@@ -119,7 +119,7 @@ fn a_file_system_without_locks_is_named_as_the_cause() {
     for (errno, words) in [
         (libc::ENOLCK, "No locks available"),
         (libc::ENOSYS, "not implemented"),
-        (libc::EOPNOTSUPP, "not supported"),
+        (libc::EOPNOTSUPP, "ot supported"),
         (libc::EBADF, "Bad file descriptor"), // even if open for writing
     ] {
         for verb in ["send", "recv", "rm"] {
