@@ -1,5 +1,8 @@
 //! Watching whether the peer lives.
 
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::claim::Claim;
 use super::liveness::attached;
 use crate::error::{Corruption, Rule};
@@ -30,8 +33,10 @@ pub(crate) enum Verdict {
 pub(crate) struct PeerWatch {
     /// The watch of a holder, with the holder's owner word and process.
     watch: Option<(u64, Process, Watch)>,
-    /// The child that is to take the role, until some process holds the role.
-    child: Option<Watch>,
+    /// The child that is to take the role, until some process holds the role. A watch
+    /// and the watch lent from it share the child, and only one of the two is used at
+    /// a time.
+    child: Option<Arc<Mutex<Watch>>>,
     /// Whether the last check found a living holder whose record says that it wakes
     /// its peer.
     peer_wakes: bool,
@@ -45,7 +50,18 @@ impl PeerWatch {
         // The first check happens while the pid is sure to be the child's. Later
         // checks rely on the pidfd.
         watch.check();
-        self.child = Some(watch);
+        self.child = Some(Arc::new(Mutex::new(watch)));
+    }
+
+    /// Lends the watch to a thread that waits for the handle. What stays still expects
+    /// the child: a handle that is dropped during the loan waits for its child, too.
+    pub(crate) fn lend(&mut self) -> PeerWatch {
+        let child = self.child.clone();
+        let stays = PeerWatch {
+            child,
+            ..PeerWatch::default()
+        };
+        mem::replace(self, stays)
     }
 
     /// Whether the expected child has not been seen to take the role.
@@ -153,7 +169,10 @@ impl PeerWatch {
         }
         let alone = || attached(region).is_some_and(|count| count <= u64::from(claim.views));
         let is_nobody_left = match &mut self.child {
-            Some(child) => half_done.is_none() && child.check() == Liveness::Gone,
+            Some(child) => {
+                let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+                half_done.is_none() && child.check() == Liveness::Gone
+            }
             None => !id_shared && alone(),
         };
         if is_nobody_left {

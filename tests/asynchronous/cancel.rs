@@ -1,5 +1,6 @@
 //! What futures leave that are dropped before they are ready: nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -8,8 +9,8 @@ use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
 use shmpipe::{Consumer, Producer};
 use tokio::time::timeout;
 
-use crate::common::{End, Fork, alone, check, stream, unique};
-use crate::ring;
+use crate::common::{End, Exec, Fork, alone, check, part, stream, unique};
+use crate::{poll_once, ring};
 
 const SEED: u64 = 0xca9ce1;
 const LEN: u64 = 1_000_000;
@@ -87,4 +88,25 @@ fn dropped_calls_lose_and_repeat_nothing() {
         println!("{dropped} reads were dropped");
         assert!(dropped > 0, "no read was dropped: nothing is tested");
     });
+}
+
+/// An async producer that is dropped while a write is pending still waits for a child.
+#[test]
+fn a_producer_dropped_while_pending_waits_for_a_child() {
+    const NAME: &str = "cancel::a_producer_dropped_while_pending_waits_for_a_child";
+    if part().is_some() {
+        std::thread::sleep(Duration::from_millis(300)); // long after the drop
+        let mut bytes = Vec::new();
+        let mut consumer = Consumer::from_parent().unwrap();
+        std::io::Read::read_to_end(&mut consumer, &mut bytes).unwrap();
+        return assert_eq!(bytes, [7; 4096]);
+    }
+    let mut command = Exec::command(NAME, "child");
+    let (mut producer, child) = ring(4096).spawn_consumer(&mut command).unwrap();
+    let mut child = Exec::from(child);
+    producer.try_write(&[7; 4096]).unwrap();
+    let mut producer = AsyncProducer::new(producer);
+    assert!(poll_once(producer.write(b"x"), &Arc::default()).is_pending());
+    drop(producer);
+    assert!(child.wait().success());
 }

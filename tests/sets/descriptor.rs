@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use shmpipe::set::End;
-use shmpipe::{Broken, Options, Role, TryReadError, TryWriteError, WaitError, WaitPolicy, WaitSet};
+use shmpipe::{
+    Broken, Consumer, Options, Role, TryReadError, TryWriteError, WaitError, WaitPolicy, WaitSet,
+};
 
 use crate::common::offsets::TAIL;
 use crate::common::{
-    End as Ended, Fork, TempPath, alone, exit_now, filter, kill_self, poke, sleeps, until,
+    End as Ended, Exec, Fork, TempPath, alone, exit_now, filter, kill_self, part, poke, sleeps,
+    until,
 };
 use crate::{is_readable_within, pair, ring, until_readable};
 
@@ -343,4 +346,27 @@ fn blocking_waits_and_tries_alternate() {
         assert_eq!(set.try_wait(), Ok(Some(0)));
         set[0].read_exact(&mut [0]).unwrap();
     }
+}
+
+/// A set that is dropped while it is armed still waits for a child, or the child would find neither
+/// the ring nor its bytes.
+#[test]
+fn a_dropped_armed_set_waits_for_a_child() {
+    if part().is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(300)); // long after the drop
+        let mut bytes = Vec::new();
+        let mut consumer = Consumer::from_parent().unwrap();
+        consumer.read_to_end(&mut bytes).unwrap();
+        return assert_eq!(bytes, [7; 4096]);
+    }
+    let mut command = Exec::command("descriptor::a_dropped_armed_set_waits_for_a_child", "child");
+    let (mut producer, child) = ring(4096).spawn_consumer(&mut command).unwrap();
+    let mut child = Exec::from(child);
+    producer.try_write(&[7; 4096]).unwrap();
+    let mut set = WaitSet::from(End::from(producer));
+    let descriptor = set.poll_fd().unwrap();
+    assert_eq!(set.try_wait(), Ok(None));
+    assert!(!is_readable_within(&descriptor, SLICES));
+    drop(set);
+    assert!(child.wait().success());
 }

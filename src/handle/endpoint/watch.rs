@@ -107,7 +107,8 @@ impl Endpoint {
     }
 
     /// Lends the reactor what it needs to know during an async wait, while no call
-    /// is in progress. [`return_vigil`](Self::return_vigil) ends the loan.
+    /// is in progress. [`return_vigil`](Self::return_vigil) ends the loan. A drop of the
+    /// handle ends it too, and still waits for an expected child.
     pub(crate) fn lend_vigil(&mut self) -> Vigil {
         self.effort.sleep_begins();
         Vigil {
@@ -116,7 +117,7 @@ impl Endpoint {
             id_shared: self.id_shared.get(),
             needs_peer: self.needs_peer,
             cancel: self.cancel.clone(),
-            watch: std::mem::take(&mut self.watch),
+            watch: self.watch.lend(),
             told: self.told(),
             began_at: None,
         }
