@@ -93,7 +93,7 @@ impl Parking {
         let waiter = self.waiter.get_or_insert_with(|| Arc::new(Waiter::new()));
         let moved = mem::take(&mut self.moved);
         self.armed = true;
-        let vigil = end.lend_vigil_for_any();
+        let vigil = end.lend_vigil(None);
         let armed = arm(waiter, vigil, wanted, waker.clone(), moved);
         if armed.is_err() {
             self.disarm(end);
@@ -129,7 +129,7 @@ impl Parking {
         let waiter = self.waiter.get_or_insert_with(|| Arc::new(Waiter::new()));
         let moved = mem::take(&mut self.moved);
         self.armed = true;
-        let armed = arm(waiter, end.lend_vigil(), wanted, waker, moved);
+        let armed = arm(waiter, end.lend_vigil(Some(wanted)), wanted, waker, moved);
         // P5: looks once more, now that the peer can see that this side sleeps.
         let value = armed.map_err(Stopped::Other).and_then(|()| Ok(ready()?));
         match value {
@@ -220,7 +220,7 @@ mod tests {
     fn a_handle_that_has_promised_a_barrier_is_watched() {
         let (_producer, mut consumer) = crate::pair().unwrap();
         let waiter = Waiter::new();
-        let vigil = consumer.end().lend_vigil();
+        let vigil = consumer.end().lend_vigil(None);
         let word = &vigil.own_signals().sleeping;
         word.store(PROMISED, Ordering::Relaxed); // one thread
         lock(&waiter.state).vigil = Some(vigil);
@@ -242,7 +242,7 @@ mod tests {
             }
         };
         let word = |end: &mut Endpoint| {
-            let vigil = end.lend_vigil();
+            let vigil = end.lend_vigil(None);
             vigil.own_signals().sleeping.load(Ordering::Relaxed) // one thread
         };
         waits(end);

@@ -3,7 +3,7 @@
 //! | the handle | the reactor |
 //! |---|---|
 //! | `arm`: leaves its vigil and its waker, and says in the segment that it sleeps | [`look`](Waiter::look): if the peer has cleared the word, disarms the handle and wakes the task |
-//! | looks once more, as the handshake (P5) requires | once in a slice, checks whether the peer lives; if not, disarms the handle and wakes the task |
+//! | looks once more, as the handshake (P5) requires | once in a slice, checks whether the peer lives, and whether it has published since the last look; if need be, disarms the handle and wakes the task |
 //! | [`disarm`](Waiter::disarm), when it is polled again: takes the vigil back | |
 //! | [`retire`](Waiter::retire), when it is dropped | removes the handle from the list |
 //!

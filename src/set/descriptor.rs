@@ -24,8 +24,11 @@
 //!   watched afterwards, so the set writes to the descriptor.
 //! - **A peer dies, or a cancel flag is set.** The reactor looks once in a slice, and wakes the
 //!   member. `arm` makes the look at the peer that the reactor asks for, and keeps the verdict.
-//! - **A peer makes less room than is worth a wake, or does not wake.** At the end of a slice the
-//!   reactor compares the peer's position with the one at which the wait began.
+//! - **A peer makes less room than is worth a wake, or does not wake.** It may have died or stopped
+//!   between its change and the wake. So `arm` first notes the peer's position, closed word and
+//!   count of marks. At the end of a slice the reactor compares them with the words of that time. A
+//!   change before the note is found by the look of `arm`, and a later one by the reactor. The look
+//!   at the peer is not enough: a peer that has left is not dead.
 //! - **No thread can be started.** The descriptor stays readable.
 //! - **The set is dropped.** The set writes to the descriptor, which stays readable for good.
 //!

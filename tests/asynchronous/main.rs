@@ -9,6 +9,8 @@ mod codec;
 mod common;
 mod echo;
 mod foreign;
+#[cfg(feature = "__failpoints")]
+mod quiet_peers;
 mod reactor;
 mod waking;
 

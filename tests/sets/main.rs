@@ -14,6 +14,8 @@ mod loops;
 mod lost_wakes;
 mod many;
 mod members;
+#[cfg(feature = "__failpoints")]
+mod quiet_peers;
 mod waiting;
 
 use std::os::fd::{AsRawFd, OwnedFd};

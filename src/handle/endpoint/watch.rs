@@ -8,7 +8,8 @@ use super::{Blocked, Endpoint};
 use crate::error::Broken;
 use crate::peer::Claim;
 use crate::peer::{self, Occupant, PeerWatch, Verdict};
-use crate::segment::layout::Signals;
+use crate::role::Role;
+use crate::segment::layout::{Side, Signals};
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::Tenure;
@@ -27,8 +28,36 @@ pub(crate) struct Vigil {
     watch: PeerWatch,
     /// The generation of a peer whose death is known.
     told: Option<u16>,
-    /// The peer's position when a wait began that any progress of the peer ends.
-    began_at: Option<u64>,
+    /// What the peer had published before the last look.
+    began_at: Published,
+    /// The position of the peer that the handle waits for. `None` if any progress ends the wait.
+    wanted: Option<u64>,
+}
+
+/// What a peer has published that can end a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Published {
+    position: u64,
+    closed: u64,
+    /// Marks of a producer. Those of a consumer count acknowledgements, which end no such wait.
+    marks: u64,
+}
+
+impl Published {
+    fn by(region: &MappedRegion, role: Role) -> Published {
+        let Side {
+            position, signals, ..
+        } = region.header().side(role);
+        let marks = match role {
+            Role::Producer => signals.marks.load(Ordering::Relaxed), // compared only
+            Role::Consumer => 0,
+        };
+        Published {
+            position: position.load(Ordering::Relaxed), // compared only
+            closed: signals.closed.load(Ordering::Relaxed), // compared only
+            marks,
+        }
+    }
 }
 
 impl Vigil {
@@ -58,12 +87,16 @@ impl Vigil {
         }
     }
 
-    /// Whether the peer's position has changed, in a wait that any progress ends. The peer does not
-    /// wake this side for less than it wants.
+    /// Whether the peer has published something since the last look that may end the wait. A peer
+    /// wakes nobody if it dies or stops between the two, or if the wait wants more.
     pub(crate) fn has_moved(&self) -> bool {
-        let position = &self.region.header().side(self.claim.role.peer()).position;
-        let now = position.load(Ordering::Relaxed); // compared only
-        self.began_at.is_some_and(|before| before != now)
+        let (before, now) = (
+            self.began_at,
+            Published::by(&self.region, self.claim.role.peer()),
+        );
+        let is_reached = |wanted| now.position.wrapping_sub(wanted) <= u64::MAX / 2;
+        (before.closed, before.marks) != (now.closed, now.marks)
+            || before.position != now.position && self.wanted.is_none_or(is_reached)
     }
 }
 
@@ -108,8 +141,9 @@ impl Endpoint {
 
     /// Lends the reactor what it needs to know during an async wait, while no call
     /// is in progress. [`return_vigil`](Self::return_vigil) ends the loan. A drop of the
-    /// handle ends it too, and still waits for an expected child.
-    pub(crate) fn lend_vigil(&mut self) -> Vigil {
+    /// handle ends it too, and still waits for an expected child. The wait is for the peer's
+    /// position `wanted`, or for any progress. The caller looks once more after this call.
+    pub(crate) fn lend_vigil(&mut self, wanted: Option<u64>) -> Vigil {
         self.effort.sleep_begins();
         Vigil {
             region: self.region.clone(),
@@ -119,19 +153,8 @@ impl Endpoint {
             cancel: self.cancel.clone(),
             watch: self.watch.lend(),
             told: self.told(),
-            began_at: None,
-        }
-    }
-
-    /// Lends the reactor what [`lend_vigil`](Self::lend_vigil) does, for a wait that any progress of
-    /// the peer ends.
-    pub(crate) fn lend_vigil_for_any(&mut self) -> Vigil {
-        let role = self.claim.role.peer();
-        let position = &self.region.header().side(role).position;
-        let began_at = position.load(Ordering::Relaxed); // compared only
-        Vigil {
-            began_at: Some(began_at),
-            ..self.lend_vigil()
+            began_at: Published::by(&self.region, self.claim.role.peer()),
+            wanted,
         }
     }
 
