@@ -8,10 +8,14 @@
 //! # No wake is lost (R1)
 //!
 //! Changing the list takes a system call. So a handle stays listed between two
-//! waits, and the thread sleeps on its word with the value 0 too. The following
-//! lost wake must be impossible. The reactor reads 0, the handle sets 1, and the
-//! peer clears the word to 0 without waking anybody. Then the reactor sleeps on the
-//! expected 0.
+//! waits, and the thread sleeps on its word then too, with whatever value this side
+//! has stored there: 0 or 2, or 1 while a blocking call of the handle sleeps. Two
+//! lost wakes must be impossible.
+//!
+//! 1. The reactor reads 0, the handle sets 1, and the peer clears the word to 0
+//!    without waking anybody. Then the reactor sleeps on the expected 0.
+//! 2. The reactor sleeps without the word. The handle arms, which wakes nobody, and
+//!    the peer's wake finds nobody in the queue of the word.
 //!
 //! ```text
 //! handle, its lock held          reactor
@@ -24,8 +28,11 @@
 //! handle took its lock before the reactor did, the reactor sees that the handle is
 //! armed. Otherwise there are two cases. If the kernel finds that `changes` is not
 //! `seen`, the reactor does not sleep. If they are equal, the reactor is queued on
-//! every word, and the handle has not set its own word yet. The peer's wake comes
-//! later still, and finds the reactor in the queue.
+//! every word, and the handle has not set its own word yet for this wait. The peer's
+//! wake comes later still, and finds the reactor in the queue. This needs a listed
+//! word to be slept on whatever the handle does meanwhile: `wait::is_watched_unarmed`.
+//! The words left out are those of peers that flood, or that store other values. Their
+//! handles are looked at when the slice ends. The model is in `models/wait.rs`.
 //!
 //! # Limits of `FUTEX_WAITV`
 //!

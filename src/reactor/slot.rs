@@ -24,7 +24,7 @@ use crate::sync::Ordering;
 use crate::sys::fork::Epoch;
 use crate::sys::futex::FutexWait;
 use crate::tuning::FALSE_WAKES;
-use crate::wait::{self, ASLEEP, AWAKE, PROMISED};
+use crate::wait::{self, ASLEEP};
 
 /// Locks a mutex, even after a panic of another holder: no state here is ever half
 /// written.
@@ -166,8 +166,12 @@ impl Waiter {
         let word = &vigil.own_signals().sleeping;
         let value = word.load(Ordering::Acquire); // P5: sees what was published before the word was cleared
         match (state.armed, value) {
-            // The promise of an asymmetric fence comes from a blocking call.
-            (true, ASLEEP) | (false, AWAKE | PROMISED) => Look::Watch(FutexWait::new(word, value)),
+            (true, ASLEEP) => Look::Watch(FutexWait::new(word, value)),
+            // A blocking call sleeps, or has promised an asymmetric fence. R1: the handle may arm
+            // before the thread sleeps.
+            (false, _) if wait::is_watched_unarmed(value) => {
+                Look::Watch(FutexWait::new(word, value))
+            }
             (true, _) => {
                 // The peer has woken this handle.
                 state.armed = false;
@@ -176,7 +180,8 @@ impl Waiter {
                 wakers.extend(state.waker.take());
                 Look::Watch(FutexWait::new(word, 0))
             }
-            // The peer sets a word that it must not set.
+            // The peer sets a word that it must not set. If the handle arms next, such a peer can
+            // delay its own wake to the end of the slice, not lose it.
             (false, _) => Look::Ignore,
         }
     }

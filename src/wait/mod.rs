@@ -243,6 +243,13 @@ pub(crate) fn cancel_park(own: &Signals) -> bool {
     own.sleeping.swap(AWAKE, Ordering::Relaxed) == ASLEEP // P5: orders nothing
 }
 
+/// Whether a thread that watches the sleeping word of a side must sleep on `value`, while the side
+/// does not wait through that thread: R1 in `reactor/mod.rs`. True of each value that this side
+/// stores. A blocking wait leaves 1 there while it sleeps, and the side may arm after it.
+pub(crate) fn is_watched_unarmed(value: u32) -> bool {
+    matches!(value, AWAKE | ASLEEP | PROMISED)
+}
+
 /// The length of a slice: [`SLICE`], unless a test sets longer ones to expose missed wakes.
 #[inline]
 pub(crate) fn slice_len() -> Duration {

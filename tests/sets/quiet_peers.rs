@@ -1,13 +1,14 @@
 //! Peers that change the ring and wake nobody: they die or stop between the two.
 
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use shmpipe::failpoint::{self, Point};
 use shmpipe::set::End;
-use shmpipe::{Broken, TryReadError, TryWriteError, WaitSet};
+use shmpipe::{Broken, TryReadError, TryWriteError, WaitPolicy, WaitSet};
 
 use crate::common::{Fork, TempPath, alone, kill_self, options, until};
-use crate::is_readable_within;
+use crate::{is_readable_within, pair};
 
 /// What is to come comes within a slice. So many milliseconds without it are a hang.
 const STUCK: i32 = 10_000;
@@ -150,6 +151,39 @@ fn the_mark_of_a_successor_that_dies_makes_it_readable() {
             let Err(TryReadError::Broken(Broken::Died { .. })) = read else {
                 panic!("{read:?}");
             };
+        },
+    );
+}
+
+/// The reactor looks at a handle of the set while a blocking wait sleeps on the handle's word. The
+/// set arms the handle afterwards.
+#[test]
+fn a_wake_after_a_blocking_wait_is_not_lost() {
+    alone(
+        "quiet_peers::a_wake_after_a_blocking_wait_is_not_lost",
+        || {
+            failpoint::set_slice(Duration::from_secs(60));
+            let (mut producer, consumer) = pair();
+            let (mut second, from_second) = pair();
+            let (mut set, mut other) = (WaitSet::from(consumer), WaitSet::from(from_second));
+            let (descriptor, of_other) = (set.poll_fd().unwrap(), other.poll_fd().unwrap());
+            assert_eq!(set.try_wait(), Ok(None));
+            assert_eq!(other.try_wait(), Ok(None));
+            set.set_wait_policy(WaitPolicy::Park);
+            let writing = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(100)); // the set sleeps meanwhile
+                second.try_write(b"x").unwrap(); // has the reactor look at all
+                second
+            });
+            let soon = Instant::now() + Duration::from_millis(300);
+            set.wait_deadline(soon).unwrap_err();
+            assert!(is_readable_within(&of_other, STUCK));
+            assert_eq!(set.try_wait(), Ok(None));
+            until(|| !is_readable_within(&descriptor, 50));
+            producer.try_write(b"x").unwrap();
+            assert!(is_readable_within(&descriptor, STUCK), "a wake is lost");
+            assert_eq!(set.try_wait(), Ok(Some(0)));
+            drop(writing.join().unwrap());
         },
     );
 }
