@@ -7,6 +7,7 @@ mod bad_input;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
+mod deaths;
 mod descriptor;
 mod floods;
 mod loops;

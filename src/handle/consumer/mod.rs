@@ -186,7 +186,7 @@ impl Consumer {
     }
 
     /// What a wait for several handles has found out about the producer. Bytes that the producer
-    /// has left can still be read, so with `bytes_left` the verdict stays.
+    /// has left can still be read, so with `bytes_left` the verdict is not final.
     pub(crate) fn verdict(&mut self, bytes_left: bool) -> Option<Broken> {
         match bytes_left {
             true => self.end.verdict(),

@@ -65,11 +65,15 @@ impl Endpoint {
         Some(self.latch(broken))
     }
 
-    /// Returns the kept verdict and leaves it in place, for a call that wants more bytes than the
-    /// dead peer has left.
+    /// Returns the kept verdict, for a call that wants more bytes than the dead peer has left. Leaves
+    /// the verdict in place where nobody can follow, since the bytes can still be read. Elsewhere a
+    /// successor may bring the rest, and the death is returned once.
     pub(crate) fn verdict(&mut self) -> Option<Broken> {
         if !self.has_verdict() {
             return None;
+        }
+        if self.region().geometry().kind.persists() {
+            return self.take_verdict();
         }
         self.verdict.as_ref().map(|kept| kept.broken.clone())
     }
