@@ -29,6 +29,9 @@
 //!   count of marks. At the end of a slice the reactor compares them with the words of that time. A
 //!   change before the note is found by the look of `arm`, and a later one by the reactor. The look
 //!   at the peer is not enough: a peer that has left is not dead.
+//! - **The code of a member panics.** While the set arms, the rest of the members stays unwatched,
+//!   so the set writes to the descriptor. Elsewhere, the member is watched as before, or the set has
+//!   written before it called the member.
 //! - **No thread can be started.** The descriptor stays readable.
 //! - **The set is dropped.** The set writes to the descriptor, which stays readable for good.
 //!
@@ -93,6 +96,17 @@ impl Descriptor {
     }
 }
 
+/// Makes the descriptor readable if the code of a member panics while the set arms.
+struct OnPanic<'a>(&'a mut Descriptor);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.keep_readable();
+        }
+    }
+}
+
 impl<H: AsEnd> WaitSet<H> {
     /// A descriptor of the set's eventfd. Starts the thread, and makes the eventfd, at first.
     pub(super) fn lend_descriptor(&mut self) -> io::Result<OwnedFd> {
@@ -107,14 +121,19 @@ impl<H: AsEnd> WaitSet<H> {
     /// Arms all members, after a look found nothing. Returns the key of a member that has become
     /// ready meanwhile.
     pub(super) fn arm(&mut self) -> Option<usize> {
-        let descriptor = self.descriptor.as_mut()?;
-        descriptor.clear(); // before the slots are looked at: see the head of this file
         let mut is_ready = false;
-        for member in self.members.iter_mut().flatten() {
-            match member.arm(&descriptor.waker) {
-                Ok(true) => is_ready |= member.is_ready(),
-                Ok(false) => {}
-                Err(_) => descriptor.keep_readable(), // no thread: the next look comes at once
+        {
+            let OnPanic(descriptor) = &mut OnPanic(self.descriptor.as_mut()?);
+            descriptor.clear(); // before the slots are looked at: see the head of this file
+            for member in self.members.iter_mut().flatten() {
+                match member.arm(&descriptor.waker) {
+                    Ok(true) => is_ready |= member.is_ready(),
+                    Ok(false) => {}
+                    Err(_) => descriptor.keep_readable(), // no thread: the next look comes at once
+                }
+            }
+            if is_ready {
+                descriptor.keep_readable(); // before the next call of a member, which may panic
             }
         }
         if is_ready { self.find() } else { None }

@@ -100,6 +100,28 @@ impl Sleeper {
     }
 }
 
+/// Parks that are announced and not ordered yet. If the code of a member panics meanwhile, the drop
+/// keeps the promises that the announced parks have ended. Their words stay at 1, which costs each
+/// peer a needless wake.
+struct Parks {
+    promised: bool,
+}
+
+impl Parks {
+    /// Orders the parks: see [`wait::order_parks`].
+    fn order(self) -> bool {
+        let promised = self.promised;
+        std::mem::forget(self);
+        wait::order_parks(promised)
+    }
+}
+
+impl Drop for Parks {
+    fn drop(&mut self) {
+        wait::order_parks(self.promised);
+    }
+}
+
 impl<H: AsEnd> WaitSet<H> {
     /// Waits until a member is ready, and returns its key. `None` if there is no member.
     pub(super) fn wait_until(
@@ -249,12 +271,12 @@ impl<H: AsEnd> WaitSet<H> {
 
     /// Parks for `nap` at most. Returns the key of a member that is ready before the sleep.
     fn park(&mut self, nap: Duration) -> Option<usize> {
-        let mut promised = false;
+        let mut parks = Parks { promised: false };
         for member in self.members.iter_mut().flatten() {
             let (end, wanted) = member.parts();
-            promised |= end.announce_park(wanted); // P5, for each member
+            parks.promised |= end.announce_park(wanted); // P5, for each member
         }
-        if !wait::order_parks(promised) {
+        if !parks.order() {
             self.sleeper.has_refused = true;
         }
         let found = self.find();

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use shmpipe::set::End;
+use shmpipe::set::{AsEnd, End, EndMut};
 use shmpipe::{
     Broken, Consumer, Options, Role, TryReadError, TryWriteError, WaitError, WaitPolicy, WaitSet,
 };
@@ -369,4 +370,50 @@ fn a_dropped_armed_set_waits_for_a_child() {
     assert!(!is_readable_within(&descriptor, SLICES));
     drop(set);
     assert!(child.wait().success());
+}
+
+/// A member whose [`AsEnd`] panics at the call with this number from now on.
+struct Panics {
+    consumer: Consumer,
+    left: Arc<AtomicU32>,
+}
+
+impl AsEnd for Panics {
+    fn as_end(&mut self) -> EndMut<'_> {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        assert_ne!(left, 1, "the panic of the test");
+        EndMut::Consumer(&mut self.consumer)
+    }
+}
+
+/// A member that panics while the set arms may be left unwatched, so the descriptor stays readable.
+#[test]
+fn it_is_readable_after_a_member_has_panicked() {
+    let mut panics = 0;
+    for number in 1..=8 {
+        let (mut producer, consumer) = pair();
+        let left = Arc::new(AtomicU32::new(0));
+        let mut set = WaitSet::from(Panics {
+            consumer,
+            left: Arc::clone(&left),
+        });
+        let descriptor = set.poll_fd().unwrap();
+        left.store(number, Ordering::Relaxed);
+        let tried = catch_unwind(AssertUnwindSafe(|| set.try_wait()));
+        panics += u32::from(tried.is_err());
+        left.store(0, Ordering::Relaxed);
+        producer.try_write(b"x").unwrap();
+        assert!(is_readable_within(&descriptor, 10_000), "panic {number}");
+        assert_eq!(set.try_wait(), Ok(Some(0)));
+        // As good as new.
+        set[0].consumer.try_read(&mut [0; 9]).unwrap();
+        assert_eq!(set.try_wait(), Ok(None));
+        producer.try_write(b"x").unwrap();
+        until_readable(&descriptor);
+    }
+    assert!(
+        panics >= 3,
+        "{panics}: a try asks for the handle several times"
+    );
 }
