@@ -182,7 +182,8 @@ impl<H: AsEnd> Member<H> {
         self.least = least.clamp(1, capacity);
     }
 
-    /// Whether a call that never waits would do something. Makes no system call.
+    /// Whether a call that never waits would do something. Makes no system call but the wake of a
+    /// consumer that sleeps although a batch holds bytes back.
     #[inline]
     pub(super) fn is_ready(&mut self) -> bool {
         match self.handle.as_end() {

@@ -379,7 +379,8 @@ impl<H: AsEnd> WaitSet<H> {
     }
 
     /// Looks at all members, from the one behind the last that was returned. Returns the key of the
-    /// first that is ready. Makes no system call but one, to keep the descriptor readable.
+    /// first that is ready. Makes no system call but one, to keep the descriptor readable, and those
+    /// of [`Member::is_ready`].
     fn find(&mut self) -> Option<usize> {
         let next = self.next.min(self.members.len());
         let (before, from) = self.members.split_at_mut(next);

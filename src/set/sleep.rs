@@ -136,9 +136,6 @@ impl<H: AsEnd> WaitSet<H> {
             return Ok(None);
         }
         self.disarm();
-        for member in self.members.iter_mut().flatten() {
-            member.parts(); // publishes what a batch holds back
-        }
         let started = now();
         let is_over = deadline.is_some_and(|deadline| started >= deadline);
         let spinning = match self.sleeper.spinning() {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // fork, futex, poll, epoll
 
 mod bad_input;
+mod busy;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;

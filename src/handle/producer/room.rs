@@ -55,13 +55,17 @@ impl Producer {
     }
 
     /// Whether a call that never waits would return something else than that there is less room than
-    /// `least`.
+    /// `least`. If not, publishes what a batch holds back: its room comes back only once it is read.
     pub(crate) fn is_ready(&mut self, least: usize) -> bool {
         if self.check_usable().is_err() {
             return true;
         }
         match self.known_room(least) {
-            Ok(room) => room >= least || self.end.has_verdict(),
+            Ok(room) if room >= least => true,
+            Ok(_) => {
+                self.publish();
+                self.end.has_verdict()
+            }
             Err(_) => true,
         }
     }
