@@ -41,13 +41,13 @@ use crate::wait::{WaitPolicy, deadline};
 ///   [`next_stream`](Consumer::next_stream) continues, or until it is removed.
 /// - **Fair.** Each wait begins behind the handle that was returned last. A busy ring does not keep
 ///   a quiet one from being served.
-/// - **Deaths.** While a wait sleeps, it asks whether the peers live, once in about ten milliseconds:
-///   32 of them at a time. A set of consumers for which nothing has come for a second asks all of
-///   them every 100 ms. The death of a peer makes its handle ready, and the next `try_` call that
-///   finds nothing to do returns [`Broken::Died`]. In a
-///   [persistent](crate::Options::persistent) ring, each death is returned once, and the set then
-///   waits for the next peer. A set that always finds a handle ready never asks; call
-///   [`check_peer`](Consumer::check_peer) there.
+/// - **Deaths.** A wait asks whether the peers live, once in about ten milliseconds: 32 of them at a
+///   time. If nothing has come for a second, the wait asks after all of them every 100 ms, and looks
+///   at the cancel flags as often, provided that each peer wakes its sleepers. The death of a peer
+///   makes its handle ready, and the next `try_` call that finds nothing to do returns
+///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
+///   once, and the set then waits for the next peer. A set that always finds a handle ready asks,
+///   too, but only in each 64th wait; call [`check_peer`](Consumer::check_peer) for an earlier answer.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. No system call is
 ///   made while a handle is ready. A wait spins as the set's own [`WaitPolicy`] says, then sleeps
 ///   for all handles in one system call (`FUTEX_WAITV`). The kernel takes 128 words at once. With
@@ -224,8 +224,9 @@ impl<H: AsEnd> WaitSet<H> {
 
     /// Returns the key of a handle that is ready, or `None`. Never waits.
     ///
-    /// Without [`poll_fd`](Self::poll_fd), this makes no system call, and does not notice the death
-    /// of a peer. With it, `None` arms the descriptor, by one or two system calls.
+    /// Without [`poll_fd`](Self::poll_fd), this makes no system call but wakes, and does not notice
+    /// the death of a peer. With it, `None` arms the descriptor: one system call, up to two for each
+    /// handle to be armed, and those that ask after a peer.
     ///
     /// # Errors
     ///
@@ -245,7 +246,11 @@ impl<H: AsEnd> WaitSet<H> {
     /// ```
     pub fn try_wait(&mut self) -> Result<Option<usize>, WaitError> {
         self.check_process()?;
-        if let Some(key) = self.find() {
+        let found = match self.descriptor {
+            Some(_) => self.find_while_busy(),
+            None => self.find(),
+        };
+        if let Some(key) = found {
             return Ok(Some(key));
         }
         if self.is_cancelled() {
@@ -326,8 +331,11 @@ impl<H: AsEnd> WaitSet<H> {
     /// default is 1. At most the capacity; a greater number counts as that. A stream that ends with
     /// fewer bytes makes the consumer ready, too.
     ///
-    /// Use this for records of a known length, or the set would return a consumer again and again
-    /// that has a part of a record.
+    /// Use this for records, or the set would return a consumer again and again that has a part of a
+    /// record, and use up a processor meanwhile. For records of different lengths, set the mark to
+    /// what the record needs when a call returns
+    /// [`PeekError::Empty`](crate::PeekError::Empty): its `wanted`. Once the record is complete, set
+    /// the mark back to 1.
     ///
     /// # Panics
     ///

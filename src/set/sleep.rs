@@ -54,6 +54,8 @@ pub(super) struct Sleeper {
     last_slice: Instant,
     /// When the set first slept after it last found a member.
     pub(super) idle_since: Option<Instant>,
+    /// Waits that found a member at once, since the set last looked at the clock in one.
+    finds: u32,
     /// The slot at which the next questions begin.
     asked: usize,
     /// The word at which the next sleep begins, where there are more than one sleep takes.
@@ -78,6 +80,7 @@ impl Sleeper {
             effort: Effort::new(),
             last_slice: now(),
             idle_since: None,
+            finds: 0,
             asked: 0,
             first: 0,
             fruitless: 0,
@@ -129,7 +132,7 @@ impl<H: AsEnd> WaitSet<H> {
         deadline: Option<Instant>,
     ) -> Result<Option<usize>, WaitError> {
         self.check_process()?;
-        if let Some(key) = self.find() {
+        if let Some(key) = self.find_while_busy() {
             return Ok(Some(key));
         }
         if self.is_empty() {
@@ -137,6 +140,16 @@ impl<H: AsEnd> WaitSet<H> {
         }
         self.disarm();
         let started = now();
+        // Waits whose spins succeed never come to the slices of a sleep.
+        if self.slice_has_passed(started) {
+            self.begin_slice(started);
+            if let Some(key) = self.find() {
+                return Ok(Some(key));
+            }
+            if self.is_cancelled() {
+                return Err(WaitError::Cancelled);
+            }
+        }
         let is_over = deadline.is_some_and(|deadline| started >= deadline);
         let spinning = match self.sleeper.spinning() {
             SpinBudget::For(_) if is_over => SpinBudget::None,
@@ -158,6 +171,27 @@ impl<H: AsEnd> WaitSet<H> {
             self.sleeper.effort.slept(spun, now() - started);
         }
         slept.map(Some)
+    }
+
+    /// Looks at all members. A set that is busy begins a slice here now and then, since a member that
+    /// is always ready keeps the others from being asked after, or hides its own peer's death.
+    pub(super) fn find_while_busy(&mut self) -> Option<usize> {
+        let found = self.find();
+        if found.is_some() {
+            self.sleeper.finds += 1;
+            if self.sleeper.finds >= SPINS_PER_LOOK {
+                self.sleeper.finds = 0;
+                let now = now();
+                if self.slice_has_passed(now) {
+                    self.begin_slice(now);
+                }
+            }
+        }
+        found
+    }
+
+    fn slice_has_passed(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.sleeper.last_slice) >= slice_len()
     }
 
     /// Looks at all members until `until`.
@@ -190,10 +224,9 @@ impl<H: AsEnd> WaitSet<H> {
         loop {
             let now = now();
             let is_over = deadline.is_some_and(|deadline| now >= deadline);
-            let asks = now.saturating_duration_since(self.sleeper.last_slice) >= slice_len();
+            let asks = self.slice_has_passed(now);
             if asks {
-                self.sleeper.last_slice = now;
-                self.begin_slice();
+                self.begin_slice(now);
             }
             if (has_slept || asks || is_over)
                 && let Some(key) = self.find()
@@ -220,7 +253,8 @@ impl<H: AsEnd> WaitSet<H> {
     }
 
     /// Forgets false wakes, and asks whether peers live. Not all at a time, unless sleeps are long.
-    fn begin_slice(&mut self) {
+    fn begin_slice(&mut self, now: Instant) {
+        self.sleeper.last_slice = now;
         self.sleeper.fruitless = 0;
         let slots = self.members.len();
         let mut left = match self.may_sleep_long() {
@@ -375,7 +409,7 @@ mod tests {
         }
         set.sleep_on_words(Duration::from_millis(1));
         assert_eq!(set.sleeper.slots, [0, 2]);
-        set.begin_slice();
+        set.begin_slice(now());
         set.sleep_on_words(Duration::from_millis(1));
         assert_eq!(set.sleeper.slots, [0, 1, 2]);
     }
