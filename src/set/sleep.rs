@@ -363,10 +363,10 @@ impl<H: AsEnd> WaitSet<H> {
         let most = if sleeper.has_waitv { MOST_WORDS } else { 1 };
         if words.len() > most {
             let sleeps = words.len().div_ceil(most) as u32; // fits: the words are in memory
-            nap = match sleeper.has_waitv {
-                true => nap.min(NAP.max(slice_len() / sleeps)),
-                false => nap.min(NAP), // the other words wake nobody
-            };
+            nap = nap.min(match sleeper.has_waitv {
+                true => NAP.max(slice_len() / sleeps),
+                false => NAP,
+            });
             sleeper.first = (sleeper.first + most) % words.len();
             words.rotate_left(sleeper.first);
             slots.rotate_left(sleeper.first);

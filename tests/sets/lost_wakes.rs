@@ -9,7 +9,7 @@ use shmpipe::failpoint::set_slice;
 use shmpipe::{Consumer, Producer, Ring, WaitPolicy, WaitSet};
 
 use crate::common::random::any;
-use crate::common::{End, Fork, alone, asked_for};
+use crate::common::{End, Fork, alone, asked_for, filter, once_asleep};
 use crate::{is_readable_within, ring};
 
 /// Nobody looks by itself before this has passed.
@@ -138,4 +138,33 @@ fn no_wake_through_the_descriptor_is_lost() {
         assert_eq!(child.wait(), End::Exit(0));
         println!("{rounds} wakes through the descriptor, none lost");
     });
+}
+
+/// Without FUTEX_WAITV a wait sleeps on one word at a time, and so for a millisecond at most.
+#[test]
+fn a_few_members_are_looked_at_without_waitv() {
+    alone(
+        "lost_wakes::a_few_members_are_looked_at_without_waitv",
+        || {
+            set_slice(SLICE);
+            filter::lack(libc::SYS_futex_waitv);
+            for members in 2..=9 {
+                let rings = (0..members).map(|_| ring(4096).split().unwrap());
+                let (mut producers, consumers): (Vec<_>, Vec<_>) = rings.unzip();
+                let mut set: WaitSet = consumers.into_iter().collect();
+                set.set_wait_policy(WaitPolicy::Park);
+                for (number, producer) in producers.iter_mut().enumerate() {
+                    let start = Instant::now();
+                    let (found, ()) = once_asleep(
+                        || set.wait().unwrap().unwrap(),
+                        |_| producer.write_all(b"x").unwrap(),
+                    );
+                    assert_eq!(found, number);
+                    set[found].try_read(&mut [0; 9]).unwrap();
+                    let late = start.elapsed();
+                    assert!(late < SLICE / 12, "{late:?} with {members} members");
+                }
+            }
+        },
+    );
 }
