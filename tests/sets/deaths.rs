@@ -1,11 +1,11 @@
 //! Deaths in persistent rings: each is returned once, by whichever call.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, Options, PeekError, WaitError, WaitSet};
+use shmpipe::{Broken, Consumer, Options, PeekError, TryReadError, WaitError, WaitSet};
 
-use crate::common::{Fork, PATIENCE, TempPath, alone, kill_self};
+use crate::common::{Fork, PATIENCE, TempPath, alone, broken, kill_self};
 
 fn options() -> Options {
     let mut options = crate::common::options();
@@ -57,6 +57,38 @@ fn a_death_before_a_part_of_a_record_is_returned_once() {
             assert_eq!(set.wait_deadline(Instant::now() + PATIENCE), Ok(Some(0)));
             assert_eq!(set[0].try_read(&mut [0; 9]), Ok(8));
             child.wait();
+        },
+    );
+}
+
+#[test]
+fn a_death_that_a_blocking_read_returned_is_not_returned_again() {
+    alone(
+        "deaths::a_death_that_a_blocking_read_returned_is_not_returned_again",
+        || {
+            let path = TempPath::new();
+            let mut consumer = bereaved(&path);
+            assert_eq!(consumer.try_read(&mut [0; 9]), Ok(3));
+            let error = consumer.read(&mut [0; 9]).unwrap_err();
+            assert!(matches!(broken(&error), Broken::Died { .. }), "{error}");
+            let mut set = WaitSet::from(consumer);
+            assert_quiet(&mut set);
+            assert_eq!(set[0].try_read(&mut [0; 9]), Err(TryReadError::Empty));
+            // The death of the next one is another death.
+            let mut child = Fork::new(|| {
+                let _producer = options().open_producer(&path).unwrap();
+                kill_self();
+            });
+            child.wait();
+            assert_eq!(set.wait_deadline(Instant::now() + PATIENCE), Ok(Some(0)));
+            let read = set[0].try_read(&mut [0; 9]);
+            assert!(matches!(
+                read,
+                Err(TryReadError::Broken(Broken::Died { .. }))
+            ));
+            // A blocking read says it again and again: it has nothing else to say.
+            let error = set[0].read(&mut [0; 9]).unwrap_err();
+            assert!(matches!(broken(&error), Broken::Died { .. }), "{error}");
         },
     );
 }

@@ -202,6 +202,8 @@ impl Endpoint {
         };
         if is_final {
             self.give_up(broken.clone());
+        } else {
+            self.note_told(&broken);
         }
         self.tell(&broken);
         broken

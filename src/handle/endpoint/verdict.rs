@@ -3,7 +3,9 @@
 
 use super::{Blocked, Endpoint};
 use crate::error::Broken;
+use crate::segment::record::last_holder;
 use crate::segment::region::Region;
+use crate::segment::state::Tenure;
 use crate::wait::{self, Sleep};
 
 /// A verdict about the peer of this generation.
@@ -76,6 +78,22 @@ impl Endpoint {
             return self.take_verdict();
         }
         self.verdict.as_ref().map(|kept| kept.broken.clone())
+    }
+
+    /// Notes that a call returns a death in a ring that persists, so that a set does not return it
+    /// again. The death may be that of a peer that has a successor by now.
+    pub(super) fn note_told(&mut self, broken: &Broken) {
+        let Broken::Died { pid, .. } = *broken else {
+            return;
+        };
+        let (header, role) = (self.region().header(), self.claim.role.peer());
+        let state = header.state();
+        let generation = state.generation(role);
+        let is_lost = state.tenure(role) == Some(Tenure::Lost);
+        if is_lost && last_holder(header.record(role), generation) == pid {
+            self.told = Some(generation);
+            self.verdict = None;
+        }
     }
 
     /// The generation of the peer whose death a call has returned.

@@ -152,7 +152,8 @@ impl Endpoint {
             needs_peer: self.needs_peer,
             cancel: self.cancel.clone(),
             watch: self.watch.lend(),
-            told: self.told(),
+            // An async call returns a death as often as a blocking call does.
+            told: self.told().filter(|_| wanted.is_none()),
             began_at: Published::by(&self.region, self.claim.role.peer()),
             wanted,
         }
