@@ -26,6 +26,7 @@ impl Endpoint {
         }
         // Before the look: a successor that comes meanwhile makes the verdict stale.
         let generation = self.peer_generation();
+        let told = self.told();
         let mut watch = std::mem::take(&mut self.watch);
         self.sleeps_long = waits_for_bytes;
         let answer = self.slice(&mut watch);
@@ -36,7 +37,7 @@ impl Endpoint {
             Err(Blocked::Broken(broken @ Broken::Corrupted(_))) => {
                 self.latch(broken);
             }
-            Err(Blocked::Broken(_)) if self.told == Some(generation) => {}
+            Err(Blocked::Broken(_)) if told == Some(generation) => {}
             Err(Blocked::Broken(broken)) => self.verdict = Some(Finding { broken, generation }),
             Err(Blocked::TimedOut | Blocked::Cancelled) => {} // the caller looks at the flag itself
         }
@@ -96,8 +97,11 @@ impl Endpoint {
         }
     }
 
-    /// The generation of the peer whose death a call has returned.
-    pub(super) fn told(&self) -> Option<u16> {
+    /// The generation of the peer whose death a call has returned, if that is the last peer that
+    /// there was. Forgets one before it: generations wrap.
+    pub(super) fn told(&mut self) -> Option<u16> {
+        let generation = self.peer_generation();
+        self.told.take_if(|told| *told != generation);
         self.told
     }
 
@@ -111,5 +115,23 @@ impl Endpoint {
     pub(crate) fn announce_park(&mut self, wanted: u64) -> bool {
         self.effort.sleep_begins();
         wait::announce_park(self.own_signals(), wanted)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    /// Found in review: a generation whose death was returned was kept for ever. After 65,536 claims
+    /// the death of its namesake was not returned.
+    #[test]
+    fn a_generation_is_forgotten_once_another_has_come() {
+        let (_producer, mut consumer) = crate::pair().unwrap();
+        let end = consumer.end();
+        let generation = end.peer_generation();
+        end.told = Some(generation.wrapping_sub(1));
+        end.examine_peer(true);
+        assert_eq!(end.told, None);
+        end.told = Some(generation);
+        end.examine_peer(true);
+        assert_eq!(end.told, Some(generation));
     }
 }

@@ -72,16 +72,17 @@ impl Vigil {
             return true;
         }
         let expected_child = self.watch.expects_child();
+        let generation = || {
+            let state = self.region.header().state();
+            state.generation(self.claim.role.peer())
+        };
+        let before = generation();
+        self.told.take_if(|told| *told != before); // generations wrap
         let verdict = self.watch.check(&self.region, &self.claim, self.id_shared);
         match verdict {
             Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
             Ok(Verdict::Dead { .. } | Verdict::NeverCame) => {
-                let generation = self
-                    .region
-                    .header()
-                    .state()
-                    .generation(self.claim.role.peer());
-                self.needs_peer && self.told != Some(generation)
+                self.needs_peer && self.told != Some(generation())
             }
             Err(_) => true,
         }
