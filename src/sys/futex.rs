@@ -64,7 +64,8 @@ impl FutexWait {
 pub(crate) enum Woken {
     /// A wake of the word of this index. Others may have been woken too.
     Word(usize),
-    /// A word with another value, a word that is no longer mapped, or a signal.
+    /// A word with another value, a word that is no longer mapped, a signal, or a passing failure
+    /// such as a lack of memory. A caller that sleeps in vain too often sleeps otherwise.
     Early,
     /// The timeout passed.
     TimedOut,
@@ -112,10 +113,15 @@ pub(crate) fn wait_any(words: &[FutexWait], timeout: Duration) -> Woken {
     if let Ok(index) = usize::try_from(result) {
         return Woken::Word(index);
     }
-    match std::io::Error::last_os_error().raw_os_error() {
-        Some(libc::EAGAIN | libc::EINTR | libc::EFAULT) => Woken::Early,
+    woken_by_error(std::io::Error::last_os_error().raw_os_error())
+}
+
+/// How a call ended that failed. Callers never try again after [`Woken::Refused`].
+fn woken_by_error(error: Option<i32>) -> Woken {
+    match error {
         Some(libc::ETIMEDOUT) => Woken::TimedOut,
-        _ => Woken::Refused,
+        Some(libc::ENOSYS | libc::EPERM | libc::EACCES) => Woken::Refused,
+        _ => Woken::Early,
     }
 }
 
@@ -133,5 +139,23 @@ pub(crate) fn wake(word: &AtomicU32) {
             ptr::null::<u32>(),
             0,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found in review: a passing lack of memory counted as a kernel without the call, for as long
+    /// as the set or the reactor lived.
+    #[test]
+    fn only_a_call_that_is_missing_or_forbidden_is_refused() {
+        for error in [libc::ENOSYS, libc::EPERM, libc::EACCES] {
+            assert_eq!(woken_by_error(Some(error)), Woken::Refused);
+        }
+        for error in [libc::ENOMEM, libc::EAGAIN, libc::EINTR, libc::EFAULT] {
+            assert_eq!(woken_by_error(Some(error)), Woken::Early);
+        }
+        assert_eq!(woken_by_error(Some(libc::ETIMEDOUT)), Woken::TimedOut);
     }
 }
