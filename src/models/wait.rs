@@ -144,7 +144,7 @@ fn read_any(readings: &mut [Reading]) -> usize {
             return found;
         }
         for (own, reading) in signals().zip(&*readings) {
-            let promised = wait::announce_park(own, position::after(reading.half.head(), 1));
+            let promised = wait::announce_park(own, position::after(reading.half.head(), 1), false);
             assert!(!promised);
         }
         wait::order_parks(false);
@@ -243,7 +243,7 @@ pub fn an_earlier_wanted_position_is_not_used() {
     explore(20, || {
         let (mut writing, mut reading) = sides(2);
         let own = &reading.region.header().side(Role::Consumer).signals;
-        wait::prepare_park(own, reading.half.head().wrapping_add(2));
+        wait::prepare_park(own, reading.half.head().wrapping_add(2), false);
         wait::cancel_park(own);
         let writer = thread::spawn(move || writing.write(&[1]));
         assert_eq!(reading.read(1), [1]);

@@ -15,7 +15,6 @@ use crate::error::{Broken, WaitError};
 #[cfg(feature = "async")]
 use crate::handle::endpoint::Blocked;
 use crate::handle::endpoint::{Endpoint, Vigil};
-use crate::wait;
 
 /// A handle's state between two polls.
 #[derive(Debug, Default)]
@@ -188,7 +187,7 @@ fn arm(
     state.armed = true;
     reactor.note_change(); // R1: before the word is set
     // If the caller's next look may be too early, it looks again after a slice.
-    state.recheck = !wait::prepare_park(vigil.own_signals(), wanted);
+    state.recheck = !vigil.prepare_park(wanted);
     let old_vigil = state.vigil.replace(vigil);
     let old_waker = state.waker.replace(waker);
     drop(state);

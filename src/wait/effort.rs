@@ -73,6 +73,17 @@ impl Effort {
         }
     }
 
+    /// For a new holder, which promises at once: while the holder does not sleep, its peer then need
+    /// not fence.
+    pub(crate) fn of_new_holder(own: &Signals) -> Effort {
+        let effort = Effort {
+            awake: WAITS_AWAKE,
+            ..Effort::with_barriers()
+        };
+        effort.promise(own);
+        effort
+    }
+
     /// Counts a wait or a call that needed no sleep, and found `found` bytes without a wait. A side
     /// that continues like this will not sleep soon, which is worth a promise. Without a promise
     /// the peer fences at each publication. With one, the next sleep costs a barrier first.
@@ -97,10 +108,9 @@ impl Effort {
         }
     }
 
-    /// Promises barriers, if the kernel supports them. A new holder promises at once: while the
-    /// holder does not sleep, its peer then need not fence. A prepared park stays in place, since
-    /// an async wait continues while its handle is in use.
-    pub(crate) fn promise(&self, own: &Signals) {
+    /// Promises barriers, if the kernel supports them. A prepared park stays in place, since an async
+    /// wait continues while its handle is in use.
+    fn promise(&self, own: &Signals) {
         if self.fenceless == PROMISED {
             let word = &own.sleeping;
             let _ = word.compare_exchange(AWAKE, PROMISED, Ordering::Relaxed, Ordering::Relaxed); // P5: orders nothing
@@ -161,18 +171,21 @@ impl Effort {
 
     /// Prepares to park: see [`prepare_park`].
     pub(super) fn prepare_park(&mut self, own: &Signals, wanted: u64) {
-        self.sleep_begins();
-        if !prepare_park(own, wanted) {
+        let may_have_promised = self.sleep_begins();
+        if !prepare_park(own, wanted, may_have_promised) {
             self.fenceless = NEVER;
             self.refused = true;
         }
     }
 
     /// Records that the park of a blocking or an async wait ends the promise. The counts that lead
-    /// to the next promise start anew.
-    pub(crate) fn sleep_begins(&mut self) {
+    /// to the next promise start anew. Returns whether this side may have promised since its last
+    /// park.
+    pub(crate) fn sleep_begins(&mut self) -> bool {
+        let may_have_promised = self.awake >= WAITS_AWAKE || self.fences >= FENCES_AWAKE;
         self.awake = 0;
         self.fences = 0;
+        may_have_promised
     }
 
     /// The longest sleep that may begin now.

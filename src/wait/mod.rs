@@ -210,21 +210,23 @@ fn park<T, E>(
 
 /// Prepares to park until the peer's position is `wanted`. The caller looks once more before it
 /// sleeps. Returns `false` if that look may be too early, because the kernel refused a promised
-/// barrier.
-pub(crate) fn prepare_park(own: &Signals, wanted: u64) -> bool {
-    let promised = announce_park(own, wanted);
+/// barrier. For `may_have_promised`, see [`announce_park`].
+pub(crate) fn prepare_park(own: &Signals, wanted: u64, may_have_promised: bool) -> bool {
+    let promised = announce_park(own, wanted, may_have_promised);
     order_parks(promised)
 }
 
 /// The first half of [`prepare_park`], for a sleeper on several words. The sleeper announces each
-/// park, then calls [`order_parks`] once for all. Returns whether a promise stood.
-pub(crate) fn announce_park(own: &Signals, wanted: u64) -> bool {
+/// park, then calls [`order_parks`] once for all. Returns whether a promise stood. A side that cannot
+/// have promised since its last park does not believe the word: a peer that stores 2 there again and
+/// again would cost all processors of this process a barrier each time.
+pub(crate) fn announce_park(own: &Signals, wanted: u64, may_have_promised: bool) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
     let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
     failpoint!(SleepSet);
     // `before` tells whether a promise stands, unless the peer has overwritten the word against the
     // protocol. Such a peer could as well never wake this side.
-    before == PROMISED
+    before == PROMISED && may_have_promised
 }
 
 /// The second half of [`prepare_park`]: orders the parks announced before against the looks that

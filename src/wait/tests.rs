@@ -230,7 +230,7 @@ fn fences_lead_to_a_promise_but_not_during_a_park() {
     // The next promise takes as many fences again, and a side that is awake.
     fence_so_often(&mut effort, FENCES_AWAKE - 1);
     assert_eq!(word(&own), AWAKE);
-    prepare_park(&own, 0);
+    prepare_park(&own, 0, true);
     fence_so_often(&mut effort, 1);
     assert_eq!(word(&own), ASLEEP);
 }
@@ -280,4 +280,25 @@ fn a_writer_that_slept_promises_once_it_goes_on() {
         producer.write_all(&bytes).unwrap();
     }
     assert_eq!(sleeping(&producer), PROMISED);
+}
+
+/// Found in review: a peer that stores 2 again and again made each park run a barrier on all
+/// processors of this process.
+#[test]
+fn only_a_promise_of_this_side_is_believed() {
+    let own = Signals::default();
+    own.sleeping.store(PROMISED, Ordering::Relaxed); // one thread
+    assert!(!announce_park(&own, 0, false));
+    let mut effort = Effort::of_new_holder(&own);
+    assert!(effort.sleep_begins(), "a new holder promises");
+    assert!(!effort.sleep_begins(), "a park ends the promise");
+    for _ in 0..WAITS_AWAKE {
+        effort.stayed_awake(&own, 0);
+    }
+    assert!(effort.sleep_begins());
+    for _ in 0..FENCES_AWAKE {
+        effort.fenced(&own);
+    }
+    assert!(effort.sleep_begins());
+    assert!(!effort.sleep_begins());
 }

@@ -106,8 +106,7 @@ impl Endpoint {
     ) -> Endpoint {
         let kind = region.geometry().kind;
         let needs_peer = claim.role == Role::Consumer || config.needs_consumer(kind);
-        let effort = Effort::with_barriers();
-        effort.promise(&region.header().side(claim.role).signals);
+        let effort = Effort::of_new_holder(&region.header().side(claim.role).signals);
         let epoch = Epoch::current();
         Endpoint {
             region,

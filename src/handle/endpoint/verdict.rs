@@ -113,8 +113,8 @@ impl Endpoint {
     /// Announces a park until the peer's position is `wanted`: see [`wait::announce_park`]. Returns
     /// whether a promise stood.
     pub(crate) fn announce_park(&mut self, wanted: u64) -> bool {
-        self.effort.sleep_begins();
-        wait::announce_park(self.own_signals(), wanted)
+        let may_have_promised = self.effort.sleep_begins();
+        wait::announce_park(self.own_signals(), wanted, may_have_promised)
     }
 }
 

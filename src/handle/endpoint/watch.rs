@@ -15,7 +15,7 @@ use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::Tenure;
 use crate::sync::Ordering;
 use crate::sys::sysv::SegmentId;
-use crate::wait::deadline;
+use crate::wait::{self, deadline};
 
 /// What the reactor needs to know of a handle during an async wait.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Vigil {
     watch: PeerWatch,
     /// The generation of a peer whose death is known.
     told: Option<u16>,
+    /// Whether this side may have promised a barrier before this sleep.
+    may_have_promised: bool,
     /// What the peer had published before the last look.
     began_at: Published,
     /// The position of the peer that the handle waits for. `None` if any progress ends the wait.
@@ -63,6 +65,11 @@ impl Published {
 impl Vigil {
     pub(crate) fn own_signals(&self) -> &Signals {
         &self.region.header().side(self.claim.role).signals
+    }
+
+    /// Prepares to park until the peer's position is `wanted`: see [`wait::prepare_park`].
+    pub(crate) fn prepare_park(&self, wanted: u64) -> bool {
+        wait::prepare_park(self.own_signals(), wanted, self.may_have_promised)
     }
 
     /// Checks the cancel flag and the peer, as a blocking wait does once in a slice.
@@ -145,8 +152,9 @@ impl Endpoint {
     /// handle ends it too, and still waits for an expected child. The wait is for the peer's
     /// position `wanted`, or for any progress. The caller looks once more after this call.
     pub(crate) fn lend_vigil(&mut self, wanted: Option<u64>) -> Vigil {
-        self.effort.sleep_begins();
+        let may_have_promised = self.effort.sleep_begins();
         Vigil {
+            may_have_promised,
             region: self.region.clone(),
             claim: self.claim.clone(),
             id_shared: self.id_shared.get(),
