@@ -78,8 +78,17 @@ impl<'a> EndMut<'a> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait AsEnd {
-    /// The handle to wait for. A member must return the same handle each time: the set does not
-    /// notice wakes for another one before about ten milliseconds.
+    /// The handle to wait for. A member must return the same handle each time. Of another one the
+    /// set may not notice a wake before about ten milliseconds, nor a death at all.
+    ///
+    /// The set calls this method many times in a wait. It may panic: the set can still be used.
+    ///
+    /// With interior mutability, a member can be changed through [`WaitSet::get`], too. Do not wait
+    /// with its handle there: the set would not notice that the wait has ended its own. Use
+    /// [`WaitSet::get_mut`].
+    ///
+    /// [`WaitSet::get`]: crate::WaitSet::get
+    /// [`WaitSet::get_mut`]: crate::WaitSet::get_mut
     fn as_end(&mut self) -> EndMut<'_>;
 }
 

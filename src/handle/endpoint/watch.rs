@@ -168,8 +168,13 @@ impl Endpoint {
         }
     }
 
+    /// Ends the loan of [`lend_vigil`](Self::lend_vigil). A member of a set may return another
+    /// handle than before, against its contract. That handle does not take the watch of a stranger.
     pub(crate) fn return_vigil(&mut self, vigil: &mut Vigil) {
-        self.watch = std::mem::take(&mut vigil.watch);
+        let watch = std::mem::take(&mut vigil.watch);
+        if std::ptr::eq(self.own_signals(), vigil.own_signals()) {
+            self.watch = watch;
+        }
     }
 
     /// Checks the cancel flag and the peer now.
