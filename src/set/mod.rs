@@ -48,8 +48,9 @@ use crate::wait::{WaitPolicy, deadline};
 ///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
 ///   once, and the set then waits for the next peer. A set that always finds a handle ready asks,
 ///   too, but only in each 64th wait; call [`check_peer`](Consumer::check_peer) for an earlier answer.
-/// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. No system call is
-///   made while a handle is ready. A wait spins as the set's own [`WaitPolicy`] says, then sleeps
+/// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
+///   ready, a wait makes no system call but those that ask after the peers, and the wake of a
+///   consumer for bytes that a [batch](crate::Producer::set_batch) holds back. A wait spins as the set's own [`WaitPolicy`] says, then sleeps
 ///   for all handles in one system call (`FUTEX_WAITV`). The kernel takes 128 words at once. With
 ///   more handles, the wait sleeps on them in turn, and some wakes are noticed up to 5 ms later.
 ///   Before Linux 5.16, or if a filter forbids the call, a wait for more than one handle looks at all
@@ -183,8 +184,7 @@ impl<H: AsEnd> WaitSet<H> {
         Some(member.handle)
     }
 
-    /// Waits until a handle is ready, and returns its key. `None` if the set is empty. If a handle is
-    /// ready already, makes no system call.
+    /// Waits until a handle is ready, and returns its key. `None` if the set is empty.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl<H: AsEnd> WaitSet<H> {
     /// - A wake goes from the peer to this thread, and then to the loop.
     /// - The room of a producer is noticed at once from a quarter of the ring on. Less room, deaths and
     ///   cancel flags are noticed within about ten milliseconds. With more than 32 handles, 32 peers
-    ///   are checked in that time.
+    ///   and their handles' cancel flags are checked in that time.
     /// - With more than 127 handles, the thread sleeps on them in turn, and some wakes are noticed up to
     ///   5 ms later. Before Linux 5.16, or if a filter forbids `FUTEX_WAITV`, the thread looks at all
     ///   handles every millisecond.

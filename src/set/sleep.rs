@@ -14,9 +14,10 @@
 //!
 //! For one member alone these are the steps of P5 in their order: its word is set, then the fence,
 //! then the look. What stands between concerns other words. So its peer sees the word, or the look
-//! sees what the peer published. The kernel queues the sleeper on each word before it compares the
-//! word. A peer that clears the word before that makes the comparison fail, and the sleep ends at
-//! once. A peer that clears the word later finds the sleeper in the queue.
+//! sees what the peer published. The kernel compares a word and queues the sleeper on it under one
+//! lock, which the wake of that word takes, too. A peer that clears the word before the comparison
+//! makes it fail, and the sleep ends at once. A peer that clears the word later wakes a sleeper that
+//! is in the queue, even while the kernel goes through the other words.
 //!
 //! A word beyond the 128 of one call, or one that is left out because its peer floods, wakes
 //! nobody. Its member is looked at after the sleep, which is short for that reason.

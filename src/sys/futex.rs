@@ -83,8 +83,9 @@ impl Woken {
 /// Sleeps until one of `words`, at most [`MOST_WORDS`], is woken, for at most `timeout`. Returns at
 /// once if a word holds another value than expected.
 ///
-/// The kernel takes the words in order. Before it compares a word, it has queued the caller on the
-/// words before that one, so their wakes are not missed.
+/// The kernel takes the words in order. It compares a word and queues the caller on it under one
+/// lock, and then goes to the next. So when it compares a word, the caller is in the queues of all
+/// words before that one, and their wakes are not missed.
 /// <https://docs.kernel.org/userspace-api/futex2.html>
 pub(crate) fn wait_any(words: &[FutexWait], timeout: Duration) -> Woken {
     let mut until = libc::timespec {
