@@ -1,0 +1,245 @@
+//! Each language with each: orders, life cycles, ends, wraps, many openers, much data.
+
+use std::process::Stdio;
+
+use crate::common::offsets::set_start;
+use crate::common::{TempPath, asked_for, options, until};
+use crate::languages::{Language, Peer, Python, Rust, languages, meet, outcome, pairs};
+use shmpipe::sysv::SegmentId;
+
+#[test]
+fn each_pair_meets_in_both_orders() {
+    for pair in pairs() {
+        for first in ["producer", "consumer"] {
+            meet(pair, first, 300_007, "capacity=4096 block=3000");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_only_polls_is_enough() {
+    for pair in pairs() {
+        meet(pair, "consumer", 100_000, "capacity=4096 level=polls");
+    }
+}
+
+#[test]
+fn much_data_arrives_whole() {
+    let long = asked_for("SHMPIPE_PEERS").is_some();
+    for (producer, consumer) in pairs() {
+        let slow = producer == Python || consumer == Python;
+        let mib = match (slow, long) {
+            (true, false) => 4,
+            (true, true) | (false, false) => 64,
+            (false, true) => 1024,
+        };
+        meet(
+            (producer, consumer),
+            "producer",
+            mib << 20,
+            "capacity=1048576",
+        );
+    }
+}
+
+/// A ring that `maker` has made, with its end: the maker, and the id of the ring.
+fn made(maker: Language, role: &str, more: &str) -> (Peer, SegmentId) {
+    let mut maker = Peer::new(
+        maker,
+        &format!("role={role} kind=anonymous capacity=4096 {more}"),
+    );
+    let made = maker.find("made: ").unwrap();
+    let id = made.split_whitespace().next().unwrap().parse().unwrap();
+    (maker, id)
+}
+
+#[test]
+fn an_anonymous_ring_is_joined_by_its_id() {
+    for (producer, consumer) in pairs() {
+        for first in ["producer", "consumer"] {
+            let (maker, joiner, second) = match first {
+                "producer" => (producer, consumer, "consumer"),
+                _ => (consumer, producer, "producer"),
+            };
+            if maker == Rust {
+                continue; // see the next test
+            }
+            let bytes = |role| {
+                if role == "producer" {
+                    "bytes=50000"
+                } else {
+                    ""
+                }
+            };
+            let (mut one, id) = made(maker, first, bytes(first));
+            let words = format!("role={second} kind=anonymous id={id} {}", bytes(second));
+            let mut two = Peer::new(joiner, &words);
+            let mut said = [one.result(), two.result()];
+            said.sort();
+            let expected = [outcome("finished", 50_000), outcome("wrote", 50_000)];
+            assert_eq!(
+                said, expected,
+                "{producer:?} to {consumer:?}, {first} made it"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_child_in_another_language_takes_its_end() {
+    for child in languages().into_iter().filter(|&child| child != Rust) {
+        let ring = options().capacity(4096).create_anonymous().unwrap();
+        let words = "role=producer kind=anonymous id=parent bytes=50000";
+        let mut command = crate::languages::command(child, words);
+        let command = command.stdout(Stdio::piped());
+        let (mut consumer, mut started) = ring.spawn_producer(command).unwrap();
+        let output = started.stdout.take().unwrap();
+        let mut peer = Peer::of(output, started, words);
+        let mut bytes = vec![];
+        std::io::Read::read_to_end(&mut consumer, &mut bytes).unwrap();
+        assert_eq!(bytes.len(), 50_000, "{child:?}");
+        assert_eq!(peer.result(), outcome("wrote", 50_000));
+    }
+}
+
+#[test]
+fn ends_of_streams_are_told_by_each_to_each() {
+    for consumer in languages() {
+        for producer in languages() {
+            let path = TempPath::new();
+            let run = |words: &str| {
+                let words = format!(
+                    "role=producer path={} kind=persistent {words}",
+                    path.display()
+                );
+                Peer::new(producer, &words)
+            };
+            run("capacity=4096 bytes=3000").result();
+            run("bytes=500 end=kill").ended();
+            run("bytes=50 end=abort").result();
+            run("").result();
+            let words = format!(
+                "role=consumer path={} kind=persistent streams=4",
+                path.display()
+            );
+            let said = Peer::new(consumer, &words).result();
+            let ends = [
+                ("finished", 3000),
+                ("died", 500),
+                ("aborted", 50),
+                ("finished", 0),
+            ];
+            let expected = ends.map(|(how, len)| outcome(how, len)).join("; ");
+            assert_eq!(said, expected, "{producer:?} to {consumer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_resumed_by_each_after_each() {
+    for first in languages() {
+        for second in languages() {
+            let path = TempPath::new();
+            let words = format!("role=producer path={} kind=persistent", path.display());
+            Peer::new(first, &format!("{words} bytes=500 end=kill")).ended();
+            Peer::new(second, &format!("{words} start=500 bytes=900 resume=1")).result();
+            let words = format!("role=consumer path={} kind=persistent", path.display());
+            let said = Peer::new(Rust, &words).result();
+            assert_eq!(said, outcome("finished", 900), "{first:?}, then {second:?}");
+        }
+    }
+}
+
+#[test]
+fn places_for_ends_wrap_and_run_out() {
+    for language in languages().into_iter().filter(|&language| language != Rust) {
+        let path = TempPath::new();
+        let mut options = options();
+        options.persistent(true).capacity(4096);
+        for _ in 0..126 {
+            drop(options.open_producer(&path).unwrap());
+        }
+        let words = format!("path={} kind=persistent", path.display());
+        let refused = Peer::new(language, &format!("role=producer {words} timeout=1")).said();
+        assert!(refused.contains("no place"), "{language:?}: {refused}");
+        let mut waits = Peer::new(language, &format!("role=producer {words} bytes=7"));
+        let read = Peer::new(language, &format!("role=consumer {words} streams=126")).result();
+        assert_eq!(read.split("; ").count(), 126, "{language:?}");
+        assert_eq!(waits.result(), outcome("wrote", 7), "{language:?}");
+        let read = Peer::new(language, &format!("role=consumer {words}")).result();
+        assert_eq!(read, outcome("finished", 7), "{language:?}");
+    }
+}
+
+#[test]
+fn positions_wrap() {
+    for (producer, consumer) in pairs() {
+        let path = TempPath::new();
+        let mut options = options();
+        options.persistent(true).capacity(4096);
+        let id = options.open_consumer(&path).unwrap().id().unwrap();
+        set_start(id, u64::MAX - 10_000);
+        let words = format!("path={} kind=persistent", path.display());
+        let mut reads = Peer::new(consumer, &format!("role=consumer {words}"));
+        let mut writes = Peer::new(producer, &format!("role=producer {words} bytes=100000"));
+        assert_eq!(writes.result(), outcome("wrote", 100_000));
+        assert_eq!(
+            reads.result(),
+            outcome("finished", 100_000),
+            "{producer:?} to {consumer:?}"
+        );
+    }
+}
+
+#[test]
+fn twelve_that_open_at_once_become_six_pairs() {
+    let all = languages();
+    let path = TempPath::new();
+    let words = format!("path={} capacity=4096", path.display());
+    // While one of a role waits for its peer, the role is taken for the others: they try again.
+    let opener = &|number: usize| loop {
+        let role = ["role=producer bytes=5000", "role=consumer"][number % 2];
+        let mut peer = Peer::new(all[number / 2 % all.len()], &format!("{role} {words}"));
+        let said = peer.said();
+        peer.ended();
+        if said != "error=the role is taken" {
+            return said;
+        }
+    };
+    let mut said: Vec<String> = std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..12)
+            .map(|number| scope.spawn(move || opener(number)))
+            .collect();
+        let said = openers.into_iter().map(|opener| opener.join().unwrap());
+        said.collect()
+    });
+    said.sort();
+    assert_eq!(said[..6], vec![outcome("finished", 5000); 6]);
+    assert_eq!(said[6..], vec![outcome("wrote", 5000); 6]);
+    assert!(!path.leads_to_a_segment());
+}
+
+#[test]
+fn a_ring_of_another_capacity_is_replaced() {
+    for (waits, asks) in pairs() {
+        let path = TempPath::new();
+        let words = format!("path={}", path.display());
+        let mut one = Peer::new(waits, &format!("role=consumer {words}"));
+        until(|| path.leads_to_a_segment());
+        let mut two = Peer::new(
+            asks,
+            &format!("role=producer bytes=9000 capacity=4096 {words}"),
+        );
+        assert_eq!(
+            two.result(),
+            outcome("wrote", 9000),
+            "{asks:?} replaces that of {waits:?}"
+        );
+        assert_eq!(
+            one.result(),
+            outcome("finished", 9000),
+            "{asks:?} replaces that of {waits:?}"
+        );
+        assert!(!path.leads_to_a_segment());
+    }
+}

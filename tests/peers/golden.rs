@@ -1,0 +1,129 @@
+//! Each peer makes of the golden vectors what the library makes of them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::languages::{Rust, command, languages};
+
+pub(crate) fn vectors() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/format.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Questions to a peer, each with the right answer.
+pub(crate) fn questions() -> Vec<(String, String)> {
+    let all = vectors();
+    let list = |name: &str| all[name].as_array().unwrap().clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut questions = vec![];
+    for owner in list("owners") {
+        let number = |name: &str| format!("{:#x}", owner[name].as_u64().unwrap());
+        let (pid, space, generation) =
+            (number("pid"), number("pid_namespace"), number("generation"));
+        let question = format!("owner {pid} {space} {} {generation}", text(&owner["start"]));
+        questions.push((question, text(&owner["word"])));
+    }
+    for closed in list("closed") {
+        questions.push((
+            format!("closed {}", text(&closed["word"])),
+            text(&closed["how"]),
+        ));
+    }
+    for ending in list("endings") {
+        let answer = format!("{} {}", text(&ending["how"]), ending["pid"]);
+        questions.push((format!("ending {}", text(&ending["word"])), answer));
+    }
+    for event in list("transitions") {
+        let (kind, before, name) = (
+            text(&event["kind"]),
+            text(&event["before"]),
+            text(&event["event"]),
+        );
+        let words: Vec<&str> = name.split(' ').collect();
+        let what = match words[..] {
+            ["claim", role] => format!("claim {kind} {role} {before}"),
+            ["claim", role, ..] => format!("claim-dead {kind} {role} {before}"),
+            ["leave", role] => format!("leave {kind} {role} {before}"),
+            _ => continue, // the peers have no function for these
+        };
+        let after = event["after"].as_str().map(str::to_owned);
+        let is_gone = !matches!(u64::from_str_radix(&before[2..], 16).unwrap() & 0xff, 1 | 2);
+        let refused = if is_gone { "gone" } else { "taken" };
+        questions.push((what, after.unwrap_or_else(|| refused.to_owned())));
+    }
+    for (name, value) in constants(&all["constants"]) {
+        questions.push((format!("constant {name}"), value.to_string()));
+    }
+    questions
+}
+
+/// The constants of the vectors, by the names that the peers have for them.
+fn constants(all: &Value) -> Vec<(String, u64)> {
+    let plain = [
+        "version",
+        "byte_order",
+        "line",
+        "marks",
+        "first_mark",
+        "ring",
+    ];
+    let mut found: Vec<(String, u64)> = plain
+        .iter()
+        .map(|&name| (name.to_owned(), all[name].as_u64().unwrap()))
+        .collect();
+    found.push(("at_state".to_owned(), all["state"].as_u64().unwrap()));
+    let of_side = [
+        "owner",
+        "complete",
+        "start",
+        "pid_namespace",
+        "time_namespace",
+        "views",
+    ];
+    let more = [
+        "capabilities",
+        "position",
+        "closed",
+        "sleeping",
+        "wanted",
+        "claims",
+    ];
+    for role in ["producer", "consumer"] {
+        for name in of_side.into_iter().chain(more) {
+            let value = all[role][name].as_u64().unwrap();
+            found.push((format!("{role}_{name}"), value));
+        }
+    }
+    for name in ["hint", "places"] {
+        found.push((
+            format!("consumer_{name}"),
+            all["consumer"][name].as_u64().unwrap(),
+        ));
+    }
+    found
+}
+
+#[test]
+fn each_peer_agrees_with_the_golden_vectors() {
+    let questions = questions();
+    assert!(questions.len() > 100, "{}", questions.len());
+    for language in languages().into_iter().filter(|&language| language != Rust) {
+        let mut child = command(language, "vectors")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut answers = BufReader::new(output).lines();
+        for (question, expected) in &questions {
+            writeln!(input, "{question}").unwrap();
+            let answer = answers.next().unwrap().unwrap();
+            assert_eq!(&answer, expected, "{language:?}: {question}");
+        }
+        drop(input);
+        assert!(child.wait().unwrap().success());
+    }
+}

@@ -1,0 +1,67 @@
+//! What a peer in another language must refuse, with a reason, and must not touch.
+
+use std::fs;
+
+use crate::common::offsets::REQUIRED;
+use crate::common::{TempPath, bytes_of, options, poke};
+use crate::languages::{Peer, Rust, languages};
+
+#[test]
+fn what_is_not_of_this_format_is_refused_and_not_touched() {
+    let swapped = 0x0403_0201_u32.to_ne_bytes();
+    let forged: [(&str, usize, &[u8]); 6] = [
+        ("version", 8, &3_u32.to_ne_bytes()),
+        ("version", 8, &1_u32.to_ne_bytes()),
+        ("byte order", 12, &swapped),
+        ("line", 16, &64_u32.to_ne_bytes()),
+        ("features", REQUIRED, &(1_u32 << 31).to_ne_bytes()),
+        ("size", 24, &8192_u32.to_ne_bytes()), // as if words were of 32 bits
+    ];
+    for language in languages().into_iter().filter(|&language| language != Rust) {
+        for (what, offset, bytes) in forged {
+            let path = TempPath::new();
+            let mut options = options();
+            options.persistent(true).capacity(4096);
+            let id = options.open_consumer(&path).unwrap().id().unwrap();
+            let good = bytes_of(id)[offset..offset + bytes.len()].to_vec();
+            poke(id, offset, bytes);
+            let before = bytes_of(id);
+            for role in ["producer", "consumer"] {
+                let words = format!(
+                    "role={role} path={} kind=persistent timeout=5",
+                    path.display()
+                );
+                let mut peer = Peer::new(language, &words);
+                let said = peer.said();
+                assert!(
+                    said.starts_with("error=not a ring") && said.contains(what),
+                    "{language:?}: {said}"
+                );
+                peer.ended();
+            }
+            assert!(bytes_of(id) == before, "{language:?} wrote to it: {what}");
+            assert_eq!(path.segment(), Some(id), "{language:?}: {what}");
+            poke(id, offset, &good); // for its removal
+        }
+    }
+}
+
+#[test]
+fn a_ring_of_another_file_is_a_collision() {
+    for language in languages().into_iter().filter(|&language| language != Rust) {
+        let path = TempPath::new();
+        let mut options = options();
+        options.persistent(true).capacity(4096);
+        let id = options.open_consumer(&path).unwrap().id().unwrap();
+        let good = bytes_of(id)[48..64].to_vec();
+        poke(id, 56, &u64::MAX.to_ne_bytes());
+        let words = format!(
+            "role=producer path={} kind=persistent timeout=5",
+            path.display()
+        );
+        let said = Peer::new(language, &words).said();
+        assert_eq!(said, "error=collision", "{language:?}");
+        poke(id, 48, &good);
+        assert!(fs::exists(&path).unwrap());
+    }
+}
