@@ -112,6 +112,15 @@ fn no_headers(path: &Path) -> Vec<Kind> {
     ]
 }
 
+/// The identity line, from the version on, as a machine of the other byte order writes it.
+fn foreign() -> Vec<u8> {
+    let line = header(1, 2, 1)[8..128].to_vec();
+    let (fours, eights) = line.split_at(16);
+    let fours = fours.chunks(4).flat_map(|word| word.iter().rev());
+    let eights = eights.chunks(8).flat_map(|word| word.iter().rev());
+    fours.chain(eights).copied().collect()
+}
+
 /// Those that say that they are of another kind than this crate's rings.
 fn altered_headers(path: &Path) -> Vec<Kind> {
     use Incompatible as No;
@@ -121,7 +130,9 @@ fn altered_headers(path: &Path) -> Vec<Kind> {
         found: 64,
         supported: 128,
     };
-    let [three, four, line] = [3_u32, 4, 64].map(u32::to_ne_bytes);
+    let [three, four, line, feature] = [3_u32, 4, 64, 1 << 31].map(u32::to_ne_bytes);
+    // As of a peer whose words have 32 bits: capacity and ring offset side by side.
+    let narrow = (RING as u64 | (page() as u64) << 32).to_ne_bytes();
     let swapped = 0x0403_0201_u32.to_ne_bytes();
     vec![
         altered("version 0", path, (8, &[0; 4]), version(0)),
@@ -132,6 +143,19 @@ fn altered_headers(path: &Path) -> Vec<Kind> {
         altered("other line size", path, (16, &line), move |reason| {
             reason == line_size
         }),
+        altered(
+            "all in the other byte order",
+            path,
+            (8, &foreign()),
+            |reason| reason == No::ByteOrder,
+        ),
+        altered(
+            "an unknown feature that is required",
+            path,
+            (76, &feature),
+            |reason| reason == No::Features { unknown: 1 << 31 },
+        ),
+        missized("words of 32 bits", path, (24, &narrow)),
         altered("kind 0", path, (20, &[0; 4]), kind(0)),
         altered("kind 4", path, (20, &four), kind(4)),
         altered("unknown life-cycle word", path, (128, &[0x77]), |_| true),
