@@ -10,6 +10,7 @@
 //! | know what a hostile peer can do | [`trust`] |
 //! | come from pipes, sockets, channels or `rtrb` | [`from_other_channels`] |
 //! | use the command | [`command`] |
+//! | hold an end in C, C++, Python or another language | [`languages`] |
 //! | understand the code | [`architecture`], [`glossary`] |
 //! | know the bytes of a segment, or write a peer | [`format`](mod@format) |
 //! | see figures, or make it faster | [`performance`] |
@@ -38,6 +39,7 @@ page!(deployment, "deployment.md");
 page!(failures, "failures.md");
 page!(format, "format.md");
 page!(glossary, "glossary.md");
+page!(languages, "languages.md");
 page!(performance, "performance.md", "charts.txt");
 page!(persistent, "persistent.md");
 page!(testing, "testing.md");

@@ -121,7 +121,7 @@ impl End {
         self.state = State::Lost;
     }
 
-    #[inline]
+    #[inline(always)]
     fn handle(&mut self) -> Result<Handle<'_>, Failure> {
         match &mut self.state {
             State::Producer(producer) => Ok(Handle::Producer(producer)),
@@ -131,7 +131,7 @@ impl End {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn producer(&mut self) -> Result<&mut Producer, Failure> {
         match self.handle()? {
             Handle::Producer(producer) => Ok(producer),
@@ -139,7 +139,7 @@ impl End {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn consumer(&mut self) -> Result<&mut Consumer, Failure> {
         match self.handle()? {
             Handle::Consumer(consumer) => Ok(consumer),
@@ -147,12 +147,38 @@ impl End {
         }
     }
 
+    /// The producer, for a plain write: one whose descriptor is not polled. Ends a loan.
+    #[inline(always)]
+    pub(crate) fn as_producer(&mut self) -> Option<&mut Producer> {
+        match &mut self.state {
+            State::Producer(producer) => {
+                self.lent = 0;
+                Some(producer)
+            }
+            _ => None,
+        }
+    }
+
+    /// The consumer, for a plain read: one whose descriptor is not polled. Ends a loan.
+    #[inline(always)]
+    pub(crate) fn as_consumer(&mut self) -> Option<&mut Consumer> {
+        match &mut self.state {
+            State::Consumer(consumer) => {
+                self.lent = 0;
+                Some(consumer)
+            }
+            _ => None,
+        }
+    }
+
     /// Writes all bytes within the timeout, and returns how many were written.
-    #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8], timeout: Timeout) -> Result<usize, Failure> {
         self.lent = 0;
         match timeout {
-            Timeout::Forever => Ok(self.producer()?.write(bytes)?),
+            Timeout::Forever => match self.producer()?.write(bytes) {
+                Ok(written) => Ok(written),
+                Err(error) => Err(blocked(error)),
+            },
             Timeout::Try => self.attempt(1, |end| Ok(end.producer()?.try_write(bytes)?)),
             Timeout::For(limit) => {
                 let written = self.producer()?.write_all_deadline(bytes, after(limit));
@@ -166,18 +192,19 @@ impl End {
     }
 
     /// Reads available bytes. 0 is the end of the stream, unless the buffer is empty.
-    #[inline]
     pub(crate) fn read(&mut self, bytes: &mut [u8], timeout: Timeout) -> Result<usize, Failure> {
         self.lent = 0;
         match timeout {
-            Timeout::Forever => Ok(self.consumer()?.read(bytes)?),
+            Timeout::Forever => match self.consumer()?.read(bytes) {
+                Ok(read) => Ok(read),
+                Err(error) => Err(blocked(error)),
+            },
             Timeout::Try => self.attempt(1, |end| Ok(end.consumer()?.try_read(bytes)?)),
             Timeout::For(limit) => Ok(self.consumer()?.read_deadline(bytes, after(limit))?),
         }
     }
 
     /// Reads until the buffer is full, the stream ends, or the timeout passes.
-    #[inline]
     pub(crate) fn read_full(
         &mut self,
         bytes: &mut [u8],
@@ -524,6 +551,13 @@ impl Polled {
         }
         Ok(self.set.try_wait()?.is_none())
     }
+}
+
+/// The failure of a blocking call. Out of the way of the calls that succeed.
+#[cold]
+#[inline(never)]
+fn blocked(error: std::io::Error) -> Failure {
+    error.into()
 }
 
 /// The instant that lies `limit` ahead, or one that never comes.
