@@ -162,6 +162,9 @@ pub(super) struct Member<H> {
     pub(super) handle: H,
     /// The bytes, or the room, from which on the member is ready.
     least: usize,
+    /// The handle's position when the member was last returned, and how often it has been returned
+    /// at this position.
+    returned: (u64, u32),
     /// Wakes in this slice after which the member was not ready.
     pub(super) false_wakes: u32,
     /// Whether the last look at the peer allowed a long sleep.
@@ -176,6 +179,7 @@ impl<H: AsEnd> Member<H> {
             parking: Parking::default(),
             handle,
             least: 1,
+            returned: (0, 0),
             false_wakes: 0,
             sleeps_long: false,
             shares_processor: false,
@@ -199,6 +203,19 @@ impl<H: AsEnd> Member<H> {
             EndMut::Producer(producer) => producer.is_ready(self.least),
             EndMut::Consumer(consumer) => consumer.is_ready(self.least),
         }
+    }
+
+    /// Counts that the member is returned. Returns how often the handle has not moved on since.
+    pub(super) fn note_returned(&mut self) -> u32 {
+        let position = match self.handle.as_end() {
+            EndMut::Producer(producer) => producer.position(),
+            EndMut::Consumer(consumer) => consumer.position(),
+        };
+        self.returned = match self.returned {
+            (before, times) if before == position => (position, times.saturating_add(1)),
+            _ => (position, 0),
+        };
+        self.returned.1
     }
 
     pub(super) fn end(&mut self) -> &mut Endpoint {

@@ -46,8 +46,8 @@ use crate::wait::{WaitPolicy, deadline};
 ///   at the cancel flags as often, provided that each peer wakes its sleepers. The death of a peer
 ///   makes its handle ready, and the next `try_` call that finds nothing to do returns
 ///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
-///   once, and the set then waits for the next peer. A set that always finds a handle ready asks,
-///   too, but only in each 64th wait; call [`check_peer`](Consumer::check_peer) for an earlier answer.
+///   once, and the set then waits for the next peer. A set that always finds a handle ready does
+///   not ask, unless that handle does not move on; call [`check_peer`](Consumer::check_peer) there.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
 ///   ready, a wait makes no system call but those that ask after the peers, and the wake of a
 ///   consumer for bytes that a [batch](crate::Producer::set_batch) holds back. A wait spins as the set's own [`WaitPolicy`] says, then sleeps

@@ -37,7 +37,7 @@
 use std::time::{Duration, Instant};
 
 use super::WaitSet;
-use super::member::AsEnd;
+use super::member::{AsEnd, Member};
 use crate::error::WaitError;
 use crate::sync::{now, spin_loop};
 use crate::sys::futex::{self, FutexWait, MOST_WORDS, Woken};
@@ -55,8 +55,6 @@ pub(super) struct Sleeper {
     last_slice: Instant,
     /// When the set first slept after it last found a member.
     pub(super) idle_since: Option<Instant>,
-    /// Waits that found a member at once, since the set last looked at the clock in one.
-    finds: u32,
     /// The slot at which the next questions begin.
     asked: usize,
     /// The word at which the next sleep begins, where there are more than one sleep takes.
@@ -81,7 +79,6 @@ impl Sleeper {
             effort: Effort::new(),
             last_slice: now(),
             idle_since: None,
-            finds: 0,
             asked: 0,
             first: 0,
             fruitless: 0,
@@ -174,21 +171,18 @@ impl<H: AsEnd> WaitSet<H> {
         slept.map(Some)
     }
 
-    /// Looks at all members. A set that is busy begins a slice here now and then, since a member that
-    /// is always ready keeps the others from being asked after, or hides its own peer's death.
+    /// Looks at all members. Where a member is ready again and again and its handle does not move
+    /// on, begins a slice now and then: a part of a record hides the death of its writer.
     pub(super) fn find_while_busy(&mut self) -> Option<usize> {
-        let found = self.find();
-        if found.is_some() {
-            self.sleeper.finds += 1;
-            if self.sleeper.finds >= SPINS_PER_LOOK {
-                self.sleeper.finds = 0;
-                let now = now();
-                if self.slice_has_passed(now) {
-                    self.begin_slice(now);
-                }
+        let key = self.find()?;
+        let times = self.members[key].as_mut().map_or(0, Member::note_returned);
+        if times > 0 && times.is_multiple_of(SPINS_PER_LOOK) {
+            let now = now();
+            if self.slice_has_passed(now) {
+                self.begin_slice(now);
             }
         }
-        found
+        Some(key)
     }
 
     fn slice_has_passed(&self, now: Instant) -> bool {

@@ -221,7 +221,7 @@ struct Crc(Vec<u32>);
 
 impl Crc {
     fn new() -> Crc {
-        let of = |byte: u32| (0..8).fold(byte, |crc, _| crc >> 1 ^ (crc & 1) * 0xedb8_8320);
+        let of = |byte: u32| (0..8).fold(byte, |crc, _| (crc >> 1) ^ ((crc & 1) * 0xedb8_8320));
         Crc((0..256).map(of).collect())
     }
 
