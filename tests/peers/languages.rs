@@ -148,10 +148,6 @@ impl Peer {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.exec.pid()
-    }
-
     /// The rest of the line that has `word`. `None` if the peer ends without one.
     pub(crate) fn find(&mut self, word: &str) -> Option<String> {
         let mut line = String::new();

@@ -8,7 +8,6 @@ mod cross;
 mod deaths;
 mod golden;
 mod languages;
-mod mutants;
 mod refusals;
 
 /// The library as a peer, in a process of its own: what [`languages::Peer`] starts.
