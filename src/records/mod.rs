@@ -104,14 +104,22 @@ impl Wait {
         }
     }
 
+    /// The same wait for all of a call that waits more than once, unless its first `len` bytes are
+    /// known to be there.
+    fn for_all(self, consumer: &Consumer, len: usize) -> Wait {
+        match (self, consumer.deadline()) {
+            (Wait::Handle, Some(deadline)) if !consumer.has_known(len) => Wait::Until(deadline),
+            _ => self,
+        }
+    }
+
     /// Waits for the first `len` bytes of a message. Returns whether they are in one piece, or
     /// `None` at the end of the stream.
     fn for_message(self, consumer: &mut Consumer, len: usize) -> Result<Option<bool>, RecordError> {
         match self.for_bytes(consumer, len) {
             Ok(in_one_piece) => Ok(Some(in_one_piece)),
             Err(PeekError::Ended { available: 0, .. }) => {
-                // A read of the end, which a close then acknowledges.
-                let _ = consumer.try_read(&mut [0]);
+                consumer.end_read();
                 Ok(None)
             }
             Err(error) => Err(cut_or(error, consumer, len)),
@@ -131,6 +139,9 @@ fn cut_or(error: PeekError, consumer: &mut Consumer, wanted: usize) -> RecordErr
             available,
             broken: Some(broken),
         },
-        _ => broken.into(),
+        _ => {
+            consumer.end_read();
+            broken.into()
+        }
     }
 }

@@ -237,6 +237,7 @@ impl RecordReader {
     /// Waits until the next record is there as a whole.
     fn next(&mut self, wait: Wait) -> Result<Option<Next>, RecordError> {
         let consumer = &mut self.consumer;
+        let wait = wait.for_all(consumer, HEADER);
         if wait.for_message(consumer, HEADER)?.is_none() {
             return Ok(None);
         }

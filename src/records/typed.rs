@@ -389,6 +389,7 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
     }
 
     fn take(&mut self, messages: &mut [T], wait: Wait) -> Result<usize, RecordError> {
+        let wait = wait.for_all(&self.consumer, PREAMBLE);
         if messages.is_empty() || !self.is_begun(wait)? {
             return Ok(0);
         }

@@ -285,9 +285,7 @@ impl RecordGrant<'_> {
                 mut bytes,
             } => {
                 bytes[..HEADER].copy_from_slice(&header);
-                // The room is known, so this writes all. If the consumer has left meanwhile, the
-                // record is lost, as after a commit.
-                let _ = producer.try_write_all(&bytes);
+                producer.commit_copied(&bytes);
             }
         }
     }

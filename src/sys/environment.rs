@@ -30,16 +30,24 @@ pub(crate) fn strike(name: &CStr, offset: usize, byte: u8) -> io::Result<()> {
     store(value.as_ptr().wrapping_add(offset), byte)
 }
 
-/// Takes the variable `name` out of the environment, by emptying its string. Later calls find no
-/// such variable, and programs that this process starts get none.
+/// Takes the variable `name` out of the environment, by overwriting the first byte of its name.
+/// Later calls find no such variable, and programs that this process starts get none: they get one
+/// of another name. An empty string would be no variable, which some programs show.
 pub(crate) fn hide(name: &CStr) -> io::Result<()> {
-    let value = find(name).ok_or(io::ErrorKind::NotFound)?;
-    // A variable is one string, `name=value`.
-    let start = value
-        .as_ptr()
-        .wrapping_sub(1)
-        .wrapping_sub(name.count_bytes());
-    store(start, 0)
+    let mut value = find(name).ok_or(io::ErrorKind::NotFound)?;
+    // There may be more than one of the name.
+    loop {
+        // A variable is one string, `name=value`.
+        let start = value
+            .as_ptr()
+            .wrapping_sub(1)
+            .wrapping_sub(name.count_bytes());
+        store(start, b'_')?;
+        match find(name) {
+            Some(next) if next != value => value = next,
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// The first byte of the value of the variable `name`.

@@ -414,3 +414,78 @@ fn a_length_that_changes_while_it_is_read_is_read_once() {
         done.store(true, Ordering::Relaxed);
     });
 }
+
+/// Found in review: a record that the ring's end divides was lost if the consumer left between its
+/// reserve and its commit. Later records then arrived, with a hole before them.
+#[test]
+fn a_record_that_wraps_waits_for_the_next_consumer() {
+    let own = Own::new(64);
+    let (producer, consumer) = own.ends();
+    let mut writer = RecordWriter::new(producer);
+    let mut reader = RecordReader::new(consumer);
+    writer.write(&[1; 40]).unwrap();
+    assert_eq!(next(&mut reader), [1; 40]);
+    let mut record = writer.reserve(30).unwrap();
+    record.write_all(&[2; 30]).unwrap();
+    drop(reader);
+    record.commit();
+    let ring = own.memory.attach(&own.options).unwrap();
+    let mut reader = RecordReader::new(ring.into_consumer().unwrap());
+    assert_eq!(next(&mut reader), [2; 30]);
+    writer.write(b"after").unwrap();
+    assert_eq!(next(&mut reader), b"after");
+}
+
+/// Found in review: the end of a stream that was broken off was never acknowledged, so that each
+/// later reader got it again.
+#[test]
+fn a_broken_end_that_was_read_is_acknowledged() {
+    let path = TempPath::new();
+    let mut options = options();
+    options
+        .persistent(true)
+        .wait_for_peer(false)
+        .capacity(page());
+    let mut writer = RecordWriter::new(options.open_producer(&path).unwrap());
+    writer.write(b"one").unwrap();
+    writer.get_mut().abort();
+    drop(writer);
+    let mut reader = RecordReader::new(options.open_consumer(&path).unwrap());
+    assert_eq!(next(&mut reader), b"one");
+    for _ in 0..2 {
+        let broken = reader.try_read(&mut Vec::new());
+        assert_eq!(broken, Err(RecordError::Broken(Broken::ProducerAborted)));
+    }
+    drop(reader);
+    let mut writer = RecordWriter::new(options.open_producer(&path).unwrap());
+    writer.write(b"two").unwrap();
+    let mut reader = RecordReader::new(options.open_consumer(&path).unwrap());
+    assert_eq!(next(&mut reader), b"two");
+    drop((writer, reader));
+    options.force_remove(&path).unwrap();
+}
+
+/// Found in review: the handle's time limit held for the length and for the record, each.
+#[test]
+fn the_time_limit_is_one_for_the_whole_record() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let (mut producer, mut consumer) = split(page());
+    consumer.set_timeout(Some(LIMIT));
+    let mut reader = RecordReader::new(consumer);
+    let start = Instant::now();
+    let reading = std::thread::spawn(move || {
+        let timed_out = reader.read(&mut Vec::new()).unwrap_err();
+        (timed_out, Instant::now())
+    });
+    std::thread::sleep(LIMIT * 3 / 4);
+    let sent = Instant::now();
+    write_header(&mut producer, 9);
+    let (error, end) = reading.join().unwrap();
+    assert!(matches!(error, RecordError::TimedOut { .. }), "{error:?}");
+    // A busy machine may have let the limit pass before the length was sent.
+    assert!(
+        end - sent < LIMIT || sent - start >= LIMIT,
+        "{:?}",
+        end - start
+    );
+}

@@ -163,6 +163,14 @@ impl Consumer {
         &self.reader
     }
 
+    /// Notes that a reading call has returned the end, if the end has been reached. Leaving
+    /// in order acknowledges it from now on.
+    pub(crate) fn end_read(&mut self) {
+        if self.reader.at_the_end().is_some() {
+            self.end_told = EndTold::Read;
+        }
+    }
+
     /// Notes that a call which looks at bytes has returned the end.
     pub(crate) fn end_shown(&mut self) {
         self.end_told = self.end_told.max(EndTold::Shown);

@@ -308,9 +308,7 @@ impl Consumer {
     /// For a reading call that failed with `error`. Returns `Ok` if the error is
     /// the end of a whole stream. Notes the end, however the stream ended.
     pub(crate) fn end_or(&mut self, error: PeekError) -> io::Result<()> {
-        if self.reader.at_the_end().is_some() {
-            self.end_told = EndTold::Read;
-        }
+        self.end_read();
         match error {
             PeekError::Ended { .. } => Ok(()),
             error => Err(error.into()),

@@ -91,6 +91,23 @@ impl Producer {
         self.finish_fast(path, (), |_| ());
     }
 
+    /// Writes all of `bytes` in known room, and publishes them as [`commit`](Self::commit)
+    /// does, also if the consumer has left meanwhile. The next one reads them.
+    pub(crate) fn commit_copied(&mut self, bytes: &[u8]) {
+        if !self.end.is_usable() {
+            return;
+        }
+        match self.writer.put(bytes) {
+            Ok(_) => {
+                let path = self.publish_if_due();
+                self.finish_fast(path, (), |_| ());
+            }
+            Err(corruption) => {
+                self.end.latch(corruption.into());
+            }
+        }
+    }
+
     /// Counts a call that found room without a wait.
     pub(crate) fn found_without_wait(&mut self) {
         self.end.stayed_awake(0);
