@@ -185,6 +185,10 @@ class Streams(unittest.TestCase):
         reader.start()
         while self.consumer.stats().waits == 0:
             time.sleep(0.001)
+        for _ in range(20):  # each gets its turn within a slice or two
+            began = time.monotonic()
+            self.consumer.stats()
+            self.assertLess(time.monotonic() - began, LIMIT / 2)
         self.consumer.close()
         reader.join(LIMIT)
         self.assertIsInstance(failed[0], shmpipe.Closed)

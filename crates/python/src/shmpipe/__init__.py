@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 from ctypes import addressof, byref, c_char_p, c_void_p, create_string_buffer, sizeof
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from . import _errors
 from ._ends import (
@@ -90,13 +90,16 @@ def _options(
     return raw
 
 
+_Kind = TypeVar("_Kind", Producer, Consumer)
+
+
 def _opened(
-    kind: Callable[..., Any],
+    kind: Type[_Kind],
     open_end: Callable[[int, Any], int],
     timeout: Optional[float],
     cancel: Optional[Flag],
     options: Dict[str, Any],
-) -> Any:
+) -> _Kind:
     flag = Flag() if cancel is None else cancel
     raw = _options(flag, timeout, **options)
     pointer = c_void_p()
@@ -108,7 +111,7 @@ def _opened(
     except BaseException:
         _lib.shmpipe_free(pointer)  # opened at the last moment, or NULL
         raise
-    return kind(pointer.value, timeout)
+    return kind(pointer.value or 0, timeout)
 
 
 def open_producer(path: Path, *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:

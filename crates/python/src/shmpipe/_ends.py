@@ -11,7 +11,7 @@ import warnings
 import weakref
 from ctypes import byref, c_void_p
 from types import TracebackType
-from typing import Any, Callable, NamedTuple, Optional, Type, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Type, TypeVar
 
 from ._errors import (
     TIMED_OUT,
@@ -67,7 +67,7 @@ def in_slices(call: Callable[[], int], cancel: Callable[[], None]) -> int:
     """Makes a call that may wait for long, so that the main thread still sees signals."""
     if threading.current_thread() is not threading.main_thread():
         return checked(call())
-    results: list = []
+    results: List[Any] = []
 
     def run() -> None:
         try:
@@ -86,7 +86,7 @@ def in_slices(call: Callable[[], int], cancel: Callable[[], None]) -> int:
         raise
     if isinstance(results[0], BaseException):
         raise results[0]
-    return results[0]
+    return int(results[0])
 
 
 class Handle:
@@ -113,7 +113,11 @@ class _End(io.RawIOBase):
     def __init__(self, pointer: int, timeout: Optional[float] = None):
         super().__init__()
         self._handle = Handle(pointer)
-        self._lock = threading.RLock()  # a signal handler may call, too
+        # Held in each call of the library. Reentrant, since a signal handler may call, too.
+        self._lock = threading.RLock()
+        # Held by a thread that waits for the lock. A call in slices passes it before it takes the lock again. Otherwise
+        # that call would mostly get the lock back before a thread that waits has woken up.
+        self._gate = threading.RLock()
         self._pid = os.getpid()
         self._view: Optional[memoryview] = None
         self._lent: Optional["weakref.ref[Any]"] = None
@@ -131,7 +135,8 @@ class _End(io.RawIOBase):
 
     def _now(self, call: Callable[..., int], *arguments: Any) -> int:
         """A call that does not wait."""
-        with self._lock:
+        self._pointer()  # a forked child may have inherited a lock that is held
+        with self._gate, self._lock:
             return checked(call(self._pointer(), *arguments))
 
     def _until(self, deadline: Optional[float], call: Callable[..., int], *arguments: Any) -> int:
@@ -142,6 +147,9 @@ class _End(io.RawIOBase):
                 limit = min(SLICE, max(0, int((deadline - time.monotonic()) * 1e9)))
             if self.timeout == 0:
                 limit = 0
+            self._pointer()
+            with self._gate:
+                pass
             with self._lock:
                 result = call(self._pointer(), *arguments, limit)
                 if result >= 0:
@@ -199,7 +207,7 @@ class _End(io.RawIOBase):
             if handle is None or os.getpid() != self._pid:
                 return
             self._view = self._lent = None
-            with self._lock:
+            with self._gate, self._lock:
                 if self._given:  # may wait for the child
                     limit = -1 if self.timeout is None else int(self.timeout * 1e9)
                     in_slices(lambda: lib.shmpipe_close(handle.pointer, limit), lambda: None)
@@ -276,17 +284,18 @@ class _End(io.RawIOBase):
 
     @property
     def capacity(self) -> int:
-        return self._stats().capacity
+        return int(self._stats().capacity)
 
     @property
     def position(self) -> int:
         """Bytes moved since the ring was made."""
-        return self._stats().position
+        return int(self._stats().position)
 
     def peer(self) -> Peer:
         """Who holds the other end. Does not fail if nobody does: see check_peer."""
         occupant = Occupant()
-        with self._lock:
+        self._pointer()
+        with self._gate, self._lock:
             lib.shmpipe_peer(self._pointer(), byref(occupant))
         states = ("nobody", "process", "dead", "left")
         return Peer(states[occupant.state], occupant.pid)
@@ -300,7 +309,7 @@ class _End(io.RawIOBase):
         self._until(self._deadline(), lib.shmpipe_wait_for_peer)
 
 
-_LOANS: dict = {}
+_LOANS: Dict[int, Any] = {}
 
 
 def _loan(length: int) -> Any:
@@ -324,10 +333,10 @@ class Producer(_End):
         self._checkClosed()
         return True
 
-    def readinto(self, buffer: Any) -> Optional[int]:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> Optional[int]:
         raise io.UnsupportedOperation("this end writes")
 
-    def write(self, data: Any) -> Optional[int]:  # type: ignore[override]
+    def write(self, data: Any) -> Optional[int]:
         """Writes all bytes, and returns their number. With timeout 0, as many as there is room for, or None.
 
         If the stream breaks or the time is over after some bytes, returns their number.
@@ -403,10 +412,10 @@ class Consumer(_End):
         self._checkClosed()
         return True
 
-    def write(self, data: Any) -> Optional[int]:  # type: ignore[override]
+    def write(self, data: Any) -> Optional[int]:
         raise io.UnsupportedOperation("this end reads")
 
-    def readinto(self, buffer: Any) -> Optional[int]:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> Optional[int]:
         """Reads what is there, and waits for the first byte. 0 is the end of the stream. None with timeout 0."""
         self._checkClosed()
         if self._lent is not None:
