@@ -334,7 +334,8 @@ impl Options {
     /// The file is made exclusively (`O_CREAT|O_EXCL`). So a symbolic link that leads
     /// nowhere is not followed: opening fails with
     /// [`OpenError::Path`](crate::OpenError::Path), and nothing is made. A link to a file
-    /// that exists is followed. Nobody removes the file.
+    /// that exists is followed. Nobody removes the file. Remove a persistent ring before its
+    /// file: another file may get the same inode, and so find a ring that is not its own.
     ///
     /// # Examples
     ///

@@ -481,7 +481,7 @@ fn the_time_limit_is_one_for_the_whole_record() {
     let sent = Instant::now();
     write_header(&mut producer, 9);
     let (error, end) = reading.join().unwrap();
-    assert!(matches!(error, RecordError::TimedOut { .. }), "{error:?}");
+    assert!(matches!(error, RecordError::TimedOut), "{error:?}");
     // A busy machine may have let the limit pass before the length was sent.
     assert!(
         end - sent < LIMIT || sent - start >= LIMIT,
