@@ -6,6 +6,9 @@ import sys
 
 import shmpipe
 
+# A shell without job control starts what runs beside it with SIGINT ignored, and Python leaves that so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LIMIT = 60.0
 what, *rest = sys.argv[1:]
 if what == "write":
