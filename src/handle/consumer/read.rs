@@ -6,8 +6,6 @@ use std::time::Instant;
 use super::Consumer;
 use crate::error::{PartialError, PeekError, TryReadError, WaitError};
 use crate::segment::copy::SHORT;
-use crate::segment::position;
-use crate::segment::region::Region;
 use crate::wait::deadline::is_past;
 
 impl Consumer {
@@ -207,10 +205,7 @@ impl io::Read for Consumer {
         let mut read = 0;
         for part in parts {
             let take = part.len().min(available - read);
-            let position = position::after(self.reader.head(), read);
-            self.reader
-                .region()
-                .copy_out(position, &mut part[..take], 0);
+            self.copy_ahead(&mut part[..take], read);
             read += take;
         }
         self.consume(read);

@@ -89,7 +89,7 @@ impl Consumer {
             }
             return Err(error);
         }
-        self.reader.region().copy_out(self.reader.head(), bytes, 0);
+        self.copy_ahead(bytes, 0);
         self.consume(bytes.len());
         self.end.stayed_awake(bytes.len() as u64);
         Ok(())
