@@ -28,7 +28,14 @@ pub(crate) const SENDER_BROKE_OFF: Option<i32> = Some(7);
 /// would leave so.
 #[allow(unsafe_code)] // signal(2)
 pub(crate) fn take_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGUSR1,
+        libc::SIGALRM,
+        libc::SIGTERM,
+    ] {
         // SAFETY: the default action is no function that could do anything wrong.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
