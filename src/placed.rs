@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::segment::identity::ring_offset;
 use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry};
 use crate::segment::layout::Header;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::segment::state::LifeCycleKind;
 
 impl Options {
@@ -106,9 +106,9 @@ impl Options {
         // SAFETY: the caller vouches for `len` bytes, which are enough for
         // `geometry`, for longer than the ring lives. The alignment was
         // checked, and `ring_offset` is at least the size of a `Header`.
-        let region = unsafe { MappedRegion::format_in(memory, geometry) };
-        open::publish(&region);
-        Ok(self.ring(region, open, true))
+        let mapping = unsafe { Mapping::format_in(memory, geometry) };
+        open::publish(mapping.header());
+        Ok(self.ring(mapping, open, true))
     }
 
     /// Attaches the ring that [`create_in`](Options::create_in) made in this
@@ -173,16 +173,15 @@ impl Options {
         }
         // SAFETY: the caller vouches for the memory, for longer than the ring
         // lives; the alignment was checked.
-        let region =
-            unsafe { MappedRegion::open_in(memory, len) }.map_err(MemoryError::NotARing)?;
-        let found = region.geometry().capacity;
+        let mapping = unsafe { Mapping::open_in(memory, len) }.map_err(MemoryError::NotARing)?;
+        let found = mapping.geometry().capacity;
         match open.capacity.map(usize::next_power_of_two) {
             Some(asked) if asked != found => Err(OpenError::CapacityMismatch {
                 at: Place::default(), // memory has no name
                 asked,
                 found,
             }),
-            _ => Ok(self.ring(region, open, true)),
+            _ => Ok(self.ring(mapping, open, true)),
         }
     }
 }

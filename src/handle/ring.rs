@@ -12,8 +12,7 @@ use crate::open;
 use crate::open::config::OpenConfig;
 use crate::peer::{self, Occupant};
 use crate::role::Role;
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::sys::sysv::{Key, SegmentId};
 
 /// A ring without a role.
@@ -56,7 +55,7 @@ use crate::sys::sysv::{Key, SegmentId};
 /// ```
 #[must_use = "a ring without a role moves nothing"]
 pub struct Ring {
-    region: MappedRegion,
+    mapping: Mapping,
     open: OpenConfig,
     handle: HandleConfig,
     id_shared: Cell<bool>,
@@ -64,13 +63,13 @@ pub struct Ring {
 
 impl Ring {
     pub(crate) fn new(
-        region: MappedRegion,
+        mapping: Mapping,
         open: OpenConfig,
         handle: HandleConfig,
         id_shared: bool,
     ) -> Ring {
         Ring {
-            region,
+            mapping,
             open,
             handle,
             id_shared: Cell::new(id_shared),
@@ -99,7 +98,7 @@ impl Ring {
     #[must_use]
     pub fn id(&self) -> Option<SegmentId> {
         self.id_shared.set(true);
-        self.region.id()
+        self.mapping.id()
     }
 
     /// The id of the ring's segment, for people to read. Unlike [`id`](Self::id),
@@ -114,7 +113,7 @@ impl Ring {
     /// ```
     #[must_use]
     pub fn id_for_log(&self) -> Option<SegmentId> {
-        self.region.id()
+        self.mapping.id()
     }
 
     /// The key that leads to the ring now, as the kernel says. One system call.
@@ -140,7 +139,7 @@ impl Ring {
     /// ```
     #[must_use]
     pub fn key(&self) -> Option<Key> {
-        self.region.key()
+        self.mapping.key()
     }
 
     /// A random number that identifies the ring. A later ring with the same id or
@@ -157,7 +156,7 @@ impl Ring {
     /// ```
     #[must_use]
     pub fn nonce(&self) -> u64 {
-        self.region.geometry().nonce
+        self.mapping.geometry().nonce
     }
 
     /// Capacity of the ring in bytes.
@@ -171,7 +170,7 @@ impl Ring {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.region.capacity()
+        self.mapping.geometry().capacity
     }
 
     /// Takes the role of the producer. Waits up to 100 ms for another process in the
@@ -198,8 +197,8 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_producer(self) -> Result<Producer, OpenError> {
-        let claim = open::claim(&self.region, Role::Producer, &self.open)?;
-        Producer::with(self.region, claim, &self.handle, self.id_shared.get())
+        let claim = open::claim(&self.mapping, Role::Producer, &self.open)?;
+        Producer::with(self.mapping, claim, &self.handle, self.id_shared.get())
     }
 
     /// Takes the role of the consumer. Waits only for another process in the middle
@@ -221,21 +220,21 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_consumer(self) -> Result<Consumer, OpenError> {
-        let claim = open::claim(&self.region, Role::Consumer, &self.open)?;
-        Consumer::with(self.region, claim, &self.handle, self.id_shared.get())
+        let claim = open::claim(&self.mapping, Role::Consumer, &self.open)?;
+        Consumer::with(self.mapping, claim, &self.handle, self.id_shared.get())
     }
 
     /// Fails, without taking it, if `role` is taken or was left for good.
     pub(crate) fn check_free(&self, role: Role) -> Result<(), OpenError> {
-        let header = self.region.header();
-        let persists = self.region.geometry().kind.persists();
+        let header = self.mapping.header();
+        let persists = self.mapping.geometry().kind.persists();
         let pid = match peer::occupant(header, header.state(), role) {
             Occupant::Process(pid) => pid,
             Occupant::Dead(pid) if !persists => pid,
             Occupant::Left if !persists => 0,
             _ => return Ok(()),
         };
-        let at = Place::segment(self.region.id()).with_role(role);
+        let at = Place::segment(self.mapping.id()).with_role(role);
         Err(OpenError::RoleTaken { at, role, pid })
     }
 
@@ -262,10 +261,10 @@ impl Ring {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn split(self) -> Result<(Producer, Consumer), OpenError> {
-        let producing = open::claim(&self.region, Role::Producer, &self.open)?;
-        let mut producer = Producer::with(self.region.clone(), producing, &self.handle, true)?;
-        let consumer = open::claim(&self.region, Role::Consumer, &self.open)
-            .and_then(|consuming| Consumer::with(self.region, consuming, &self.handle, true));
+        let producing = open::claim(&self.mapping, Role::Producer, &self.open)?;
+        let mut producer = Producer::with(self.mapping.clone(), producing, &self.handle, true)?;
+        let consumer = open::claim(&self.mapping, Role::Consumer, &self.open)
+            .and_then(|consuming| Consumer::with(self.mapping, consuming, &self.handle, true));
         match consumer {
             Ok(consumer) => Ok((producer, consumer)),
             Err(error) => {
@@ -279,7 +278,7 @@ impl Ring {
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring")
-            .field("id", &self.region.id())
+            .field("id", &self.mapping.id())
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
     }

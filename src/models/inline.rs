@@ -23,7 +23,7 @@ fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
 
 /// A reader that has set the delivery hint by the rules.
 fn listener(region: &HeapRegion) -> Reader<HeapRegion> {
-    crate::open::publish(region);
+    crate::open::publish(region.header());
     claim(region, LifeCycleKind::Named, Role::Producer, 1).unwrap(); // by a writer that knows inline messages
     let mut reader = Reader::new(region.clone(), false).unwrap();
     let own = &region.header().side(Role::Consumer).signals;

@@ -9,10 +9,10 @@ use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::identity::Geometry;
 use crate::segment::layout::Header;
+use crate::segment::mapping::inspect::load_state;
 use crate::segment::record::Holder;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
-use crate::segment::region::inspect::load_state;
 use crate::segment::state::{Life, LifeCycleKind, State, Tenure};
 
 fn geometry() -> Geometry {
@@ -35,7 +35,7 @@ fn an_identity_comes_before(state: fn(&Header) -> State) {
         let created = region.clone();
         let creator = thread::spawn(move || {
             created.header().identity.store(&geometry().to_image());
-            open::publish(&created);
+            open::publish(created.header());
         });
         if state(region.header()).life() == Some(Life::Open) {
             assert_eq!(region.header().identity.load(), geometry().to_image());
@@ -66,7 +66,7 @@ pub fn the_life_of_an_old_ring_ends_first() {
     explore(5, || {
         let region = HeapRegion::new(1, 0);
         region.header().identity.store(&geometry().to_image());
-        open::publish(&region);
+        open::publish(region.header());
         let cleared = region.clone();
         let creator = thread::spawn(move || cleared.header().disown());
         let old = geometry().to_image();
@@ -107,7 +107,7 @@ pub fn giving_up_and_joining_exclude_each_other() {
         let region = ready(2, 0);
         claim(&region, LifeCycleKind::Named, Role::Producer, 1).unwrap();
         let other = region.clone();
-        let opener = thread::spawn(move || peer::leave_unpaired(&other));
+        let opener = thread::spawn(move || peer::leave_unpaired(other.header()));
         let joined = claim(&region, LifeCycleKind::Named, Role::Consumer, 2);
         let has_left = opener.join().unwrap();
         assert_eq!(joined.is_ok(), !has_left);
@@ -125,7 +125,7 @@ pub fn reclaiming_and_claiming_exclude_each_other() {
     explore(5, || {
         let region = ready(2, 0);
         let other = region.clone();
-        let reclaimer = thread::spawn(move || peer::give_up(&other, State::OPEN));
+        let reclaimer = thread::spawn(move || peer::give_up(other.header(), State::OPEN));
         let joined = claim(&region, LifeCycleKind::Named, Role::Consumer, 2);
         assert_eq!(joined.is_ok(), !reclaimer.join().unwrap());
     });

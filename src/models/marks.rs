@@ -41,7 +41,7 @@ fn take_role_with(
         ..claimer(pid)
     };
     let is_dead = |found| pid_of(found) >= DEAD;
-    peer::claim_as(me, region, KIND, Role::Producer, is_dead)
+    peer::claim_as(me, region.header(), KIND, Role::Producer, is_dead)
 }
 
 fn writer(region: &HeapRegion) -> Writer<HeapRegion> {
@@ -71,7 +71,10 @@ fn leave(region: &HeapRegion, claim: &Claim, writer: &mut Writer<HeapRegion>, en
         Ending::Finished => Departure::Finished,
         _ => Departure::Aborted,
     };
-    peer::leave(region, KIND, claim, departure, || writer.leave_mark(ending)).unwrap();
+    peer::leave(region.header(), KIND, claim, departure, || {
+        writer.leave_mark(ending)
+    })
+    .unwrap();
 }
 
 /// Claims, writes and leaves. A process id of [`DEAD`] or more dies instead of leaving.
@@ -493,7 +496,7 @@ pub fn the_next_consumer_gets_what_was_not_acknowledged() {
                     reader.acknowledge();
                 }
             };
-            peer::leave(&region, KIND, &claim, Departure::Finished, last_act).unwrap();
+            peer::leave(region.header(), KIND, &claim, Departure::Finished, last_act).unwrap();
             second.join().unwrap();
         });
     }

@@ -23,6 +23,7 @@ use crate::peer::{Claim, ClaimError, Claimer, claim_as};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::KNOWS_INLINE;
+use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::state::{LifeCycleKind, State};
 use crate::sys::process::Process;
@@ -71,7 +72,7 @@ fn claimer(pid: u32) -> Claimer {
 /// A ready ring, as its creator leaves it.
 fn ready(capacity: usize, position: u64) -> HeapRegion {
     let region = HeapRegion::new(capacity, position);
-    crate::open::publish(&region);
+    crate::open::publish(region.header());
     region
 }
 
@@ -82,7 +83,7 @@ fn claim(
     role: Role,
     pid: u32,
 ) -> Result<Claim, ClaimError> {
-    claim_as(claimer(pid), region, kind, role, |_| false)
+    claim_as(claimer(pid), region.header(), kind, role, |_| false)
 }
 
 /// A ready ring with both roles claimed.
@@ -97,7 +98,13 @@ fn paired(capacity: usize, position: u64) -> (HeapRegion, Claim, Claim) {
 
 /// Leaves a ring that does not persist.
 fn leave(region: &HeapRegion, claim: &Claim, departure: Departure) -> Option<(State, State)> {
-    crate::peer::leave(region, LifeCycleKind::Named, claim, departure, || ())
+    crate::peer::leave(
+        region.header(),
+        LifeCycleKind::Named,
+        claim,
+        departure,
+        || (),
+    )
 }
 
 /// The last argument of a wait: no slice ever ends.

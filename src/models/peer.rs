@@ -34,7 +34,7 @@ fn claim_producer(region: &HeapRegion, pid: u32) -> Option<Claim> {
     let is_dead = |found| pid_of(found) == DEAD;
     let claim = peer::claim_as(
         claimer(pid),
-        region,
+        region.header(),
         LifeCycleKind::Persistent,
         ROLE,
         is_dead,
@@ -129,7 +129,7 @@ pub fn a_successor_comes_after_its_predecessor() {
         });
         act(&region, 1);
         peer::leave(
-            &region,
+            region.header(),
             LifeCycleKind::Persistent,
             &predecessor,
             Departure::Finished,
@@ -152,7 +152,7 @@ pub fn a_slow_claimer_comes_after_one_that_came_and_went() {
         let quick = thread::spawn(move || {
             if let Some(claim) = take(&other, LifeCycleKind::Persistent, 1) {
                 peer::leave(
-                    &other,
+                    other.header(),
                     LifeCycleKind::Persistent,
                     &claim,
                     Departure::Finished,
@@ -182,7 +182,7 @@ pub fn an_owner_word_has_the_generation_of_its_claim() {
             if let Some(claim) = take(&other, LifeCycleKind::Persistent, 1) {
                 check(&other, &claim);
                 peer::leave(
-                    &other,
+                    other.header(),
                     LifeCycleKind::Persistent,
                     &claim,
                     Departure::Finished,
@@ -208,7 +208,7 @@ pub fn a_transition_comes_after_the_last() {
         };
         let first = take(&region, LifeCycleKind::Persistent, 1).unwrap();
         peer::leave(
-            &region,
+            region.header(),
             LifeCycleKind::Persistent,
             &first,
             Departure::Finished,
@@ -258,7 +258,7 @@ fn look_while(first: u32, change: impl Fn(&HeapRegion, Claim) + Copy + Send + Sy
 pub fn a_record_is_of_one_holder() {
     look_while(1, |region, predecessor| {
         peer::leave(
-            region,
+            region.header(),
             LifeCycleKind::Persistent,
             &predecessor,
             Departure::Finished,

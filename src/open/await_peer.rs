@@ -6,7 +6,6 @@ use super::{Joined, Name};
 use crate::error::{OpenError, Place};
 use crate::peer;
 use crate::role::Role;
-use crate::segment::region::Region;
 use crate::segment::state::Life;
 use crate::sync::failpoint::failpoint;
 use crate::sys::{events, sysv};
@@ -24,15 +23,15 @@ enum Stop {
 /// and another ring is to be made.
 pub(super) fn await_peer(
     name: &Name,
-    (region, claim): Joined,
+    (mapping, claim): Joined,
     config: &OpenConfig,
     deadline: &Deadline,
 ) -> Result<Option<Joined>, OpenError> {
-    let header = region.header();
+    let header = mapping.header();
     let life = || header.state().life();
     let file = name.file();
     let is_there = || {
-        let stat = region.id().and_then(|id| sysv::stat(id).ok());
+        let stat = mapping.id().and_then(|id| sysv::stat(id).ok());
         stat.is_some_and(|stat| !stat.marked_for_removal)
     };
     let on_path = || file.is_none_or(KeyFile::is_current);
@@ -63,8 +62,8 @@ pub(super) fn await_peer(
         Ok(Waited::Ready(Life::Paired))
     };
     // If a peer joined at the last moment, the ring is paired after all.
-    if !matches!(waited, Ok(Waited::Ready(_))) && peer::leave_unpaired(&region) {
-        region.unlink()?;
+    if !matches!(waited, Ok(Waited::Ready(_))) && peer::leave_unpaired(mapping.header()) {
+        mapping.unlink()?;
         return match waited {
             Err(Stop::Cancelled) => Err(OpenError::Cancelled),
             Err(Stop::Unfindable) if on_path() => Ok(None),
@@ -76,14 +75,14 @@ pub(super) fn await_peer(
     }
     // Each process that sees the end of this wait removes the key. The process that
     // ended the wait may have died before doing so.
-    region.unlink()?;
+    mapping.unlink()?;
     if life() != Some(Life::Paired) {
         return Ok(None);
     }
     if has_waited {
-        events::paired(region.id(), claim.role);
+        events::paired(mapping.id(), claim.role);
     }
-    Ok(Some((region, claim)))
+    Ok(Some((mapping, claim)))
 }
 
 /// The text of the error after the holder of `role` has waited in vain.

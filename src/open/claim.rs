@@ -8,8 +8,7 @@ use crate::error::{OpenError, Place};
 use crate::peer::{self, Claim, ClaimError, Occupant};
 use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::segment::state::{Life, LifeCycleKind, Tenure};
 use crate::sync::failpoint::failpoint;
 use crate::sys::events;
@@ -20,17 +19,17 @@ use crate::wait::deadline::Deadline;
 /// Claims `role` of a ring without holding a path's lock. Populates the pages
 /// first, if the options ask for that, and waits for places if necessary.
 pub(crate) fn claim(
-    region: &MappedRegion,
+    mapping: &Mapping,
     role: Role,
     config: &OpenConfig,
 ) -> Result<Claim, OpenError> {
     if config.prefault {
-        region.populate()?;
+        mapping.populate()?;
     }
     let deadline = config.deadline();
     loop {
-        match take(region, role, config, deadline.at_most(HALF_DONE)) {
-            Err(OpenError::TooManyEnds { unread, .. }) => await_places(region, &deadline, unread)?,
+        match take(mapping, role, config, deadline.at_most(HALF_DONE)) {
+            Err(OpenError::TooManyEnds { unread, .. }) => await_places(mapping, &deadline, unread)?,
             taken => return taken,
         }
     }
@@ -39,60 +38,60 @@ pub(crate) fn claim(
 /// Claims `role`. If the ring is now paired, removes the ring from its key. Wakes
 /// the other side. Waits until `latest` for a process in the middle of a claim.
 pub(super) fn take(
-    region: &MappedRegion,
+    mapping: &Mapping,
     role: Role,
     config: &OpenConfig,
     latest: Instant,
 ) -> Result<Claim, OpenError> {
     let claim = loop {
-        match peer::claim(region, role, config.resume) {
+        match peer::claim(mapping, role, config.resume) {
             Ok(claim) => break claim,
-            Err(ClaimError::Gone) => return Err(gone(region)),
-            Err(ClaimError::TooManyEnds { unread }) => return Err(too_many_ends(region, unread)),
+            Err(ClaimError::Gone) => return Err(gone(mapping)),
+            Err(ClaimError::TooManyEnds { unread }) => return Err(too_many_ends(mapping, unread)),
             Err(ClaimError::Corrupt(corruption)) => return Err(corruption.into()),
             // Some process is in the middle of leaving, of a claim, or of declaring
             // the holder dead.
             Err(ClaimError::Taken { .. })
                 if matches!(
-                    region.header().state().tenure(role),
+                    mapping.header().state().tenure(role),
                     Some(Tenure::Free | Tenure::Lost)
                 ) && Instant::now() < latest =>
             {
                 std::thread::yield_now();
             }
             Err(ClaimError::Taken { pid }) => {
-                let at = place(region, role);
+                let at = place(mapping, role);
                 return Err(OpenError::RoleTaken { at, role, pid });
             }
         }
     };
-    let state = region.header().state();
+    let state = mapping.header().state();
     if state.life() == Some(Life::Paired) {
-        if region.geometry().kind == LifeCycleKind::Named {
-            region.unlink()?;
+        if mapping.geometry().kind == LifeCycleKind::Named {
+            mapping.unlink()?;
         }
         failpoint!(KeyRemoved);
     }
     // The other side may be waiting for a peer.
-    wait::wake_always(&region.header().side(role.peer()).signals);
-    events::claimed(region.id(), role);
+    wait::wake_always(&mapping.header().side(role.peer()).signals);
+    events::claimed(mapping.id(), role);
     if state.tenure(role.peer()) == Some(Tenure::Held) {
-        events::paired(region.id(), role);
+        events::paired(mapping.id(), role);
     }
     Ok(claim)
 }
 
 /// Waits until there are places for the ends of a producer's streams.
 pub(super) fn await_places(
-    region: &MappedRegion,
+    mapping: &Mapping,
     deadline: &Deadline,
     mut unread: u64,
 ) -> Result<(), OpenError> {
-    let header = region.header();
+    let header = mapping.header();
     loop {
         // The text is not used: TooManyEnds replaces the error.
         match deadline.check("") {
-            Err(OpenError::TimedOut { .. }) => return Err(too_many_ends(region, unread)),
+            Err(OpenError::TimedOut { .. }) => return Err(too_many_ends(mapping, unread)),
             checked => checked?,
         }
         // A removed ring takes no new holders: the caller's next claim fails.
@@ -113,17 +112,17 @@ pub(super) fn await_places(
     }
 }
 
-fn too_many_ends(region: &MappedRegion, unread: u64) -> OpenError {
+fn too_many_ends(mapping: &Mapping, unread: u64) -> OpenError {
     OpenError::TooManyEnds {
-        at: place(region, Role::Producer),
+        at: place(mapping, Role::Producer),
         unread,
     }
 }
 
 /// The place of an error about `role`, with the holder of the other role.
-pub(super) fn place(region: &MappedRegion, role: Role) -> Place {
-    let place = Place::segment(region.id()).with_role(role);
-    let header = region.header();
+pub(super) fn place(mapping: &Mapping, role: Role) -> Place {
+    let place = Place::segment(mapping.id()).with_role(role);
+    let header = mapping.header();
     match peer::occupant(header, header.state(), role.peer()) {
         Occupant::Process(pid) => place.with_peer(pid),
         _ => place,

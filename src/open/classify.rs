@@ -9,8 +9,8 @@ use crate::role::Role;
 use crate::segment::identity::{Geometry, VERSION};
 use crate::segment::identity::{LINE, MIN_RING_OFFSET, ring_offset};
 use crate::segment::layout::Header;
+use crate::segment::mapping::inspect;
 use crate::segment::record::Holder;
-use crate::segment::region::inspect;
 use crate::segment::state::{Life, LifeCycleKind, State, Tenure};
 use crate::sys::process::{Liveness, Process, Watch, effective_uid};
 use crate::sys::sysv::{

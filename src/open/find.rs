@@ -5,13 +5,12 @@ use super::config::OpenConfig;
 use super::keyfile::KeyFile;
 use crate::error::{Incompatible, MemoryError, OpenError};
 use crate::segment::identity::{Geometry, ring_offset};
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::sys::sysv::{self, SegmentId, SysvErrorKind};
 use crate::tuning::BIRTH;
 
 /// Attaches the ring whose segment is `id`.
-pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion, OpenError> {
+pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<Mapping, OpenError> {
     let deadline = config.deadline();
     let required = Requirements::by_id(config.mode, &config.owners);
     loop {
@@ -26,8 +25,7 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion,
                 // The ring takes no new holders. A caller that knows the id can
                 // attach it, and gets an error from the claim of a role.
                 let view = sysv::attach_double(id, ring_offset())?;
-                return MappedRegion::open(view)
-                    .map_err(|reason| OpenError::not_a_ring(id, reason));
+                return Mapping::open(view).map_err(|reason| OpenError::not_a_ring(id, reason));
             }
             class => return Err(class.refusal(id).unwrap_or(OpenError::removed(id))),
         }
@@ -36,11 +34,11 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<MappedRegion,
 
 /// The error for a ring that takes no new holders. In the caller's memory, only
 /// a process that breaks the protocol causes this.
-pub(super) fn gone(region: &MappedRegion) -> OpenError {
-    match region.id() {
+pub(super) fn gone(mapping: &Mapping) -> OpenError {
+    match mapping.id() {
         Some(id) => OpenError::removed(id),
         None => MemoryError::NotARing(Incompatible::State {
-            found: region.header().state().0,
+            found: mapping.header().state().0,
         })
         .into(),
     }
@@ -52,17 +50,17 @@ pub(super) fn half_made(id: SegmentId) -> OpenError {
 
 /// Attaches a segment that was classified as live, and checks that the ring is
 /// still the same.
-pub(super) fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<MappedRegion, OpenError> {
+pub(super) fn attach_live(id: SegmentId, geometry: &Geometry) -> Result<Mapping, OpenError> {
     let removed = |error: sysv::SysvError| match error.kind() {
         SysvErrorKind::Removed | SysvErrorKind::NotFound => OpenError::removed(id),
         _ => OpenError::System(error),
     };
     let view = sysv::attach_double(id, geometry.ring_offset).map_err(removed)?;
-    let region = MappedRegion::open(view).map_err(|reason| OpenError::not_a_ring(id, reason))?;
-    if region.geometry().nonce != geometry.nonce {
+    let mapping = Mapping::open(view).map_err(|reason| OpenError::not_a_ring(id, reason))?;
+    if mapping.geometry().nonce != geometry.nonce {
         return Err(OpenError::removed(id));
     }
-    Ok(region)
+    Ok(mapping)
 }
 
 /// The id of the segment that `file` leads to.

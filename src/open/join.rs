@@ -13,8 +13,7 @@ use super::{Joined, Name};
 use crate::error::OpenError;
 use crate::role::Role;
 use crate::segment::identity::Geometry;
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::segment::state::LifeCycleKind;
 use crate::sys::events;
 use crate::sys::sysv::{self, Attachment, SegmentId, SysvErrorKind};
@@ -124,15 +123,15 @@ impl<'a> Joining<'a> {
             return Ok(None);
         }
         let made = create_named(self.name, self.role, self.config, self.deadline);
-        let (region, claim) = match made {
+        let (mapping, claim) = match made {
             Err(OpenError::System(error)) if is_race(error.kind()) => return Ok(None),
             made => made?,
         };
         drop(lock);
         if self.config.prefault {
-            populate_own(&region, &claim, self.deadline)?;
+            populate_own(&mapping, &claim, self.deadline)?;
         }
-        Ok(Some((region, claim)))
+        Ok(Some((mapping, claim)))
     }
 
     /// Claims the role in an existing ring, or replaces that ring by one of another
@@ -144,14 +143,14 @@ impl<'a> Joining<'a> {
         attachment: Option<Attachment>,
         lock: Lock<'a>,
     ) -> Result<Option<Joined>, OpenError> {
-        let region = match attach_live(id, geometry) {
+        let mapping = match attach_live(id, geometry) {
             Err(OpenError::Removed { .. }) => return Ok(None),
             attached => attached?,
         };
         // The region now keeps the id from being reused, and a claim must not count
         // the attachment of the inspection.
         drop(attachment);
-        if give_way(&region, self.role, self.config)? {
+        if give_way(&mapping, self.role, self.config)? {
             return Ok(None);
         }
         // The role is taken after populating, and the lock is not held meanwhile.
@@ -159,18 +158,18 @@ impl<'a> Joining<'a> {
         let prefault = self.config.prefault;
         let lock = lock.filter(|_| !prefault);
         if prefault {
-            self.deadline.exclude(|| region.populate())?;
+            self.deadline.exclude(|| mapping.populate())?;
         }
         let latest = self.deadline.at_most(HALF_DONE);
-        let claimed = take(&region, self.role, self.config, latest);
+        let claimed = take(&mapping, self.role, self.config, latest);
         drop(lock);
         match claimed {
             Err(OpenError::Removed { .. }) => Ok(None),
             Err(OpenError::TooManyEnds { unread, .. }) => {
-                await_places(&region, self.deadline, unread)?;
+                await_places(&mapping, self.deadline, unread)?;
                 Ok(None)
             }
-            claimed => Ok(Some((region, claimed?))),
+            claimed => Ok(Some((mapping, claimed?))),
         }
     }
 
@@ -211,11 +210,11 @@ fn is_race(kind: SysvErrorKind) -> bool {
 
 /// Compares the existing ring with the options. Returns `true` if that ring was
 /// given up, to be replaced by one of the capacity asked for.
-fn give_way(region: &MappedRegion, role: Role, config: &OpenConfig) -> Result<bool, OpenError> {
-    let geometry = region.geometry();
+fn give_way(mapping: &Mapping, role: Role, config: &OpenConfig) -> Result<bool, OpenError> {
+    let geometry = mapping.geometry();
     let persistent = geometry.kind == LifeCycleKind::Persistent;
     if persistent != config.persistent {
-        let at = place(region, role);
+        let at = place(mapping, role);
         return Err(OpenError::LifeCycleMismatch { at, persistent });
     }
     let asked = config.ring_bytes()?;
@@ -223,14 +222,14 @@ fn give_way(region: &MappedRegion, role: Role, config: &OpenConfig) -> Result<bo
         return Ok(false);
     }
     let mismatch = OpenError::CapacityMismatch {
-        at: place(region, role),
+        at: place(mapping, role),
         asked,
         found: geometry.capacity,
     };
     if persistent || geometry.explicit_capacity || geometry.unwaited {
         return Err(mismatch);
     }
-    if region
+    if mapping
         .header()
         .transition(|state| state.replace().ok_or(()))
         .is_err()
@@ -238,8 +237,8 @@ fn give_way(region: &MappedRegion, role: Role, config: &OpenConfig) -> Result<bo
         return Err(mismatch);
     }
     for role in [Role::Producer, Role::Consumer] {
-        wait::wake_always(&region.header().side(role).signals);
+        wait::wake_always(&mapping.header().side(role).signals);
     }
-    region.unlink()?;
+    mapping.unlink()?;
     Ok(true)
 }

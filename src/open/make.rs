@@ -9,8 +9,8 @@ use crate::peer::{self, Claim};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::identity::{EXPLICIT_CAPACITY, Geometry, UNWAITED};
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::layout::Header;
+use crate::segment::mapping::Mapping;
 use crate::segment::state::{Life, LifeCycleKind, State};
 use crate::sync::failpoint::failpoint;
 use crate::sys::events;
@@ -20,7 +20,7 @@ use crate::tuning::HALF_DONE;
 use crate::wait::deadline::Deadline;
 
 /// Creates an anonymous ring.
-pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, OpenError> {
+pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<Mapping, OpenError> {
     let geometry = Geometry::new(
         config.ring_bytes()?,
         LifeCycleKind::Anonymous,
@@ -39,11 +39,11 @@ pub(crate) fn create_anonymous(config: &OpenConfig) -> Result<MappedRegion, Open
         Err(_) => remove_if_own(id, geometry.ring_end()),
     };
     failpoint!(Unkeyed);
-    let region = MappedRegion::format(view?, geometry, &[]);
+    let mapping = Mapping::format(view?, geometry, &[]);
     removed?;
-    publish(&region);
-    events::made(region.id(), region.capacity());
-    Ok(region)
+    publish(mapping.header());
+    events::made(mapping.id(), mapping.geometry().capacity);
+    Ok(mapping)
 }
 
 /// Creates a ring that others find by `name`, and claims `role` in the ring.
@@ -81,11 +81,11 @@ pub(super) fn create_named(
     };
     failpoint!(Attached);
     let path = name.file().map_or(&[][..], KeyFile::path_bytes);
-    let region = MappedRegion::format(view, geometry, path);
-    publish(&region);
-    events::made(region.id(), region.capacity());
-    let claim = take(&region, role, config, deadline.at_most(HALF_DONE))?;
-    Ok((region, claim))
+    let mapping = Mapping::format(view, geometry, path);
+    publish(mapping.header());
+    events::made(mapping.id(), mapping.geometry().capacity);
+    let claim = take(&mapping, role, config, deadline.at_most(HALF_DONE))?;
+    Ok((mapping, claim))
 }
 
 /// Populates all pages of a ring that was just made. The role is taken and the
@@ -93,33 +93,33 @@ pub(super) fn create_named(
 /// enough memory the role is given up. The ring is then removed, unless another
 /// process uses it by now.
 pub(super) fn populate_own(
-    region: &MappedRegion,
+    mapping: &Mapping,
     claim: &Claim,
     deadline: &mut Deadline,
 ) -> Result<(), OpenError> {
-    let Err(error) = deadline.exclude(|| region.populate()) else {
+    let Err(error) = deadline.exclude(|| mapping.populate()) else {
         return Ok(());
     };
-    let kind = region.geometry().kind;
-    let left = peer::leave(region, kind, claim, Departure::Aborted, || ());
+    let kind = mapping.geometry().kind;
+    let left = peer::leave(mapping.header(), kind, claim, Departure::Aborted, || ());
     let is_unused = match left {
         // A named ring ended when its only holder left. A persistent ring has to be
         // given up explicitly.
         Some((_, after)) if after.generation(claim.role.peer()) == 0 => {
-            after.life() == Some(Life::Removed) || peer::give_up(region, after)
+            after.life() == Some(Life::Removed) || peer::give_up(mapping.header(), after)
         }
         _ => false,
     };
     if is_unused {
-        region.unlink()?;
+        mapping.unlink()?;
     }
     Err(error.into())
 }
 
 /// Publishes a formatted ring to other processes.
-pub(crate) fn publish(region: &impl Region) {
+pub(crate) fn publish(header: &Header) {
     failpoint!(Formatted);
-    let word = &region.header().state.word;
+    let word = &header.state.word;
     word.store(State::OPEN.0, crate::sync::Ordering::Release); // P3
     failpoint!(Published);
 }

@@ -34,7 +34,7 @@ use self::join::join;
 use crate::error::OpenError;
 use crate::peer::Claim;
 use crate::role::Role;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::wait::deadline::Deadline;
 
 pub(crate) use self::await_peer::nobody_came;
@@ -45,7 +45,7 @@ pub(crate) use self::name::Name;
 pub(crate) use self::retire::{retire, retire_by_force};
 
 /// A ring and a claimed role in it.
-pub(crate) type Joined = (MappedRegion, Claim);
+pub(crate) type Joined = (Mapping, Claim);
 
 /// Creates or finds the ring of `name`, and claims `role` in the ring. Waits for
 /// the peer of a named ring if the options say so. One time limit holds for the

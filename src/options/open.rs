@@ -11,7 +11,7 @@ use crate::open::config::OpenConfig;
 use crate::open::keyfile::KeyFile;
 use crate::open::{self, Joined, Name};
 use crate::role::Role;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::sys::events;
 use crate::sys::sysv::{Key, Mode, Project, SegmentId};
 use crate::wait::deadline::Deadline;
@@ -152,8 +152,8 @@ impl Options {
     /// ```
     pub fn create_anonymous(&self) -> Result<Ring, OpenError> {
         let open = self.checked()?;
-        let region = open::create_anonymous(&open)?;
-        Ok(self.ring(region, open, false))
+        let mapping = open::create_anonymous(&open)?;
+        Ok(self.ring(mapping, open, false))
     }
 
     /// Creates a ring without a key and takes both roles, for two threads of this
@@ -205,14 +205,14 @@ impl Options {
     /// ```
     pub fn attach(&self, id: SegmentId) -> Result<Ring, OpenError> {
         let open = self.checked()?;
-        let region = open::attach(id, &open);
-        let region = region.map_err(|error| error.located(&Place::segment(id)))?;
-        Ok(self.ring(region, open, true))
+        let mapping = open::attach(id, &open);
+        let mapping = mapping.map_err(|error| error.located(&Place::segment(id)))?;
+        Ok(self.ring(mapping, open, true))
     }
 
     /// Returns a ring without roles, whose handles get these options.
-    pub(crate) fn ring(&self, region: MappedRegion, open: OpenConfig, id_shared: bool) -> Ring {
-        Ring::new(region, open, self.handle.clone(), id_shared)
+    pub(crate) fn ring(&self, mapping: Mapping, open: OpenConfig, id_shared: bool) -> Ring {
+        Ring::new(mapping, open, self.handle.clone(), id_shared)
     }
 
     fn file(&self, path: &Path) -> Result<Name, OpenError> {
@@ -230,8 +230,8 @@ impl Options {
 
     fn producer_of(&self, name: &Name) -> Result<Producer, OpenError> {
         let role = Role::Producer;
-        self.open(name, role, |(region, claim), deadline| {
-            let mut producer = Producer::new(region, claim, &self.handle)?;
+        self.open(name, role, |(mapping, claim), deadline| {
+            let mut producer = Producer::new(mapping, claim, &self.handle)?;
             if self.open.persistent && self.open.waits_for_peer() {
                 let waited = producer.wait_for_peer_until(deadline.at());
                 waited.map_err(|cause| {
@@ -245,8 +245,8 @@ impl Options {
 
     fn consumer_of(&self, name: &Name) -> Result<Consumer, OpenError> {
         let role = Role::Consumer;
-        self.open(name, role, |(region, claim), deadline| {
-            let mut consumer = Consumer::new(region, claim, &self.handle)?;
+        self.open(name, role, |(mapping, claim), deadline| {
+            let mut consumer = Consumer::new(mapping, claim, &self.handle)?;
             if self.open.persistent && self.open.waits_for_peer() {
                 let waited = consumer.wait_for_peer_until(deadline.at());
                 waited.map_err(|cause| {

@@ -24,9 +24,8 @@ use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::{HEARS_BARRIERS, Header, KNOWS_INLINE, Record, Signals, WAKES};
+use crate::segment::mapping::Mapping;
 use crate::segment::record::{owner_word, pid_of, release_owner, restore_owner};
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{Life, LifeCycleKind, Refusal, State, Tenure};
 use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, fence};
@@ -91,9 +90,9 @@ impl From<NoPlace> for ClaimError {
 }
 
 /// Claims `role` for this process.
-pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<Claim, ClaimError> {
-    let kind = region.geometry().kind;
-    let is_dead = |found| holder_is_dead(region, role, found);
+pub(crate) fn claim(mapping: &Mapping, role: Role, resumes: bool) -> Result<Claim, ClaimError> {
+    let kind = mapping.geometry().kind;
+    let is_dead = |found| holder_is_dead(mapping, role, found);
     let hears = if membarrier::register() {
         HEARS_BARRIERS
     } else {
@@ -102,22 +101,21 @@ pub(crate) fn claim(region: &MappedRegion, role: Role, resumes: bool) -> Result<
     let claimer = Claimer {
         process: Process::claimer(),
         capabilities: WAKES | KNOWS_INLINE | hears,
-        views: region.views(),
+        views: mapping.views(),
         resumes,
     };
-    claim_as(claimer, region, kind, role, is_dead)
+    claim_as(claimer, mapping.header(), kind, role, is_dead)
 }
 
 /// Claims `role` in any memory, for the claimer `me`. `is_dead` says whether the
 /// process of an owner word is proven dead.
 pub(crate) fn claim_as(
     me: Claimer,
-    region: &impl Region,
+    header: &Header,
     kind: LifeCycleKind,
     role: Role,
     is_dead: impl FnOnce(u64) -> bool,
 ) -> Result<Claim, ClaimError> {
-    let header = region.header();
     let record = header.record(role);
 
     let now = header.state();
@@ -252,13 +250,12 @@ fn clear_signals(side: &Signals) {
 /// `last_act` while the role is still held and `closed` is already set. So a peer
 /// that sees what `last_act` wrote also sees `closed`.
 pub(crate) fn leave(
-    region: &impl Region,
+    header: &Header,
     kind: LifeCycleKind,
     claim: &Claim,
     departure: Departure,
     last_act: impl FnOnce(),
 ) -> Option<(State, State)> {
-    let header = region.header();
     let record = header.record(claim.role);
     let own = record.owner.load(Ordering::Relaxed); // compared only
     if own != claim.owner {
@@ -289,8 +286,7 @@ pub(crate) fn leave(
 /// Gives up the role of `claim` in a ring that persists, as if its holder were proven
 /// dead, and wakes the peer. The side's `closed` word stays as it is, so that the stream
 /// has no end. Has no effect if this claim no longer holds the role.
-pub(crate) fn abandon(region: &impl Region, claim: &Claim) {
-    let header = region.header();
+pub(crate) fn abandon(header: &Header, claim: &Claim) {
     let record = header.record(claim.role);
     let own = record.owner.load(Ordering::Relaxed); // compared only
     if own != claim.owner {
@@ -306,9 +302,8 @@ pub(crate) fn abandon(region: &impl Region, claim: &Claim) {
 }
 
 /// Gives up a ring that is not paired. Returns `false` if the ring is paired.
-pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
-    region
-        .header()
+pub(crate) fn leave_unpaired(header: &Header) -> bool {
+    header
         .transition(|state| match state.life() {
             Some(Life::Paired) => Err(()),
             _ => Ok(state.remove()),
@@ -318,9 +313,8 @@ pub(crate) fn leave_unpaired(region: &impl Region) -> bool {
 
 /// Gives up a ring that was found in the state `seen`. Returns `false` if the state
 /// has changed.
-pub(crate) fn give_up(region: &impl Region, seen: State) -> bool {
-    region
-        .header()
+pub(crate) fn give_up(header: &Header, seen: State) -> bool {
+    header
         .transition(|state| {
             if state == seen {
                 Ok(state.remove())

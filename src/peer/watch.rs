@@ -8,9 +8,8 @@ use super::liveness::attached;
 use crate::error::{Corruption, Rule};
 use crate::role::Role;
 use crate::segment::layout::{Header, WAKES};
+use crate::segment::mapping::Mapping;
 use crate::segment::record::{Holder, is_of, last_holder, release_owner};
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{LifeCycleKind, State, Tenure};
 use crate::sync::Ordering;
 use crate::sys::process::{Liveness, Process, Watch};
@@ -78,12 +77,12 @@ impl PeerWatch {
     /// id was given to another process, which may attach the ring at any time.
     pub(crate) fn check(
         &mut self,
-        region: &MappedRegion,
+        mapping: &Mapping,
         claim: &Claim,
         id_shared: bool,
     ) -> Result<Verdict, Corruption> {
         self.peer_wakes = false;
-        let header = region.header();
+        let header = mapping.header();
         let now = header.state();
         check_own_role(header, claim, now)?;
         let role = claim.role.peer();
@@ -92,7 +91,7 @@ impl PeerWatch {
         let verdict = match now.tenure(role) {
             Some(Tenure::Held) => {
                 self.child = None;
-                match self.is_dead(region, claim, holder) {
+                match self.is_dead(mapping, claim, holder) {
                     true => Verdict::Dead {
                         // The owner word may be that of a claimer that found the
                         // holder dead.
@@ -102,9 +101,9 @@ impl PeerWatch {
                 }
             }
             Some(Tenure::Free)
-                if region.geometry().kind == LifeCycleKind::Anonymous || self.child.is_some() =>
+                if mapping.geometry().kind == LifeCycleKind::Anonymous || self.child.is_some() =>
             {
-                self.check_newcomer(region, claim, holder, id_shared)
+                self.check_newcomer(mapping, claim, holder, id_shared)
             }
             Some(Tenure::Free | Tenure::Left) => Verdict::Absent,
             Some(Tenure::Lost) => Verdict::Dead {
@@ -119,14 +118,14 @@ impl PeerWatch {
         }
         let wakes = holder.is_some_and(|holder| holder.capabilities() & WAKES != 0);
         self.peer_wakes = verdict == Verdict::Present && wakes;
-        if region.geometry().kind.persists() {
+        if mapping.geometry().kind.persists() {
             if let Verdict::Dead { .. } = verdict {
                 declare_lost(header, now, role, owner);
             }
             // A process died in the middle of a claim or of leaving. The next claimer
             // may be unable to prove that, since this side's attachment counts as well.
             let is_free = matches!(now.tenure(role), Some(Tenure::Free | Tenure::Lost));
-            if is_free && owner != 0 && self.is_dead(region, claim, holder) {
+            if is_free && owner != 0 && self.is_dead(mapping, claim, holder) {
                 release_owner(record, owner);
             }
         }
@@ -135,7 +134,7 @@ impl PeerWatch {
 
     /// Whether the peer is proven dead. The peer holds the role, or only its owner
     /// word.
-    fn is_dead(&mut self, region: &MappedRegion, claim: &Claim, holder: Option<Holder>) -> bool {
+    fn is_dead(&mut self, mapping: &Mapping, claim: &Claim, holder: Option<Holder>) -> bool {
         let Some(holder) = holder else {
             return false;
         };
@@ -147,7 +146,7 @@ impl PeerWatch {
             claim.views + holder.views
         };
         let fewest = u64::from(fewest);
-        self.is_gone(&holder) || attached(region).is_some_and(|count| count < fewest)
+        self.is_gone(&holder) || attached(mapping).is_some_and(|count| count < fewest)
     }
 
     /// Judges whether a process can still take the peer's role, which is free. The
@@ -155,7 +154,7 @@ impl PeerWatch {
     /// in the middle of its claim.
     fn check_newcomer(
         &mut self,
-        region: &MappedRegion,
+        mapping: &Mapping,
         claim: &Claim,
         half_done: Option<Holder>,
         id_shared: bool,
@@ -167,7 +166,7 @@ impl PeerWatch {
                 pid: holder.process.pid,
             };
         }
-        let alone = || attached(region).is_some_and(|count| count <= u64::from(claim.views));
+        let alone = || attached(mapping).is_some_and(|count| count <= u64::from(claim.views));
         let is_nobody_left = match &mut self.child {
             Some(child) => {
                 let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use crate::error::{OpenError, Place};
 use crate::open::classify::{Class, Found};
 use crate::peer::{Occupant, occupant};
 use crate::role::Role;
-use crate::segment::region::inspect;
+use crate::segment::mapping::inspect;
 use crate::sys::sysv::{self, SegmentId};
 
 /// Why a ring was not removed.

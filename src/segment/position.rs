@@ -91,6 +91,7 @@ pub(crate) fn occupied<W: Width>(tail: W, known_head: W, head: W, capacity: W) -
 
 /// The index of the byte at `position`.
 #[inline]
+#[cfg(any(test, loom))]
 pub(crate) fn index<W: Width>(position: W, capacity: usize) -> usize {
     masked(position, capacity - 1)
 }

@@ -231,8 +231,9 @@ impl Kept<'_> {
                 (consumer.reader().region(), Role::Producer, consumer.peer())
             }
         };
-        let id = region.id().ok_or(OpenError::NoSegment)?;
-        let Geometry { kind, nonce, .. } = *region.geometry();
+        let mapping = region.mapping();
+        let id = mapping.id().ok_or(OpenError::NoSegment)?;
+        let Geometry { kind, nonce, .. } = *mapping.geometry();
         // The role of a persistent ring may be free by the time that the child takes it.
         if let Occupant::Process(pid) = peer
             && !kind.persists()

@@ -209,7 +209,7 @@ impl Consumer {
 
     /// Whether no byte of the current stream has been read, in a persistent ring.
     fn is_at_a_beginning(&self) -> bool {
-        self.stream_position() == 0 && self.end.region().geometry().kind.persists()
+        self.stream_position() == 0 && self.end.mapping().geometry().kind.persists()
     }
 
     fn acknowledge(&mut self) -> Result<bool, Broken> {

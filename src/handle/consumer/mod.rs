@@ -22,6 +22,7 @@ use crate::ring::marks::Ending;
 use crate::ring::{Reader, Readiness};
 use crate::role::Role;
 use crate::segment::closed::Departure;
+use crate::segment::mapping::Mapping;
 use crate::segment::position;
 use crate::segment::region::Region;
 use crate::segment::region::mapped::MappedRegion;
@@ -107,22 +108,22 @@ enum EndTold {
 
 impl Consumer {
     pub(crate) fn new(
-        region: MappedRegion,
+        mapping: Mapping,
         claim: Claim,
         config: &HandleConfig,
     ) -> Result<Consumer, OpenError> {
-        Consumer::with(region, claim, config, true)
+        Consumer::with(mapping, claim, config, true)
     }
 
     pub(crate) fn with(
-        region: MappedRegion,
+        mapping: Mapping,
         claim: Claim,
         config: &HandleConfig,
         id_shared: bool,
     ) -> Result<Consumer, OpenError> {
-        let persists = region.geometry().kind.persists();
-        let mut end = Endpoint::new(region.clone(), claim, config, id_shared);
-        match Reader::new(region, persists) {
+        let persists = mapping.geometry().kind.persists();
+        let mut end = Endpoint::new(mapping.clone(), claim, config, id_shared);
+        match Reader::new(MappedRegion::new(mapping), persists) {
             Ok(reader) => Ok(Consumer {
                 reader: CachePadded::new(reader),
                 end,
@@ -292,7 +293,7 @@ pub(crate) fn why_broken(ending: Ending) -> Option<Broken> {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("id", &self.end.region().id())
+            .field("id", &self.end.mapping().id())
             .field("capacity", &self.capacity())
             .field("position", &self.position())
             .finish_non_exhaustive()

@@ -169,7 +169,7 @@ impl Consumer {
     /// ```
     #[must_use]
     pub fn id_for_log(&self) -> Option<SegmentId> {
-        self.end.region().id()
+        self.end.mapping().id()
     }
 
     /// The key that leads to the ring now, or `None` if no key does. See
@@ -184,7 +184,7 @@ impl Consumer {
     /// ```
     #[must_use]
     pub fn key(&self) -> Option<Key> {
-        self.end.region().key()
+        self.end.mapping().key()
     }
 
     /// Bytes read since the ring was made, by this handle and its predecessors.
@@ -263,7 +263,7 @@ impl Consumer {
     /// ```
     #[must_use]
     pub fn nonce(&self) -> u64 {
-        self.end.region().geometry().nonce
+        self.end.mapping().geometry().nonce
     }
 
     /// How often this handle slept, and how often it woke the producer.

@@ -16,8 +16,7 @@ use crate::peer::{self, Claim, PeerWatch};
 use crate::role::Role;
 use crate::segment::closed::Departure;
 use crate::segment::layout::Signals;
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::segment::state::{Life, LifeCycleKind};
 use crate::sys::events;
 use crate::sys::fork::Epoch;
@@ -30,9 +29,9 @@ pub(crate) use self::watch::Vigil;
 /// One side of a ring, held by one process.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    /// A clone of what the window has: a wait borrows both the endpoint and the
-    /// window. The attachment is one, and ends with the last clone.
-    region: MappedRegion,
+    /// Shared with the window's region, which alone copies bytes. A wait borrows both the endpoint
+    /// and the window.
+    mapping: Mapping,
     claim: Claim,
     epoch: Epoch,
     /// Equals `epoch` while the handle is usable.
@@ -99,17 +98,17 @@ impl FastPath {
 
 impl Endpoint {
     pub(crate) fn new(
-        region: MappedRegion,
+        mapping: Mapping,
         claim: Claim,
         config: &HandleConfig,
         id_shared: bool,
     ) -> Endpoint {
-        let kind = region.geometry().kind;
+        let kind = mapping.geometry().kind;
         let needs_peer = claim.role == Role::Consumer || config.needs_consumer(kind);
-        let effort = Effort::of_new_holder(&region.header().side(claim.role).signals);
+        let effort = Effort::of_new_holder(&mapping.header().side(claim.role).signals);
         let epoch = Epoch::current();
         Endpoint {
-            region,
+            mapping,
             claim,
             epoch,
             usable: epoch,
@@ -131,8 +130,8 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn region(&self) -> &MappedRegion {
-        &self.region
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -192,7 +191,7 @@ impl Endpoint {
     /// Makes `broken` the result of every later call, if `broken` is final.
     #[cold]
     pub(crate) fn latch(&mut self, broken: Broken) -> Broken {
-        let persists = self.region.geometry().kind.persists();
+        let persists = self.mapping.geometry().kind.persists();
         let is_final = match broken {
             Broken::Corrupted(_) | Broken::Closed => true,
             // In a persistent ring another process may take over the role.
@@ -214,7 +213,7 @@ impl Endpoint {
         if self.reported.as_ref() == Some(broken) {
             return;
         }
-        let (id, role) = (self.region.id(), self.claim.role);
+        let (id, role) = (self.mapping.id(), self.claim.role);
         match broken {
             Broken::Died { .. } | Broken::NeverCame { .. } => {
                 self.reported = Some(broken.clone());
@@ -234,18 +233,18 @@ impl Endpoint {
     }
 
     pub(crate) fn own_signals(&self) -> &Signals {
-        &self.region.header().side(self.claim.role).signals
+        &self.mapping.header().side(self.claim.role).signals
     }
 
     fn peer_signals(&self) -> &Signals {
-        &self.region.header().side(self.claim.role.peer()).signals
+        &self.mapping.header().side(self.claim.role.peer()).signals
     }
 
     /// Wakes the peer if it sleeps and `position` reaches the position that it waits
     /// for. `peer` are its signals.
     #[inline]
     pub(crate) fn wake(&mut self, peer: &Signals, position: u64) {
-        let own = &self.region.header().side(self.claim.role).signals;
+        let own = &self.mapping.header().side(self.claim.role).signals;
         self.effort.wake(own, peer, position);
     }
 
@@ -263,7 +262,7 @@ impl Endpoint {
     /// The slow case of [`wake`](Self::wake), after a fast path that ended with
     /// [`FastPath::DoneMustWake`].
     pub(crate) fn wake_slow(&mut self, peer: &Signals, position: u64) {
-        let own = &self.region.header().side(self.claim.role).signals;
+        let own = &self.mapping.header().side(self.claim.role).signals;
         self.effort.fence_and_wake(own, peer, position);
     }
 
@@ -271,7 +270,7 @@ impl Endpoint {
     /// without waiting.
     #[inline]
     pub(crate) fn stayed_awake(&mut self, bytes: u64) {
-        let own = &self.region.header().side(self.claim.role).signals;
+        let own = &self.mapping.header().side(self.claim.role).signals;
         self.effort.stayed_awake(own, bytes);
     }
 
@@ -289,7 +288,7 @@ impl Endpoint {
     pub(crate) fn abandon(&mut self) {
         if self.epoch.is_current() && self.latched != Some(Broken::Closed) {
             self.give_up(Broken::Closed);
-            peer::abandon(&self.region, &self.claim);
+            peer::abandon(self.mapping.header(), &self.claim);
         }
     }
 
@@ -301,8 +300,14 @@ impl Endpoint {
         }
         self.give_up(Broken::Closed);
         self.has_closed = departure == Departure::Finished;
-        let kind = self.region.geometry().kind;
-        let left = peer::leave(&self.region, kind, &self.claim, departure, last_act);
+        let kind = self.mapping.geometry().kind;
+        let left = peer::leave(
+            self.mapping.header(),
+            kind,
+            &self.claim,
+            departure,
+            last_act,
+        );
         let Some((before, _)) = left else {
             return Left::InOrder;
         };
@@ -311,7 +316,7 @@ impl Endpoint {
         }
         // A failure is not reported. The next process that opens the ring sees the
         // life-cycle word and removes the segment.
-        let _ = self.region.unlink();
+        let _ = self.mapping.unlink();
         match before.life() {
             Some(Life::Open) => Left::Alone,
             _ => Left::InOrder,

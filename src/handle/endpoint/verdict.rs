@@ -4,7 +4,6 @@
 use super::{Blocked, Endpoint};
 use crate::error::Broken;
 use crate::segment::record::last_holder;
-use crate::segment::region::Region;
 use crate::segment::state::Tenure;
 use crate::wait::{self, Sleep};
 
@@ -75,7 +74,7 @@ impl Endpoint {
         if !self.has_verdict() {
             return None;
         }
-        if self.region().geometry().kind.persists() {
+        if self.mapping().geometry().kind.persists() {
             return self.take_verdict();
         }
         self.verdict.as_ref().map(|kept| kept.broken.clone())
@@ -87,7 +86,7 @@ impl Endpoint {
         let Broken::Died { pid, .. } = *broken else {
             return;
         };
-        let (header, role) = (self.region().header(), self.claim.role.peer());
+        let (header, role) = (self.mapping().header(), self.claim.role.peer());
         let state = header.state();
         let generation = state.generation(role);
         let is_lost = state.tenure(role) == Some(Tenure::Lost);
@@ -106,7 +105,7 @@ impl Endpoint {
     }
 
     pub(super) fn peer_generation(&self) -> u16 {
-        let state = self.region().header().state();
+        let state = self.mapping().header().state();
         state.generation(self.claim.role.peer())
     }
 

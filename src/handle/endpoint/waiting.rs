@@ -8,7 +8,6 @@ use crate::error::{Broken, Corruption, Place, Span, WaitError};
 use crate::peer::{Occupant, PeerWatch};
 use crate::role::Role;
 use crate::segment::record::Holder;
-use crate::segment::region::Region;
 use crate::sync::Ordering;
 use crate::sys::affinity;
 use crate::wait::deadline;
@@ -65,7 +64,7 @@ impl Endpoint {
     #[cold]
     pub(crate) fn timed_out(&self, limit: Option<Duration>) -> io::Error {
         let role = self.claim.role;
-        let place = Place::segment(self.region.id()).with_role(role);
+        let place = Place::segment(self.mapping.id()).with_role(role);
         let span = limit.map(|limit| format!(" {}", Span(limit)));
         let span = span.unwrap_or_default();
         let missing = match role {
@@ -146,7 +145,7 @@ impl Endpoint {
         // Before the spin, only a peer that is seen to sleep is woken. Before the
         // sleep, the peer is woken in any case.
         let role = self.claim.role;
-        let header = self.region.header();
+        let header = self.mapping.header();
         self.effort.wake_if_seen(&header.side(role.peer()).signals);
         let mut found = wait::spin(spinning, rest, deadline, &mut || ready(need));
         if need == Need::Plenty && matches!(found, Ok(None)) {
@@ -247,7 +246,7 @@ impl Endpoint {
 
     /// Whether spinning keeps the peer from running. Determined once for each peer.
     pub(crate) fn shares_processor(&mut self) -> bool {
-        let record = self.region.header().record(self.claim.role.peer());
+        let record = self.mapping.header().record(self.claim.role.peer());
         let owner = record.owner.load(Ordering::Relaxed); // compared only
         match self.shares_processor {
             Some((known, shares)) if known == owner => shares,

@@ -10,8 +10,7 @@ use crate::peer::Claim;
 use crate::peer::{self, Occupant, PeerWatch, Verdict};
 use crate::role::Role;
 use crate::segment::layout::{Side, Signals};
-use crate::segment::region::Region;
-use crate::segment::region::mapped::MappedRegion;
+use crate::segment::mapping::Mapping;
 use crate::segment::state::Tenure;
 use crate::sync::Ordering;
 use crate::sys::sysv::SegmentId;
@@ -20,7 +19,7 @@ use crate::wait::{self, deadline};
 /// What the reactor needs to know of a handle during an async wait.
 #[derive(Debug)]
 pub(crate) struct Vigil {
-    region: MappedRegion,
+    mapping: Mapping,
     claim: Claim,
     id_shared: bool,
     needs_peer: bool,
@@ -46,10 +45,10 @@ struct Published {
 }
 
 impl Published {
-    fn by(region: &MappedRegion, role: Role) -> Published {
+    fn by(mapping: &Mapping, role: Role) -> Published {
         let Side {
             position, signals, ..
-        } = region.header().side(role);
+        } = mapping.header().side(role);
         let marks = match role {
             Role::Producer => signals.marks.load(Ordering::Relaxed), // compared only
             Role::Consumer => 0,
@@ -64,7 +63,7 @@ impl Published {
 
 impl Vigil {
     pub(crate) fn own_signals(&self) -> &Signals {
-        &self.region.header().side(self.claim.role).signals
+        &self.mapping.header().side(self.claim.role).signals
     }
 
     /// Prepares to park until the peer's position is `wanted`: see [`wait::prepare_park`].
@@ -80,12 +79,12 @@ impl Vigil {
         }
         let expected_child = self.watch.expects_child();
         let generation = || {
-            let state = self.region.header().state();
+            let state = self.mapping.header().state();
             state.generation(self.claim.role.peer())
         };
         let before = generation();
         self.told.take_if(|told| *told != before); // generations wrap
-        let verdict = self.watch.check(&self.region, &self.claim, self.id_shared);
+        let verdict = self.watch.check(&self.mapping, &self.claim, self.id_shared);
         match verdict {
             Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
             Ok(Verdict::Dead { .. } | Verdict::NeverCame) => {
@@ -100,7 +99,7 @@ impl Vigil {
     pub(crate) fn has_moved(&self) -> bool {
         let (before, now) = (
             self.began_at,
-            Published::by(&self.region, self.claim.role.peer()),
+            Published::by(&self.mapping, self.claim.role.peer()),
         );
         let is_reached = |wanted| now.position.wrapping_sub(wanted) <= u64::MAX / 2;
         (before.closed, before.marks) != (now.closed, now.marks)
@@ -113,14 +112,14 @@ impl Endpoint {
     /// attach the ring at any time.
     pub(crate) fn share_id(&self) -> Option<SegmentId> {
         self.id_shared.set(true);
-        self.region.id()
+        self.mapping.id()
     }
 
     /// Expects a child to take the other role. The child must not have been reaped.
     /// In a persistent ring any process may take the role, so nothing is
     /// expected.
     pub(crate) fn expect_child(&mut self, pid: u32) {
-        if !self.region.geometry().kind.persists() {
+        if !self.mapping.geometry().kind.persists() {
             self.watch.expect_child(pid);
         }
     }
@@ -140,9 +139,9 @@ impl Endpoint {
     pub(crate) fn child_to_come(
         &self,
     ) -> Option<impl FnMut() -> Result<Option<()>, Blocked> + use<>> {
-        let (region, role) = (self.region.clone(), self.claim.role.peer());
+        let (mapping, role) = (self.mapping.clone(), self.claim.role.peer());
         self.watch.expects_child().then_some(move || {
-            let is_taken = region.header().state().tenure(role) != Some(Tenure::Free);
+            let is_taken = mapping.header().state().tenure(role) != Some(Tenure::Free);
             Ok(is_taken.then_some(()))
         })
     }
@@ -155,7 +154,7 @@ impl Endpoint {
         let may_have_promised = self.effort.sleep_begins();
         Vigil {
             may_have_promised,
-            region: self.region.clone(),
+            mapping: self.mapping.clone(),
             claim: self.claim.clone(),
             id_shared: self.id_shared.get(),
             needs_peer: self.needs_peer,
@@ -163,7 +162,7 @@ impl Endpoint {
             watch: self.watch.lend(),
             // An async call returns a death as often as a blocking call does.
             told: self.told().filter(|_| wanted.is_none()),
-            began_at: Published::by(&self.region, self.claim.role.peer()),
+            began_at: Published::by(&self.mapping, self.claim.role.peer()),
             wanted,
         }
     }
@@ -210,7 +209,7 @@ impl Endpoint {
 
     pub(super) fn peer(&self, watch: &mut PeerWatch) -> Result<(), Broken> {
         let role = self.claim.role.peer();
-        match watch.check(&self.region, &self.claim, self.id_shared.get())? {
+        match watch.check(&self.mapping, &self.claim, self.id_shared.get())? {
             Verdict::Present | Verdict::Absent => Ok(()),
             Verdict::Dead { pid } => Err(Broken::Died { role, pid }),
             Verdict::NeverCame => Err(Broken::NeverCame { role }),
@@ -219,13 +218,13 @@ impl Endpoint {
 
     /// The occupant of the other role.
     pub(crate) fn peer_occupant(&self) -> Occupant {
-        let header = self.region.header();
+        let header = self.mapping.header();
         peer::occupant(header, header.state(), self.claim.role.peer())
     }
 
     /// Whether a process holds the other role and is not about to leave.
     fn is_peer_here(&self) -> bool {
-        let header = self.region.header();
+        let header = self.mapping.header();
         let role = self.claim.role.peer();
         let is_leaving = || {
             let closed = &header.side(role).signals.closed;
@@ -243,10 +242,10 @@ impl Endpoint {
         mut ready: impl FnMut() -> Result<bool, Blocked>,
     ) -> Result<(), Blocked> {
         let role = self.claim.role.peer();
-        let region = self.region.clone();
-        let persists = region.geometry().kind.persists();
+        let mapping = self.mapping.clone();
+        let persists = mapping.geometry().kind.persists();
         let claims = || {
-            let side = region.header().side(role);
+            let side = mapping.header().side(role);
             side.signals.claims.load(Ordering::Relaxed) // compared only
         };
         // If no second peer can come, a peer that has come and left is enough.

@@ -154,7 +154,7 @@ impl Producer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn abandon(&mut self) {
-        if !self.end.region().geometry().kind.persists() {
+        if !self.end.mapping().geometry().kind.persists() {
             self.abort();
         } else {
             if self.end.is_usable() {

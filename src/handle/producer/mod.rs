@@ -21,6 +21,7 @@ use crate::handle::endpoint::Endpoint;
 use crate::peer::Claim;
 use crate::ring::{Departures, Writer};
 use crate::segment::closed::Departure;
+use crate::segment::mapping::Mapping;
 use crate::segment::region::mapped::MappedRegion;
 
 /// The end of a ring that bytes are written to.
@@ -74,27 +75,27 @@ pub struct Producer {
 
 impl Producer {
     pub(crate) fn new(
-        region: MappedRegion,
+        mapping: Mapping,
         claim: Claim,
         config: &HandleConfig,
     ) -> Result<Producer, OpenError> {
-        Producer::with(region, claim, config, true)
+        Producer::with(mapping, claim, config, true)
     }
 
     pub(crate) fn with(
-        region: MappedRegion,
+        mapping: Mapping,
         claim: Claim,
         config: &HandleConfig,
         id_shared: bool,
     ) -> Result<Producer, OpenError> {
-        let kind = region.geometry().kind;
+        let kind = mapping.geometry().kind;
         let departures = if config.needs_consumer(kind) {
             Departures::End
         } else {
             Departures::Pass
         };
-        let mut end = Endpoint::new(region.clone(), claim, config, id_shared);
-        match Writer::new(region, kind.persists(), departures) {
+        let mut end = Endpoint::new(mapping.clone(), claim, config, id_shared);
+        match Writer::new(MappedRegion::new(mapping), kind.persists(), departures) {
             Ok(writer) => Ok(Producer {
                 writer: CachePadded::new(writer),
                 end,
@@ -164,7 +165,7 @@ impl Producer {
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
-            .field("id", &self.end.region().id())
+            .field("id", &self.end.mapping().id())
             .field("capacity", &self.capacity())
             .field("position", &self.position())
             .finish_non_exhaustive()

@@ -175,7 +175,7 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn id_for_log(&self) -> Option<SegmentId> {
-        self.end.region().id()
+        self.end.mapping().id()
     }
 
     /// The key that leads to the ring now, or `None` if no key does. See
@@ -190,7 +190,7 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn key(&self) -> Option<Key> {
-        self.end.region().key()
+        self.end.mapping().key()
     }
 
     /// Bytes written since the ring was made, by this handle and its predecessors.
@@ -291,7 +291,7 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn nonce(&self) -> u64 {
-        self.end.region().geometry().nonce
+        self.end.mapping().geometry().nonce
     }
 
     /// How often this handle slept, and how often it woke the consumer.

@@ -15,6 +15,7 @@ use crate::segment::identity::{BYTE_ORDER, Geometry, LINE, VERSION};
 use crate::segment::layout::{
     HEARS_BARRIERS, Header, KNOWS_INLINE, MARKS, Record, Side, Signals, StateLine, WAKES,
 };
+use crate::segment::mapping::Mapping;
 use crate::segment::record::owner_word;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{LifeCycleKind, State};
@@ -41,7 +42,7 @@ struct Memory([u8; BYTES]);
 /// A ring in memory of its own, whose bytes can be shown.
 struct Made {
     base: NonNull<u8>,
-    region: MappedRegion,
+    mapping: Mapping,
     kind: LifeCycleKind,
 }
 
@@ -55,20 +56,24 @@ impl Made {
         };
         let file = (kind != LifeCycleKind::Anonymous).then_some(file);
         let geometry = Geometry::new(CAPACITY, kind, 0x0123_4567_89ab_cdef, file, flags);
-        // Leaked: a region does not own such memory.
+        // Leaked: a mapping does not own such memory.
         let base = NonNull::from(Box::leak(Box::new(Memory([0; BYTES])))).cast();
         // SAFETY: the memory is aligned, long enough, initialised, and there for ever. Nothing but
-        // the region and `shown` uses it.
-        let region = unsafe { MappedRegion::format_in(base, geometry) };
+        // the mapping and `shown` uses it.
+        let mapping = unsafe { Mapping::format_in(base, geometry) };
         if file.is_some() {
-            region.header().store_path(b"/run/a.ring");
+            mapping.header().store_path(b"/run/a.ring");
         }
-        region
+        mapping
             .header()
             .state
             .word
             .store(State::OPEN.0, Ordering::Relaxed); // one thread
-        Made { base, region, kind }
+        Made {
+            base,
+            mapping,
+            kind,
+        }
     }
 
     fn claim(&self, role: Role, pid: u32) -> Claim {
@@ -78,11 +83,16 @@ impl Made {
             views: 2,
             resumes: false,
         };
-        claim_as(me, &self.region, self.kind, role, |_| true).unwrap()
+        claim_as(me, self.mapping.header(), self.kind, role, |_| true).unwrap()
     }
 
     fn writer(&self) -> Writer<MappedRegion> {
-        Writer::new(self.region.clone(), self.kind.persists(), Departures::End).unwrap()
+        Writer::new(
+            MappedRegion::new(self.mapping.clone()),
+            self.kind.persists(),
+            Departures::End,
+        )
+        .unwrap()
     }
 
     /// Writes three bytes by a new writer, which is returned.
@@ -94,7 +104,7 @@ impl Made {
     }
 
     fn leave(&self, claim: &Claim, departure: Departure, last_act: impl FnOnce()) {
-        leave_role(&self.region, self.kind, claim, departure, last_act).unwrap();
+        leave_role(self.mapping.header(), self.kind, claim, departure, last_act).unwrap();
     }
 
     /// The words of the header that are not zero, in memory order, by their offsets.

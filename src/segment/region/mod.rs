@@ -1,4 +1,4 @@
-//! The memory of a ring: the words of its header, and copies of payload bytes.
+//! The region of a ring: the words of its header, and copies of payload bytes.
 //!
 //! The ring is generic over this trait. So the same algorithm runs over a System V segment, over
 //! the caller's memory, over the heap in tests, and under the model checker. Rules:
@@ -12,13 +12,11 @@
 //!    memory that was verified when the region was made. On the fast path the check is made when
 //!    the window is opened (`segment/region/window.rs`).
 
-use crate::error::Incompatible;
 use crate::role::Role;
 use crate::segment::layout::Header;
 
 #[cfg(any(test, loom))]
 pub(crate) mod heap;
-pub(crate) mod inspect;
 pub(crate) mod mapped;
 pub(crate) mod window;
 
@@ -147,21 +145,4 @@ pub(crate) unsafe trait Region {
     fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
         self.copy_out(position, bytes, 0);
     }
-}
-
-/// The header at `base`. Memory too small for a header is not a ring.
-///
-/// # Safety
-///
-/// `len` bytes from `base` on are mapped for `'a`, and `base` is aligned for a
-/// `Header`.
-#[allow(unsafe_code)] // for the two callers that look before they trust
-unsafe fn header_at<'a>(base: *const u8, len: usize) -> Result<&'a Header, Incompatible> {
-    if len < size_of::<Header>() {
-        return Err(Incompatible::TooSmall { segment: len });
-    }
-    // SAFETY: the caller vouches for the bytes, which are enough for a `Header`. A header consists
-    // of atomics, so any bytes are valid and anybody may write them. A read-only mapping is
-    // accessed by Relaxed loads alone.
-    Ok(unsafe { &*base.cast::<Header>() })
 }

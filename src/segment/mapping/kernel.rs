@@ -1,14 +1,14 @@
-//! The segment behind a mapped region, as the kernel knows it: its id, key and attachments.
+//! The segment behind a mapping, as the kernel knows it: its id, key and attachments.
 #![deny(unsafe_code)]
 
-use super::{MappedRegion, Memory};
+use super::{Mapping, Memory};
 use crate::sys::process;
 use crate::sys::sysv::{self, DoubleView, Key, SegmentId, SysvError, SysvErrorKind};
 
-impl MappedRegion {
+impl Mapping {
     /// The id of the segment. `None` for the caller's memory.
     pub(crate) fn id(&self) -> Option<SegmentId> {
-        match &self.memory {
+        match &self.origin.memory {
             Memory::Segment { view, .. } => Some(view.id()),
             Memory::Borrowed => None,
         }
@@ -33,7 +33,7 @@ impl MappedRegion {
     /// Where `/proc` does not tell the namespace, the kernel's description decides. The id counts
     /// if the segment's maker, size, mode and change time are what they were at the attach.
     pub(crate) fn known_id(&self) -> Option<SegmentId> {
-        match &self.memory {
+        match &self.origin.memory {
             Memory::Segment {
                 view,
                 ipc_namespace,
@@ -57,7 +57,7 @@ impl MappedRegion {
 
     /// What this mapping adds to the segment's attach count.
     pub(crate) fn views(&self) -> u32 {
-        match &self.memory {
+        match &self.origin.memory {
             Memory::Segment { .. } => DoubleView::VIEWS as u32,
             Memory::Borrowed => 0,
         }
@@ -65,7 +65,7 @@ impl MappedRegion {
 
     /// Populates all pages of a segment, in memory and in this process's page tables.
     pub(crate) fn populate(&self) -> Result<(), SysvError> {
-        match &self.memory {
+        match &self.origin.memory {
             Memory::Segment { view, .. } => view.populate(),
             Memory::Borrowed => Ok(()),
         }
