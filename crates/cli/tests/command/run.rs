@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -113,15 +112,21 @@ fn a_reader_never_takes_a_broken_stream_for_whole() {
 
 #[test]
 fn a_reader_that_ignores_sigterm_is_killed() {
-    let mark = TempPath::new();
+    let (mark, ready) = (TempPath::new(), TempPath::new());
     let stubborn = format!(
-        "trap '' TERM; cat > /dev/null; echo whole > {}",
+        "trap '' TERM; echo > {}; cat > /dev/null; echo whole > {}",
+        ready.display(),
         mark.display()
     );
+    // The writer fails once the reader ignores the signal.
+    let fails = format!(
+        "until [ -s {} ]; do sleep 0.02; done; exit 1",
+        ready.display()
+    );
     let start = Instant::now();
-    let joined = run(&["--", "false", "--", "sh", "-c", &stubborn]);
+    let joined = run(&["--", "sh", "-c", &fails, "--", "sh", "-c", &stubborn]);
     assert_eq!(joined.end().status.code(), Some(1));
-    assert!(start.elapsed() > Duration::from_secs(4));
+    assert!(start.elapsed() > Duration::from_secs(4)); // it got its time
     assert_eq!(fs::read(&mark).unwrap(), b"");
 }
 
@@ -132,7 +137,8 @@ fn a_signal_goes_to_both() {
         let (one, two) = (TempPath::new(), TempPath::new());
         let script = |path: &TempPath| {
             let path = path.display();
-            format!("trap 'echo told > {path}; exit 0' TERM HUP INT; while :; do sleep 0.05; done")
+            let trap = format!("trap 'echo told > {path}; exit 0' TERM HUP INT");
+            format!("{trap}; echo ready > {path}; while :; do sleep 0.05; done")
         };
         let joined = run(&[
             "--",
@@ -144,12 +150,10 @@ fn a_signal_goes_to_both() {
             "-c",
             &script(&two),
         ]);
-        until("it streams", || {
-            let children = format!("/proc/{0}/task/{0}/children", joined.pid());
-            let children = fs::read_to_string(children).unwrap();
-            (children.split_whitespace().count() == 2).then_some(())
+        until("both have their traps", || {
+            let are_ready = [&one, &two].map(|path| fs::read(path).unwrap() == b"ready\n");
+            are_ready.iter().all(|ready| *ready).then_some(())
         });
-        thread::sleep(Duration::from_millis(300)); // for the traps
         joined.signal(signal);
         let status = joined.end().status;
         assert_eq!(status.signal(), Some(signal.as_raw()));
