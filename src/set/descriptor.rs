@@ -3,9 +3,9 @@
 //! # Readable whenever there is a cause
 //!
 //! The set keeps one invariant between its calls: the descriptor is readable, or each member is
-//! *watched*. A member is watched if it says in the segment that it sleeps, and the reactor knows
-//! it. Or the reactor has taken the member's wake, and its write to the descriptor is on the way.
-//! Every edge keeps the invariant:
+//! *watched*. A member is watched if its word in the segment says that it sleeps, and the reactor
+//! knows the member. A member also counts as watched if the reactor has taken its wake, and the
+//! write to the descriptor is on the way. Every edge keeps the invariant:
 //!
 //! - **Made.** A new eventfd has the count 1, so it is readable.
 //! - **A look finds a member.** The set writes to the descriptor, unless it has written since it
@@ -24,11 +24,11 @@
 //!   watched afterwards, so the set writes to the descriptor.
 //! - **A peer dies, or a cancel flag is set.** The reactor looks once in a slice, and wakes the
 //!   member. `arm` makes the look at the peer that the reactor asks for, and keeps the verdict.
-//! - **A peer makes less room than is worth a wake, or does not wake.** It may have died or stopped
-//!   between its change and the wake. So `arm` first notes the peer's position, closed word and
-//!   count of marks. At the end of a slice the reactor compares them with the words of that time. A
-//!   change before the note is found by the look of `arm`, and a later one by the reactor. The look
-//!   at the peer is not enough: a peer that has left is not dead.
+//! - **A peer makes less room than is worth a wake, or does not wake.** The peer may have died or
+//!   stopped between its change and the wake. So `arm` first notes the peer's position, closed word
+//!   and count of marks. At the end of a slice the reactor compares them with the words at that
+//!   time. A change before the note is found by the look of `arm`, and a later one by the reactor.
+//!   Asking whether the peer lives is not enough: a peer that has left is not dead.
 //! - **The code of a member panics.** While the set arms, the rest of the members stays unwatched,
 //!   so the set writes to the descriptor. Elsewhere, the member is watched as before, or the set has
 //!   written before it called the member.
@@ -108,7 +108,8 @@ impl Drop for OnPanic<'_> {
 }
 
 impl<H: AsEnd> WaitSet<H> {
-    /// A descriptor of the set's eventfd. Starts the thread, and makes the eventfd, at first.
+    /// Returns a descriptor of the set's eventfd. The first call starts the thread and makes the
+    /// eventfd.
     pub(super) fn lend_descriptor(&mut self) -> io::Result<OwnedFd> {
         if self.descriptor.is_none() {
             reactor::start_thread()?;

@@ -78,8 +78,8 @@ impl<'a> EndMut<'a> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait AsEnd {
-    /// The handle to wait for. A member must return the same handle each time. Of another one the
-    /// set may not notice a wake before about ten milliseconds, nor a death at all.
+    /// The handle to wait for. A member must return the same handle each time. If it returns
+    /// another one, the set may notice a wake some ten milliseconds late, and a death never.
     ///
     /// The set calls this method many times in a wait. It may panic: the set can still be used.
     ///
@@ -205,7 +205,8 @@ impl<H: AsEnd> Member<H> {
         }
     }
 
-    /// Counts that the member is returned. Returns how often the handle has not moved on since.
+    /// Counts that the set returns the member. Returns how often the set has done so at this
+    /// position before.
     pub(super) fn note_returned(&mut self) -> u32 {
         let position = match self.handle.as_end() {
             EndMut::Producer(producer) => producer.position(),
@@ -227,7 +228,7 @@ impl<H: AsEnd> Member<H> {
         self.handle.as_end().parts(self.least)
     }
 
-    /// Asks whether the peer lives. What the answer says is found by the next look.
+    /// Asks whether the peer lives. The next look at the member acts on the answer.
     pub(super) fn examine_peer(&mut self) {
         let waits_for_bytes = self.waits_for_bytes();
         let end = self.end();

@@ -41,20 +41,21 @@ use crate::wait::{WaitPolicy, deadline};
 ///   [`next_stream`](Consumer::next_stream) continues, or until it is removed.
 /// - **Fair.** Each wait begins behind the handle that was returned last. A busy ring does not keep
 ///   a quiet one from being served.
-/// - **Deaths.** A wait asks whether the peers live, once in about ten milliseconds: 32 of them at a
-///   time. If nothing has come for a second, the wait asks after all of them every 100 ms, and looks
-///   at the cancel flags as often, provided that each peer wakes its sleepers. The death of a peer
+/// - **Deaths.** A wait asks about every ten milliseconds whether the peers live, 32 of them at a
+///   time. If nothing has come for a second, the wait asks after all peers every 100 ms, and looks
+///   at the cancel flags as often. This holds if each peer wakes its sleepers. The death of a peer
 ///   makes its handle ready, and the next `try_` call that finds nothing to do returns
 ///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
 ///   once, and the set then waits for the next peer. A set that always finds a handle ready does
-///   not ask, unless that handle does not move on; call [`check_peer`](Consumer::check_peer) there.
+///   not ask, unless that handle does not move on. Call [`check_peer`](Consumer::check_peer) in
+///   such a program.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
-///   ready, a wait makes no system call but those that ask after the peers, and the wake of a
-///   consumer for bytes that a [batch](crate::Producer::set_batch) holds back. A wait spins as the set's own [`WaitPolicy`] says, then sleeps
-///   for all handles in one system call (`FUTEX_WAITV`). The kernel takes 128 words at once. With
-///   more handles, the wait sleeps on them in turn, and some wakes are noticed up to 5 ms later.
-///   Before Linux 5.16, or if a filter forbids the call, a wait for more than one handle looks at all
-///   of them every millisecond.
+///   ready, a wait makes two kinds of system call: those that ask after the peers, and the wake of
+///   a consumer for bytes that a [batch](crate::Producer::set_batch) holds back. Otherwise a wait
+///   spins as the set's own [`WaitPolicy`] says, then sleeps for all handles in one system call
+///   (`FUTEX_WAITV`). The kernel takes 128 words at once. With more handles, the wait sleeps on
+///   them in turn, and some wakes are noticed up to 5 ms later. Before Linux 5.16, or if a filter
+///   forbids the call, a wait for more than one handle looks at all of them every millisecond.
 /// - **Cancelling.** If a handle has a cancel flag ([`Options::cancel_on`](crate::Options::cancel_on))
 ///   and it is set, waits that find no handle ready return [`WaitError::Cancelled`].
 ///
@@ -260,8 +261,9 @@ impl<H: AsEnd> WaitSet<H> {
         Ok(self.arm())
     }
 
-    /// Returns a descriptor for a loop of epoll, poll(2), mio, asyncio or GLib, which may watch it for
-    /// input next to sockets. io_uring polls it, too. The descriptor is an eventfd, closed on exec.
+    /// Returns a descriptor for a loop of epoll, poll(2), mio, asyncio or GLib. The loop may watch
+    /// the descriptor for input next to sockets. io_uring can poll the descriptor, too. The
+    /// descriptor is an eventfd, closed on exec.
     ///
     /// The descriptor is level-triggered. It is readable until [`try_wait`](Self::try_wait) returns
     /// `None`. From then on it becomes readable as soon as `try_wait` would return anything else,
@@ -288,8 +290,8 @@ impl<H: AsEnd> WaitSet<H> {
     ///
     /// # Errors
     ///
-    /// The error of the operating system, if there is no descriptor or no thread to be had. One with
-    /// [`Broken::Inherited`] in a forked child.
+    /// The error of the operating system, if the descriptor or the thread cannot be made. An error
+    /// with [`Broken::Inherited`] in a forked child.
     ///
     /// # Examples
     ///
@@ -331,11 +333,10 @@ impl<H: AsEnd> WaitSet<H> {
     /// default is 1. At most the capacity; a greater number counts as that. A stream that ends with
     /// fewer bytes makes the consumer ready, too.
     ///
-    /// Use this for records, or the set would return a consumer again and again that has a part of a
-    /// record, and use up a processor meanwhile. For records of different lengths, set the mark to
-    /// what the record needs when a call returns
-    /// [`PeekError::Empty`](crate::PeekError::Empty): its `wanted`. Once the record is complete, set
-    /// the mark back to 1.
+    /// Use this for records. Otherwise the set returns a consumer with a part of a record again and
+    /// again, and keeps a processor busy. For records of different lengths: if a call returns
+    /// [`PeekError::Empty`](crate::PeekError::Empty), set the mark to its `wanted`. Once the record
+    /// is complete, set the mark back to 1.
     ///
     /// # Panics
     ///
@@ -386,9 +387,9 @@ impl<H: AsEnd> WaitSet<H> {
         Some(&mut member.handle)
     }
 
-    /// Looks at all members, from the one behind the last that was returned. Returns the key of the
-    /// first that is ready. Makes no system call but one, to keep the descriptor readable, and those
-    /// of [`Member::is_ready`].
+    /// Looks at all members, beginning behind the one that was returned last. Returns the key of
+    /// the first that is ready. Makes no system call but one, to keep the descriptor readable, and
+    /// those of [`Member::is_ready`].
     fn find(&mut self) -> Option<usize> {
         let next = self.next.min(self.members.len());
         let (before, from) = self.members.split_at_mut(next);

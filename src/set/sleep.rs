@@ -13,26 +13,27 @@
 //! ```
 //!
 //! For one member alone these are the steps of P5 in their order: its word is set, then the fence,
-//! then the look. What stands between concerns other words. So its peer sees the word, or the look
+//! then the look. The steps in between concern other words. So the peer sees the word, or the look
 //! sees what the peer published. The kernel compares a word and queues the sleeper on it under one
 //! lock, which the wake of that word takes, too. A peer that clears the word before the comparison
-//! makes it fail, and the sleep ends at once. A peer that clears the word later wakes a sleeper that
-//! is in the queue, even while the kernel goes through the other words.
+//! makes it fail, and the sleep ends at once. A peer that clears the word later wakes a sleeper
+//! that is in the queue, even while the kernel goes through the other words.
 //!
 //! A word beyond the 128 of one call, or one that is left out because its peer floods, wakes
 //! nobody. Its member is looked at after the sleep, which is short for that reason.
 //!
 //! # What bounds a wait
 //!
-//! Each round looks at the clock. A peer can end a sleep early, but it can neither prolong one nor
-//! keep the set from looking at the clock: a round makes one pass over the members. After the
-//! deadline there is exactly one more look.
+//! Each round looks at the clock. A peer can end a sleep early, but cannot prolong one. It cannot
+//! keep the set from looking at the clock either: a round makes one pass over the members. After
+//! the deadline there is exactly one more look.
 //!
 //! # Peers that flood
 //!
 //! A member that was woken, and is not ready, has got a false wake. After [`FALSE_WAKES`] of them
-//! the set does not sleep on its word for the rest of the slice. If sleeps keep ending early, and
-//! no member is known to be the cause, the set sleeps on no word for a millisecond at a time.
+//! the set does not sleep on its word for the rest of the slice. If sleeps keep ending early and no
+//! member is known to be the cause, the set sleeps on no word. It then sleeps for a millisecond at
+//! a time.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ pub(super) struct Sleeper {
     pub(super) idle_since: Option<Instant>,
     /// The slot at which the next questions begin.
     asked: usize,
-    /// The word at which the next sleep begins, where there are more than one sleep takes.
+    /// The word at which the next sleep begins, if there are more words than one sleep takes.
     first: usize,
     /// Sleeps of this slice that ended early although no member was ready.
     fruitless: u32,
@@ -102,8 +103,8 @@ impl Sleeper {
 }
 
 /// Parks that are announced and not ordered yet. If the code of a member panics meanwhile, the drop
-/// keeps the promises that the announced parks have ended. Their words stay at 1, which costs each
-/// peer a needless wake.
+/// runs the barrier that these sides had promised. Their words stay at 1, which costs each peer a
+/// needless wake.
 struct Parks {
     promised: bool,
 }
@@ -138,7 +139,7 @@ impl<H: AsEnd> WaitSet<H> {
         }
         self.disarm();
         let started = now();
-        // Waits whose spins succeed never come to the slices of a sleep.
+        // A wait whose spin succeeds never comes to the slices of a sleep.
         if self.slice_has_passed(started) {
             self.begin_slice(started);
             if let Some(key) = self.find() {
@@ -171,8 +172,8 @@ impl<H: AsEnd> WaitSet<H> {
         slept.map(Some)
     }
 
-    /// Looks at all members. Where a member is ready again and again and its handle does not move
-    /// on, begins a slice now and then: a part of a record hides the death of its writer.
+    /// Looks at all members. If a member is ready again and again and its handle does not move on,
+    /// begins a slice now and then. A part of a record hides the death of its writer.
     pub(super) fn find_while_busy(&mut self) -> Option<usize> {
         let key = self.find()?;
         let times = self.members[key].as_mut().map_or(0, Member::note_returned);
@@ -247,7 +248,7 @@ impl<H: AsEnd> WaitSet<H> {
         }
     }
 
-    /// Forgets false wakes, and asks whether peers live. Not all at a time, unless sleeps are long.
+    /// Forgets false wakes, and asks whether peers live. Asks all of them only if sleeps are long.
     fn begin_slice(&mut self, now: Instant) {
         self.sleeper.last_slice = now;
         self.sleeper.fruitless = 0;
