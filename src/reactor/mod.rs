@@ -1,5 +1,5 @@
-//! The reactor: one thread that waits for the handles of a process that nobody waits for in a
-//! blocking call: async handles, and the members of a set with a descriptor.
+//! The reactor: one thread that waits for async handles, and for the members of sets with a
+//! descriptor. Nobody waits for these handles in a blocking call.
 //!
 //! The thread sleeps on the `sleeping` words of all listed handles and on a word of
 //! its own, in one `FUTEX_WAITV`. After waking, the thread looks at each handle,
@@ -7,10 +7,9 @@
 //!
 //! # No wake is lost (R1)
 //!
-//! Changing the list takes a system call. So a handle stays listed between two
-//! waits, and the thread sleeps on its word then too, with whatever value this side
-//! has stored there: 0 or 2, or 1 while a blocking call of the handle sleeps. Two
-//! lost wakes must be impossible.
+//! Changing the list takes a system call. So a handle stays listed between two waits, and the
+//! thread then sleeps on its word, too. The word has any value that this side has stored: 0 or 2,
+//! or 1 while a blocking call sleeps. A wake could be lost in two ways, which must be impossible:
 //!
 //! 1. The reactor reads 0, the handle sets 1, and the peer clears the word to 0
 //!    without waking anybody. Then the reactor sleeps on the expected 0.
@@ -24,15 +23,14 @@
 //! armed = true                   FUTEX_WAITV(each sleeping, ..., changes == seen)
 //! ```
 //!
-//! The kernel checks the words in their order, and `changes` is the last. If the
-//! handle took its lock before the reactor did, the reactor sees that the handle is
-//! armed. Otherwise there are two cases. If the kernel finds that `changes` is not
-//! `seen`, the reactor does not sleep. If they are equal, the reactor is queued on
-//! every word, and the handle has not set its own word yet for this wait. The peer's
-//! wake comes later still, and finds the reactor in the queue. This needs a listed
-//! word to be slept on whatever the handle does meanwhile: `wait::is_watched_unarmed`.
-//! The words left out are those of peers that flood, or that store other values. Their
-//! handles are looked at when the slice ends. The model is in `models/wait.rs`.
+//! The kernel checks the words in their order, and `changes` is the last. If the handle took its
+//! lock before the reactor did, the reactor sees that the handle is armed. Otherwise there are two
+//! cases. If the kernel finds that `changes` is not `seen`, the reactor does not sleep. If they are
+//! equal, the reactor is queued on every word, and the handle has not set its own word yet for this
+//! wait. The peer's wake comes later still, and finds the reactor in the queue. So the reactor must
+//! sleep on a listed word whatever the handle does meanwhile: `wait::is_watched_unarmed`. The words
+//! left out are those of peers that flood, or that store other values. Their handles are looked at
+//! when the slice ends. The model is in `models/wait.rs`.
 //!
 //! # Limits of `FUTEX_WAITV`
 //!

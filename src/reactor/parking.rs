@@ -74,9 +74,9 @@ impl Parking {
         }
     }
 
-    /// Arms the handle as a member of a set: the reactor calls `waker` once the peer's position
-    /// reaches `wanted`, or anything else happens that the set should look at. Afterwards the caller
-    /// must look once more (P5). If the last wake asked for a look at the peer, this call makes it.
+    /// Arms the handle as a member of a set. The reactor calls `waker` once the peer's position
+    /// reaches `wanted`, or the set should look for another reason. Afterwards the caller must look
+    /// once more (P5). If the last wake asked for a look at the peer, this call makes that look.
     pub(crate) fn watch(
         &mut self,
         end: &mut Endpoint,
@@ -152,7 +152,7 @@ impl Drop for Parking {
 #[derive(Debug)]
 enum Stopped {
     Broken(Broken),
-    /// No thread can be started that would wait for this handle.
+    /// No thread can be started to wait for this handle.
     Other(io::Error),
 }
 
@@ -186,7 +186,7 @@ fn arm(
     state.unused = false;
     state.armed = true;
     reactor.note_change(); // R1: before the word is set
-    // If the caller's next look may be too early, it looks again after a slice.
+    // If the caller's next look may be too early, the caller looks again after a slice.
     state.recheck = !vigil.prepare_park(wanted);
     let old_vigil = state.vigil.replace(vigil);
     let old_waker = state.waker.replace(waker);

@@ -7,9 +7,9 @@
 //! | [`disarm`](Waiter::disarm), when it is polled again: takes the vigil back | |
 //! | [`retire`](Waiter::retire), when it is dropped | removes the handle from the list |
 //!
-//! A wake by the reactor is a hint. The polled task looks for itself, and checks
-//! the peer itself if the reactor asks for that. So a superfluous wake is harmless.
-//! A future that is dropped needs no cleanup: its waker may be called once more.
+//! A wake by the reactor is a hint. The polled task looks for itself, and checks the peer if the
+//! reactor asks for that. So a superfluous wake is harmless. A future that is dropped needs no
+//! cleanup: its waker may be called once more.
 //!
 //! For a member of a set, the waker writes to the set's descriptor instead of waking a task
 //! (`set/descriptor.rs`). Such a wait also ends, after a slice, if the peer has moved at all.
