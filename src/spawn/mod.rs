@@ -6,8 +6,8 @@
 //!
 //! 1. The parent takes its role before the child starts. If starting fails, the parent
 //!    only gives its role up again.
-//! 2. The parent opens a pidfd of the child before the child can be reaped, one for
-//!    each end. The pidfd proves the end of a child that never took its role.
+//! 2. The parent opens a pidfd of the child before the child can be reaped, one for each end of a
+//!    ring. The pidfd proves the exit of a child that never took its role.
 //! 3. Until the child has attached the segment, the parent has the only attachment.
 //!    A producer that finishes therefore waits for the child
 //!    ([`Endpoint::await_child`](crate::handle::endpoint::Endpoint)).
@@ -122,12 +122,11 @@ impl<'a> Handover<'a> {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Spawn`] if the child cannot be started. [`OpenError::EndName`] for a
-    /// name that an end cannot have, or that was given twice. [`OpenError::RoleTaken`] if
-    /// a process has the role that the child is to get, except in a persistent ring, where
-    /// that process may have left before the child comes. [`OpenError::NoSegment`] if a
-    /// ring lies in [the caller's memory](Options::create_in). After an error the
-    /// handles are as they were.
+    /// [`OpenError::Spawn`] if the child cannot be started. [`OpenError::EndName`] for a name that
+    /// an end cannot have, or that was given twice. [`OpenError::RoleTaken`] if a process has the
+    /// role that the child is to get. This does not apply to a persistent ring, where that process
+    /// may have left before the child comes. [`OpenError::NoSegment`] if a ring lies in [the
+    /// caller's memory](Options::create_in). After an error the handles are as they were.
     ///
     /// # Examples
     ///
@@ -181,8 +180,9 @@ impl<'a> Handover<'a> {
         }
     }
 
-    /// The value of the environment variable `SHMPIPE_RING` for a child that gets these ends. For a
-    /// child that [`spawn`](Self::spawn) does not start: one of another language, or of an executor.
+    /// The value of the environment variable `SHMPIPE_RING` for a child that gets these ends. Use
+    /// it for a child that [`spawn`](Self::spawn) does not start: one of another language, or of an
+    /// executor.
     ///
     /// # Errors
     ///
@@ -367,14 +367,14 @@ impl Options {
     /// [`duplex_from_parent`](Options::duplex_from_parent). [`spawn_duplex`] does this with
     /// the default options.
     ///
-    /// The ends behave like those of [`Ring::spawn_consumer`] and [`Ring::spawn_producer`]. A
-    /// child that ends before it took its ends is noticed on each. The command-line tool can
-    /// take an end, too: with the command `sh -c "shmpipe recv --from-parent | filter |
-    /// shmpipe send --from-parent"`, the child is a filter.
+    /// The ends behave like those of [`Ring::spawn_consumer`] and [`Ring::spawn_producer`]. Each
+    /// handle notices a child that exits before it takes its ends. The command-line tool can take
+    /// an end, too: with the command `sh -c "shmpipe recv --from-parent | filter | shmpipe send
+    /// --from-parent"`, the child is a filter.
     ///
-    /// Each ring can be full, as pipes can: a parent that writes all before it reads, to a
-    /// child that answers meanwhile, waits for ever once both rings are full. Write and read in
-    /// two threads, or make the rings as large as the longest answer.
+    /// Like pipes, both rings can be full. If the parent writes everything before it reads, and the
+    /// child answers meanwhile, both then wait for ever. Write and read in two threads, or make the
+    /// rings as large as the longest answer.
     ///
     /// # Errors
     ///

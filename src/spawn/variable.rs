@@ -1,9 +1,9 @@
 //! The environment variable that tells a child which ends it gets.
 //!
-//! The value is a list: `id:nonce:role` or `id:nonce:role:name`, divided by commas. These
-//! are the segment's id, the ring's nonce in 16 hexadecimal digits, the child's role, and the
-//! name of the end. The nonce tells the ring from a later one with the same id. An entry whose
-//! end this process has taken begins with `-` in place of the id's first digit.
+//! The value is a list: `id:nonce:role` or `id:nonce:role:name`, separated by commas. These are the
+//! segment's id, the ring's nonce in 16 hexadecimal digits, the child's role, and the name of the
+//! end. The nonce tells the ring from a later one with the same id. An entry whose end this process
+//! has taken begins with `-` in place of the id's first digit.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -19,7 +19,7 @@ pub(super) const VARIABLE: &CStr = c"SHMPIPE_RING";
 /// Bytes of the longest name of an end.
 const LONGEST_NAME: usize = 64;
 
-/// What stands at the start of the entry of an end that was taken.
+/// The first byte of the entry of an end that was taken.
 const TAKEN: u8 = b'-';
 
 /// One end in the list.
