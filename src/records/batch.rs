@@ -1,4 +1,4 @@
-//! The records that are there, in place.
+//! A batch: the records that are in the ring, lent in place.
 #![allow(unsafe_code)] // a slice of a record
 
 use super::HEADER;
@@ -9,7 +9,7 @@ use crate::handle::grant::ReadGrant;
 /// The next record of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Next {
-    /// Its length in bytes, which was checked.
+    /// Length in bytes, checked.
     pub(super) len: usize,
     /// Whether the record, with its length, is in one piece.
     pub(super) in_one_piece: bool,
@@ -31,7 +31,7 @@ pub struct RecordBatch<'a> {
     /// Bytes of the records that were returned, with their lengths.
     end: usize,
     most: usize,
-    /// The length of the first record, which was checked.
+    /// The length of the first record, checked.
     first: Option<usize>,
 }
 

@@ -5,11 +5,11 @@
 //! | records of any length | [`RecordWriter`] | [`RecordReader`] | the length in 4 bytes, little-endian, then the record |
 //! | values of one type (feature `zerocopy`) | `MessageWriter` | `MessageReader` | 16 bytes that name the type, then the values, one after the other |
 //!
-//! These types own a [`Producer`] or a [`Consumer`], and use its public calls. Other streams
-//! than these can be read or written in the same way.
+//! These types own a [`Producer`] or a [`Consumer`], and use its public calls. Programs can read or
+//! write other formats in the same way.
 //!
-//! - A message is complete or absent, also if its writer is killed: it is reserved and
-//!   committed at once. So it is at most as long as the ring.
+//! - A message is complete or absent, also if its writer is killed: the writer reserves and commits
+//!   it as a whole. So a message is at most as long as the ring.
 //! - The peer is not trusted. A length is copied, then checked, then used. Messages are
 //!   copied out before anybody looks at them, or by an `unsafe` call that vouches for the
 //!   peer.
@@ -104,8 +104,8 @@ impl Wait {
         }
     }
 
-    /// The same wait for all of a call that waits more than once, unless its first `len` bytes are
-    /// known to be there.
+    /// Gives all waits of one call the same deadline, unless the first `len` bytes are known to be
+    /// there.
     fn for_all(self, consumer: &Consumer, len: usize) -> Wait {
         match (self, consumer.deadline()) {
             (Wait::Handle, Some(deadline)) if !consumer.has_known(len) => Wait::Until(deadline),
@@ -127,8 +127,8 @@ impl Wait {
     }
 }
 
-/// The error of waiting for `wanted` bytes of a message. After a broken stream's last byte, the
-/// reason; before that, the message is cut.
+/// The error of waiting for `wanted` bytes of a message. Behind the last byte of a broken stream,
+/// the error is the reason of the break. Before that, the message is cut.
 fn cut_or(error: PeekError, consumer: &mut Consumer, wanted: usize) -> RecordError {
     let PeekError::Broken(broken) = error else {
         return error.into();

@@ -1,4 +1,4 @@
-//! Reading records, copied out.
+//! Reading records: a copy of one, or all that are there in place.
 
 use std::time::Instant;
 

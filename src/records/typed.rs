@@ -1,14 +1,14 @@
 //! Messages of one type of plain data, with the feature `zerocopy`.
 //!
-//! zerocopy, and not bytemuck: its traits are one for each need, so that a type says no more than
-//! it has to. `IntoBytes` excludes padding, and `FromBytes` invalid patterns; bytemuck's `Pod`
-//! asks for all of it, and for `Copy`. Both check by derives, at compile time.
+//! This module uses zerocopy, not bytemuck. zerocopy has a trait for each need, so a type promises
+//! no more than it must. `IntoBytes` excludes padding, and `FromBytes` invalid patterns. bytemuck's
+//! `Pod` asks for both, and for `Copy`. The derives of both crates check at compile time.
 //!
-//! A stream begins with 16 bytes, the *preamble*: the size of a message in 4 bytes, the text
+//! A stream begins with a *preamble* of 16 bytes. It has the size of a message in 4 bytes, the text
 //! `msg1`, and the hash of the messages' name in 8 bytes (FNV-1a of its UTF-8). Integers are
-//! little-endian. A side writes, or checks, the preamble at position 0 of the stream. A side
-//! that comes later, in a persistent ring, finds it gone. It checks only that its position is
-//! between two messages.
+//! little-endian. A side writes, or checks, the preamble at position 0 of the stream. In a
+//! persistent ring, a side that comes later finds the preamble gone. That side checks only that its
+//! position is between two messages.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -124,10 +124,10 @@ pub struct MessageWriter<T> {
 }
 
 impl<T: IntoBytes + Immutable> MessageWriter<T> {
-    /// Makes a writer of messages. `name` is what both sides call them: readers with another
-    /// name are refused at the beginning of a stream. Behind the beginning, nothing names the
-    /// type: a writer that resumes a stream, and a reader that joins one, are believed.
-    /// Nothing is written before the first message.
+    /// Makes a writer of messages. `name` is what both sides call them: readers with another name
+    /// are refused at the beginning of a stream. Behind the beginning, nothing names the type: a
+    /// writer that resumes a stream, and a reader that joins one, are trusted. Nothing is written
+    /// before the first message.
     ///
     /// # Examples
     ///
@@ -435,7 +435,7 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
                 found: found.map(|kind| (kind.size, kind.name)),
             });
         }
-        // With the first message, so that a call that times out takes nothing.
+        // Waits for the first message, too, so that a call that times out takes nothing.
         let least = PREAMBLE + size_of::<T>();
         let waited = wait.for_bytes(consumer, least);
         waited.map_err(|error| cut_or(error, consumer, least))?;

@@ -260,7 +260,7 @@ impl RecordGrant<'_> {
         }
     }
 
-    /// Bytes that the record can still get.
+    /// Bytes that can still be written to the record.
     #[must_use]
     pub fn rest(&self) -> usize {
         self.most - self.written()
@@ -273,7 +273,7 @@ impl RecordGrant<'_> {
     /// See [`RecordWriter::reserve`].
     pub fn commit(self) {
         let len = self.written();
-        // No loss: at most `longest`.
+        // The cast loses nothing: `len` is at most `longest`.
         let header = (len as u32).to_le_bytes();
         match self.place {
             Place::Ring { mut grant, end } => {
