@@ -33,8 +33,8 @@
 //!
 //! # A peer that lies
 //!
-//! The reader copies at most what the words hold and what its caller asked for. A lie is a wrong
-//! byte, which a lying peer could as well have put in the ring.
+//! The reader copies at most what the words hold and what its caller asked for. A lie amounts to
+//! wrong bytes, which a lying peer could as well have put in the ring.
 //!
 //! [`Signals::delivery_hint`]: crate::segment::layout::Signals
 

@@ -168,7 +168,7 @@ impl<R: Region> Reader<R> {
     }
 
     /// Whether the last writer to claim the role knows inline messages. If so, inline messages are
-    /// trusted from the next tail on. The message of the present tail is not trusted: a writer that
+    /// trusted from the next tail on. The message of the present tail is not trusted. A writer that
     /// does not know inline messages may have left an older writer's message in place.
     fn believes_inline(&mut self) -> bool {
         let side = self.region().header().side(Role::Producer);
@@ -226,7 +226,7 @@ impl<R: Region> Reader<R> {
     #[inline]
     pub(crate) fn get(&mut self, bytes: &mut [u8]) -> Result<usize, Corruption> {
         let available = self.available(bytes.len() as u64)?;
-        // No loss: the length is at most `bytes.len()`.
+        // The cast loses nothing: the length is at most `bytes.len()`.
         let len = available.min(bytes.len() as u64) as usize;
         if len > 0 {
             let bytes = &mut bytes[..len];

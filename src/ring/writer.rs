@@ -239,7 +239,7 @@ impl<R: Region> Writer<R> {
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<usize, Corruption> {
         let room = self.room(bytes.len() as u64)?;
-        // No loss: the length is at most `bytes.len()`.
+        // The cast loses nothing: the length is at most `bytes.len()`.
         let len = room.min(bytes.len() as u64) as usize;
         if len > 0 {
             let beyond = room - len as u64;
