@@ -32,8 +32,8 @@ pub enum Pace {
     /// Takes bytes as soon as they are there.
     Latency,
     /// Lets bytes gather for up to three microseconds while they keep coming. The limit is eight
-    /// microseconds while more than two gigabytes a second come. Replies and lone messages are not
-    /// delayed.
+    /// microseconds while bytes come at more than two gigabytes a second. Replies and lone messages
+    /// are not delayed.
     #[default]
     Balanced,
     /// Lets bytes gather for up to 64 microseconds while they keep coming. Stops at a quarter of

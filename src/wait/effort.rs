@@ -11,8 +11,8 @@ use crate::tuning::{
     SHORT_SLICE, SPARED, SPIN, WAITS_AWAKE,
 };
 
-/// Never equals an honest peer's `sleeping`: this process receives no membarriers, so it always
-/// fences.
+/// A value that an honest peer's `sleeping` never has. It stands for a process that receives no
+/// membarriers, and so always fences.
 const NEVER: u32 = u32::MAX;
 
 /// Experience that a side keeps from one wait to the next.
@@ -23,8 +23,8 @@ pub(crate) struct Effort {
     pub(super) last_slice: Instant,
     /// When the side first slept after a wait or a call last succeeded.
     pub(super) idle_since: Option<Instant>,
-    /// The peer's `sleeping` that makes a fence needless here: [`PROMISED`], or [`NEVER`] if
-    /// membarriers do not reach this process.
+    /// The value of the peer's `sleeping` with which this side needs no fence: [`PROMISED`], or
+    /// [`NEVER`] if membarriers do not reach this process.
     pub(super) fenceless: u32,
     /// Waits and calls since the last sleep, plus the bytes they found in units of [`BYTES_AWAKE`].
     /// Counted up to [`WAITS_AWAKE`].

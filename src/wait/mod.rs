@@ -130,8 +130,8 @@ pub(crate) enum Sleep {
 ///
 /// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake. Calls
 /// the closure `slice` at most once per [`SLICE`] of time, also across several short waits. The
-/// closure says whether to go on, and how long the next sleeps may be. Within this call its answer
-/// holds until its next answer. A value that has become ready in the meantime takes precedence over
+/// closure says whether to go on, and how long the next sleeps may be. The answer holds until the
+/// next one, within this call. A value that has become ready in the meantime takes precedence over
 /// an error of the closure. After the deadline there is exactly one more look.
 pub(crate) fn wait<T, E>(
     own: &Signals,
@@ -217,9 +217,9 @@ pub(crate) fn prepare_park(own: &Signals, wanted: u64, may_have_promised: bool) 
 }
 
 /// The first half of [`prepare_park`], for a sleeper on several words. The sleeper announces each
-/// park, then calls [`order_parks`] once for all. Returns whether a promise stood. A side that cannot
-/// have promised since its last park does not believe the word: a peer that stores 2 there again and
-/// again would cost all processors of this process a barrier each time.
+/// park, then calls [`order_parks`] once for all. Returns whether a promise stood. A side that
+/// cannot have promised since its last park does not believe the word. Otherwise a peer that keeps
+/// storing 2 there would cost all processors of this process a barrier each time.
 pub(crate) fn announce_park(own: &Signals, wanted: u64, may_have_promised: bool) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
     let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
@@ -245,9 +245,9 @@ pub(crate) fn cancel_park(own: &Signals) -> bool {
     own.sleeping.swap(AWAKE, Ordering::Relaxed) == ASLEEP // P5: orders nothing
 }
 
-/// Whether a thread that watches the sleeping word of a side must sleep on `value`, while the side
-/// does not wait through that thread: R1 in `reactor/mod.rs`. True of each value that this side
-/// stores. A blocking wait leaves 1 there while it sleeps, and the side may arm after it.
+/// Whether the reactor must sleep on `value` of a sleeping word while the side does not wait
+/// through the reactor: R1 in `reactor/mod.rs`. True of each value that this side stores. A
+/// blocking wait leaves 1 there while it sleeps, and the side may arm after it.
 pub(crate) fn is_watched_unarmed(value: u32) -> bool {
     matches!(value, AWAKE | ASLEEP | PROMISED)
 }

@@ -44,7 +44,7 @@ pub(crate) enum SpinBudget {
     Always,
 }
 
-/// What waiting and waking have cost. How many bytes have moved is said by the positions:
+/// What waiting and waking have cost. The positions say how many bytes have moved:
 /// [`Producer::position`](crate::Producer::position),
 /// [`Consumer::position`](crate::Consumer::position) and, from outside,
 /// [`Snapshot::written`](crate::Snapshot::written).
