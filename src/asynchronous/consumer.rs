@@ -113,7 +113,7 @@ impl AsyncConsumer {
     ///
     /// # Errors
     ///
-    /// The errors of [`Consumer::try_peek`] but [`PeekError::Empty`].
+    /// The errors of [`Consumer::try_peek`], except [`PeekError::Empty`].
     ///
     /// # Examples
     ///

@@ -97,7 +97,7 @@ impl AsyncProducer {
     ///
     /// # Errors
     ///
-    /// The errors of [`Producer::try_reserve`] but [`ReserveError::Full`].
+    /// The errors of [`Producer::try_reserve`], except [`ReserveError::Full`].
     ///
     /// # Examples
     ///
@@ -149,8 +149,8 @@ impl AsyncProducer {
         })
     }
 
-    /// Waits until there is no consumer to write for: it has left, has died, or the
-    /// like. Returns the error that a write would return. Cancel-safe.
+    /// Waits until there is no consumer to write for: the consumer has left, has
+    /// died, or the like. Returns the error that a write would return. Cancel-safe.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{AsyncConsumer, AsyncProducer};
 
-/// As the implementation for `futures_io`: 0 bytes mean the end of the stream.
+/// Calls the implementation for `futures_io`. 0 bytes mean the end of the stream.
 impl AsyncRead for AsyncConsumer {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -23,7 +23,7 @@ impl AsyncRead for AsyncConsumer {
     }
 }
 
-/// As the implementation for `futures_io`. `shutdown` finishes the stream, as
+/// Calls the implementation for `futures_io`. `shutdown` finishes the stream, as
 /// [`Producer::close`](crate::Producer::close) does.
 impl AsyncWrite for AsyncProducer {
     fn poll_write(
