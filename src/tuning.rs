@@ -2,8 +2,8 @@
 //!
 //! Correctness depends on none of them. Figures and machines are in `guide/performance.md`.
 //! "Interleaved" marks a result from a run that alternated two builds. A factor is the speed with
-//! the value named, as a part of the speed with the value here. The prefetch distances, which
-//! differ by the processor's maker, are in `segment/copy/caches.rs`.
+//! the named value, divided by the speed with the value here. The prefetch distances, which differ
+//! by the processor's maker, are in `segment/copy/caches.rs`.
 
 use std::time::Duration;
 
@@ -106,8 +106,8 @@ pub(crate) const BALANCED: (u32, u32) = (3, 8);
 /// Most consecutive intervals under `Pace::Throughput`: slow and fast alike.
 pub(crate) const THROUGHPUT: (u32, u32) = (64, 64);
 
-/// Bytes per interval that count as fast. If nothing does: 0.68 to 0.82 at 1 KiB, interleaved. With
-/// 512: no better.
+/// Bytes per interval that count as fast. If nothing counts as fast: 0.68 to 0.82 at 1 KiB,
+/// interleaved. With 512: no better.
 pub(crate) const FAST: u64 = 2 << 10;
 
 /// Gathered bytes that end the wait even while more come fast, so that they still lie in a cache.
@@ -116,7 +116,8 @@ pub(crate) const FAST: u64 = 2 << 10;
 pub(crate) const ENOUGH: u64 = 1 << 20;
 
 /// The largest backoff: the number of looks that take their bytes at once, after waits did not pay.
-/// A larger backoff spares lone messages the delay, and finds a new stream later. With 127 and 8191: no better, interleaved.
+/// A larger backoff spares lone messages the delay, and finds a new stream later. With 127 and
+/// 8191: no better, interleaved.
 pub(crate) const MOST_LOOKS: u32 = 1023;
 
 /// The backoff after seven consecutive waits without effect: messages come alone. With 31 and
@@ -144,10 +145,10 @@ pub(crate) const LONGEST_RELEASE: usize = 1 << 20;
 pub(crate) const SHORTEST_BACKWARDS: usize = 8 << 10;
 
 /// Bytes of the largest ring whose lines the reader returns to a near writer on such processors.
-/// Not returned, rings of 64 and 256 KiB came to 0.41 to 0.66, interleaved. Lines of a larger ring
-/// leave the reader's cache by themselves, and to return them costs a third.
-/// To a far writer they are returned in any ring: 1.4 to 1.8 times as fast, interleaved. On Intel,
-/// returning lines cost a tenth.
+/// Without the return, rings of 64 and 256 KiB came to 0.41 to 0.66, interleaved. Lines of a larger
+/// ring leave the reader's cache by themselves, and returning them costs a third. To a far writer,
+/// the reader returns lines in any ring: 1.4 to 1.8 times as fast, interleaved. On Intel, returning
+/// lines cost a tenth.
 pub(crate) const SMALL_RING: usize = 512 << 10;
 
 /// The shortest load that counts as answered by a peer's cache. This side's own cache answers in
@@ -155,15 +156,15 @@ pub(crate) const SMALL_RING: usize = 512 << 10;
 pub(crate) const NEAR: Duration = Duration::from_nanos(35);
 
 /// The shortest load that counts as answered by a far cache. On an EPYC of Zen 3, loads took 49 ns
-/// where both processors shared their last cache, and 139 to 155 ns where they did not; the clock
-/// adds some 20 ns. With 75 or 120 ns here: no better, interleaved.
+/// where both processors shared their last cache, and 139 to 155 ns elsewhere. The clock adds some
+/// 20 ns. With 75 or 120 ns here: no better, interleaved.
 pub(crate) const FAR: Duration = Duration::from_nanos(95);
 
 /// Looks at a position per timed one. A timed look costs two looks at the clock.
 pub(crate) const LOOKS_PER_SAMPLE: u32 = 16;
 
-/// Samples that decide about the distance, at least. A larger number is misled less, and notices
-/// later that the host has moved a processor.
+/// The least number of samples that decide about the distance. A larger number is misled less, and
+/// notices later that the host has moved a processor.
 pub(crate) const SAMPLES: u32 = 6;
 
 /// The most bytes that a commit or a consume in place prefetches. More would fill the buffers of

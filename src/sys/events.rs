@@ -1,8 +1,8 @@
 //! Events for `tracing`, with the feature of that name. Without the feature, these functions do
 //! nothing.
 //!
-//! They are called where a ring is opened or breaks, never where bytes move, and after the change
-//! that they report. A subscriber is foreign code: it may take its time, and may panic.
+//! The functions are called where a ring is opened or breaks, never where bytes move, and after the
+//! change that they report. A subscriber is foreign code: it may take its time, and may panic.
 
 use std::fmt::Display;
 
