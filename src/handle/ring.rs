@@ -206,7 +206,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// The errors of [`into_producer`](Ring::into_producer) but
+    /// The errors of [`into_producer`](Ring::into_producer), except
     /// [`OpenError::TooManyEnds`] and [`OpenError::Cancelled`].
     ///
     /// # Examples

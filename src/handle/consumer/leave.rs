@@ -1,5 +1,5 @@
-//! How a consumer leaves, continues with the next stream, waits for its producer,
-//! and checks whether it lives.
+//! How a consumer leaves, continues with the next stream, waits for its producer, and
+//! checks whether the producer lives.
 
 use std::time::Instant;
 
@@ -102,7 +102,7 @@ impl Consumer {
     ///
     /// ```
     /// let (producer, mut consumer) = shmpipe::pair()?;
-    /// assert!(consumer.next_stream().is_err()); // it has not ended
+    /// assert!(consumer.next_stream().is_err()); // the stream has not ended
     /// drop(producer);
     /// assert_eq!(consumer.next_stream(), Ok(false)); // no other can follow
     /// # Ok::<(), std::io::Error>(())

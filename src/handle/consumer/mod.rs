@@ -203,8 +203,8 @@ impl Consumer {
         }
     }
 
-    /// Whether a call that never waits would return something else than that there are fewer than
-    /// `least` bytes.
+    /// Whether a call that never waits would return anything but the error for fewer than `least`
+    /// bytes.
     pub(crate) fn is_ready(&mut self, least: usize) -> bool {
         match self.readiness(least) {
             Ok(Readiness::Empty) => self.end.has_verdict(),

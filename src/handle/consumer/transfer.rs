@@ -305,8 +305,8 @@ impl Consumer {
         }
     }
 
-    /// For a reading call that failed with `error`. Returns `Ok` if the error is
-    /// the end of a whole stream. Notes the end, however the stream ended.
+    /// Judges the `error` of a reading call. Returns `Ok` if the error is the end of
+    /// a whole stream. Notes the end, however the stream ended.
     pub(crate) fn end_or(&mut self, error: PeekError) -> io::Result<()> {
         self.end_read();
         match error {

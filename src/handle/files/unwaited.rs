@@ -93,7 +93,7 @@ impl Way {
         }
         let stat = fstat(file)?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFIFO {
-            // Refused if the pipe belongs to another user.
+            // The open is refused if the pipe belongs to another user.
             return Ok(open_again(file, direction).map_or(Way::Plain, Way::Own));
         }
         // SAFETY: an integer.

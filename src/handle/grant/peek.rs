@@ -117,7 +117,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// The errors of [`peek`](Self::peek) but [`PeekError::TooLong`] and
+    /// The errors of [`peek`](Self::peek), except [`PeekError::TooLong`] and
     /// [`PeekError::Wraps`].
     ///
     /// # Examples

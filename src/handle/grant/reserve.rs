@@ -105,7 +105,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The errors of [`reserve`](Self::reserve) but [`ReserveError::TooLong`] and
+    /// The errors of [`reserve`](Self::reserve), except [`ReserveError::TooLong`] and
     /// [`ReserveError::Wraps`].
     ///
     /// # Examples

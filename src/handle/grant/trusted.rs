@@ -1,4 +1,4 @@
-//! Grants of a peer that the caller vouches for: as slices, and so without a copy.
+//! Grants as slices, without a copy, for a peer that the caller vouches for.
 #![allow(unsafe_code)] // makes slices of a region's addresses
 
 use std::io::{self, BufRead, Read, Write};
@@ -120,7 +120,7 @@ impl DerefMut for TrustedWrite<'_> {
     }
 }
 
-/// As [`WriteGrant`].
+/// Writes to where the last write ended, as [`WriteGrant`] does, and fails in the same cases.
 impl Write for TrustedWrite<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -169,7 +169,7 @@ impl<'a> ReadGrant<'a> {
 }
 
 impl TrustedRead<'_> {
-    /// Consumes, from the ring, what was passed: see [`ReadGrant::consume_read`].
+    /// Takes the bytes that were passed out of the stream: see [`ReadGrant::consume_read`].
     ///
     /// # Examples
     ///
@@ -198,7 +198,7 @@ impl Deref for TrustedRead<'_> {
     }
 }
 
-/// As [`ReadGrant`].
+/// Reads from where the last read ended, as [`ReadGrant`] does.
 impl Read for TrustedRead<'_> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! How a producer leaves, waits for its consumer, and checks whether it lives.
+//! How a producer leaves, waits for its consumer, and checks whether the consumer lives.
 
 use std::time::Instant;
 
@@ -289,8 +289,8 @@ impl Producer {
         match self.writer.peer_departure() {
             Ok(Departure::Open) => self.end.peer_verdict(),
             Ok(_) => {
-                // If the consumer died while leaving, this declares its death, so
-                // that another consumer can follow.
+                // If the consumer died while leaving, the next call declares its death,
+                // so that another consumer can follow.
                 let _ = self.end.peer_verdict(); // the consumer has left in any case
                 Err(Broken::ConsumerClosed)
             }

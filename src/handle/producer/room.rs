@@ -45,8 +45,8 @@ impl Producer {
         }
     }
 
-    /// The error of a call that wants more room than there is: that the consumer is dead, if a wait
-    /// for several handles has found that out.
+    /// The error of a call that wants more room than there is. If a wait for several handles has
+    /// found the consumer dead, the error says so.
     pub(crate) fn full(&mut self, wanted: usize, room: usize) -> ReserveError {
         match self.end.take_verdict() {
             Some(broken) => broken.into(),
@@ -54,8 +54,9 @@ impl Producer {
         }
     }
 
-    /// Whether a call that never waits would return something else than that there is less room than
-    /// `least`. If not, publishes what a batch holds back: its room comes back only once it is read.
+    /// Whether a call that never waits would return anything but the error for less room than
+    /// `least`. If not, publishes what a batch holds back, whose room comes back only once it is
+    /// read.
     pub(crate) fn is_ready(&mut self, least: usize) -> bool {
         if self.check_usable().is_err() {
             return true;

@@ -92,7 +92,7 @@ impl Producer {
     }
 
     /// Writes all of `bytes` in known room, and publishes them as [`commit`](Self::commit)
-    /// does, also if the consumer has left meanwhile. The next one reads them.
+    /// does, also if the consumer has left meanwhile. The next consumer reads them.
     pub(crate) fn commit_copied(&mut self, bytes: &[u8]) {
         if !self.end.is_usable() {
             return;
