@@ -1,8 +1,8 @@
 //! `shmpipe bench`: measures a ring beside a pipe and a Unix socket, and the command beside
 //! cat(1) in a shell.
 //!
-//! All are measured once in each round, so that whatever else the machine does meets all of
-//! them. The medians of the rounds count.
+//! Each round measures all of them once, so that other work on the machine disturbs all
+//! alike. The medians of the rounds count.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -263,7 +263,7 @@ fn shell(way: Way, bytes: u64) -> io::Result<f64> {
     }
 }
 
-/// The part of its processors that others use, as looked at for a moment.
+/// The part of the machine that other programs keep busy, measured for a moment.
 fn busy_part() -> Option<f64> {
     let look = || {
         let stat = fs::read_to_string("/proc/stat").ok()?;

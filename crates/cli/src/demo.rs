@@ -1,9 +1,9 @@
 //! `shmpipe demo`: a child streams to its parent, through a ring and through a pipe(2) in
 //! turns. Every byte is verified.
 //!
-//! Parent and child also have a pair of sockets, the line. The parent says there when the
-//! clock starts, and the child reports its result. Before the clock starts, both have
-//! touched the pages that they use.
+//! Parent and child also have a pair of sockets, the line. Over the line, the parent says
+//! when the clock starts, and the child reports its result. Before the clock starts, both
+//! have touched the pages that they use.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     for round in 0..args.rounds {
         for rounds in &mut results {
             demo.block = rounds.block;
-            // Whoever is first finds another machine than whoever is second.
+            // The first run of a pair may find other conditions than the second.
             let is_ring_first = round % 2 == 0;
             if is_ring_first {
                 rounds.ring.push(demo.through_ring()?);

@@ -25,7 +25,7 @@ signal: 128 plus its number in a shell. A signal that was ignored at the start
 stays ignored. If nobody reads stdout any more, the command dies of SIGPIPE
 (141), as filters do. Stdin and stdout must be open.";
 
-/// What ended the command, where that decides what it says.
+/// What ended the command, as far as that decides its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// What the message says.

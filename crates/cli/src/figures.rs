@@ -113,7 +113,7 @@ pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds]) -> String {
     text
 }
 
-/// The median of some figures, and between what they lie.
+/// The median of some figures, with the least and the most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) least: f64,
@@ -122,7 +122,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one figure; of none, everything is 0.
+    /// The spread of `figures`. Without any figure, everything is 0.
     pub(crate) fn of(mut figures: Vec<f64>) -> Spread {
         figures.sort_by(f64::total_cmp);
         let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);

@@ -1,5 +1,5 @@
-//! A stream that carries its own proof of being whole, for a way through which no failure
-//! comes: ssh(1), socat(1), a file.
+//! A stream that carries its own proof of being whole, for a way that passes no failure on: ssh(1),
+//! socat(1), a file.
 //!
 //! | bytes | what |
 //! |--:|---|

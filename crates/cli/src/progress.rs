@@ -11,13 +11,13 @@ use rustix::termios::{tcgetpgrp, tcgetwinsize};
 use crate::args::ProgressArgs;
 use crate::units::{bar, bytes, clock, percent};
 
-/// Between two draws of the line.
+/// The time between two draws of the line.
 const DRAW: Duration = Duration::from_millis(200);
-/// Between two lines of numbers.
+/// The time between two lines of numbers.
 const LINE: Duration = Duration::from_secs(1);
-/// The rate that is shown is that of about this time.
+/// About the time over which the shown rate is taken.
 const RATE: Duration = Duration::from_secs(3);
-/// Where the terminal does not tell its width.
+/// The width if the terminal does not tell its own.
 const COLUMNS: usize = 80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Nothing is drawn beside bytes that are typed or seen on a terminal.
+    /// `is_beside` says that the bytes are typed or seen on a terminal. No line is drawn
+    /// beside them.
     pub(crate) fn new(args: ProgressArgs, name: &'static str, is_beside: bool) -> Progress {
         let how = if args.numbers {
             How::Numbers
@@ -194,7 +195,8 @@ fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// A background process draws on nobody's screen.
+/// Whether this process is in the foreground of the terminal. A background process does
+/// not draw.
 fn is_in_foreground() -> bool {
     tcgetpgrp(io::stderr().as_fd()).is_ok_and(|group| group == getpgrp())
 }

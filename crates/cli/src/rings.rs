@@ -94,8 +94,8 @@ pub(crate) fn survey() -> Result<Vec<Segment>, Failure> {
 }
 
 impl Segment {
-    /// `None` if it has gone meanwhile. Fails if the look failed for a reason that is not the
-    /// segment's, since a ring would be missing.
+    /// Looks at a segment. `None` if it has gone meanwhile. Fails if the look fails for a reason
+    /// outside the segment, since a ring would then be missing in the list.
     fn look(stat: Stat) -> Result<Option<Segment>, Failure> {
         let seen = match Snapshot::of(stat.id) {
             Ok(ring) => Seen::Ring(Box::new(ring)),
@@ -244,7 +244,7 @@ fn sort_down(segments: &mut [Segment], number: impl Fn(&Segment) -> f64) {
     });
 }
 
-/// The kernel gives a ring's segment a page, and a power of two of bytes.
+/// Whether the size is that of a ring: a page, and a power of two of bytes.
 fn has_size_of_a_ring(stat: &Stat) -> bool {
     let ring = stat.size.checked_sub(sysv::page_size());
     ring.is_some_and(|ring| ring.is_power_of_two() && ring >= sysv::page_size())
@@ -276,7 +276,7 @@ pub(crate) fn user_name(uid: u32) -> String {
     }
 }
 
-/// The command of an occupant: of this command itself, the verb.
+/// The name of an occupant's command. For `shmpipe` itself, the verb.
 fn command(occupant: Occupant) -> String {
     match occupant {
         Occupant::Nobody => "-".to_owned(),

@@ -120,7 +120,7 @@ fn send(
 }
 
 /// Moves the ring to the reader's stdin, and ends the stdin. Ends the reader first, unless the
-/// stream is whole or the reader has gone. Returns whether it did.
+/// stream is whole or the reader has gone. Returns whether the reader was ended.
 fn receive(
     to_reader: PipeWriter,
     mut consumer: Consumer,
@@ -186,7 +186,8 @@ fn status_of(status: ExitStatus) -> u8 {
     status.code().unwrap_or_else(of_signal) as u8 // both are less than 256
 }
 
-/// Waits for the end of `child`, and gives it the signal that has come, once.
+/// Waits for the end of `child`, and gives it the signal that has come, once. `knows` says that the
+/// child has got the signal already.
 fn wait(child: &mut Child, signals: &Signals, mut knows: bool) -> ExitStatus {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
     loop {

@@ -1,6 +1,6 @@
-//! What Rust's start-up changes, and what must be looked at before: whether stdin and stdout
-//! were closed, in whose place it opens `/dev/null`, and whether SIGPIPE was ignored, which it
-//! ignores in any case.
+//! A look at what Rust's start-up changes, before it does: closed streams, and the action of
+//! SIGPIPE. The start-up opens `/dev/null` in place of a closed stdin or stdout. It ignores SIGPIPE
+//! in any case.
 //!
 //! Functions in `.init_array` run before `main` of C, with glibc and with musl.
 //! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html>

@@ -17,7 +17,7 @@ use crate::units::{age, bar, bytes, percent};
 
 /// How long the ring is looked at.
 const SPAN: Duration = Duration::from_secs(1);
-/// Looks at who waits within that.
+/// The number of looks at who waits, within that time.
 const LOOKS: u32 = 40;
 
 /// How often each side was seen to wait.
@@ -109,7 +109,8 @@ fn look(args: &StatArgs, span: Duration) -> Result<Vec<(Segment, Waits)>, Failur
         let found = now.iter().find(|segment| segment.id() == id);
         let mut found = found.cloned().unwrap_or(earlier);
         if let Seen::Ring(ring) = &mut found.seen {
-            // A side that waits looks up for a moment now and then.
+            // A waiting side is awake for a moment now and then, so the majority of
+            // looks counts.
             ring.producer_sleeps = waits.are_most(waits.producer);
             ring.consumer_sleeps = waits.are_most(waits.consumer);
         }

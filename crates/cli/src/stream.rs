@@ -293,7 +293,7 @@ impl Stream {
         };
         let thread = thread::Builder::new().name("stdout".to_owned());
         let is_there = thread.spawn(watch).is_ok();
-        // Without memory for its stack of signals, the thread ends this process. That is to
+        // If there is no memory for its signal stack, the thread ends this process. That should
         // happen before there is a ring.
         let _ = started.recv(); // fails, since nothing is ever sent
         is_there

@@ -10,9 +10,10 @@ pub(crate) struct Column {
     pub(crate) head: &'static str,
     /// Numbers are aligned to the right, words to the left.
     pub(crate) is_number: bool,
-    /// Left out earlier the larger this is. 0: never.
+    /// Columns with a larger number are left out earlier. 0: never left out.
     pub(crate) order: u8,
-    /// Cut down to this width, from the left, where there is no room. 0: never cut.
+    /// If there is no room, the column is cut down to this width, from the left. 0:
+    /// never cut.
     pub(crate) least: usize,
 }
 

@@ -2,8 +2,8 @@
 
 use crate::exit::TABLE;
 
-/// Examples, and then the table of exit codes. A text below begins without its indent, which a
-/// backslash at the end of a line takes away.
+/// Examples, and then the table of exit codes. The backslash at the start of a text below removes
+/// the first indent, so this function adds that again.
 pub(super) fn long(examples: &str) -> String {
     format!("Examples:\n  {examples}\n\n{TABLE}")
 }

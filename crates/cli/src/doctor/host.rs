@@ -89,7 +89,8 @@ pub(super) fn rmid_forced() -> Finding {
     }
 }
 
-/// The last setting counts, and files in folders come after the file.
+/// Finds the setting in the files of systemd. The last setting counts, and files in
+/// folders come after the main file.
 pub(super) fn remove_ipc() -> Finding {
     const SUBJECT: &str = "RemoveIPC of systemd-logind";
     if !Path::new("/run/systemd/system").exists() {

@@ -1,7 +1,7 @@
 //! `shmpipe top`: all rings on a live screen.
 //!
-//! Looks at rings through read-only attachments. The only thing it does to one is to remove
-//! it, after a question.
+//! Looks at rings through read-only attachments. The only change that it makes is to remove
+//! a ring, after a question.
 
 mod screen;
 mod state;
@@ -21,7 +21,7 @@ use state::{Mode, State};
 
 /// The longest wait for a key before signals are looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// The first screen has rates of this time.
+/// The time over which the rates of the first screen are taken.
 const FIRST: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
@@ -74,7 +74,7 @@ impl Screen {
     fn suspend(&mut self) -> Result<(), Failure> {
         let _ = ratatui::try_restore(); // the shell sets it, too
         let _ = signal_hook::low_level::raise(libc::SIGTSTP); // stops here
-        // Not a new `Screen`, whose predecessor would end the new one as it is dropped.
+        // A new `Screen` would not do: the drop of the old one would end the new one.
         self.0 = ratatui::try_init().map_err(|error| Failure::io("the terminal", &error))?;
         Ok(())
     }

@@ -13,13 +13,13 @@ use crate::rings::{self, Segment, add_rates, survey};
 /// Rates that are kept of each ring.
 pub(super) const HISTORY: usize = 60;
 
-/// What keys are taken for.
+/// What keys mean at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     List,
     /// The filter is typed.
     Filter,
-    /// Whether to remove this ring is asked.
+    /// The user is asked whether to remove this ring.
     Confirm(SegmentId),
     Help,
 }
