@@ -15,7 +15,7 @@ use crate::error::{Error, Failure};
 use crate::log::{LogEnd, Search};
 use crate::record::{Record, RecordError};
 
-/// What a message adds to the broker's store beside its payload, at most.
+/// The most bytes that a message adds to the broker's store beside its payload.
 pub(crate) const OVERHEAD: usize = 1024;
 
 /// The name of a stream, which is part of its subjects.
@@ -185,7 +185,7 @@ async fn request<T: serde::Serialize, V: serde::de::DeserializeOwned>(
     }
 }
 
-/// Whether an error of the broker may pass.
+/// Judges whether an error of the broker may pass by itself.
 pub(crate) fn judge(error: jetstream::Error) -> Failure {
     match error.error_code() {
         ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {

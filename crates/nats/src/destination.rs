@@ -1,7 +1,8 @@
 //! The ring that a receiver writes to, and the file beside it.
 //!
-//! The file maps places of the source ring to places of this one. It changes when a source
-//! begins, so the receiver's position is that of its ring, exact after any death.
+//! The file maps places of the source ring to places of this one. The file changes only
+//! when a source begins. So the receiver's position is that of its ring, which is exact
+//! after any death.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -24,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct State {
     stream: String,
-    /// When the stream was created; sequences of another one mean nothing here.
+    /// When the stream was created. Sequences of another stream mean nothing here.
     created: String,
     /// The nonce of this ring.
     ring: u64,
@@ -32,9 +33,9 @@ struct State {
     source: u64,
     /// The sequence of the record that began the copy.
     began: u64,
-    /// This place of the source ring ...
+    /// A place of the source ring.
     from: Place,
-    /// ... is that place of this ring.
+    /// The place of this ring that stands for `from`.
     to: Place,
 }
 
@@ -340,7 +341,7 @@ impl Destination {
         Ok(())
     }
 
-    /// Ends a stream that has bytes as the death of its producer does.
+    /// Ends a stream that has bytes in the way the death of its producer does.
     async fn break_off(&mut self) -> Result<(), Failure> {
         self.look();
         if self.in_stream > 0 {

@@ -26,7 +26,7 @@ pub enum Error {
     /// The ring cannot be used any more.
     #[error("the ring cannot be used: {0}")]
     Ring(#[from] Broken),
-    /// The broker refuses the connection, or its address is none.
+    /// The broker refuses the connection, or its address is not valid.
     #[error("no connection to the broker: {0}")]
     Connect(#[from] ConnectError),
     /// A file of credentials or certificates cannot be used.

@@ -1,7 +1,7 @@
 //! Relays a persistent ring of [`shmpipe`] to a ring on another host, through a stream of
-//! NATS JetStream: each byte once and in order, an end as an end, a break-off as a
-//! break-off, a death as a death. Either relay, the broker or the network may go away at
-//! any time and come back.
+//! NATS JetStream. Each byte arrives once and in order. An end arrives as an end, a
+//! break-off as a break-off, and a death as a death. Either relay, the broker or the
+//! network may go away at any time and come back.
 //!
 //! [`send`] and [`recv`] are futures. The command `shmpipe-nats` has them as verbs. The
 //! guide of the library has a page, "Beyond one host", with a quick start, the guarantees,

@@ -44,7 +44,7 @@ impl Link {
     /// # Errors
     ///
     /// [`Error::Connect`] if a server refuses the credentials or the TLS settings, if an
-    /// address is none, or after `patience`.
+    /// address is not valid, or after `patience`.
     pub async fn connect(
         servers: &str,
         options: ConnectOptions,
@@ -117,8 +117,8 @@ impl Link {
         }
     }
 
-    /// What was under way when a connection broke gets no answer. This tells when there is
-    /// a new one.
+    /// Returns a wait for new connections. Requests that were under way when a connection
+    /// broke get no answer.
     pub(crate) fn restored(&self) -> Restored {
         Restored(self.connections.clone())
     }
@@ -138,7 +138,7 @@ impl Link {
 pub(crate) struct Restored(watch::Receiver<u64>);
 
 impl Restored {
-    /// Waits for the next one. The first one is none.
+    /// Waits for the next connection. The first connection does not count.
     pub(crate) async fn next(&mut self) -> Failure {
         while self.0.changed().await.is_ok() {
             if *self.0.borrow_and_update() > 1 {

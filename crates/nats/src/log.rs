@@ -5,8 +5,8 @@
 //! another sender claimed the log. The expected sequences that a sender publishes with
 //! fence a single record, but not a window of them, so every reader applies this rule.
 //!
-//! The first record in the log is valid: who trims the log keeps the last record that was
-//! applied, and all claims after it.
+//! The first record in the log is valid: whoever trims the log keeps the last record that
+//! was applied, and all claims after it.
 
 use thiserror::Error;
 
@@ -326,7 +326,7 @@ pub enum Plan {
 pub fn plan(end: Option<LogEnd>, ring: &Ring, begins: bool) -> Result<Plan, LogError> {
     let head = ring.head;
     let Some(end) = end.filter(|end| end.nonce == ring.nonce) else {
-        // The log has nothing of this ring. Of a ring that is new, that is all there was.
+        // The log has nothing of this ring. If the ring is new, nothing else was there.
         let is_new = head
             == Place {
                 stream: 0,

@@ -22,7 +22,7 @@ use crate::log::{LogError, Reader, Step};
 /// The bounds of the bytes that are asked for at once.
 const LEAST: usize = 2 << 20;
 const MOST: usize = 8 << 20;
-/// The rate that the bytes under way are for: this many bytes a second.
+/// The rate, in bytes a second, for which there are bytes enough under way.
 const RATE: f64 = 400e6;
 /// How long a request for messages waits at the broker.
 const EXPIRES: Duration = Duration::from_secs(5);
@@ -135,7 +135,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
             let patience = self.options.patience;
             let waits = !self.started && patience.is_none_or(|most| start.elapsed() < most);
             let why = match failure {
-                // A sender has yet to create it.
+                // A sender has yet to create the stream.
                 Failure::Fatal(error @ Error::NoStream(_)) if self.started || waits => {
                     error.to_string()
                 }
@@ -319,7 +319,7 @@ async fn delete(stream: &Stream<()>, sequences: Range<u64>) -> Result<(), Failur
     let deletes = futures_util::stream::iter(sequences).map(|sequence| async move {
         match stream.delete_message(sequence).await {
             Ok(_) => Ok(()),
-            // It is not there.
+            // The message is not there.
             Err(error) if matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Ok(()),
             Err(error) => Err(Failure::again(error)),
         }

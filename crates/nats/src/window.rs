@@ -84,8 +84,8 @@ impl Window {
         if lasted < shortest.max(Duration::from_millis(1)) {
             return;
         }
-        // The bytes of a round trip at the present rate, twice. It moves by a factor of
-        // two at most, so that one odd round does little.
+        // The bytes of a round trip at the present rate, twice. The window moves by a factor of two
+        // at most, so that one odd round does little.
         let trip = shortest.as_secs_f64() / lasted.as_secs_f64() * round.bytes as f64;
         let wanted = (2.0 * trip) as usize;
         self.bytes = wanted
