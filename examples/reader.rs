@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     drop(consumer);
 
     // The ring persists until it is removed. A ring that another process has open is left
-    // alone. `force_remove` would remove that, too.
+    // alone. `force_remove` would remove that ring, too.
     let removed = Options::new().remove(&path);
 
     read?;

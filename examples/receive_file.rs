@@ -1,5 +1,4 @@
-//! Receives a file from `send_file`. Run the two in two terminals, in any
-//! order.
+//! Receives a file from `send_file`. Run the two in two terminals, in any order.
 //!
 //! ```text
 //! cargo run --example receive_file -- /tmp/ring /tmp/copy

@@ -25,7 +25,7 @@ struct Sample {
     value: f32,
 }
 
-/// To be changed with the meaning of the bytes.
+/// Change this name whenever the meaning of the bytes changes.
 const NAME: &str = "sample/1";
 
 fn main() -> io::Result<()> {
