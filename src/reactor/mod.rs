@@ -245,8 +245,8 @@ impl Run {
 
     /// Looks at every handle. Adds the words to sleep on to `words`.
     fn look(&mut self, now: Instant, words: &mut Vec<FutexWait>) {
-        let slice = now >= self.slice_ends;
-        if slice {
+        let slice_is_over = now >= self.slice_ends;
+        if slice_is_over {
             self.slice_ends = now + slice_len();
             self.fruitless = 0;
         }
@@ -254,14 +254,14 @@ impl Run {
         self.list.retain(|waiter| {
             let asks = index < ASKED_PER_SLICE;
             index += 1;
-            match waiter.look(slice, asks, &mut self.wakers) {
+            match waiter.look(slice_is_over, asks, &mut self.wakers) {
                 Look::Watch(word) => words.push(word),
                 Look::Ignore => {}
                 Look::Forget => return false,
             }
             true
         });
-        if slice {
+        if slice_is_over {
             // The next slice checks the peers of the handles further down the list.
             let asked = ASKED_PER_SLICE.min(self.list.len());
             self.list.rotate_left(asked);

@@ -3,7 +3,7 @@
 //! | the handle | the reactor |
 //! |---|---|
 //! | `arm`: leaves its vigil and its waker, and says in the segment that it sleeps | [`look`](Waiter::look): if the peer has cleared the word, disarms the handle and wakes the task |
-//! | looks once more, as the handshake (P5) requires | once in a slice, checks whether the peer lives, and whether it has published since the last look; if need be, disarms the handle and wakes the task |
+//! | looks once more, as the handshake (P5) requires | once in a slice, checks whether the peer lives, and whether the peer has published since the last look. If need be, disarms the handle and wakes the task |
 //! | [`disarm`](Waiter::disarm), when it is polled again: takes the vigil back | |
 //! | [`retire`](Waiter::retire), when it is dropped | removes the handle from the list |
 //!
@@ -136,17 +136,17 @@ impl Waiter {
         mem::forget(waker);
     }
 
-    /// Looks at the handle, for the reactor. `slice` says that a slice has ended.
+    /// Looks at the handle, for the reactor. `slice_is_over` says that a slice has ended.
     /// If `asks` is set too, the look checks the peer by system calls. Adds the
     /// wakers to be called to `wakers`.
-    pub(super) fn look(&self, slice: bool, asks: bool, wakers: &mut Vec<Waker>) -> Look {
+    pub(super) fn look(&self, slice_is_over: bool, asks: bool, wakers: &mut Vec<Waker>) -> Look {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let Some(vigil) = &mut state.vigil else {
             return Look::Forget;
         };
         let is_ignored = state.false_wakes > FALSE_WAKES;
-        if slice {
+        if slice_is_over {
             state.false_wakes = 0;
             if !state.armed && mem::replace(&mut state.unused, true) {
                 state.listed = false;

@@ -4,11 +4,11 @@
 //! no more than it must. `IntoBytes` excludes padding, and `FromBytes` invalid patterns. bytemuck's
 //! `Pod` asks for both, and for `Copy`. The derives of both crates check at compile time.
 //!
-//! A stream begins with a *preamble* of 16 bytes. It has the size of a message in 4 bytes, the text
-//! `msg1`, and the hash of the messages' name in 8 bytes (FNV-1a of its UTF-8). Integers are
-//! little-endian. A side writes, or checks, the preamble at position 0 of the stream. In a
-//! persistent ring, a side that comes later finds the preamble gone. That side checks only that its
-//! position is between two messages.
+//! A stream begins with a *preamble* of 16 bytes. The preamble has the size of a message in 4
+//! bytes, the text `msg1`, and a hash in 8 bytes. The hash is the FNV-1a of the messages' name in
+//! UTF-8. Integers are little-endian. A side writes, or checks, the preamble at position 0 of the
+//! stream. In a persistent ring, a side that comes later finds the preamble gone. That side checks
+//! only that its position is between two messages.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -392,7 +392,7 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
 
     fn take(&mut self, messages: &mut [T], wait: Wait) -> Result<usize, RecordError> {
         let wait = wait.for_all(&self.consumer, PREAMBLE);
-        if messages.is_empty() || !self.is_begun(wait)? {
+        if messages.is_empty() || !self.pass_preamble(wait)? {
             return Ok(0);
         }
         let consumer = &mut self.consumer;
@@ -417,7 +417,7 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
 
     /// Checks the place in the stream. At its beginning, waits for the preamble, checks it, and
     /// takes it out. Returns `false` at the end of an empty stream.
-    fn is_begun(&mut self, wait: Wait) -> Result<bool, RecordError> {
+    fn pass_preamble(&mut self, wait: Wait) -> Result<bool, RecordError> {
         let consumer = &mut self.consumer;
         match consumer.stream_position() {
             0 => {}

@@ -53,7 +53,7 @@ const WORD: usize = size_of::<u64>();
 impl InlineMessage {
     /// Invalidates the message for a writer that starts at `tail`.
     pub(crate) fn clear(&self, tail: u64) {
-        self.end.store(none(tail), Ordering::Relaxed); // P7: published by the next tail, P1
+        self.end.store(invalid_end(tail), Ordering::Relaxed); // P7: published by the next tail, P1
     }
 
     /// Prefetches the lines of the tail and of a message of `len` bytes for writing. A hint.
@@ -77,7 +77,7 @@ impl InlineMessage {
     #[inline]
     pub(crate) fn put(&self, start: u64, bytes: &[u8]) {
         let end = start.wrapping_add(bytes.len() as u64);
-        self.end.store(none(end), Ordering::Relaxed); // P7
+        self.end.store(invalid_end(end), Ordering::Relaxed); // P7
         fence(Ordering::Release); // P7
         self.start.store(start, Ordering::Relaxed); // P7
         if let Ok(word) = bytes.try_into() {
@@ -154,7 +154,7 @@ fn unpack(mut word: u64, bytes: &mut [u8]) {
 }
 
 /// An invalid end: half the range away, so that no reader near `end` looks for it.
-fn none(end: u64) -> u64 {
+fn invalid_end(end: u64) -> u64 {
     end ^ 1 << 63
 }
 

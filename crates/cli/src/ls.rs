@@ -178,7 +178,7 @@ fn process(occupant: Occupant) -> String {
 pub(crate) fn footer(segments: &[Segment]) -> Vec<String> {
     let count =
         |is: &dyn Fn(&Segment) -> bool| segments.iter().filter(|segment| is(segment)).count();
-    let one = |number: usize, one: &str, more: &str| match number {
+    let counted = |number: usize, one: &str, more: &str| match number {
         0 => None,
         1 => Some(format!("1 {one}")),
         number => Some(format!("{number} {more}")),
@@ -187,17 +187,17 @@ pub(crate) fn footer(segments: &[Segment]) -> Vec<String> {
     let damaged = count(&|segment| matches!(segment.seen, Seen::Damaged(_)));
     let stale = count(&Segment::is_stale);
     [
-        one(
+        counted(
             unreadable,
             "segment that may be a ring cannot be read: only its owner and root can",
             "segments that may be rings cannot be read: only their owners and root can",
         ),
-        one(
+        counted(
             damaged,
             "ring cannot be used: `shmpipe rm --id ID` removes it",
             "rings cannot be used: `shmpipe rm --id ID` removes them",
         ),
-        one(
+        counted(
             stale,
             "ring was left by dead processes: `shmpipe rm --stale` removes it",
             "rings were left by dead processes: `shmpipe rm --stale` removes them",

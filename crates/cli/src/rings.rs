@@ -28,7 +28,7 @@ pub(crate) enum Seen {
     Ring(Box<Snapshot>),
     /// A ring of this crate whose words make no sense, or no sense to this build.
     Damaged(Damage),
-    /// It has the size of a ring, and this user may not look inside.
+    /// A segment with the size of a ring. This user may not look inside.
     Unreadable,
     /// No ring.
     Foreign,

@@ -106,7 +106,7 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
     };
     let mut subjects = found.subjects.clone();
     subjects.sort();
-    let no = |is: bool| if is { "on" } else { "off" }.to_owned();
+    let on_off = |is: bool| if is { "on" } else { "off" }.to_owned();
     let settings = [
         (
             "subjects",
@@ -131,16 +131,18 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
             format!("{:?}", found.max_age),
             format!("{:?}", Duration::ZERO),
         ),
-        ("sealed", no(found.sealed), no(false)),
-        ("no_ack", no(found.no_ack), no(false)),
-        ("mirror", no(found.mirror.is_some()), no(false)),
+        ("sealed", on_off(found.sealed), on_off(false)),
+        ("no_ack", on_off(found.no_ack), on_off(false)),
+        ("mirror", on_off(found.mirror.is_some()), on_off(false)),
         (
             "sources",
-            no(found
-                .sources
-                .as_ref()
-                .is_some_and(|sources| !sources.is_empty())),
-            no(false),
+            on_off(
+                found
+                    .sources
+                    .as_ref()
+                    .is_some_and(|sources| !sources.is_empty()),
+            ),
+            on_off(false),
         ),
     ];
     for (setting, found, wanted) in settings {

@@ -97,7 +97,7 @@ pub enum Error {
 /// Why a session ended.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It may pass. Says why, for people.
+    /// The cause may pass by itself. Says why, for people.
     Again(String),
     Fatal(Error),
 }
