@@ -81,7 +81,8 @@ pub trait AsEnd {
     /// The handle to wait for. A member must return the same handle each time. If it returns
     /// another one, the set may notice a wake some ten milliseconds late, and a death never.
     ///
-    /// The set calls this method many times in a wait. It may panic: the set can still be used.
+    /// The set calls this method many times in a wait. The method may panic: the set can still be
+    /// used.
     ///
     /// With interior mutability, a member can be changed through [`WaitSet::get`], too. Do not wait
     /// with its handle there: the set would not notice that the wait has ended its own. Use

@@ -50,12 +50,12 @@ use crate::wait::{WaitPolicy, deadline};
 ///   not ask, unless that handle does not move on. Call [`check_peer`](Consumer::check_peer) in
 ///   such a program.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
-///   ready, a wait makes two kinds of system call: those that ask after the peers, and the wake of
-///   a consumer for bytes that a [batch](crate::Producer::set_batch) holds back. Otherwise a wait
-///   spins as the set's own [`WaitPolicy`] says, then sleeps for all handles in one system call
-///   (`FUTEX_WAITV`). The kernel takes 128 words at once. With more handles, the wait sleeps on
-///   them in turn, and some wakes are noticed up to 5 ms later. Before Linux 5.16, or if a filter
-///   forbids the call, a wait for more than one handle looks at all of them every millisecond.
+///   ready, a wait makes two kinds of system call. It asks after the peers, and it wakes a consumer
+///   for bytes that a [batch](crate::Producer::set_batch) holds back. Otherwise a wait spins as the
+///   set's own [`WaitPolicy`] says, then sleeps for all handles in one system call (`FUTEX_WAITV`).
+///   The kernel takes 128 words at once. With more handles, the wait sleeps on them in turn, and
+///   some wakes are noticed up to 5 ms later. Before Linux 5.16, or if a filter forbids the call, a
+///   wait for more than one handle looks at all of them every millisecond.
 /// - **Cancelling.** If a handle has a cancel flag ([`Options::cancel_on`](crate::Options::cancel_on))
 ///   and it is set, waits that find no handle ready return [`WaitError::Cancelled`].
 ///
