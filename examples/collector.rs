@@ -7,7 +7,8 @@
 //!
 //! Each path names a ring. A producer may come before the collector, later, or never, and
 //! another one may follow. The collector prints each line behind the name of its ring, and
-//! how each stream ended. It ends if nothing comes for so many seconds.
+//! how each stream ended. The first argument is a time in seconds: the collector ends if
+//! nothing comes for so long.
 
 use std::error::Error;
 use std::fs::File;

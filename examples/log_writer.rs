@@ -1,5 +1,5 @@
-//! Writes a file into a ring that outlives this process. Killed and started again, it
-//! continues at the exact byte.
+//! Writes a file into a ring that outlives this process. If it is killed and started
+//! again, it continues at the exact byte.
 //!
 //! ```text
 //! cargo run --example log_writer -- /tmp/log-ring big-file

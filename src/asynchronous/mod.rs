@@ -1,13 +1,13 @@
 //! Handles for executors, with the feature `async`. A waiting call suspends its
 //! task, not its thread.
 //!
-//! [`AsyncProducer`] and [`AsyncConsumer`] implement the traits of [`futures_io`],
-//! and so work with every executor. `futures` and `smol` use these traits directly.
-//! `tokio` has traits of its own, which the handles implement with the feature `tokio`: see
+//! [`AsyncProducer`] and [`AsyncConsumer`] implement the traits of [`futures_io`], and so
+//! work with every executor. `futures` and `smol` use these traits directly. `tokio` has
+//! traits of its own, which the handles implement with the feature `tokio`: see
 //! `examples/tokio_codec.rs`. Without that feature, `tokio_util::compat` translates: see
 //! `examples/async_tokio.rs`. With both sets of traits, import the extension traits of one
-//! world only (`futures::AsyncReadExt`, or `tokio::io::AsyncReadExt`), or name the trait in the
-//! call.
+//! set only (`futures::AsyncReadExt`, or `tokio::io::AsyncReadExt`), or name the trait in
+//! the call.
 //!
 //! # What it costs
 //!

@@ -20,7 +20,7 @@ use crate::handle::consumer::Consumer;
 pub struct RecordReader {
     consumer: Consumer,
     most: usize,
-    /// A record that the ring's end divides, with its length. Only in the caller's memory.
+    /// A record that the ring's end divides, without its length. Only in the caller's memory.
     aside: Vec<u8>,
 }
 

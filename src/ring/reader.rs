@@ -1,4 +1,6 @@
 //! The reading side.
+//!
+//! One file of more than 450 lines: all functions share the window, its limit and the ending.
 
 use super::distance::Distance;
 use super::{adopt, corrupt};

@@ -1,4 +1,6 @@
 //! The sender: from a ring to the stream.
+//!
+//! One file of more than 450 lines: all functions share one state, the records under way.
 
 use std::collections::VecDeque;
 use std::error::Error as _;
