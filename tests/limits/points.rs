@@ -1,25 +1,23 @@
 //! Every call that has a limit, against a peer that is stopped at each named
 //! point: none outlives its limit. The figure is printed; only a hang fails.
 
+mod calls;
+mod opening;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use shmpipe::failpoint::{Point, kill_at, stop_at};
-use shmpipe::{Consumer, Options, Producer, Role, Snapshot};
+use shmpipe::failpoint::Point;
+use shmpipe::{Consumer, Producer, Role};
 
-use crate::common::kill::{Opened, assert_no_segments, open, own_namespace};
-use crate::common::{Fork, PATIENCE, Task, TempPath, alone, until};
+use crate::common::kill::Opened;
+use crate::common::{Fork, PATIENCE, Task};
 
 const LIMIT: Duration = Duration::from_millis(30);
-const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
 
-fn limited() -> Options {
-    let mut options = crate::small();
-    options.timeout(Some(LIMIT));
-    options
-}
+const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
 
 /// By how much a call has outlived its limit at most, and which one.
 struct Worst(Cell<(Duration, String)>);
@@ -163,33 +161,6 @@ fn time_all(worst: &Worst, point: Point, opened: Opened) {
     }
 }
 
-/// Moves a little, so that the peer comes by its point.
-fn nudge(opened: &mut Opened) {
-    let soon = Instant::now() + Duration::from_millis(2);
-    match opened {
-        Opened::Producer(producer) => {
-            let _ = producer.write_deadline(&[7; 3000], soon);
-        }
-        Opened::Consumer(consumer) => {
-            let _ = consumer.read_deadline(&mut [0; 3000], soon);
-        }
-    }
-    std::thread::sleep(Duration::from_micros(500));
-}
-
-/// What the child does that is to be stopped while it streams or closes.
-fn stream_on(mut opened: Opened, closes: bool) {
-    for operation in 0_u64.. {
-        let ended = match &mut opened {
-            Opened::Producer(producer) => producer.write_all(&[7; 1000]).is_err(),
-            Opened::Consumer(consumer) => consumer.read_exact(&mut [0; 1000]).is_err(),
-        };
-        if ended || closes && operation == 3 {
-            return;
-        }
-    }
-}
-
 fn take(ring: shmpipe::Ring, role: Role) -> Opened {
     match role {
         Role::Producer => Opened::Producer(ring.into_producer().unwrap()),
@@ -209,14 +180,9 @@ const STREAMING: [Point; 10] = [
     Point::WakeCleared,
     Point::Woken,
 ];
-const CLAIMING: [Point; 5] = [
-    Point::OwnerTaken,
-    Point::ClaimCounted,
-    Point::RecordComplete,
-    Point::SideCleared,
-    Point::RoleHeld,
-];
+
 const CLOSING: [Point; 3] = [Point::ClosedStored, Point::RoleLeft, Point::LeftTold];
+
 const OPENING: [Point; 12] = [
     Point::Created,
     Point::Attached,
@@ -231,6 +197,7 @@ const OPENING: [Point; 12] = [
     Point::Announced,
     Point::KeyRemoved,
 ];
+
 const ELSEWHERE: [Point; 6] = [
     Point::Unkeyed,
     Point::OwnerFreed,
@@ -246,210 +213,4 @@ fn every_point_is_stopped_at() {
         let listed = [&STREAMING[..], &CLOSING, &OPENING, &ELSEWHERE];
         assert!(listed.iter().any(|list| list.contains(point)), "{point:?}");
     }
-}
-
-#[test]
-fn calls_against_a_peer_that_stopped_while_claiming_streaming_or_closing() {
-    alone(
-        "points::calls_against_a_peer_that_stopped_while_claiming_streaming_or_closing",
-        || {
-            let isolated = own_namespace();
-            let worst = Worst::new();
-            for point in CLAIMING.into_iter().chain(STREAMING).chain(CLOSING) {
-                let mut stopped = 0;
-                for role in ROLES {
-                    let mut ring = Some(crate::small().create_anonymous().unwrap());
-                    let mut peer = Fork::new(|| {
-                        stop_at(point);
-                        let opened = take(ring.take().unwrap(), role);
-                        stream_on(opened, CLOSING.contains(&point));
-                    });
-                    let mut own = take(ring.take().unwrap(), role.peer());
-                    let start = Instant::now();
-                    let passes_by = matches!(
-                        (point, role),
-                        (Point::CopiedIn | Point::TailStored, Role::Consumer)
-                            | (Point::CopiedOut | Point::HeadStored, Role::Producer)
-                    );
-                    let has_stopped = !passes_by
-                        && until_stopped(&mut peer, || {
-                            assert!(start.elapsed() < PATIENCE, "{point:?} {role}");
-                            nudge(&mut own);
-                        });
-                    stopped += u32::from(has_stopped);
-                    time_all(&worst, point, own);
-                }
-                assert!(stopped > 0, "nobody stopped at {point:?}");
-            }
-            worst.report("claiming, streaming and closing");
-            assert_no_segments(isolated);
-        },
-    );
-}
-
-/// Everything that looks for a ring, while an opener of `path` is stopped.
-fn time_openings(worst: &Worst, point: Point, path: &TempPath, isolated: bool) {
-    for role in ROLES {
-        let opened = worst.time("an open by path", point, LIMIT, || {
-            open(&limited(), path, role)
-        });
-        if let Ok(opened) = opened {
-            time_all(worst, point, opened);
-        }
-        let key = path.key();
-        let _ = worst.time("an open by key", point, LIMIT, || match role {
-            Role::Producer => limited().open_producer_by_key(key).map(drop),
-            Role::Consumer => limited().open_consumer_by_key(key).map(drop),
-        });
-    }
-    let none = Duration::ZERO;
-    let _ = worst.time("a snapshot by path", point, none, || {
-        shmpipe::Options::new().snapshot(path)
-    });
-    let _ = worst.time("all snapshots", point, none, Snapshot::all);
-    if let Some(id) = path.segment() {
-        let ring = worst.time("an attach", point, LIMIT, || limited().attach(id));
-        if let Ok(ring) = ring {
-            let _ = worst.time("a role", point, LIMIT, || ring.split().map(drop));
-        }
-        let _ = worst.time("a removal", point, none, || shmpipe::remove(id));
-    }
-    if isolated {
-        let _ = worst.time("a clearing", point, none, shmpipe::remove_stale);
-    }
-}
-
-#[test]
-fn opening_against_a_peer_that_stopped_while_opening() {
-    alone(
-        "points::opening_against_a_peer_that_stopped_while_opening",
-        || {
-            let isolated = own_namespace();
-            let worst = Worst::new();
-            for point in OPENING {
-                // Only who joins a ring that does not persist passes this one.
-                let joins = point == Point::KeyRemoved;
-                for persistent in [false, true] {
-                    if joins && persistent {
-                        continue;
-                    }
-                    let path = TempPath::new();
-                    let mut options = crate::small();
-                    options.persistent(persistent);
-                    let mut peer = Fork::new(|| {
-                        stop_at(point);
-                        if joins {
-                            loop {
-                                until(|| path.leads_to_a_segment());
-                                drop(open(&limited(), &path, Role::Producer));
-                            }
-                        }
-                        drop(open(&options, &path, Role::Producer));
-                        let _ = options.open_consumer(&path);
-                    });
-                    // Now the one is first, and now the other.
-                    let stopped = until_stopped(&mut peer, || {
-                        if joins {
-                            drop(open(&limited(), &path, Role::Consumer));
-                        }
-                        std::thread::sleep(Duration::from_millis(1));
-                    });
-                    assert!(stopped || persistent, "nobody stopped at {point:?}");
-                    time_openings(&worst, point, &path, isolated);
-                    drop(peer);
-                    let _ = shmpipe::Options::new().force_remove(&path);
-                }
-            }
-            worst.report("opening");
-            if isolated {
-                shmpipe::remove_stale().unwrap(); // of those whose key was gone
-            }
-            assert_no_segments(isolated);
-        },
-    );
-}
-
-#[test]
-fn opening_against_a_peer_that_stopped_elsewhere() {
-    alone(
-        "points::opening_against_a_peer_that_stopped_elsewhere",
-        || {
-            let isolated = own_namespace();
-            let worst = Worst::new();
-            for point in ELSEWHERE {
-                let path = TempPath::new();
-                if point == Point::OrphanTaken {
-                    let mut dead = Fork::new(|| {
-                        kill_at(Point::Announced, 0);
-                        drop(open(&crate::small(), &path, Role::Producer));
-                    });
-                    dead.wait();
-                }
-                let mut persistent = crate::small();
-                persistent.persistent(true);
-                let mut peer = Fork::new(|| {
-                    stop_at(point);
-                    match point {
-                        Point::Unkeyed => drop(crate::small().create_anonymous()),
-                        Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
-                            drop(persistent.open_producer(&path));
-                        }
-                        Point::Acknowledged => {
-                            drop(persistent.open_producer(&path));
-                            let mut consumer = persistent.open_consumer(&path).unwrap();
-                            assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
-                        }
-                        _ => drop(open(&crate::small(), &path, Role::Producer)),
-                    }
-                });
-                assert!(until_stopped(&mut peer, || {}), "{point:?}");
-                let mut options = persistent.clone();
-                options.timeout(Some(LIMIT));
-                match point {
-                    Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
-                        let consumer = options.open_consumer(&path).unwrap();
-                        time_consumer(&worst, point, consumer);
-                    }
-                    Point::Acknowledged => {
-                        let producer = options.open_producer(&path).unwrap();
-                        time_producer(&worst, point, producer);
-                    }
-                    _ => {}
-                }
-                time_openings(&worst, point, &path, isolated);
-                drop(peer);
-                let _ = shmpipe::Options::new().force_remove(&path);
-            }
-            worst.report("elsewhere");
-            if isolated {
-                shmpipe::remove_stale().unwrap();
-            }
-            assert_no_segments(isolated);
-        },
-    );
-}
-
-/// The one call that has a limit of its own, five seconds.
-#[test]
-fn a_removal_by_path_does_not_wait_for_ever_for_the_lock() {
-    alone(
-        "points::a_removal_by_path_does_not_wait_for_ever_for_the_lock",
-        || {
-            let path = TempPath::new();
-            let mut peer = Fork::new(|| {
-                stop_at(Point::Created);
-                drop(open(&crate::small(), &path, Role::Producer));
-            });
-            assert!(until_stopped(&mut peer, || {}));
-            let worst = Worst::new();
-            let limit = Duration::from_secs(5);
-            let removed = worst.time("a removal by path", Point::Created, limit, || {
-                shmpipe::Options::new().force_remove(&path)
-            });
-            assert!(removed.is_err());
-            worst.report("removal");
-            drop(peer);
-            shmpipe::Options::new().force_remove(&path).unwrap();
-        },
-    );
 }
