@@ -11,6 +11,9 @@
 //! loads.
 //!
 //! The test has two such machines: see [`Stores`].
+//!
+//! The file has more than 450 lines, since it is one model: machine, sleeper, waker, and the
+//! faults that it must find.
 
 use std::collections::HashSet;
 
