@@ -1,10 +1,13 @@
 //! Ways to wait for many channels in one process.
 #![allow(unsafe_code)] // epoll
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+
+use shmpipe::WaitSet;
 
 use super::shmpipe::Ring;
 use super::streams::Unix;
@@ -13,8 +16,7 @@ use crate::figures::Kind;
 use crate::job::many::{Inbox, Tally, Way};
 use crate::run::{Run, processes_many};
 
-/// Every contender, ours first. A wait of the library for many rings at once has its place
-/// behind the blocking handles.
+/// Every contender, ours first.
 pub(crate) fn all() -> Vec<Contender> {
     let entry = |name, kind, run| Contender {
         name,
@@ -34,6 +36,7 @@ pub(crate) fn all() -> Vec<Contender> {
             Kind::Ours,
             processes_many::<Threads> as Run,
         ),
+        entry("shmpipe, a set", Kind::Ours, processes_many::<Set>),
         entry("shmpipe, polled", Kind::Ours, processes_many::<Polled>),
         entry("Unix sockets, epoll", Kind::Kernel, processes_many::<Epoll>),
         #[cfg(feature = "async")]
@@ -71,6 +74,31 @@ impl Way for Threads {
             tally.want(bytes);
             while !tally.is_complete() {
                 std::thread::park();
+            }
+        })
+    }
+}
+
+/// All handles in one set, which one thread waits for.
+pub(crate) struct Set;
+
+impl Way for Set {
+    type One = Ring;
+
+    fn start(ends: Vec<shmpipe::Consumer>, tally: Arc<Tally>) -> Box<dyn FnMut(u64)> {
+        let mut set = WaitSet::new();
+        let mut inboxes = HashMap::new();
+        for end in ends {
+            inboxes.insert(set.insert(end), Inbox::new(&tally));
+        }
+        Box::new(move |bytes| {
+            tally.want(bytes);
+            while !tally.is_complete() {
+                let key = set.wait().expect("a wait").expect("a set with members");
+                let inbox = inboxes.get_mut(&key).expect("a key of this set");
+                if let Ok(len) = set[key].try_read(&mut inbox.buffer) {
+                    inbox.take(len);
+                }
             }
         })
     }
