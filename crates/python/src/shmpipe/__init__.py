@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from ctypes import addressof, byref, c_char_p, c_void_p, create_string_buffer, sizeof
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+from ctypes import addressof, byref, c_void_p, sizeof
+from typing import Any, Callable, Dict, Optional, Tuple, Type, TypeVar, Union
 
 from . import _errors
 from ._ends import (
@@ -26,9 +26,14 @@ from ._ends import (
     in_slices,
 )
 from ._errors import *  # noqa: F401,F403
+from ._handover import Ends, popen
+from ._handover import environment_follows as _environment_follows
 from ._library import Options as _Options
 from ._library import checked as _checked
 from ._library import lib as _lib
+from ._library import nanoseconds as _nanoseconds
+from ._library import number as _number
+from ._library import text as _text
 from ._library import version as __version__
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -70,8 +75,9 @@ def _options(
     batch: int = 0,
     **flags: bool,
 ) -> _Options:
-    raw = _Options(size=sizeof(_Options), capacity=capacity, mode=mode, project=project, batch=batch)
-    raw.timeout_ns = -1 if timeout is None else max(0, int(timeout * 1e9))
+    raw = _Options(size=sizeof(_Options), capacity=_number("capacity", capacity, 64), batch=_number("batch", batch, 64))
+    raw.mode, raw.project = _number("mode", mode, 32), _number("project", project, 32)
+    raw.timeout_ns = _nanoseconds(timeout)
     raw.wait_policy = _WAIT_POLICIES[wait_policy]
     raw.pace = _PACES[pace]
     for name, wanted in flags.items():
@@ -82,7 +88,7 @@ def _options(
         raw.flags |= 8 if wait else 4
     if owner is not None:
         raw.flags |= 128
-        raw.owner = owner
+        raw.owner = _number("owner", owner, 32)
     if require_consumer is not None:
         raw.flags |= 256 if require_consumer else 512
     if flag is not None:
@@ -123,13 +129,13 @@ def open_producer(path: Path, *, timeout: Optional[float] = None, cancel: Option
     mode (permission bits), owner (a user who is trusted, too), project (1 to 255), require_consumer, batch (bytes),
     wait_policy ("adaptive", "park", "spin"), pace ("balanced", "latency", "throughput").
     """
-    name = os.fsencode(path)
+    name = _text(os.fsencode(path))
     return _opened(Producer, lambda raw, end: _lib.shmpipe_open(name, _PRODUCER, raw, end), timeout, cancel, options)
 
 
 def open_consumer(path: Path, *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
     """Opens the end that reads, and waits for the writer. The options are those of open_producer."""
-    name = os.fsencode(path)
+    name = _text(os.fsencode(path))
     return _opened(Consumer, lambda raw, end: _lib.shmpipe_open(name, _CONSUMER, raw, end), timeout, cancel, options)
 
 
@@ -145,14 +151,14 @@ def create_consumer(*, timeout: Optional[float] = None, cancel: Optional[Flag] =
 
 def attach_producer(address: Tuple[int, int], *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:
     """Takes the end that writes of a ring that another process made. A forked child does the same."""
-    at, nonce = address
+    at, nonce = _number("id", address[0], 31), _number("nonce", address[1], 64)
     call = lambda raw, end: _lib.shmpipe_attach(at, nonce, _PRODUCER, raw, end)
     return _opened(Producer, call, timeout, cancel, options)
 
 
 def attach_consumer(address: Tuple[int, int], *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
     """Takes the end that reads of a ring that another process made. A forked child does the same."""
-    at, nonce = address
+    at, nonce = _number("id", address[0], 31), _number("nonce", address[1], 64)
     call = lambda raw, end: _lib.shmpipe_attach(at, nonce, _CONSUMER, raw, end)
     return _opened(Consumer, call, timeout, cancel, options)
 
@@ -166,59 +172,50 @@ def pair(*, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **op
 
 
 def producer_from_parent(name: str = "", *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:
-    """Takes the end that writes, which the parent process gave to this one."""
-    call = lambda raw, end: _lib.shmpipe_from_parent(name.encode(), _PRODUCER, raw, end)
-    return _opened(Producer, call, timeout, cancel, options)
+    """Takes the end that writes, which the parent process gave to this one.
+
+    Strikes it out of SHMPIPE_RING, in os.environ, too. No other thread may change the environment meanwhile.
+    """
+    named = _text(name)
+    call = lambda raw, end: _lib.shmpipe_from_parent(named, _PRODUCER, raw, end)
+    with _environment_follows():
+        return _opened(Producer, call, timeout, cancel, options)
 
 
 def consumer_from_parent(name: str = "", *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
-    """Takes the end that reads, which the parent process gave to this one."""
-    call = lambda raw, end: _lib.shmpipe_from_parent(name.encode(), _CONSUMER, raw, end)
-    return _opened(Consumer, call, timeout, cancel, options)
+    """Takes the end that reads, which the parent process gave to this one.
 
-
-Ends = Union[Sequence[Union[Producer, Consumer]], Mapping[str, Union[Producer, Consumer]]]
-
-
-def popen(arguments: Any, ends: Ends, **options: Any) -> "subprocess.Popen[Any]":
-    """Starts a child by subprocess.Popen, and gives it the other end of each of these rings.
-
-    The ends come from create_producer and create_consumer, at most one of each, or more by name. The child takes its ends
-    by consumer_from_parent and producer_from_parent, in whatever language it is written.
+    Strikes it out of SHMPIPE_RING, in os.environ, too. No other thread may change the environment meanwhile.
     """
-    named = list(ends.items()) if isinstance(ends, Mapping) else [("", end) for end in ends]
-    pointers = (c_void_p * len(named))(*[end._pointer() for _, end in named])
-    names = (c_char_p * len(named))(*[name.encode() for name, _ in named])
-    value = create_string_buffer(128 * (len(named) + 1))
-    _checked(_lib.shmpipe_give(pointers, names, len(named), value, len(value)))
-    environment = dict(options.pop("env", None) or os.environ)
-    environment["SHMPIPE_RING"] = value.value.decode()
-    child = subprocess.Popen(arguments, env=environment, **options)
-    for _, end in named:
-        _checked(_lib.shmpipe_given_to(end._pointer(), child.pid))
-        end._given = True
-    return child
+    named = _text(name)
+    call = lambda raw, end: _lib.shmpipe_from_parent(named, _CONSUMER, raw, end)
+    with _environment_follows():
+        return _opened(Consumer, call, timeout, cancel, options)
 
 
 def spawn_duplex(arguments: Any, **options: Any) -> "Tuple[Producer, Consumer, subprocess.Popen[Any]]":
     """Starts a child with a ring in each direction, and returns the parent's ends."""
-    to, back = create_producer(), create_consumer()
+    to = create_producer()
     try:
-        return to, back, popen(arguments, [to, back], **options)
+        back = create_consumer()
+        try:
+            return to, back, popen(arguments, [to, back], **options)
+        except BaseException:
+            back.abort()
+            raise
     except BaseException:
         to.abort()
-        back.abort()
         raise
 
 
 def remove(path: Path, *, project: int = 0) -> None:
     """Removes a persistent ring that no process uses."""
     raw = _options(None, None, project=project)
-    _checked(_lib.shmpipe_remove(os.fsencode(path), addressof(raw)))
+    _checked(_lib.shmpipe_remove(_text(os.fsencode(path)), addressof(raw)))
 
 
 __all__ = [
-    "Address", "BufferedConsumer", "BufferedProducer", "Consumer", "Flag", "Peer", "Producer", "RingStats",
+    "Address", "BufferedConsumer", "BufferedProducer", "Consumer", "Ends", "Flag", "Peer", "Producer", "RingStats",
     "attach_consumer", "attach_producer", "consumer_from_parent", "create_consumer", "create_producer",
     "open_consumer", "open_producer", "pair", "popen", "producer_from_parent", "remove", "spawn_duplex",
 ]  # fmt: skip

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import Any
+from typing import Any, Optional
 
 from ._errors import KINDS, Error
 
@@ -119,6 +120,31 @@ def checked(result: int) -> int:
     if result < 0:
         raise failure(result)
     return result
+
+
+def number(name: str, value: Any, bits: int) -> int:
+    """A number without a sign, for a C type of so many bits. ctypes would cut off what does not fit."""
+    whole = operator.index(value)
+    if not 0 <= whole < 1 << bits:
+        raise ValueError("%s is out of range: %d" % (name, whole))
+    return whole
+
+
+def text(value: Any) -> bytes:
+    """A string of C. ctypes would cut it off at a NUL."""
+    encoded = value.encode() if isinstance(value, str) else bytes(value)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
+
+
+def nanoseconds(seconds: Optional[float]) -> int:
+    """A timeout as the library takes it. None waits for ever."""
+    if seconds is None:
+        return -1
+    if seconds != seconds:
+        raise ValueError("a timeout is no number")
+    return int(max(0.0, min(seconds, 9e9)) * 1e9)  # 285 years
 
 
 class _PyBuffer(ctypes.Structure):
