@@ -10,8 +10,13 @@
  * that moved some bytes before its limit, or before the stream broke, returns their number. The next
  * call returns the code. Signals do not end a wait: see shmpipe_flag.
  *
- * Threads. An end may move from thread to thread, but one thread at a time may call with it. Different
- * ends are independent, and so are the two ends of one ring. Failures are kept for each thread.
+ * Threads. An end may move from thread to thread, but one thread at a time may call with it. That holds for
+ * each function, also for shmpipe_close(), shmpipe_abort() and shmpipe_free(): never call them while another
+ * thread is in a call with that end. To end that call, set its flag (shmpipe_flag_set), and join the thread.
+ * Different ends are independent, and so are the two ends of one ring. Failures are kept for each thread.
+ *
+ * errno(3). A call may change errno, whether it succeeds or fails, and tells nothing by it: see
+ * shmpipe_last_errno(). Only shmpipe_flag_set() leaves errno as it is.
  *
  * Processes. After fork(2), an end belongs to the process that opened it. In the child, calls with it
  * return SHMPIPE_INHERITED, and shmpipe_free() only frees it. exec(2) and exit(2) without
@@ -177,7 +182,7 @@ int64_t shmpipe_write(shmpipe_end *end, const void *bytes, size_t len, int64_t t
 int64_t shmpipe_read(shmpipe_end *end, void *bytes, size_t len, int64_t timeout_ns);
 
 /* Reads until len bytes are there. Returns fewer at the end of the stream, or if the timeout passed or
- * the stream broke: the next call tells which. */
+ * the stream broke: the next call tells which. The timeout is that of the whole call. */
 int64_t shmpipe_read_full(shmpipe_end *end, void *bytes, size_t len, int64_t timeout_ns);
 
 /* Loans, without a copy. A loan is one piece of memory. It ends with the next call that moves bytes with
@@ -208,7 +213,8 @@ int shmpipe_close(shmpipe_end *end, int64_t timeout_ns);
 int shmpipe_abort(shmpipe_end *end);
 
 /* Frees the end, and detaches its memory. NULL is allowed. An end that was neither closed nor aborted is
- * closed, or aborted with SHMPIPE_ABORT_ON_FREE. */
+ * closed, or aborted with SHMPIPE_ABORT_ON_FREE. A producer then waits for a child that has not taken its
+ * end yet, for five seconds at most. shmpipe_close() before it sets another limit. */
 void shmpipe_free(shmpipe_end *end);
 
 /* Persistent rings: acknowledges the end of a stream that was read, and continues with the next. Returns 1,

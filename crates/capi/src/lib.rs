@@ -2,12 +2,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `abi.rs` | the exported functions: pointers become references, and results become codes |
-//! | `end.rs` | an end of a ring, as C holds it |
+//! | `abi/` | the exported functions: pointers become references, and results become codes |
+//! | `end/` | an end of a ring, as C holds it |
 //! | `options.rs` | `shmpipe_options` |
 //! | `failure.rs` | the codes, and the last failure of a thread |
 //!
-//! Only `abi.rs` has unsafe code. No panic leaves it.
+//! Only `abi/` has unsafe code. No panic leaves it.
 
 mod abi;
 mod end;

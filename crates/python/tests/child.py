@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import shmpipe
@@ -30,9 +31,20 @@ elif what == "upper":
             if not data:
                 break
             outlet.write(data.upper())
+elif what == "taken":
+    print("SHMPIPE_RING" in os.environ, flush=True)
+    with shmpipe.consumer_from_parent(), shmpipe.producer_from_parent():
+        print("SHMPIPE_RING" in os.environ, flush=True)
+        grandchild = "import os; print('SHMPIPE_RING' in os.environ)"
+        subprocess.run([sys.executable, "-c", grandchild], env=dict(os.environ), check=True)
 elif what == "wait":
     path, call = rest
     producer, consumer = shmpipe.pair(capacity=4096)
+    if call == "close":
+        # The child lives, and takes nothing.
+        given = shmpipe.create_producer()
+        sleeper = shmpipe.popen(["sleep", "60"], [given])
+        given.write(b"unread")
     print("waits", flush=True)
     try:
         if call == "open":
@@ -43,7 +55,13 @@ elif what == "wait":
             producer.write(bytes(10000))
         elif call == "peek":
             consumer.peek(10)
+        elif call == "close":
+            given.close()
     except KeyboardInterrupt:
         print("KeyboardInterrupt")
+    if call == "close":
+        given.close()  # has no effect
+        sleeper.kill()
+        sleeper.wait()
     producer.close()
     consumer.close()

@@ -1,5 +1,6 @@
 /* What the header promises, call by call. One argument: a path in a folder of the test's own. Compiles as C11, C17
  * and C++17. */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <shmpipe.h>
@@ -316,7 +317,9 @@ static void flags(const char *path)
     shmpipe_end *end;
     setitimer(ITIMER_REAL, &soon, NULL);
     CHECK(shmpipe_open(path, SHMPIPE_PRODUCER, &options, &end) == SHMPIPE_CANCELLED); /* nobody came */
+    errno = 77;
     shmpipe_flag_set(flag, 0);
+    CHECK(errno == 77); /* as a signal handler needs it */
     CHECK(shmpipe_pair(&options, &producer, &consumer) == 0);
     setitimer(ITIMER_REAL, &soon, NULL);
     CHECK(shmpipe_read(consumer, bytes, 1, -1) == SHMPIPE_CANCELLED);

@@ -1,28 +1,18 @@
-"""Tests of the package shmpipe, with the standard library alone: python -m unittest discover crates/python/tests"""
+"""Streams and loans within one process, with the standard library alone: python -m unittest discover crates/python/tests"""
 
-import asyncio
 import gc
 import io
 import json
-import multiprocessing
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import unittest
 import warnings
+import weakref
 
 import shmpipe
 
-#: No test waits for longer, so that a hang ends it.
-LIMIT = 60.0
-CHILD = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")]
-
-warnings.simplefilter("error", ResourceWarning)
+from common import LIMIT
 
 
 class Streams(unittest.TestCase):
@@ -205,6 +195,54 @@ class Streams(unittest.TestCase):
         self.assertEqual(consumer.read(9), b"last")
         consumer.close()
 
+    def test_an_end_is_not_freed_in_a_call_that_another_thread_overtakes(self):
+        for make in ("_now", "_until"):
+            producer, consumer = shmpipe.pair()
+            handle, alive = weakref.ref(consumer._handle), []
+
+            def call(pointer, *limit):
+                consumer._forget()  # the last step of a close
+                gc.collect()
+                alive.append(handle() is not None)
+                return 0
+
+            getattr(consumer, make)(*([None] if make == "_until" else []), call)
+            self.assertEqual(alive, [True], make)
+            self.assertIsNone(handle(), make)  # freed once the call is over
+            producer.close()
+
+    def test_a_reader_that_takes_little_does_not_prolong_a_write(self):
+        self.producer.timeout = 0.02
+        self.producer._until = lambda *_: 1  # there is always room for one byte
+        written = self.producer.write(bytes(1 << 22))
+        self.assertTrue(0 < written < 1 << 22, written)
+
+    def test_limits_that_c_cannot_express(self):
+        self.producer.write(b"abc")
+        for limit in (float("inf"), 1e300, 1e10):
+            self.consumer.timeout = limit
+            self.assertEqual(self.consumer.read(1), b"a" if limit == float("inf") else b"b" if limit == 1e300 else b"c")
+            for end in shmpipe.pair(timeout=limit):
+                end.close()
+        self.consumer.timeout = -1
+        self.assertRaises(shmpipe.TimedOut, self.consumer.read, 1)
+        self.assertRaises(ValueError, shmpipe.pair, timeout=float("nan"))
+
+    def test_numbers_are_not_cut_off(self):
+        for option, value in (("capacity", 1 << 64), ("capacity", -1), ("batch", 1 << 64), ("mode", 1 << 32)):
+            self.assertRaises(ValueError, shmpipe.pair, **{option: value})
+        self.assertRaises(ValueError, shmpipe.create_producer, owner=1 << 32)
+        self.assertRaises(ValueError, shmpipe.create_producer, project=-1)
+        identity, nonce = self.producer.address
+        self.assertRaises(ValueError, shmpipe.attach_consumer, (identity + (1 << 32), nonce))
+        self.assertRaises(ValueError, shmpipe.attach_consumer, (identity, nonce + (1 << 64)))
+        self.assertRaises(ValueError, self.producer.reserve, (1 << 64) + 1)
+        self.assertRaises(ValueError, self.consumer.peek, 1, (1 << 64) + 1)
+        self.producer.reserve(1)
+        self.assertRaises(ValueError, self.producer.commit, (1 << 64) + 1)
+        self.assertRaises(ValueError, self.producer.commit, -1)
+        self.producer.commit(1)
+
 
 class Loans(unittest.TestCase):
     setUp = Streams.setUp
@@ -287,245 +325,25 @@ class Loans(unittest.TestCase):
         del seen
         self.consumer.consume(800)
 
+    def test_a_view_outlives_an_end_that_another_thread_closes(self):
+        self.producer.write(b"kept")
+        lend, consumer = self.consumer._lend, self.consumer
 
-class Processes(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="shmpipe-python-")
-        self.addCleanup(folder.cleanup)
-        self.path = os.path.join(folder.name, "ring")
+        def overtaken(*arguments):
+            consumer._forget()  # the last step of a close
+            return lend(*arguments)
 
-    def child(self, *arguments, **options):
-        child = subprocess.Popen(CHILD + list(arguments), **options)
-        self.addCleanup(child.wait)
-        self.addCleanup(child.kill)
-        return child
+        consumer._lend = overtaken
+        view = consumer.peek()
+        gc.collect()
+        self.assertEqual(bytes(view), b"kept")
 
-    def open(self, kind, **options):
-        return getattr(shmpipe, "open_" + kind)(self.path, create_file=True, timeout=LIMIT, **options)
-
-    def test_both_directions_by_path(self):
-        self.child("write", self.path, "1000000")
-        with self.open("consumer") as ring:
-            received = ring.readall()
-        self.assertEqual(received, bytes(n % 251 for n in range(1000000)))
-        reader = self.child("read", self.path, stdout=subprocess.PIPE)
-        with self.open("producer") as ring:
-            ring.write(b"x" * 300000)
-        self.assertEqual(reader.stdout.read(), b"300000\n")
-        reader.stdout.close()
-
-    def test_a_killed_writer_is_no_end(self):
-        child = self.child("write", self.path, "1000", "die")
-        with self.open("consumer") as ring:
-            self.assertEqual(ring.buffered().read(1000), bytes(n % 251 for n in range(1000)))
-        child.wait()
-        child = self.child("write", self.path, "1000", "die")
-        ring = self.open("consumer")
-        with self.assertRaises(shmpipe.PeerDied) as raised:
-            ring.readall()
-        self.assertIsInstance(raised.exception, BrokenPipeError)
-        self.assertEqual(ring.peer().state, "dead")
-        ring.close()
-
-    def test_an_uncaught_exception_is_no_end(self):
-        self.child("write", self.path, "1000", "raise", stderr=subprocess.DEVNULL)
-        with self.open("consumer") as ring:
-            with self.assertRaises(shmpipe.ProducerAborted):
-                ring.readall()
-
-    def test_ctrl_c_ends_a_wait(self):
-        for what in ("open", "read", "write", "peek"):
-            child = self.child("wait", self.path, what, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            self.assertEqual(child.stdout.readline(), b"waits\n")
-            time.sleep(0.05)
-            child.send_signal(signal.SIGINT)
-            out, error = child.communicate(timeout=LIMIT)
-            self.assertEqual((out, error), (b"KeyboardInterrupt\n", b""), what)
-
-    def test_a_flag_ends_a_wait(self):
-        flag = shmpipe.Flag()
-        timer = threading.Timer(0.05, flag.set)
-        timer.start()
-        self.assertRaises(shmpipe.Cancelled, self.open, "producer", cancel=flag)
-        timer.join()
-        flag.clear()
-        producer, consumer = shmpipe.pair(cancel=flag)
-        flag.set()
-        self.assertRaises(shmpipe.Cancelled, consumer.read, 1)
-        producer.close()
-        consumer.close()
-
-    def test_opening_alone_times_out(self):
-        with self.assertRaises(shmpipe.TimedOut):
-            shmpipe.open_producer(self.path, create_file=True, timeout=0.05)
-        with self.assertRaises(shmpipe.TimedOut):
-            shmpipe.open_producer(self.path, timeout=0)
-
-    def test_multiprocessing_by_fork_and_spawn(self):
-        for method in ("fork", "spawn"):
-            context = multiprocessing.get_context(method)
-            with shmpipe.create_consumer(timeout=LIMIT) as ring:
-                process = context.Process(target=_write_there, args=(ring.address, 1000))
-                process.start()
-                self.assertEqual(ring.readall(), b"y" * 1000)
-                process.join()
-                self.assertEqual(process.exitcode, 0)
-
-    def test_a_forked_copy_is_inert(self):
-        producer, consumer = shmpipe.pair(timeout=LIMIT)
-        child = os.fork()
-        if child == 0:
-            try:
-                for call in (lambda: producer.write(b"x"), lambda: consumer.read(1), consumer.stats):
-                    try:
-                        call()
-                        os._exit(1)
-                    except shmpipe.Inherited:
-                        pass
-                producer.close()
-                consumer.abort()
-                del producer, consumer
-                gc.collect()
-                os._exit(0)
-            finally:
-                os._exit(2)
-        self.assertEqual(os.waitpid(child, 0)[1], 0)
-        producer.write(b"still ours")
-        self.assertEqual(consumer.read(20), b"still ours")
-        producer.close()
-        self.assertEqual(consumer.read(1), b"")
-        consumer.close()
-
-    def test_an_end_is_not_pickled_but_its_address_is(self):
-        with shmpipe.create_producer() as ring:
-            self.assertRaises(TypeError, pickle.dumps, ring)
-            self.assertEqual(pickle.loads(pickle.dumps(ring.address)), ring.address)
-            at, nonce = ring.address
-            self.assertRaises(shmpipe.Removed, shmpipe.attach_consumer, (at, nonce ^ 1))
-            self.assertRaises(shmpipe.RoleTaken, shmpipe.attach_producer, ring.address)
-
-    def test_a_child_gets_a_ring_in_each_direction(self):
-        producer, consumer, child = shmpipe.spawn_duplex(CHILD + ["upper"])
-        with producer:
-            producer.write(b"some words")
-        self.assertEqual(consumer.readall(), b"SOME WORDS")
-        consumer.close()
-        self.assertEqual(child.wait(), 0)
-        self.assertNotIn("SHMPIPE_RING", os.environ)
-
-    def test_a_child_that_takes_nothing_is_noticed(self):
-        producer, consumer, child = shmpipe.spawn_duplex(["true"])
-        child.wait()
-        self.assertRaises(shmpipe.NeverCame, consumer.read, 1)
-        producer.abort()
-        consumer.close()
-        with self.assertRaises(FileNotFoundError):
-            shmpipe.spawn_duplex(["/does/not/exist"])
-
-    def test_persistent_streams(self):
-        for text in (b"one", b"two"):
-            with self.open("producer", persistent=True) as ring:
-                ring.write(text)
-        with self.open("consumer", persistent=True) as ring:
-            self.assertEqual(ring.readall(), b"one")
-            self.assertRaises(shmpipe.InUse, shmpipe.remove, self.path)
-            self.assertTrue(ring.next_stream())
-            self.assertRaises(shmpipe.NotEnded, ring.next_stream)
-            self.assertEqual(ring.readall(), b"two")
-        self.assertRaises(shmpipe.Mismatch, self.open, "producer", persistent=True, capacity=1 << 20)
-        shmpipe.remove(self.path)
-        self.assertRaises(shmpipe.NoRing, shmpipe.remove, self.path)
-
-    def test_asyncio_reads_and_writes_by_the_descriptor(self):
-        child = shmpipe.create_producer(capacity=4096), shmpipe.create_consumer(capacity=4096)
-        process = shmpipe.popen(CHILD + ["upper"], child)
-        producer, consumer = child
-        producer.timeout = consumer.timeout = 0
-
-        async def write(data):
-            loop, view = asyncio.get_running_loop(), memoryview(data)
-            while view:
-                written = producer.write(view)
-                if written is None:
-                    await _readable(loop, producer.poll_fd())
-                else:
-                    view = view[written:]
-            producer.close()
-
-        async def read():
-            loop, received = asyncio.get_running_loop(), []
-            while True:
-                data = consumer.read(65536)
-                if data is None:
-                    await _readable(loop, consumer.poll_fd())
-                elif not data:
-                    return b"".join(received)
-                else:
-                    received.append(data)
-
-        async def both():
-            return (await asyncio.wait_for(asyncio.gather(write(b"abc" * 30000), read()), LIMIT))[1]
-
-        self.assertEqual(asyncio.run(both()), b"ABC" * 30000)
-        consumer.close()
-        self.assertEqual(process.wait(), 0)
-
-
-async def _readable(loop, descriptor):
-    ready = loop.create_future()
-    loop.add_reader(descriptor, lambda: ready.done() or ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-
-
-def _write_there(address, length):
-    with shmpipe.attach_producer(address, timeout=LIMIT) as ring:
-        ring.write(b"y" * length)
-
-
-class Declarations(unittest.TestCase):
-    """The package repeats a part of shmpipe.h. That part is compared here."""
-
-    HEADER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "capi", "include", "shmpipe.h")
-
-    def header(self):
-        if not os.path.exists(self.HEADER):
-            self.skipTest("not run: the tests are not in a copy of the repository")
-        with open(self.HEADER, encoding="utf-8") as file:
-            return file.read()
-
-    def test_each_code_has_a_kind(self):
-        import re
-
-        codes = {int(number) for number in re.findall(r"^    SHMPIPE_\w+ = (-\d+)", self.header(), re.M)}
-        self.assertGreater(len(codes), 25)
-        self.assertEqual(codes - {-1}, set(shmpipe._errors.KINDS))
-
-    def test_each_struct_has_the_fields_of_the_header(self):
-        import re
-
-        from shmpipe import _library
-
-        structs = (("options", _library.Options), ("stats", _library.Stats), ("occupant", _library.Occupant))
-        for name, struct in structs:
-            body = re.search(r"typedef struct shmpipe_%s \{(.*?)\}" % name, self.header(), re.S).group(1)
-            body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
-            declared = [field.split()[-1].lstrip("*") for field in body.split(";") if field.strip()]
-            self.assertEqual(declared, [field for field, _ in struct._fields_], name)
-
-    def test_each_function_has_the_arguments_of_the_header(self):
-        import re
-
-        from shmpipe import _library
-
-        code = re.sub(r"/\*.*?\*/", "", self.header(), flags=re.S)
-        for name, _, arguments in _library._FUNCTIONS:
-            declared = re.search(r"\bshmpipe_%s\((.*?)\);" % name, code, re.S).group(1)
-            count = 0 if declared == "void" else declared.count(",") + 1
-            self.assertEqual(count, len(arguments), name)
-
-
-if __name__ == "__main__":
-    unittest.main()
+    def test_each_call_that_moves_bytes_takes_a_loan_back(self):
+        self.producer.write(b"ab")
+        part = self.consumer.peek(2)[1:]
+        for call in (lambda: self.consumer.read(1), self.consumer.peek, self.consumer.consume, self.consumer.next_stream):
+            self.assertRaises((BufferError, ValueError), call)
+        self.assertRaises(BufferError, self.consumer.next_stream)
+        self.assertEqual(bytes(part), b"b")
+        part.release()
+        self.assertEqual(self.consumer.read(2), b"ab")

@@ -1,0 +1,178 @@
+//! An end of a ring, as C holds it: a producer or a consumer, alone or in a set of one once C has asked
+//! for a descriptor to poll.
+
+/// What both handles answer alike.
+macro_rules! either {
+    ($end:expr, $handle:ident => $answer:expr) => {
+        match $end.handle()? {
+            Handle::Producer($handle) => $answer,
+            Handle::Consumer($handle) => $answer,
+        }
+    };
+}
+
+mod bytes;
+mod loan;
+mod peer;
+mod polled;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use ring::{Consumer, Producer, Role};
+
+use self::polled::Polled;
+use crate::failure::{Code, Failure};
+
+pub(crate) use self::peer::{RawPeer, RawStats};
+
+/// How long `shmpipe_free` waits for a child that has not taken its end yet.
+pub(crate) const FREE_LIMIT: Duration = Duration::from_secs(5);
+
+/// `shmpipe_end`.
+#[derive(Debug)]
+pub(crate) struct End {
+    state: State,
+    /// Bytes that the last reserve or peek lent, and that may be committed or consumed.
+    lent: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Producer(Producer),
+    Consumer(Consumer),
+    Polled(Box<Polled>),
+    /// A panic came while the handle was moved.
+    Lost,
+}
+
+/// Either handle, borrowed.
+enum Handle<'a> {
+    Producer(&'a mut Producer),
+    Consumer(&'a mut Consumer),
+}
+
+const WRONG_ROLE: &str = "this end has the other role: a producer writes, and a consumer reads";
+
+/// `SHMPIPE_PRODUCER` or `SHMPIPE_CONSUMER`.
+pub(crate) fn role(number: u32) -> Result<Role, Failure> {
+    match number {
+        1 => Ok(Role::Producer),
+        2 => Ok(Role::Consumer),
+        _ => Err(Failure::invalid(
+            "the role is neither SHMPIPE_PRODUCER nor SHMPIPE_CONSUMER",
+        )),
+    }
+}
+
+impl From<Producer> for End {
+    fn from(mut producer: Producer) -> End {
+        producer.set_timeout(None); // each call has its own
+        End::new(State::Producer(producer))
+    }
+}
+
+impl From<Consumer> for End {
+    fn from(mut consumer: Consumer) -> End {
+        consumer.set_timeout(None); // each call has its own
+        End::new(State::Consumer(consumer))
+    }
+}
+
+impl End {
+    fn new(state: State) -> End {
+        End { state, lent: 0 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lose(&mut self) {
+        self.state = State::Lost;
+    }
+
+    #[inline(always)]
+    fn handle(&mut self) -> Result<Handle<'_>, Failure> {
+        match &mut self.state {
+            State::Producer(producer) => Ok(Handle::Producer(producer)),
+            State::Consumer(consumer) => Ok(Handle::Consumer(consumer)),
+            State::Polled(polled) => polled.handle(),
+            State::Lost => Err(Failure::panicked("an earlier call panicked".to_owned())),
+        }
+    }
+
+    #[inline(always)]
+    fn producer(&mut self) -> Result<&mut Producer, Failure> {
+        match self.handle()? {
+            Handle::Producer(producer) => Ok(producer),
+            Handle::Consumer(_) => Err(Failure::invalid(WRONG_ROLE)),
+        }
+    }
+
+    #[inline(always)]
+    fn consumer(&mut self) -> Result<&mut Consumer, Failure> {
+        match self.handle()? {
+            Handle::Consumer(consumer) => Ok(consumer),
+            Handle::Producer(_) => Err(Failure::invalid(WRONG_ROLE)),
+        }
+    }
+
+    /// The producer, for a plain write: one whose descriptor is not polled. Ends a loan.
+    #[inline(always)]
+    pub(crate) fn as_producer(&mut self) -> Option<&mut Producer> {
+        match &mut self.state {
+            State::Producer(producer) => {
+                self.lent = 0;
+                Some(producer)
+            }
+            _ => None,
+        }
+    }
+
+    /// The consumer, for a plain read: one whose descriptor is not polled. Ends a loan.
+    #[inline(always)]
+    pub(crate) fn as_consumer(&mut self) -> Option<&mut Consumer> {
+        match &mut self.state {
+            State::Consumer(consumer) => {
+                self.lent = 0;
+                Some(consumer)
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes a call that never waits. If the descriptor is polled, a call that found nothing arms it.
+    #[inline]
+    fn attempt<T>(
+        &mut self,
+        least: usize,
+        mut call: impl FnMut(&mut End) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let done = call(self);
+        match (&done, &mut self.state) {
+            (Err(failure), State::Polled(polled)) if failure.code == Code::WouldBlock => {
+                if polled.arm(least)? {
+                    return done;
+                }
+            }
+            _ => return done,
+        }
+        // Something has come meanwhile: bytes, room, an end, or the death of the peer. If a peer has
+        // taken it back, against the protocol, then the descriptor stays readable.
+        call(self)
+    }
+}
+
+/// The instant that lies `limit` ahead, or one that never comes.
+fn after(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or(now)
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // A producer that nobody closed waits for its child, which may never come.
+        if let Ok(Handle::Producer(producer)) = self.handle() {
+            producer.set_timeout(Some(FREE_LIMIT));
+        }
+    }
+}
