@@ -328,6 +328,7 @@ class Loans(unittest.TestCase):
     def test_a_view_outlives_an_end_that_another_thread_closes(self):
         self.producer.write(b"kept")
         lend, consumer = self.consumer._lend, self.consumer
+        handle = weakref.ref(consumer._handle)
 
         def overtaken(*arguments):
             consumer._forget()  # the last step of a close
@@ -336,7 +337,11 @@ class Loans(unittest.TestCase):
         consumer._lend = overtaken
         view = consumer.peek()
         gc.collect()
+        self.assertIsNotNone(handle())
         self.assertEqual(bytes(view), b"kept")
+        del view
+        gc.collect()
+        self.assertIsNone(handle())
 
     def test_each_call_that_moves_bytes_takes_a_loan_back(self):
         self.producer.write(b"ab")
