@@ -339,7 +339,7 @@ class Loans(unittest.TestCase):
         gc.collect()
         self.assertIsNotNone(handle())
         self.assertEqual(bytes(view), b"kept")
-        del view
+        view.release()
         gc.collect()
         self.assertIsNone(handle())
 

@@ -16,21 +16,23 @@ fn a_writer_that_goes_on_does_not_prolong_read_full() {
     let mut end = End::from(consumer);
     let over = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&over);
+    // Commits without a copy, and so is faster than the copies of the reader.
     let writing = std::thread::spawn(move || {
-        let block = vec![7; 1 << 18];
         let start = Instant::now();
         // Relaxed: the flag says only itself.
-        while !until.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(20) {
-            if producer.try_write(&block).is_err() {
-                std::thread::yield_now();
+        while !until.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
+            if let Ok(room) = producer.try_reserve_raw(1 << 16) {
+                producer.commit_raw(room.len()).unwrap();
             }
         }
     });
     let mut bytes = vec![0; 1 << 30]; // no page is touched before bytes come
-    let read = end.read_full(&mut bytes, Timeout::For(Duration::from_millis(1)));
+    for _ in 0..5 {
+        let read = end.read_full(&mut bytes, Timeout::For(Duration::from_millis(20)));
+        assert!(read.unwrap_or(0) < bytes.len());
+    }
     over.store(true, Ordering::Relaxed); // says only itself
     writing.join().unwrap();
-    assert!(read.unwrap_or(0) < 1 << 30);
 }
 
 #[test]
