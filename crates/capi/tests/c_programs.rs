@@ -2,6 +2,8 @@
 //! with the shared object or the archive, and runs it.
 //!
 //! A compiler that is missing is named, and its part is not run. `.ci/task capi` installs them before.
+//!
+//! The file is long since all of its tests share the functions that compile and run a program.
 
 use std::fs;
 use std::io::{Read, Write};
