@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use crate::common::offsets::set_start;
-use crate::common::{TempPath, asked_for, options, until};
+use crate::common::offsets::{STATE, read, set_start};
+use crate::common::{TempPath, asked_for, options, poke, until};
 use crate::languages::{Language, Peer, Python, Rust, languages, meet, outcome, pairs};
 use shmpipe::sysv::SegmentId;
 
@@ -43,7 +43,7 @@ fn much_data_arrives_whole() {
 }
 
 /// A ring that `maker` has made, with its end: the maker, and the id of the ring.
-fn made(maker: Language, role: &str, more: &str) -> (Peer, SegmentId) {
+pub(crate) fn made(maker: Language, role: &str, more: &str) -> (Peer, SegmentId) {
     let mut maker = Peer::new(
         maker,
         &format!("role={role} kind=anonymous capacity=4096 {more}"),
@@ -88,17 +88,35 @@ fn an_anonymous_ring_is_joined_by_its_id() {
 #[test]
 fn a_child_in_another_language_takes_its_end() {
     for child in languages().into_iter().filter(|&child| child != Rust) {
-        let ring = options().capacity(4096).create_anonymous().unwrap();
-        let words = "role=producer kind=anonymous id=parent bytes=50000";
-        let mut command = crate::languages::command(child, words);
-        let command = command.stdout(Stdio::piped());
-        let (mut consumer, mut started) = ring.spawn_producer(command).unwrap();
-        let output = started.stdout.take().unwrap();
-        let mut peer = Peer::of(output, started, words);
-        let mut bytes = vec![];
-        std::io::Read::read_to_end(&mut consumer, &mut bytes).unwrap();
-        assert_eq!(bytes.len(), 50_000, "{child:?}");
-        assert_eq!(peer.result(), outcome("wrote", 50_000));
+        for role in ["producer", "consumer"] {
+            let ring = options().capacity(4096).create_anonymous().unwrap();
+            let bytes = if role == "producer" {
+                "bytes=50000"
+            } else {
+                ""
+            };
+            let words = format!("role={role} kind=anonymous id=parent {bytes}");
+            let mut command = crate::languages::command(child, &words);
+            let command = command.stdout(Stdio::piped());
+            let of = |mut started: std::process::Child| {
+                let output = started.stdout.take().unwrap();
+                Peer::of(output, started, &words)
+            };
+            if role == "producer" {
+                let (mut consumer, started) = ring.spawn_producer(command).unwrap();
+                let (mut peer, mut bytes) = (of(started), vec![]);
+                std::io::Read::read_to_end(&mut consumer, &mut bytes).unwrap();
+                assert_eq!(bytes.len(), 50_000, "{child:?}");
+                assert_eq!(peer.result(), outcome("wrote", 50_000), "{child:?}");
+            } else {
+                let (mut producer, started) = ring.spawn_consumer(command).unwrap();
+                let mut peer = of(started);
+                let bytes = crate::common::stream(0x5eed, 0, 50_000);
+                std::io::Write::write_all(&mut producer, &bytes).unwrap();
+                producer.close().unwrap();
+                assert_eq!(peer.result(), outcome("finished", 50_000), "{child:?}");
+            }
+        }
     }
 }
 
@@ -191,6 +209,25 @@ fn positions_wrap() {
             outcome("finished", 100_000),
             "{producer:?} to {consumer:?}"
         );
+    }
+}
+
+#[test]
+fn generations_wrap() {
+    for (producer, consumer) in pairs() {
+        let path = TempPath::new();
+        let mut options = options();
+        options.persistent(true).capacity(4096);
+        let id = options.open_consumer(&path).unwrap().id().unwrap();
+        let last = 1_u64 | 0xffff << 16 | 0xffff << 32;
+        poke(id, STATE, &last.to_ne_bytes());
+        let words = format!("path={} kind=persistent", path.display());
+        let mut reads = Peer::new(consumer, &format!("role=consumer {words}"));
+        let mut writes = Peer::new(producer, &format!("role=producer {words} bytes=9000"));
+        let pair = format!("{producer:?} to {consumer:?}");
+        assert_eq!(writes.result(), outcome("wrote", 9000), "{pair}");
+        assert_eq!(reads.result(), outcome("finished", 9000), "{pair}");
+        assert_eq!(read(id, STATE), 1 | 1 << 16 | 1 << 32, "{pair}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! SIGKILL of each end, seen by the other in another language.
 
 use crate::common::{TempPath, until};
-use crate::languages::{Peer, languages, outcome, pairs};
+use crate::cross::made;
+use crate::languages::{Peer, Rust, languages, outcome, pairs};
 
 #[test]
 fn the_death_of_a_producer_is_seen_after_its_bytes() {
@@ -37,6 +38,39 @@ fn the_death_of_a_consumer_is_seen() {
         assert_eq!(writes.said(), "error=died", "{producer:?} to {consumer:?}");
         writes.ended();
         assert!(!path.leads_to_a_segment());
+    }
+}
+
+#[test]
+fn deaths_are_seen_in_an_anonymous_ring() {
+    for (producer, consumer) in pairs() {
+        for killed in ["producer", "consumer"] {
+            let writes = match killed {
+                "producer" => "bytes=100000 end=kill", // more than the ring: the consumer has come
+                _ => "bytes=100000",
+            };
+            let reads = match killed {
+                "producer" => "",
+                _ => "bytes=3000 end=kill",
+            };
+            let (mut writes, mut reads) = if producer == Rust {
+                let (reads, id) = made(consumer, "consumer", reads);
+                let words = format!("role=producer kind=anonymous id={id} {writes}");
+                (Peer::new(producer, &words), reads)
+            } else {
+                let (writes, id) = made(producer, "producer", writes);
+                let words = format!("role=consumer kind=anonymous id={id} {reads}");
+                (writes, Peer::new(consumer, &words))
+            };
+            let pair = format!("{producer:?} to {consumer:?}, {killed} killed");
+            if killed == "producer" {
+                assert_eq!(reads.result(), outcome("died", 100_000), "{pair}");
+            } else {
+                assert_eq!(writes.said(), "error=died", "{pair}");
+            }
+            writes.ended();
+            reads.ended();
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Each peer makes of the golden vectors what the library makes of them.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::common::TempPath;
 use crate::languages::{Rust, command, languages};
+use crate::probes::Subject;
 
 pub(crate) fn vectors() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/format.json");
@@ -57,6 +60,7 @@ pub(crate) fn questions() -> Vec<(String, String)> {
     for (name, value) in constants(&all["constants"]) {
         questions.push((format!("constant {name}"), value.to_string()));
     }
+    questions.extend(more());
     questions
 }
 
@@ -106,24 +110,72 @@ fn constants(all: &Value) -> Vec<(String, u64)> {
     found
 }
 
+/// Questions that the vectors lack: keys, with the answers of ftok(3), and an end that is none.
+fn more() -> Vec<(String, String)> {
+    let keys = [
+        ("1 0x801 0x12345", 0x0101_2345_u32),
+        ("0xff 0xabcdff 0xfffffff", 0xffff_ffff),
+        ("0x2a 0x80 0x8000", 0x2a80_8000),
+    ];
+    let keys = keys.map(|(of, key)| (format!("key {of}"), format!("{key:#010x}")));
+    let mut more = keys.to_vec();
+    more.push(("closed 0x181".to_owned(), "corrupt".to_owned()));
+    more
+}
+
+/// What a peer makes of each question, in order; fewer answers if it ends before.
+fn answers(mut command: std::process::Command, questions: &[(String, String)]) -> Vec<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // All fit into the two pipes.
+    let asked: Vec<&str> = questions
+        .iter()
+        .map(|(question, _)| question.as_str())
+        .collect();
+    let _ = writeln!(input, "{}", asked.join("\n")); // a mutant may have ended
+    drop(input);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = lines.map_while(Result::ok).collect();
+    child.wait().unwrap();
+    lines
+}
+
+/// Whether a peer answers all questions but those about its numbers, as the library does.
+pub(crate) fn agrees(peer: &Subject) -> bool {
+    let mut questions = questions();
+    questions.retain(|(question, _)| !question.starts_with("constant"));
+    let expected = questions.iter().map(|(_, answer)| answer);
+    answers(peer.command("vectors"), &questions)
+        .iter()
+        .eq(expected)
+}
+
 #[test]
 fn each_peer_agrees_with_the_golden_vectors() {
     let questions = questions();
     assert!(questions.len() > 100, "{}", questions.len());
     for language in languages().into_iter().filter(|&language| language != Rust) {
-        let mut child = command(language, "vectors")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut answers = BufReader::new(output).lines();
-        for (question, expected) in &questions {
-            writeln!(input, "{question}").unwrap();
-            let answer = answers.next().unwrap().unwrap();
-            assert_eq!(&answer, expected, "{language:?}: {question}");
+        let answers = answers(command(language, "vectors"), &questions);
+        assert_eq!(answers.len(), questions.len(), "{language:?}");
+        for ((question, expected), answer) in questions.iter().zip(&answers) {
+            assert_eq!(answer, expected, "{language:?}: {question}");
         }
-        drop(input);
-        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn the_keys_are_those_of_the_library() {
+    let path = TempPath::new();
+    let file = std::fs::metadata(&path).unwrap();
+    let question = format!("key 1 {:#x} {:#x}", file.dev(), file.ino());
+    let key = format!("{:#010x}", path.key().raw());
+    for language in languages().into_iter().filter(|&language| language != Rust) {
+        let asked = [(question.clone(), key.clone())];
+        let answers = answers(command(language, "vectors"), &asked);
+        assert_eq!(answers, [key.as_str()], "{language:?}");
     }
 }

@@ -8,12 +8,15 @@ mod cross;
 mod deaths;
 mod golden;
 mod languages;
+mod library;
+mod mutants;
+mod probes;
 mod refusals;
 
 /// The library as a peer, in a process of its own: what [`languages::Peer`] starts.
 #[test]
 fn the_rust_peer() {
     if let Some(part) = common::part() {
-        languages::play(&part);
+        library::play(&part);
     }
 }

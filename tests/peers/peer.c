@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,16 +26,23 @@
 
 /* Every number of the format, by name. A mutant of the peer has another one. */
 #define CONSTANTS                                                                                          \
-    X(magic, 0x00657069706d6873) X(version, 2) X(byte_order, 0x01020304) X(line, 128)                         \
+    X(magic, 0x00657069706d6873) X(version, 2) X(byte_order, 0x01020304) X(line, 128)                      \
     X(anonymous, 1) X(named, 2) X(persistent, 3)                                                           \
     X(at_version, 8) X(at_byte_order, 12) X(at_line, 16) X(at_kind, 20) X(at_capacity, 24)                 \
     X(at_ring_offset, 32) X(at_nonce, 40) X(at_device, 48) X(at_inode, 56) X(at_project, 64)               \
     X(at_flags, 68) X(at_required, 76) X(at_state, 128) X(consumer_hint, 652) X(consumer_places, 680)      \
-    X(first_mark, 1024) X(marks, 128) X(ring, 4096) X(smallest, 4096) X(unborn, 0) X(open, 1) X(paired, 2) \
-    X(replaced, 3) X(removed, 4) X(free, 0) X(held, 1) X(left, 2) X(lost, 3) X(owner_generation, 0)        \
-    X(owner_start, 2) X(owner_namespace, 24) X(owner_pid, 42) X(finished, 1) X(aborted, 2) X(died, 3)      \
-    X(claim_shift, 8) X(explicit, 1) X(unwaited, 2) X(wakes, 1) X(asleep, 1) X(promised, 2) X(reserved, 2) \
-    X(key_project, 24)
+    X(first_mark, 1024) X(marks, 128) X(mark_size, 16) X(mark_ending, 8) X(at_path, 3072)                  \
+    X(path_size, 1024) X(ring, 4096) X(smallest, 4096) X(usual, 4194304) X(mode, 0x180)                    \
+    X(unborn, 0) X(open, 1) X(paired, 2) X(replaced, 3) X(removed, 4) X(life_bits, 0xff)                   \
+    X(free, 0) X(held, 1) X(left, 2) X(lost, 3) X(tenure_bits, 0xf)                                        \
+    X(first_generation, 1) X(generation_bits, 0xffff)                                                      \
+    X(owner_generation, 0) X(owner_start, 2) X(owner_namespace, 24) X(owner_pid, 42)                       \
+    X(owner_generation_bits, 3) X(start_bits, 0x3fffff) X(namespace_bits, 0x3ffff) X(start_field, 22)      \
+    X(finished, 1) X(aborted, 2) X(died, 3) X(how_bits, 0xff) X(claim_shift, 8) X(died_pid, 8)             \
+    X(died_end, 40) X(explicit, 1) X(unwaited, 2) X(views, 1) X(wakes, 1)                                  \
+    X(awake, 0) X(asleep, 1) X(promised, 2) X(barrier, 2) X(futex_wait, 0) X(futex_wake, 1)                \
+    X(any_news, 0xffffffffffffffff) X(places_wanted, 1) X(reserved, 2)                                     \
+    X(key_project, 24) X(key_device, 16) X(key_device_bits, 0xff) X(key_inode_bits, 0xffff)
 /* The same for the producer and the consumer: offsets, and shifts in the life-cycle word. */
 #define WORDS                                                                                       \
     X(owner, 136, 176) X(complete, 144, 184) X(start, 152, 192) X(pid_namespace, 160, 200)          \
@@ -130,7 +136,7 @@ static void futex(uint64_t at, int operation, uint32_t value, double seconds) {
     struct timespec limit = {0, (long)(seconds * 1e9)};
     syscall(SYS_futex, r.base + at, operation, value, seconds > 0 ? &limit : NULL, NULL, 0);
 }
-static void membarrier(void) { syscall(SYS_membarrier, 2, 0, 0); } /* GLOBAL_EXPEDITED */
+static void membarrier(void) { syscall(SYS_membarrier, F_barrier, 0, 0); }
 static void remove_segment(void) { shmctl(r.id, IPC_RMID, NULL); }
 static uint64_t attached(void) {
     struct shmid_ds stat;
@@ -163,13 +169,13 @@ static uint64_t start_of(uint32_t pid) {
     snprintf(path, sizeof path, "/proc/%u/task/%u/stat", pid, pid);
     slurp(path, text, sizeof text);
     char *field = strrchr(text, ')');
-    for (int i = 2; field && i < 22; i++) field = strchr(field + 1, ' ');
+    for (int i = 2; field && i < (int)F_start_field; i++) field = strchr(field + 1, ' ');
     return field ? strtoull(field, NULL, 10) : 0;
 }
 
 static uint64_t owner_word(uint64_t pid, uint64_t space, uint64_t start, uint64_t generation) {
-    return pid << F_owner_pid | (space & 0x3ffff) << F_owner_namespace | (start & 0x3fffff) << F_owner_start |
-           (generation & 3) << F_owner_generation;
+    return pid << F_owner_pid | (space & F_namespace_bits) << F_owner_namespace | (start & F_start_bits) << F_owner_start |
+           (generation & F_owner_generation_bits) << F_owner_generation;
 }
 
 static bool is_gone(uint32_t pid, uint32_t space, uint64_t start, uint32_t time_space, uint32_t low) {
@@ -179,7 +185,7 @@ static bool is_gone(uint32_t pid, uint32_t space, uint64_t start, uint32_t time_
     uint64_t found = start_of(pid);
     bool comparable = found && time_space && time_space == namespace("time");
     struct pollfd one = {fd, POLLIN, 0};
-    bool gone = comparable && ((start && start != found) || (low && low != (found & 0x3fffff)));
+    bool gone = comparable && ((start && start != found) || (low && low != (found & F_start_bits)));
     gone = gone || poll(&one, 1, 0) == 1;
     close(fd);
     return gone;
@@ -199,8 +205,8 @@ static struct holder holder(int role) {
         h.views = views < 2 ? views : 2;
     } else { /* only the owner word counts */
         uint32_t own = namespace("pid");
-        space = own && (own & 0x3ffff) == (h.owner >> F_owner_namespace & 0x3ffff) ? own : 0;
-        start = 0, low = h.owner >> F_owner_start & 0x3fffff, time_space = namespace("time");
+        space = own && (own & F_namespace_bits) == (h.owner >> F_owner_namespace & F_namespace_bits) ? own : 0;
+        start = 0, low = h.owner >> F_owner_start & F_start_bits, time_space = namespace("time");
     }
     h.gone = is_gone(h.owner >> F_owner_pid, space, start, time_space, low);
     return h;
@@ -208,23 +214,23 @@ static struct holder holder(int role) {
 
 /* The life-cycle word. */
 
-static uint64_t life(uint64_t word) { return word & 0xff; }
-static uint64_t with_life(uint64_t word, uint64_t value) { return (word & ~0xffull) | value; }
-static uint64_t tenure(uint64_t word, int role) { return word >> W_tenure[role] & 0xf; }
+static uint64_t life(uint64_t word) { return word & F_life_bits; }
+static uint64_t with_life(uint64_t word, uint64_t value) { return (word & ~F_life_bits) | value; }
+static uint64_t tenure(uint64_t word, int role) { return word >> W_tenure[role] & F_tenure_bits; }
 static uint64_t with_tenure(uint64_t word, int role, uint64_t value) {
-    return (word & ~(0xfull << W_tenure[role])) | value << W_tenure[role];
+    return (word & ~(F_tenure_bits << W_tenure[role])) | value << W_tenure[role];
 }
-static uint64_t generation(uint64_t word, int role) { return word >> W_generation[role] & 0xffff; }
+static uint64_t generation(uint64_t word, int role) { return word >> W_generation[role] & F_generation_bits; }
 static uint64_t next_generation(uint64_t word, int role) {
-    uint64_t next = (generation(word, role) + 1) & 0xffff;
-    return next ? next : 1;
+    uint64_t next = (generation(word, role) + 1) & F_generation_bits;
+    return next ? next : F_first_generation;
 }
 
 static enum claim claimed(uint64_t word, int role, uint64_t kind, bool dead, uint64_t *after) {
     if (life(word) != F_open && life(word) != F_paired) return GONE;
     uint64_t was = tenure(word, role);
     if (was != F_free && was != F_lost && !(was == F_held && dead && kind == F_persistent)) return TAKEN;
-    *after = (with_tenure(word, role, F_held) & ~(0xffffull << W_generation[role])) |
+    *after = (with_tenure(word, role, F_held) & ~(F_generation_bits << W_generation[role])) |
              next_generation(word, role) << W_generation[role];
     if (kind != F_persistent && generation(word, 1 - role)) *after = with_life(*after, F_paired);
     return CLAIMED;
@@ -251,13 +257,13 @@ static bool change_life(uint64_t value, uint64_t never, uint64_t only) {
 static enum ending how_closed(uint64_t word) {
     if (word == 0) return NOT_YET;
     if (word >> F_claim_shift == 0) return CORRUPT;
-    return (word & 0xff) == F_finished ? FINISHED : (word & 0xff) == F_aborted ? ABORTED : CORRUPT;
+    return (word & F_how_bits) == F_finished ? FINISHED : (word & F_how_bits) == F_aborted ? ABORTED : CORRUPT;
 }
 
 static enum ending how_ended(uint64_t word) {
     if (word == F_finished) return FINISHED;
     if (word == F_aborted) return ABORTED;
-    return (word & 0xff) == F_died && word >> 40 == 0 ? DIED : CORRUPT;
+    return (word & F_how_bits) == F_died && word >> F_died_end == 0 ? DIED : CORRUPT;
 }
 
 /* Sleeping and waking. */
@@ -268,9 +274,9 @@ static void wake(bool always, uint64_t position) {
     if (get4(W_sleeping[r.peer]) != F_asleep) return;
     if (!always && (int64_t)(position - get8(W_wanted[r.peer])) < 0) return;
     uint32_t asleep = F_asleep;
-    if (atomic_compare_exchange_strong_explicit(w4(W_sleeping[r.peer]), &asleep, 0, memory_order_relaxed,
+    if (atomic_compare_exchange_strong_explicit(w4(W_sleeping[r.peer]), &asleep, F_awake, memory_order_relaxed,
                                                 memory_order_relaxed))
-        futex(W_sleeping[r.peer], FUTEX_WAKE, INT32_MAX, 0);
+        futex(W_sleeping[r.peer], F_futex_wake, INT32_MAX, 0);
 }
 
 /* Waits until `ready` says so. Calls `ask` in each slice, which says whether there is a reason to give up. */
@@ -292,8 +298,8 @@ static bool sleep_until(bool (*ready)(void), uint64_t wanted, bool (*ask)(void))
         if (atomic_exchange_explicit(w4(W_sleeping[r.role]), F_asleep, memory_order_relaxed) == F_promised)
             membarrier();
         atomic_thread_fence(memory_order_seq_cst);
-        if (!ready()) futex(W_sleeping[r.role], FUTEX_WAIT, F_asleep, SLICE);
-        atomic_exchange_explicit(w4(W_sleeping[r.role]), 0, memory_order_relaxed);
+        if (!ready()) futex(W_sleeping[r.role], F_futex_wait, F_asleep, SLICE);
+        atomic_exchange_explicit(w4(W_sleeping[r.role]), F_awake, memory_order_relaxed);
     }
     return true;
 }
@@ -307,12 +313,12 @@ static bool peer_died(void) {
     uint64_t is = tenure(word, r.peer);
     if (is > F_lost) fail("StateWord");
     bool dead = false;
-    if (is == F_held || (h.owner && is != F_left)) dead = h.gone || attached() < 1 + h.views;
+    if (is == F_held || (h.owner && is != F_left)) dead = h.gone || attached() < F_views + h.views;
     dead = dead || is == F_lost; /* of an anonymous ring, somebody has the id: nothing proves that nobody comes */
     if (state() != word || get8(W_owner[r.peer]) != h.owner) return false;
     if (r.kind == F_persistent && dead) {
         if (is == F_held) change(word, with_tenure(word, r.peer, F_lost));
-        if (h.owner && (is != F_held || (h.owner & 3) == (generation(word, r.peer) & 3)))
+        if (h.owner && (is != F_held || (h.owner & F_owner_generation_bits) == (generation(word, r.peer) & F_owner_generation_bits)))
             swap8(W_owner[r.peer], h.owner, 0, memory_order_release);
         if (is == F_free) return false;
     }
@@ -321,11 +327,11 @@ static bool peer_died(void) {
 
 /* Taking and leaving a role. */
 
-static uint64_t place(uint64_t n) { return F_first_mark + 16 * (n % F_marks); }
+static uint64_t place(uint64_t n) { return F_first_mark + F_mark_size * (n % F_marks); }
 
 static void leave_mark(uint64_t n, uint64_t position, uint64_t ending) {
     set8(place(n), position);
-    set8(place(n) + 8, ending);
+    set8(place(n) + F_mark_ending, ending);
     store8(W_count[PRODUCER], n + 1, memory_order_release);
 }
 
@@ -344,14 +350,14 @@ static bool settle(uint64_t found) {
     }
     uint64_t count = get8(W_count[PRODUCER]), tail = get8(W_position[PRODUCER]);
     if (!number("resume") && tail != get8(place(count - 1)))
-        leave_mark(count, tail, get8(W_complete[PRODUCER]) >> F_owner_pid << 8 | F_died);
+        leave_mark(count, tail, get8(W_complete[PRODUCER]) >> F_owner_pid << F_died_pid | F_died);
     return true;
 }
 
 static enum claim try_claim(void) {
     int me = r.role;
     uint64_t word = state(), found = get8(W_owner[me]), after; /* step 1 */
-    bool dead = found && (holder(me).gone || attached() <= 1);
+    bool dead = found && (holder(me).gone || attached() <= F_views);
     enum claim result = claimed(word, me, r.kind, dead, &after);
     if (result != CLAIMED) return result;
     if (found && !dead) return TAKEN;
@@ -371,11 +377,11 @@ static enum claim try_claim(void) {
     set8(W_start[me], start); /* step 6 */
     set4(W_pid_namespace[me], space);
     set4(W_time_namespace[me], namespace("time"));
-    set4(W_views[me], 1);
+    set4(W_views[me], F_views);
     set4(W_capabilities[me], r.futex ? F_wakes : 0);
     store8(W_complete[me], r.owner, memory_order_release);
     set8(W_closed[me], 0); /* step 7 */
-    if (atomic_exchange_explicit(w4(W_sleeping[me]), 0, memory_order_relaxed) == F_promised) membarrier();
+    if (atomic_exchange_explicit(w4(W_sleeping[me]), F_awake, memory_order_relaxed) == F_promised) membarrier();
     if (me == CONSUMER) set4(F_consumer_hint, 0);
     do { /* step 8 */
         word = state();
@@ -398,10 +404,10 @@ static enum claim try_claim(void) {
 
 static void await_place(void) {
     check_deadline("timed out: no place for another end");
-    uint32_t before = atomic_fetch_or_explicit(w4(F_consumer_places), 1, memory_order_relaxed);
+    uint32_t before = atomic_fetch_or_explicit(w4(F_consumer_places), F_places_wanted, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (unread_marks(load8(W_count[CONSUMER], memory_order_acquire)) + F_reserved > F_marks - 1)
-        futex(F_consumer_places, FUTEX_WAIT, before | 1, SLICE);
+        futex(F_consumer_places, F_futex_wait, before | F_places_wanted, SLICE);
 }
 
 /* False: start over. */
@@ -425,9 +431,9 @@ static void acknowledge(void) {
     r.ending = NOT_YET;
     store8(W_count[CONSUMER], ++r.acknowledged, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
-    if (get4(F_consumer_places) & 1) {
+    if (get4(F_consumer_places) & F_places_wanted) {
         atomic_fetch_add_explicit(w4(F_consumer_places), 1, memory_order_relaxed);
-        futex(F_consumer_places, FUTEX_WAKE, INT32_MAX, 0);
+        futex(F_consumer_places, F_futex_wake, INT32_MAX, 0);
     }
 }
 
@@ -499,7 +505,7 @@ static bool can_read(void) {
         uint64_t at = place(r.acknowledged), position = get8(at);
         if (position - r.position > readable) fail("MarkOutOfRange");
         r.limit = position;
-        r.ending = how_ended(get8(at + 8));
+        r.ending = how_ended(get8(at + F_mark_ending));
         if (r.ending == CORRUPT) fail("MarkEnding");
         return true;
     }
@@ -532,7 +538,7 @@ static int64_t read_some(char *bytes, uint64_t most) {
 
 static const char *untrusted(void) {
     const struct ipc_perm *perm = &r.stat.shm_perm;
-    if (perm->uid != geteuid() || perm->cuid != geteuid() || (perm->mode & 0777 & ~0600)) return "untrusted";
+    if (perm->uid != geteuid() || perm->cuid != geteuid() || (perm->mode & 0777 & ~F_mode)) return "untrusted";
     uint64_t size = r.size - F_ring;
     return r.size < F_ring + F_smallest || (size & (size - 1)) ? "not a ring: no magic" : NULL;
 }
@@ -582,7 +588,7 @@ static void fill(uint64_t kind, uint64_t capacity, uint64_t flags, const char *p
         set8(F_at_device, opener.file.st_dev), set8(F_at_inode, opener.file.st_ino);
         set4(F_at_project, number("project"));
         size_t len = strlen(path);
-        memcpy(r.base + 3072, path, len < 1024 ? len : 1024);
+        memcpy(r.base + F_at_path, path, len < F_path_size ? len : F_path_size);
     }
     store8(F_at_state, F_open, memory_order_release);
 }
@@ -599,8 +605,8 @@ static bool take(uint64_t kind) {
 static bool create(void) {
     uint64_t capacity = number("capacity"), flags = capacity ? F_explicit : 0;
     if (opener.kind == F_named && is("wait", "0")) flags |= F_unwaited;
-    if (!capacity) capacity = 4 << 20;
-    int id = shmget(opener.key, F_ring + capacity, IPC_CREAT | IPC_EXCL | 0600);
+    if (!capacity) capacity = F_usual;
+    int id = shmget(opener.key, F_ring + capacity, IPC_CREAT | IPC_EXCL | F_mode);
     if (id < 0 && errno == EEXIST) return false;
     if (id < 0) fail(strerror(errno));
     if (!attach(id)) return false;
@@ -628,10 +634,10 @@ static bool judge(void) {
     }
     if (untrusted()) fail(untrusted());
     uint64_t word = state();
-    bool alone = attached() == 1, magic = get8(0) == F_magic;
+    bool alone = attached() == F_views, magic = get8(0) == F_magic;
     uint32_t version = get4(F_at_version);
-    if (life(word) == F_unborn && (is_zero(0, 128) || (magic && (version == 0 || version == F_version)))) {
-        if (alone && is_gone(r.stat.shm_cpid, namespace("pid"), 0, 0, 0) && is_zero(128, magic ? 3072 : r.size))
+    if (life(word) == F_unborn && (is_zero(0, F_at_state) || (magic && (version == 0 || version == F_version)))) {
+        if (alone && is_gone(r.stat.shm_cpid, namespace("pid"), 0, 0, 0) && is_zero(F_at_state, magic ? F_at_path : r.size))
             remove_segment();
         else if (opener.newborn_since == 0) opener.newborn_since = now();
         else if (now() - opener.newborn_since > 1) fail("half made");
@@ -671,7 +677,7 @@ static bool went(void) {
 }
 
 static bool await_peer(void) {
-    if (!sleep_until(is_settled, UINT64_MAX, went) && change_life(F_removed, F_paired, UINT64_MAX)) {
+    if (!sleep_until(is_settled, F_any_news, went) && change_life(F_removed, F_paired, UINT64_MAX)) {
         remove_segment();
         check_deadline("timed out: nobody came");
         detach();
@@ -683,12 +689,15 @@ static bool await_peer(void) {
     return false;
 }
 
+static key_t key_of(uint64_t project, uint64_t device, uint64_t inode) {
+    return project << F_key_project | (device & F_key_device_bits) << F_key_device | (inode & F_key_inode_bits);
+}
+
 static void open_path(void) {
     opener.kind = is("kind", "persistent") ? F_persistent : F_named;
     opener.fd = open(argument("path"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (opener.fd < 0 || fstat(opener.fd, &opener.file) != 0) fail(strerror(errno));
-    opener.key = (key_t)(number("project") << F_key_project | (opener.file.st_dev & 0xff) << 16 |
-                         (opener.file.st_ino & 0xffff));
+    opener.key = key_of(number("project"), opener.file.st_dev, opener.file.st_ino);
     for (;; check_deadline("timed out: each try met a ring that was being made or removed"), nap()) {
         while (flock(opener.fd, LOCK_EX | LOCK_NB) != 0) check_deadline("timed out: the lock of the file"), nap();
         int id = shmget(opener.key, 0, 0);
@@ -707,7 +716,7 @@ static void open_id(int id) {
 
 static void make_anonymous(void) {
     uint64_t capacity = number("capacity") ? number("capacity") : 65536;
-    int id = shmget(IPC_PRIVATE, F_ring + capacity, IPC_CREAT | 0600);
+    int id = shmget(IPC_PRIVATE, F_ring + capacity, IPC_CREAT | F_mode);
     if (id < 0 || !attach(id)) fail(strerror(errno));
     remove_segment();
     fill(F_anonymous, capacity, 0, "");
@@ -812,7 +821,9 @@ static void vectors(void) {
         } else if (sscanf(line, "closed %llx", &a) == 1) {
             printf("%s\n", endings[how_closed(a)]);
         } else if (sscanf(line, "ending %llx", &a) == 1) {
-            printf("%s %llu\n", endings[how_ended(a)], how_ended(a) == DIED ? a >> 8 : 0);
+            printf("%s %llu\n", endings[how_ended(a)], how_ended(a) == DIED ? a >> F_died_pid : 0);
+        } else if (sscanf(line, "key %llx %llx %llx", &a, &b, &c) == 3) {
+            printf("0x%08x\n", (unsigned)key_of(a, b, c));
         } else if (sscanf(line, "constant %15s", what) == 1) {
             line[strcspn(line, "\n")] = 0;
             printf("%llu\n", (unsigned long long)constant(line + 9));
@@ -830,8 +841,8 @@ static void vectors(void) {
 }
 
 int main(int count, char **words) {
-    if (count == 2 && strcmp(words[1], "vectors") == 0) return vectors(), 0;
-    for (int i = 1; i < count; i++) {
+    bool answers = count > 1 && strcmp(words[1], "vectors") == 0;
+    for (int i = 1 + answers; i < count; i++) {
         char *value = strchr(words[i], '=');
         if (!value) fail("an argument is key=value");
         *value++ = 0;
@@ -843,6 +854,8 @@ int main(int count, char **words) {
         if (strlen(constants[i].name) == (size_t)(colon - mutant) &&
             strncmp(constants[i].name, mutant, colon - mutant) == 0)
             *constants[i].value = strtoull(colon + 1, NULL, 0);
+    if (colon) alarm(number("timeout") + 2); /* a mutant may do anything, but not for ever */
+    if (answers) return vectors(), 0;
     deadline = now() + strtod(argument("timeout"), NULL);
     r.role = is("role", "consumer") ? CONSUMER : PRODUCER, r.peer = 1 - r.role;
     r.futex = is("level", "futex");

@@ -698,14 +698,17 @@ def untrusted(stat):
     return "no magic" if ring < C["smallest"] or ring & ring - 1 else None
 
 
+def key_of(project, device, inode):
+    return project << C["key_project"] | (device & 0xFF) << 16 | inode & 0xFFFF
+
+
 class Opener:
     def __init__(self, a, deadline):
         self.a, self.deadline, self.path, self.role = a, deadline, a["path"], a["role"]
         self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         stat = os.fstat(self.fd)
         self.file = stat.st_dev, stat.st_ino, int(a["project"])
-        key = self.file[2] << C["key_project"] | (stat.st_dev & 0xFF) << 16 | stat.st_ino & 0xFFFF
-        self.key = ctypes.c_int32(key).value
+        self.key = ctypes.c_int32(key_of(self.file[2], stat.st_dev, stat.st_ino)).value
         self.kind, self.newborn_since = C[a["kind"]], None
 
     def open(self):
@@ -983,6 +986,8 @@ def vectors():
                 answer = how_closed(number(words[0])) or "open"
             elif what == "ending":
                 answer = " ".join(map(str, how_ended(number(words[0]))))
+            elif what == "key":
+                answer = f"{key_of(*map(number, words)):#010x}"
             elif what == "constant":
                 answer = str(C[words[0]])
             else:
@@ -999,12 +1004,14 @@ def vectors():
 
 
 def main():
-    if sys.argv[1:] == ["vectors"]:
-        return vectors()
-    a = dict(ARGUMENTS, **dict(word.split("=", 1) for word in sys.argv[1:]))
+    answers = sys.argv[1:2] == ["vectors"]
+    a = dict(ARGUMENTS, **dict(word.split("=", 1) for word in sys.argv[1 + answers:]))
     if a["mutant"]:
+        signal.alarm(int(a["timeout"]) + 2)  # a mutant may do anything, but not for ever
         name, value = a["mutant"].split(":")
         C[name] = int(value, 0)
+    if answers:
+        return vectors()
     try:
         run(a)
     except Failure as failure:

@@ -9,13 +9,17 @@ use crate::languages::{Peer, Rust, languages};
 #[test]
 fn what_is_not_of_this_format_is_refused_and_not_touched() {
     let swapped = 0x0403_0201_u32.to_ne_bytes();
-    let forged: [(&str, usize, &[u8]); 6] = [
+    // As of a peer whose words have 32 bits: capacity and ring offset side by side.
+    let narrow = (4096_u64 | 4096 << 32).to_ne_bytes();
+    let foreign = [2_u32, 0x0102_0304, 128, 3].map(|word| word.swap_bytes().to_ne_bytes());
+    let forged: [(&str, usize, &[u8]); 7] = [
         ("version", 8, &3_u32.to_ne_bytes()),
         ("version", 8, &1_u32.to_ne_bytes()),
         ("byte order", 12, &swapped),
         ("line", 16, &64_u32.to_ne_bytes()),
         ("features", REQUIRED, &(1_u32 << 31).to_ne_bytes()),
-        ("size", 24, &8192_u32.to_ne_bytes()), // as if words were of 32 bits
+        ("byte order", 8, foreign.as_flattened()),
+        ("size", 24, &narrow),
     ];
     for language in languages().into_iter().filter(|&language| language != Rust) {
         for (what, offset, bytes) in forged {

@@ -14,6 +14,7 @@ mod measure;
 mod paths;
 mod persist;
 mod progress;
+mod refusals;
 mod run;
 mod running;
 mod signals;
