@@ -39,6 +39,7 @@ fn hang_limit() -> u32 {
         + asked("SHMPIPE_FORKS") / 50
         + asked("SHMPIPE_HOSTILE") * 4
         + asked("SHMPIPE_FAULTS") / 10
+        + asked("SHMPIPE_PEERS") * 3_000
 }
 
 const PART: &str = "SHMPIPE_TEST_PART";
