@@ -37,7 +37,7 @@ fn much_data_arrives_whole() {
             (producer, consumer),
             "producer",
             mib << 20,
-            "capacity=1048576",
+            "capacity=1048576 timeout=600",
         );
     }
 }
