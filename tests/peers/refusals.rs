@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::offsets::REQUIRED;
-use crate::common::{TempPath, bytes_of, options, poke};
+use crate::common::{Segment, TempPath, bytes_of, options, poke};
 use crate::languages::{Peer, Rust, languages};
 
 #[test]
@@ -27,6 +27,7 @@ fn what_is_not_of_this_format_is_refused_and_not_touched() {
             let mut options = options();
             options.persistent(true).capacity(4096);
             let id = options.open_consumer(&path).unwrap().id().unwrap();
+            let _goes = Segment { id }; // also if the test fails
             let good = bytes_of(id)[offset..offset + bytes.len()].to_vec();
             poke(id, offset, bytes);
             let before = bytes_of(id);
@@ -57,6 +58,7 @@ fn a_ring_of_another_file_is_a_collision() {
         let mut options = options();
         options.persistent(true).capacity(4096);
         let id = options.open_consumer(&path).unwrap().id().unwrap();
+        let _goes = Segment { id };
         let good = bytes_of(id)[48..64].to_vec();
         poke(id, 56, &u64::MAX.to_ne_bytes());
         let words = format!(

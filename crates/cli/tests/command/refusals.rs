@@ -1,7 +1,7 @@
 //! Rings that this build cannot use: the command says why, and does not touch them.
 
 use crate::common::offsets::REQUIRED;
-use crate::common::{TempPath, bytes_of, options, poke};
+use crate::common::{Segment, TempPath, bytes_of, options, poke};
 use crate::running::{CORRUPT, FAILURE, Running};
 
 #[test]
@@ -22,6 +22,7 @@ fn a_ring_of_another_format_is_refused_with_what_differs() {
         let mut options = options();
         options.persistent(true).capacity(4096);
         let id = options.open_consumer(&path).unwrap().id().unwrap();
+        let _goes = Segment { id }; // also if the test fails
         let good = bytes_of(id)[offset..offset + bytes.len()].to_vec();
         poke(id, offset, bytes);
         let before = bytes_of(id);
