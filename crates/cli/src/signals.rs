@@ -1,4 +1,4 @@
-//! The signals that end a stream: SIGINT, SIGTERM and SIGHUP.
+//! The signals that end a stream: SIGINT, SIGTERM and SIGHUP. For `top`, also SIGQUIT.
 //!
 //! Each signal sets a flag. The flag ends waits in the library, and
 //! [`Stream`](crate::stream::Stream) looks at it after each of its short waits. Once the
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Signal, getpgrp};
 use rustix::termios::tcgetpgrp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
 use crate::exit::Failure;
@@ -29,9 +29,18 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn catch() -> Result<Signals, Failure> {
+        Signals::catch_all(&[SIGINT, SIGTERM, SIGHUP])
+    }
+
+    /// Catches SIGQUIT as well, for a command that has to give the terminal back.
+    pub(crate) fn catch_on_screen() -> Result<Signals, Failure> {
+        Signals::catch_all(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+    }
+
+    fn catch_all(signals: &[i32]) -> Result<Signals, Failure> {
         let flag = Arc::new(AtomicBool::new(false));
         let last = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for &signal in signals {
             if is_ignored(signal) {
                 continue; // nohup(1), `trap '' TERM`, `&` in a script
             }
