@@ -81,9 +81,18 @@ pub(crate) fn make_file(path: &Path, mode: Option<u32>) -> Result<(), Failure> {
 
 /// Fails if stdin or stdout was closed.
 pub(crate) fn check() -> Result<(), Failure> {
+    check_descriptors(&["stdin", "stdout"])
+}
+
+/// Fails if stdout was closed. For what reads no stdin, such as help.
+pub(crate) fn check_stdout() -> Result<(), Failure> {
+    check_descriptors(&["stdout"])
+}
+
+fn check_descriptors(needed: &[&str]) -> Result<(), Failure> {
     for (name, closed) in ["stdin", "stdout"].into_iter().zip(&CLOSED) {
         // Relaxed: written before there was a second thread.
-        if closed.load(Ordering::Relaxed) {
+        if needed.contains(&name) && closed.load(Ordering::Relaxed) {
             return Err(Failure::other(format_args!(
                 "{name}: was closed at the start; give it a file, such as /dev/null"
             )));

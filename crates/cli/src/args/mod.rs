@@ -162,6 +162,7 @@ fn parse_from(
 
 /// Prints help, with colours if stdout is a terminal.
 fn print(text: &clap::builder::StyledStr) -> Result<(), Failure> {
+    crate::start::check_stdout()?;
     match crate::text::has_colours() {
         true => crate::text::print(text.ansi()),
         false => crate::text::print(text),

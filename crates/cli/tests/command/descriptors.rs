@@ -120,6 +120,17 @@ fn what_is_shown_is_shown_whole_or_fails() {
     assert_eq!(rest.with(DONE, "").stdout, b"kept");
 }
 
+/// Found in use: help went to the `/dev/null` that stands in place of a closed stdout.
+#[test]
+fn help_needs_a_stdout_and_no_stdin() {
+    for args in [&["help"][..], &["--version"], &["send", "--help"]] {
+        let ended = Running::by_shell("exec \"$@\" >&-", args).end();
+        ended.with(FAILURE, "stdout: was closed");
+        let shown = Running::by_shell("exec \"$@\" <&-", args).end();
+        assert!(!shown.with(DONE, "").text().is_empty());
+    }
+}
+
 /// A daemon opens it itself.
 #[test]
 fn dev_null_is_not_taken_for_closed() {
