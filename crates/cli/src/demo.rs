@@ -264,9 +264,13 @@ impl Demo {
         } else {
             ""
         };
+        let of_rounds = match rounds {
+            1 => "one round".to_owned(),
+            rounds => format!("medians of {rounds} rounds"),
+        };
         format!(
             "{} {what}, from a child process to its parent\n\
-             every byte verified; a ring of {} bytes; medians of {rounds} rounds\n{build}",
+             every byte verified; a ring of {} bytes; {of_rounds}\n{build}",
             self.plan.bytes(),
             self.capacity
         )

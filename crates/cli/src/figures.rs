@@ -86,10 +86,14 @@ pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds]) -> String {
         };
         let (ring, pipe) = (speeds(&rounds.ring), speeds(&rounds.pipe));
         let (block, ratio) = (units::bytes(rounds.block as u64), ring.median / pipe.median);
+        let ratio = match ratio.is_finite() {
+            true => format!("{ratio:.2}"),
+            false => "-".to_owned(), // a stream of no bytes
+        };
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{block:>8} {:>11.2} {:>11.2} {ratio:>7.2}   {:.2} .. {:.2}",
+            "{block:>8} {:>11.2} {:>11.2} {ratio:>7}   {:.2} .. {:.2}",
             ring.median, pipe.median, ring.least, ring.most
         );
     }

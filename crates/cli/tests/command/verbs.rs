@@ -162,6 +162,7 @@ fn the_demo_shows_its_figures() {
         for word in ["GB/s", "ring", "pipe", "ratio", "slept", "woke"] {
             assert!(demo.text().contains(word), "{word}: {}", demo.text());
         }
+        assert!(!demo.text().contains("NaN"), "{}", demo.text());
     }
 }
 
