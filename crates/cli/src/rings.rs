@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::geteuid;
 use shmpipe::error::Incompatible;
 use shmpipe::escape::shown;
-use shmpipe::sysv::{self, SegmentId, Stat, SysvErrorKind};
+use shmpipe::sysv::{self, Mode, SegmentId, Stat, SysvErrorKind};
 use shmpipe::{LifeCycle, Occupant, OpenError, Snapshot};
 
 use crate::args::Sort;
@@ -83,6 +86,9 @@ impl fmt::Display for State {
     }
 }
 
+/// Between two looks at a ring.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// Looks at all segments. Attaches those that may be rings, read-only.
 pub(crate) fn survey() -> Result<Vec<Segment>, Failure> {
     let listed = sysv::list().map_err(OpenError::from)?;
@@ -90,7 +96,47 @@ pub(crate) fn survey() -> Result<Vec<Segment>, Failure> {
     for stat in listed {
         segments.extend(Segment::look(stat)?);
     }
+    look_again(&mut segments);
     Ok(segments)
+}
+
+/// Looks once more at empty rings whose receiver is awake. One that waits looks up for a moment
+/// now and then, and its ring seems to flow. The receiver waits if nothing went through the
+/// ring between the two looks.
+fn look_again(segments: &mut [Segment]) {
+    let is_process = |occupant| matches!(occupant, Occupant::Process(_));
+    let seems_to_flow = |ring: &Snapshot| {
+        let both = is_process(ring.producer) && is_process(ring.consumer);
+        both && ring.fill == 0 && !ring.consumer_sleeps
+    };
+    let seems = |segment: &Segment| segment.ring().is_some_and(seems_to_flow);
+    if !segments.iter().any(seems) {
+        return;
+    }
+    thread::sleep(MOMENT);
+    for segment in segments {
+        let Seen::Ring(ring) = &mut segment.seen else {
+            continue;
+        };
+        // A ring that has gone meanwhile stays as it was.
+        if seems_to_flow(ring)
+            && let Ok(mut later) = Snapshot::of(ring.id)
+            && later.nonce == ring.nonce
+        {
+            let nothing_went = later.written == ring.written && later.fill == 0;
+            later.consumer_sleeps |= nothing_went && is_process(later.consumer);
+            **ring = later;
+        }
+    }
+}
+
+/// The ring that was opened by `path`, although no key leads to it any more.
+pub(crate) fn is_of_path(segment: &Segment, path: &Path) -> bool {
+    let made_by = segment.ring().and_then(|ring| ring.path.as_ref());
+    let absolute = std::path::absolute(path).ok();
+    made_by.is_some_and(|made_by| {
+        std::path::absolute(made_by).is_ok_and(|made_by| Some(made_by) == absolute)
+    })
 }
 
 impl Segment {
@@ -149,6 +195,17 @@ impl Segment {
     pub(crate) fn is_stale(&self) -> bool {
         matches!(self.state(), State::Stale)
             || self.state() == State::HalfMade && self.stat.attached == 0 && !self.creator_lives()
+    }
+
+    /// Whether a creator that died before it wrote a byte may have left it. `rm --stale` removes
+    /// it if all of it is zero.
+    pub(crate) fn may_be_empty_leftover(&self) -> bool {
+        matches!(self.seen, Seen::Foreign)
+            && has_size_of_a_ring(&self.stat)
+            && self.stat.mode == Mode::OWNER_ONLY
+            && self.stat.uid == geteuid().as_raw()
+            && self.stat.attached == 0
+            && !self.creator_lives()
     }
 
     fn creator_lives(&self) -> bool {

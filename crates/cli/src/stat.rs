@@ -11,7 +11,7 @@ use crate::args::StatArgs;
 use crate::exit::Failure;
 use crate::json;
 use crate::ls::waits;
-use crate::rings::{Seen, Segment, add_rates, holder, survey};
+use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, survey};
 use crate::text::{print, watch};
 use crate::units::{age, bar, bytes, percent};
 
@@ -71,14 +71,7 @@ fn find(args: &StatArgs) -> Result<Vec<Segment>, Failure> {
             Ok(ring) => segments.retain(|segment| segment.id() == ring.id),
             Err(error) => {
                 // A named ring has no key any more once both sides are there.
-                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                let is = |segment: &Segment| {
-                    let made_by = segment.ring().and_then(|ring| ring.path.as_ref());
-                    made_by.is_some_and(|made_by| {
-                        std::path::absolute(made_by).is_ok_and(|made_by| made_by == path)
-                    })
-                };
-                segments.retain(is);
+                segments.retain(|segment| is_of_path(segment, path));
                 if segments.is_empty() {
                     return Err(error.into());
                 }
