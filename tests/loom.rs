@@ -49,6 +49,7 @@ run! {
         the_next_consumer_gets_what_was_not_acknowledged;
     wait:
         a_byte_in_either_ring_wakes_a_set
+        a_wake_after_a_blocking_wait_reaches_the_reactor
         a_byte_wakes_the_reader
         room_wakes_the_writer
         the_end_wakes_the_reader

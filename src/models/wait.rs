@@ -3,7 +3,10 @@
 //! `tests/waking/store_buffer.rs`.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
+use loom::sync::Mutex;
 use loom::thread;
 
 use super::{claim, effort, explore, leave, no_slice, paired, ready};
@@ -16,6 +19,7 @@ use crate::segment::position;
 use crate::segment::region::Region;
 use crate::segment::region::heap::HeapRegion;
 use crate::segment::state::{Life, LifeCycleKind};
+use crate::sync::{AtomicU32, Ordering, fence};
 use crate::sys::futex;
 use crate::wait::{self, SpinBudget};
 
@@ -182,6 +186,78 @@ pub fn a_byte_in_either_ring_wakes_a_set() {
         for writer in writers {
             assert!(writer.join().unwrap());
         }
+    });
+}
+
+/// What the reactor and a handle share, as in `src/reactor`.
+struct Slot {
+    changes: AtomicU32,
+    is_armed: Mutex<bool>,
+    /// 1 once the reactor has woken the task, or the handle needs no reactor any more.
+    woken: AtomicU32,
+}
+
+/// The reactor, for one handle that stays listed: R1 in `src/reactor/mod.rs`. Returns once the
+/// handle is woken, or needs no wake.
+fn react(slot: &Slot, region: &HeapRegion) {
+    let word = &region.header().side(Role::Consumer).signals.sleeping;
+    loop {
+        let changes = slot.changes.load(Ordering::Acquire); // R1
+        let mut is_armed = slot.is_armed.lock().unwrap();
+        let value = word.load(Ordering::Acquire); // P5
+        if *is_armed && value != wait::ASLEEP {
+            *is_armed = false;
+            slot.woken.store(1, Ordering::Release); // seen by the handle
+            futex::wake(&slot.woken);
+        }
+        let is_watched = *is_armed || wait::is_watched_unarmed(value);
+        drop(is_armed);
+        if slot.woken.load(Ordering::Acquire) == 1 {
+            return;
+        }
+        let mut words = vec![(word, value), (&slot.changes, changes)];
+        if !is_watched {
+            words.remove(0);
+        }
+        futex::wait_any(&words);
+    }
+}
+
+/// A listed handle waits in a blocking call, then arms. The reactor may look at any time, and also
+/// while the blocking wait sleeps on the word. The wake after the arming is not lost.
+pub fn a_wake_after_a_blocking_wait_reaches_the_reactor() {
+    explore(10_000, || {
+        let (mut writing, mut reading) = sides(1);
+        let slot = Arc::new(Slot {
+            changes: AtomicU32::new(0),
+            is_armed: Mutex::new(false),
+            woken: AtomicU32::new(0),
+        });
+        let (of_reactor, region) = (slot.clone(), reading.region.clone());
+        let reactor = thread::spawn(move || react(&of_reactor, &region));
+        let writer = thread::spawn(move || writing.write(&[1, 2]));
+        assert_eq!(reading.read(1), [1]); // blocks
+        let mut is_armed = slot.is_armed.lock().unwrap();
+        slot.changes.fetch_add(1, Ordering::AcqRel); // R1
+        fence(Ordering::Release); // R1
+        let wanted = position::after(reading.half.head(), 1);
+        assert!(wait::prepare_park(reading.own(), wanted, false));
+        *is_armed = true;
+        drop(is_armed);
+        if reading.half.readiness(1) == Ok(Readiness::Ready) {
+            *slot.is_armed.lock().unwrap() = false;
+            wait::cancel_park(reading.own());
+            slot.woken.store(1, Ordering::Release); // ends the reactor
+            slot.changes.fetch_add(1, Ordering::AcqRel);
+            futex::wake(&slot.changes);
+        } else {
+            while slot.woken.load(Ordering::Acquire) == 0 {
+                futex::wait(&slot.woken, 0, Duration::MAX);
+            }
+        }
+        assert_eq!(reading.read(1), [2]);
+        assert!(writer.join().unwrap());
+        reactor.join().unwrap();
     });
 }
 
