@@ -114,12 +114,13 @@ mod reactor;
 pub mod asynchronous;
 mod options;
 mod placed;
-pub mod records;
 mod remove;
 #[cfg(not(loom))]
 pub mod set;
 mod snapshot;
 mod spawn;
+
+pub mod records;
 
 #[cfg(any(doc, doctest))]
 pub mod guide;

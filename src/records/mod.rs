@@ -6,7 +6,8 @@
 //! | values of one type (feature `zerocopy`) | `MessageWriter` | `MessageReader` | 16 bytes that name the type, then the values, one after the other |
 //!
 //! These types own a [`Producer`] or a [`Consumer`], and use its public calls. Programs can read or
-//! write other formats in the same way.
+//! write other formats in the same way. The module `asynchronous` shows how
+//! `LengthDelimitedCodec` of `tokio-util` reads and writes records.
 //!
 //! - A message is complete or absent, also if its writer is killed: the writer reserves and commits
 //!   it as a whole. So a message is at most as long as the ring.
@@ -17,6 +18,8 @@
 //!   [`RecordError::Cut`].
 //! - In [the caller's memory](crate::Options::create_in), a message that the ring's end
 //!   divides is copied where a segment would need no copy.
+//! - Readers and writers can be members of a [`WaitSet`](crate::WaitSet), which can lend a
+//!   descriptor.
 //! - After an end of a stream in a [persistent](crate::Options::persistent) ring,
 //!   [`next_stream`](crate::Consumer::next_stream) of the inner consumer continues.
 //!
@@ -46,6 +49,8 @@
 //! ```
 
 mod batch;
+#[cfg(not(loom))] // there are no sets
+mod member;
 mod reader;
 #[cfg(feature = "zerocopy")]
 mod typed;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::{HEADER, Wait};
-use crate::error::RecordError;
+use crate::error::{Broken, RecordError};
 use crate::handle::grant::WriteGrant;
 use crate::handle::producer::Producer;
 
@@ -303,9 +303,15 @@ impl RecordGrant<'_> {
 }
 
 /// Writes to the end of the record. Without room, `write` returns 0, and so `write_all` fails
-/// with [`io::ErrorKind::WriteZero`].
+/// with [`io::ErrorKind::WriteZero`]. Fails in a copy made by a fork, with
+/// [`Broken::Inherited`].
 impl Write for RecordGrant<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.place {
+            Place::Ring { grant, .. } => grant.check_process()?,
+            Place::Aside { producer, .. } if producer.is_usable() => {}
+            Place::Aside { .. } => return Err(Broken::Inherited.into()),
+        }
         let len = bytes.len().min(self.rest());
         self.put(&bytes[..len]);
         Ok(len)

@@ -4,6 +4,7 @@
 mod common;
 mod processes;
 mod records;
+mod sets;
 #[cfg(feature = "zerocopy")]
 mod typed;
 

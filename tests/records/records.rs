@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Own;
-use crate::common::{TempPath, once_asleep, options, page, split, stream};
+use crate::common::{End, Fork, TempPath, alone, once_asleep, options, page, split, stream};
 use shmpipe::records::{RecordReader, RecordWriter};
 use shmpipe::{Broken, Producer, RecordError};
 
@@ -434,6 +434,34 @@ fn a_record_that_wraps_waits_for_the_next_consumer() {
     assert_eq!(next(&mut reader), [2; 30]);
     writer.write(b"after").unwrap();
     assert_eq!(next(&mut reader), b"after");
+}
+
+/// Found in review: the child's writes to its copy of a grant returned `Ok`, and went nowhere.
+#[test]
+fn a_forked_copy_of_a_grant_refuses_writes() {
+    alone("records::a_forked_copy_of_a_grant_refuses_writes", || {
+        let refuses = |writer: &mut RecordWriter, len| {
+            let mut record = writer.reserve(len).unwrap();
+            let mut child = Fork::new(|| {
+                let error = record.write(b"x").unwrap_err();
+                assert_eq!(Broken::find(&error), Some(&Broken::Inherited));
+            });
+            assert_eq!(child.wait(), End::Exit(0));
+            record.write_all(b"of the parent").unwrap();
+            record.commit();
+        };
+        let (mut writer, mut reader) = pair();
+        refuses(&mut writer, 100);
+        assert_eq!(next(&mut reader), b"of the parent");
+        // In a place aside, for a record that the ring's end divides.
+        let own = Own::new(64);
+        let (producer, consumer) = own.ends();
+        let (mut writer, mut reader) = (RecordWriter::new(producer), RecordReader::new(consumer));
+        writer.write(&[1; 40]).unwrap();
+        assert_eq!(next(&mut reader), [1; 40]);
+        refuses(&mut writer, 30);
+        assert_eq!(next(&mut reader), b"of the parent");
+    });
 }
 
 /// Found in review: the end of a stream that was broken off was never acknowledged, so that each

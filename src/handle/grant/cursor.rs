@@ -43,6 +43,15 @@ impl WriteGrant<'_> {
         let written = self.written;
         self.commit(written);
     }
+
+    /// Fails in a copy made by a fork.
+    #[inline]
+    pub(crate) fn check_process(&self) -> Result<(), Broken> {
+        match self.producer.is_usable() {
+            true => Ok(()),
+            false => Err(Broken::Inherited),
+        }
+    }
 }
 
 /// Writes to where the last write ended. At the end of the grant, `write` returns 0, and so
@@ -51,9 +60,7 @@ impl WriteGrant<'_> {
 impl io::Write for WriteGrant<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.producer.is_usable() {
-            return Err(Broken::Inherited.into());
-        }
+        self.check_process()?;
         let len = bytes.len().min(self.len - self.written);
         self.write_at(&bytes[..len], self.written);
         self.written += len;
