@@ -1,5 +1,6 @@
 //! Waiting, while opening, until the other role is claimed.
 
+use super::claim::report;
 use super::config::OpenConfig;
 use super::keyfile::KeyFile;
 use super::{Joined, Name};
@@ -80,7 +81,9 @@ pub(super) fn await_peer(
         return Ok(None);
     }
     if has_waited {
-        events::paired(mapping.id(), claim.role);
+        report(&mapping, &claim, || {
+            events::paired(mapping.id(), claim.role)
+        });
     }
     Ok(Some((mapping, claim)))
 }

@@ -8,6 +8,7 @@ use crate::error::{OpenError, Place};
 use crate::peer::{self, Claim, ClaimError, Occupant};
 use crate::ring::marks::{self, NoPlace};
 use crate::role::Role;
+use crate::segment::closed::Departure;
 use crate::segment::mapping::Mapping;
 use crate::segment::state::{Life, LifeCycleKind, Tenure};
 use crate::sync::failpoint::failpoint;
@@ -74,11 +75,52 @@ pub(super) fn take(
     }
     // The other side may be waiting for a peer.
     wait::wake_always(&mapping.header().side(role.peer()).signals);
-    events::claimed(mapping.id(), role);
-    if state.tenure(role.peer()) == Some(Tenure::Held) {
-        events::paired(mapping.id(), role);
-    }
+    report(mapping, &claim, || {
+        events::claimed(mapping.id(), role);
+        if state.tenure(role.peer()) == Some(Tenure::Held) {
+            events::paired(mapping.id(), role);
+        }
+    });
     Ok(claim)
+}
+
+/// Runs `events` about a claim that no handle has yet. If a subscriber panics, gives the role up:
+/// nobody else would, as long as this process lives.
+pub(super) fn report(mapping: &Mapping, claim: &Claim, events: impl FnOnce()) {
+    let mut unheld = Unheld {
+        mapping,
+        claim,
+        is_reported: false,
+    };
+    events();
+    unheld.is_reported = true;
+}
+
+/// A claim while it is reported.
+struct Unheld<'a> {
+    mapping: &'a Mapping,
+    claim: &'a Claim,
+    is_reported: bool,
+}
+
+impl Drop for Unheld<'_> {
+    fn drop(&mut self) {
+        if self.is_reported {
+            return;
+        }
+        let kind = self.mapping.geometry().kind;
+        peer::leave(
+            self.mapping.header(),
+            kind,
+            self.claim,
+            Departure::Aborted,
+            || (),
+        );
+        if kind == LifeCycleKind::Named {
+            // A failure is not reported, as for a handle that is dropped.
+            let _ = self.mapping.unlink();
+        }
+    }
 }
 
 /// Waits until there are places for the ends of a producer's streams.

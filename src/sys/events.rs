@@ -2,7 +2,9 @@
 //! nothing.
 //!
 //! The functions are called where a ring is opened or breaks, never where bytes move, and after the
-//! change that they report. A subscriber is foreign code: it may take its time, and may panic.
+//! change that they report. A subscriber is foreign code: it may take its time, and may panic. So
+//! a claim that no handle has yet is reported by `report` of `open/claim.rs`, which gives the claim up
+//! then.
 
 use std::fmt::Display;
 

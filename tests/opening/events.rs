@@ -96,6 +96,96 @@ fn making_and_taking_a_ring_is_reported_and_moving_bytes_is_not() {
     assert_events(&found, &[]);
 }
 
+/// Panics at the event with this text.
+struct Panics(&'static str);
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "shmpipe"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        unreachable!("there are no spans")
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        assert!(!line.0.contains(self.0), "{}", self.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Runs `work` with a subscriber that panics at the event `text`, and expects the panic.
+#[track_caller]
+fn panics_at<T>(text: &'static str, work: impl FnOnce() -> T) {
+    let work = || drop(tracing::subscriber::with_default(Panics(text), work));
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let message = caught.expect_err("no event").downcast::<String>().unwrap();
+    assert_eq!(*message, text);
+}
+
+/// Found in review: the role stayed taken for as long as the process lived, and no handle had it.
+#[test]
+fn a_role_is_given_up_if_a_subscriber_panics() {
+    for text in ["took a role", "both ends are there", "opened a ring"] {
+        let path = TempPath::new();
+        let mut persistent = options();
+        persistent.persistent(true);
+        let consumer = persistent.open_consumer(&path).unwrap();
+        panics_at(text, || persistent.open_producer(&path).unwrap());
+        let producer = persistent.open_producer(&path).unwrap();
+        drop(consumer);
+        panics_at(text, || persistent.open_consumer(&path).unwrap());
+        persistent.open_consumer(&path).unwrap();
+        drop(producer);
+        persistent.remove(&path).unwrap();
+    }
+}
+
+/// The same for a ring that goes with its ends: the other side learns of it, and the path is free.
+#[test]
+fn the_other_side_is_told_if_a_subscriber_panics() {
+    for text in ["took a role", "both ends are there"] {
+        let path = TempPath::new();
+        let mut named = options();
+        named.wait_for_peer(false);
+        let mut consumer = named.open_consumer(&path).unwrap();
+        panics_at(text, || named.open_producer(&path).unwrap());
+        let error = consumer.read(&mut [0]).unwrap_err();
+        assert_eq!(Broken::find(&error), Some(&Broken::ProducerAborted));
+        drop(consumer);
+        if text == "took a role" {
+            panics_at(text, || named.open_consumer(&path).unwrap()); // the first to come
+        }
+        drop(named.open_consumer(&path).unwrap());
+    }
+    // A consumer that waits for its producer.
+    let path = TempPath::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            panics_at("both ends are there", || {
+                options().open_consumer(&path).unwrap()
+            });
+        });
+        let mut producer = options().open_producer(&path).unwrap();
+        let error = loop {
+            match producer.write(&[7; 100]) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(Broken::find(&error), Some(&Broken::ConsumerClosed));
+    });
+}
+
 #[test]
 fn opening_by_path_is_reported_with_the_path() {
     let path = TempPath::new();
