@@ -15,6 +15,9 @@ pub use open::pair;
 /// | [`open_producer`](Options::open_producer), [`open_consumer`](Options::open_consumer) | a role | a path |
 /// | [`open_producer_by_key`](Options::open_producer_by_key), [`open_consumer_by_key`](Options::open_consumer_by_key) | a role | a key |
 /// | [`producer_from_parent`](Options::producer_from_parent), [`consumer_from_parent`](Options::consumer_from_parent) | a role | the environment variable that the parent process sets |
+/// | [`producer_from_parent_by_name`](Options::producer_from_parent_by_name), [`consumer_from_parent_by_name`](Options::consumer_from_parent_by_name) | a role | that variable, and a name in it |
+/// | [`duplex_from_parent`](Options::duplex_from_parent) | a role in each of two rings | that variable |
+/// | [`pair`](Options::pair) | both roles | nobody else |
 /// | [`create_anonymous`](Options::create_anonymous) | a [`Ring`](crate::Ring) without roles | fork, or its id |
 /// | [`attach`](Options::attach) | a [`Ring`](crate::Ring) without roles | an id |
 /// | [`create_in`](Options::create_in), [`attach_in`](Options::attach_in) | a [`Ring`](crate::Ring) without roles | the caller's memory |

@@ -193,6 +193,11 @@ fn remove_classified(
 /// has mode 0600, and belongs to this user. Its creator must be dead, and nobody may
 /// have it attached. This can remove another program's segment.
 ///
+/// To see which rings dead processes have left behind, and to remove only some of them, look at
+/// [`Snapshot::all`](crate::Snapshot::all): nobody has such a ring attached, and it is not
+/// persistent. Then call [`remove`] for each, which judges it anew. Half-made segments have no
+/// snapshot; see [`Snapshot::unknown`](crate::Snapshot::unknown).
+///
 /// # Errors
 ///
 /// An error when the kernel does not list its segments. Otherwise the first error
@@ -208,6 +213,14 @@ fn remove_classified(
 /// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
 /// let id = Options::new().snapshot(&path)?.id;
 /// assert!(!shmpipe::remove_stale()?.contains(&id)); // its opener lives
+///
+/// // A dry run, with the owner of each:
+/// for ring in shmpipe::Snapshot::all()? {
+///     if ring.attached == 0 && ring.life_cycle != shmpipe::LifeCycle::Persistent {
+///         let owner = shmpipe::sysv::stat(ring.id).map(|stat| stat.uid);
+///         println!("{:?} of user {owner:?} would be removed", ring.path);
+///     }
+/// }
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

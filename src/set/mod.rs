@@ -48,8 +48,8 @@ use crate::wait::{WaitPolicy, deadline};
 ///   at the cancel flags as often. This holds if each peer wakes its sleepers. The death of a peer
 ///   makes its handle ready, and the next `try_` call that finds nothing to do returns
 ///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
-///   once, and the set then waits for the next peer. A set that always finds a handle ready does
-///   not ask, unless that handle does not move on. Call [`check_peer`](Consumer::check_peer) in
+///   once, unless a successor has come first, and the set then waits for the next peer. A set that
+///   always finds a handle ready does not ask, unless that handle does not move on. Call [`check_peer`](Consumer::check_peer) in
 ///   such a program.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
 ///   ready, a wait makes two kinds of system call. It asks after the peers, and it wakes a consumer

@@ -49,6 +49,11 @@ pub(crate) enum SpinBudget {
 /// [`Consumer::position`](crate::Consumer::position) and, from outside,
 /// [`Snapshot::written`](crate::Snapshot::written).
 ///
+/// Only calls that had to wait are counted. A count of all calls would cost each of them an
+/// instruction or more, on the path that has the fewest. Among the others, some look at the peer's
+/// position, and some need not. Their numbers say how far both sides have run apart, and nothing about
+/// the caller, who can count its own calls.
+///
 /// # Examples
 ///
 /// ```

@@ -209,10 +209,12 @@ pub enum OpenError {
         name: String,
     },
     /// The environment variable `SHMPIPE_RING` is not set: the parent process gave
-    /// no ring to this process, or this process has taken the end before.
+    /// no ring to this process, or this process has taken all ends before. A call that
+    /// asks for an end by name returns this error then, too. A call that asks for the
+    /// end without a name also returns it if only ends with names are left.
     NotHandedOver,
     /// The parent process gave no end of this name to this process, or this process has
-    /// taken the end before.
+    /// taken the end before. The parent gave other ends that are still to be taken.
     #[non_exhaustive]
     NoSuchEnd {
         /// The name asked for.

@@ -10,12 +10,15 @@ use crate::segment::closed::Departure;
 
 impl Consumer {
     /// Closes the ring: the producer's writes fail from now on. Has no effect on a
-    /// handle that is already closed.
+    /// handle that is already closed. The memory stays attached until the handle is
+    /// dropped.
     ///
     /// # Errors
     ///
     /// [`CloseError::Broken`] if the handle was [aborted](Self::abort) before,
-    /// found the ring corrupt, or was inherited by fork.
+    /// found the ring corrupt, or was inherited by fork. [`Broken::Died`] or
+    /// [`Broken::NeverCame`] if a call has returned that before, and no other producer
+    /// can join the ring: there is nobody to close it for.
     ///
     /// # Examples
     ///

@@ -179,6 +179,25 @@ impl TrustedRead<'_> {
         self.0.consume_read();
     }
 
+    /// Releases all of the grant: what was read, and the rest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = shmpipe::pair()?;
+    /// producer.try_write(b"a message").unwrap();
+    /// // SAFETY: the peer is this thread, which does not touch the bytes, and nothing forks.
+    /// let bytes = unsafe { consumer.peek(9)?.trusted() };
+    /// assert_eq!(&*bytes, b"a message");
+    /// bytes.consume_all();
+    /// assert_eq!(consumer.available()?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn consume_all(self) {
+        self.0.consume_all();
+    }
+
     #[track_caller]
     #[inline]
     fn pass(&mut self, len: usize) {

@@ -13,7 +13,8 @@ impl Producer {
     /// only for a child that has not taken its end yet, within the handle's
     /// [timeout](Self::set_timeout): see
     /// [`Ring::spawn_consumer`](crate::Ring::spawn_consumer). Has no effect on a
-    /// handle that is already closed.
+    /// handle that is already closed. The memory stays attached until the handle is
+    /// dropped.
     ///
     /// # Errors
     ///
@@ -21,7 +22,8 @@ impl Producer {
     /// has opened the other end, or if the child did not take it. The bytes in the
     /// ring are lost. [`CloseError::Broken`] if the stream was
     /// [aborted](Self::abort) before or found corrupt, or the handle was inherited
-    /// by fork.
+    /// by fork. [`Broken::Died`] if a call has returned the death of the consumer
+    /// before, and no other consumer can join the ring.
     ///
     /// # Examples
     ///
