@@ -45,6 +45,46 @@
 //! drop. [`close`](futures_io::AsyncWrite::poll_close) waits for that child without
 //! blocking.
 //!
+//! # Frames and records
+//!
+//! `LengthDelimitedCodec` of `tokio-util` writes a big-endian length by default, and
+//! [`records`](crate::records) have a little-endian one. To write records by the codec, or to read
+//! them, set the order:
+#![cfg_attr(
+    feature = "tokio",
+    doc = r#"
+```
+use futures::{SinkExt, StreamExt, executor::block_on};
+use shmpipe::asynchronous::{AsyncConsumer, AsyncProducer};
+use shmpipe::records::{RecordReader, RecordWriter};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+# let (producer, consumer) = shmpipe::pair()?;
+# let (back, from_back) = shmpipe::pair()?;
+let codec = || {
+    LengthDelimitedCodec::builder()
+        .little_endian()
+        .length_field_length(4)
+        .max_frame_length(1 << 20) // and `set_most` of the other side
+        .new_codec()
+};
+// A codec writes, and a reader of records reads.
+let mut frames = FramedWrite::new(AsyncProducer::from(producer), codec());
+block_on(frames.send(bytes::Bytes::from_static(b"a frame")))?;
+let mut record = Vec::new();
+assert!(RecordReader::new(consumer).read(&mut record)?);
+assert_eq!(record, b"a frame");
+
+// And the other way round.
+RecordWriter::new(back).write(b"a record")?;
+let mut frames = FramedRead::new(AsyncConsumer::from(from_back), codec());
+let frame = block_on(frames.next()).expect("no end")?;
+assert_eq!(frame[..], b"a record"[..]);
+# Ok::<(), std::io::Error>(())
+```
+"#
+)]
+//!
 //! # Fork
 //!
 //! As with any handle, a forked child's copy is inert. The thread stays with the
