@@ -2,7 +2,8 @@
 //! rings whose bytes and ends are compared one by one.
 //!
 //! `SHMPIPE_NATS_SERVER` names another server than `nats-server` of the path.
-//! `SHMPIPE_NATS_KILLS` is the number of rounds of kills.
+//! `SHMPIPE_NATS_KILLS` is the number of rounds of kills, and `SHMPIPE_NATS_BYTES` the bytes
+//! that pass while kills come at any time.
 #![allow(unsafe_code)] // children die with their test
 
 mod cluster;
