@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageErrorKind, RetentionPolicy,
-    StorageType, Stream,
+    Config, DiscardPolicy, Info, LastRawMessageErrorKind, PersistenceMode, RawMessageErrorKind,
+    RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context, ErrorCode, context::RequestErrorKind};
 use async_nats::{HeaderMap, Subject};
@@ -15,8 +15,15 @@ use crate::error::{Error, Failure};
 use crate::log::{LogEnd, Search};
 use crate::record::{Record, RecordError};
 
-/// The most bytes that a message adds to the broker's store beside its payload.
-pub(crate) const OVERHEAD: usize = 1024;
+/// What a message adds to the broker's store beside its payload, at most.
+const OVERHEAD: usize = 1024;
+/// The least limit of a message's size: the headers, and some bytes.
+const LEAST_MESSAGE: usize = 2 * OVERHEAD;
+/// The least size of a log.
+const LEAST_LOG: usize = 64 << 10;
+/// A log has room for this many records. The last one that was applied stays in the log, so
+/// two would not do.
+const RECORDS_IN_LOG: usize = 8;
 
 /// The name of a stream, which is part of its subjects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -131,9 +138,18 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
             format!("{:?}", found.max_age),
             format!("{:?}", Duration::ZERO),
         ),
-        ("sealed", on_off(found.sealed), on_off(false)),
-        ("no_ack", on_off(found.no_ack), on_off(false)),
-        ("mirror", on_off(found.mirror.is_some()), on_off(false)),
+        ("sealed", no(found.sealed), no(false)),
+        ("no_ack", no(found.no_ack), no(false)),
+        // A receiver trims the log.
+        ("deny_purge", no(found.deny_purge), no(false)),
+        ("deny_delete", no(found.deny_delete), no(false)),
+        // Acknowledges what is not stored.
+        (
+            "persist_mode",
+            format!("{:?}", found.persist_mode.unwrap_or_default()),
+            format!("{:?}", PersistenceMode::Default),
+        ),
+        ("mirror", no(found.mirror.is_some()), no(false)),
         (
             "sources",
             on_off(
@@ -155,18 +171,47 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
             });
         }
     }
+    let least = [
+        (
+            "max_msg_size",
+            i64::from(found.max_message_size),
+            LEAST_MESSAGE,
+        ),
+        ("max_bytes", found.max_bytes, LEAST_LOG),
+    ];
+    for (setting, found, least) in least {
+        if limit(found).is_some_and(|limit| limit < least) {
+            return Err(Error::Unsuitable {
+                stream: name.to_string(),
+                setting,
+                found: found.to_string(),
+                wanted: format!("{least} or more"),
+            });
+        }
+    }
     Ok(())
 }
 
-/// The most bytes that one record may have as payload, in a stream with these settings.
-pub(crate) fn most_payload(config: &Config, max_payload: usize) -> usize {
-    let limit = usize::try_from(config.max_message_size)
-        .ok()
-        .filter(|&limit| limit > 0);
-    limit
-        .unwrap_or(max_payload)
-        .min(max_payload)
-        .saturating_sub(OVERHEAD)
+/// A limit of the broker: 0 and less are none.
+fn limit(limit: i64) -> Option<usize> {
+    usize::try_from(limit).ok().filter(|&limit| limit > 0)
+}
+
+/// The most bytes that one record may have as payload, in a stream with these settings, at
+/// a server with this limit of a message.
+///
+/// # Errors
+///
+/// [`Error::Refused`] if the server's limit has no room for a record.
+pub(crate) fn most_payload(config: &Config, max_payload: usize) -> Result<usize, Error> {
+    if max_payload < LEAST_MESSAGE {
+        return Err(Error::Refused(format!(
+            "its max_payload is {max_payload}, and a record needs {LEAST_MESSAGE} bytes"
+        )));
+    }
+    let in_message = limit(config.max_message_size.into()).unwrap_or(max_payload);
+    let in_log = limit(config.max_bytes).map_or(usize::MAX, |bytes| bytes / RECORDS_IN_LOG);
+    Ok(in_message.min(max_payload).min(in_log) - OVERHEAD)
 }
 
 /// Sends a request to the JetStream API.
@@ -232,6 +277,7 @@ pub(crate) async fn find(
                 return Err(Error::NoStream(name.to_string()).into());
             };
             let config = config(name, create);
+            check(name, &config)?;
             request(context, format!("STREAM.CREATE.{name}"), &config)
                 .await?
                 .map_err(judge)?
@@ -400,5 +446,34 @@ mod tests {
         );
         assert_eq!(with(|config| config.sealed = true), "sealed");
         assert_eq!(with(|config| config.no_ack = true), "no_ack");
+        assert_eq!(with(|config| config.deny_purge = true), "deny_purge");
+        assert_eq!(with(|config| config.deny_delete = true), "deny_delete");
+        let is_async = |config: &mut Config| config.persist_mode = Some(PersistenceMode::Async);
+        assert_eq!(with(is_async), "persist_mode");
+        assert_eq!(
+            with(|config| config.max_message_size = 2047),
+            "max_msg_size"
+        );
+        assert_eq!(with(|config| config.max_bytes = 65535), "max_bytes");
+    }
+
+    #[test]
+    fn a_record_fits_each_limit_several_times_into_the_log() {
+        let name = Name::new("x").unwrap();
+        let most = |max_message_size, max_bytes, max_payload| {
+            let config = Config {
+                max_message_size,
+                max_bytes,
+                ..config(&name, Create::default())
+            };
+            check(&name, &config).unwrap();
+            most_payload(&config, max_payload)
+        };
+        assert_eq!(most(-1, -1, 1 << 20).unwrap(), (1 << 20) - OVERHEAD);
+        assert_eq!(most(2048, -1, 1 << 20).unwrap(), 1024);
+        assert_eq!(most(-1, 65536, 1 << 20).unwrap(), 8192 - OVERHEAD);
+        assert_eq!(most(-1, -1, 2048).unwrap(), 1024);
+        let refused = most(-1, -1, 2047).unwrap_err().to_string();
+        assert!(refused.contains("max_payload is 2047"), "{refused}");
     }
 }

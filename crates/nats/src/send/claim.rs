@@ -21,7 +21,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         let name = &self.options.name;
         let info = broker::find(&self.context, name, self.options.create).await?;
         let payload = self.link.client().max_payload();
-        self.chunk = broker::most_payload(&info.config, payload).min(self.options.chunk);
+        self.chunk = broker::most_payload(&info.config, payload)?.min(self.options.chunk);
         let handle = broker::handle(&self.context, name).await?;
         let end = broker::find_end(&handle, name, &info).await?;
         if let Some(end) = end.filter(|end| self.had_session && end.nonce != self.nonce) {

@@ -30,6 +30,11 @@ fn a_ring_that_does_not_persist_is_refused() {
     let mut sender = Relay::send(&path, "named", "nats://127.0.0.1:1", &[]);
     sender.fails(1, "the ring cannot be opened");
     assert!(sender.said().contains("persist"), "{}", sender.said());
+    // A receiver opens its ring once it has a connection.
+    let server = Server::new();
+    let mut receiver = Relay::recv(&path, "named", &server.url(), &[]);
+    receiver.fails(1, "the ring cannot be opened");
+    assert!(receiver.said().contains("persist"), "{}", receiver.said());
 }
 
 #[test]
@@ -63,6 +68,58 @@ fn a_broker_without_jetstream_is_named() {
 }
 
 #[test]
+fn an_account_without_jetstream_is_named() {
+    let ring = Ring::new();
+    let server = Server::with(
+        "accounts {
+            A { jetstream: enabled, users: [{ user: a, password: secret }] }
+            B { users: [{ user: b, password: secret }] }
+        }",
+    );
+    for verb in ["send", "recv"] {
+        let mut relay = as_user(verb, &ring, &server, "b", "secret", &["--patience", "0"]);
+        relay.fails(1, "the broker has no JetStream");
+    }
+}
+
+#[test]
+fn a_server_whose_messages_are_too_short_is_named() {
+    let ring = Ring::new();
+    let server = Server::with("max_payload: 2000");
+    let mut sender = Relay::send(&ring.path(), "short", &server.url(), &[]);
+    sender.fails(1, "its max_payload is 2000");
+}
+
+#[test]
+fn a_log_of_few_bytes_carries_a_ring_and_one_of_fewer_is_named() {
+    let (source, destination) = (Ring::new(), Ring::new());
+    let server = Server::new();
+    let mut sender = Relay::send(
+        &source.path(),
+        "tiny",
+        &server.url(),
+        &["--max-bytes", "65535"],
+    );
+    sender.fails(1, "its max_bytes is 65535, not 65536 or more");
+    let mut sender = Relay::send(
+        &source.path(),
+        "tiny",
+        &server.url(),
+        &["--max-bytes", "65536"],
+    );
+    let mut receiver = Relay::recv(&destination.path(), "tiny", &server.url(), &[]);
+    let reader = std::thread::spawn(move || read_ends(&mut destination.consumer(), 0, 1));
+    let mut producer = source.producer();
+    producer
+        .write_all_deadline(&bytes(0, 300_000), Instant::now() + PATIENCE)
+        .unwrap();
+    producer.close().unwrap();
+    assert_eq!(reader.join().unwrap(), [(300_000, How::Finished)]);
+    sender.assert_runs();
+    receiver.assert_runs();
+}
+
+#[test]
 fn a_stream_with_other_limits_is_named_and_left_alone() {
     let ring = Ring::new();
     let server = Server::new();
@@ -79,11 +136,22 @@ fn a_stream_with_other_limits_is_named_and_left_alone() {
         config.name = "other".to_owned();
         config.subjects = vec!["orders.>".to_owned()];
         config.discard = DiscardPolicy::New;
+        context.create_stream(config.clone()).await.unwrap();
+        config.name = "kept".to_owned();
+        config.subjects = vec!["shmpipe.kept".to_owned(), "shmpipe.kept.claim".to_owned()];
+        config.deny_purge = true;
+        context.create_stream(config.clone()).await.unwrap();
+        config.name = "short".to_owned();
+        config.subjects = vec!["shmpipe.short".to_owned(), "shmpipe.short.claim".to_owned()];
+        config.deny_purge = false;
+        config.max_message_size = 1000;
         context.create_stream(config).await.unwrap();
     });
     for (name, setting) in [
         ("old", "its discard is Old, not New"),
         ("other", "its subjects is"),
+        ("kept", "its deny_purge is on, not off"),
+        ("short", "its max_msg_size is 1000, not 2048 or more"),
     ] {
         let mut sender = Relay::send(&ring.path(), name, &server.url(), &[]);
         sender.fails(1, setting);
@@ -118,7 +186,8 @@ fn a_file_of_another_stream_beside_the_ring_is_named() {
     receiver.fails(1, "the ring belongs to stream first");
 }
 
-/// What each relay needs, and no more.
+/// What each relay needs, and no more. `TRIM` is the request that this server's logs are
+/// trimmed with: up to 2.12.2, a server that is killed during a purge can lose the log.
 const PERMISSIONS: &str = r#"
     accounts {
         A {
@@ -134,7 +203,7 @@ const PERMISSIONS: &str = r#"
                 } }
                 { user: receiver, password: secret, permissions: {
                     publish: [
-                        "$JS.API.STREAM.INFO.small", "$JS.API.STREAM.PURGE.small", "$JS.API.STREAM.MSG.DELETE.small",
+                        "$JS.API.STREAM.INFO.small", "$JS.API.STREAM.TRIM.small",
                         "$JS.API.CONSUMER.CREATE.small",
                         "$JS.API.CONSUMER.MSG.NEXT.small.*"
                     ]
@@ -147,6 +216,15 @@ const PERMISSIONS: &str = r#"
         }
     }
 "#;
+
+fn permissions() -> String {
+    let trim = if crate::server::version() >= [2, 12, 3] {
+        "PURGE"
+    } else {
+        "MSG.DELETE"
+    };
+    PERMISSIONS.replace("TRIM", trim)
+}
 
 fn as_user(
     verb: &str,
@@ -172,7 +250,7 @@ fn as_user(
 #[test]
 fn minimal_permissions_are_enough_and_less_is_named() {
     let (source, destination) = (Ring::new(), Ring::new());
-    let server = Server::with(PERMISSIONS);
+    let server = Server::with(&permissions());
     // An administrator makes the stream.
     let mut admin = as_user("send", &source, &server, "admin", "admin", &["--ends", "1"]);
     source.producer().close().unwrap();
@@ -217,7 +295,7 @@ fn minimal_permissions_are_enough_and_less_is_named() {
 #[test]
 fn wrong_credentials_are_named() {
     let ring = Ring::new();
-    let server = Server::with(PERMISSIONS);
+    let server = Server::with(&permissions());
     for (user, password) in [("sender", "wrong"), ("unknown", "secret")] {
         for verb in ["send", "recv"] {
             as_user(verb, &ring, &server, user, password, &[]).fails(1, "authorization violation");

@@ -28,6 +28,15 @@ pub(crate) fn program() -> String {
     })
 }
 
+/// The server's version.
+pub(crate) fn version() -> [u32; 3] {
+    let output = Command::new(program()).arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let numbers = text.trim().rsplit_once('v').unwrap().1.split(['.', '-']);
+    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    numbers[..3].try_into().unwrap()
+}
+
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
