@@ -10,6 +10,7 @@ mod cluster;
 mod ends;
 mod failures;
 mod kills;
+mod moments;
 mod network;
 mod proxy;
 mod refusals;

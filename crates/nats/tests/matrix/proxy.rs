@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,9 +20,37 @@ pub(crate) enum Network {
 }
 
 pub(crate) struct Proxy {
-    pub(crate) port: u16,
     mode: Arc<AtomicU8>,
+    gate: Arc<Mutex<Gate>>,
+    port: u16,
     acceptor: Option<JoinHandle<()>>,
+}
+
+/// Where the client's bytes are held back.
+enum Gate {
+    Open,
+    /// At the read that has this text for the so-manieth time.
+    At(&'static str, u32),
+    /// What was read waits here.
+    Holds,
+}
+
+impl Gate {
+    /// Notes what was read.
+    fn reads(&mut self, bytes: &[u8]) {
+        let Gate::At(text, count) = self else {
+            return;
+        };
+        if bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+        {
+            *count -= 1;
+            if *count == 0 {
+                *self = Gate::Holds;
+            }
+        }
+    }
 }
 
 const LOOK: Duration = Duration::from_millis(5);
@@ -33,11 +61,13 @@ impl Proxy {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let mode = Arc::new(AtomicU8::new(Network::Passes as u8));
-        let accepts = Arc::clone(&mode);
-        let acceptor = std::thread::spawn(move || accept(&listener, server, &accepts));
+        let gate = Arc::new(Mutex::new(Gate::Open));
+        let (accepts, holds) = (Arc::clone(&mode), Arc::clone(&gate));
+        let acceptor = std::thread::spawn(move || accept(&listener, server, &accepts, &holds));
         Proxy {
-            port,
             mode,
+            gate,
+            port,
             acceptor: Some(acceptor),
         }
     }
@@ -48,6 +78,20 @@ impl Proxy {
 
     pub(crate) fn set(&self, network: Network) {
         self.mode.store(network as u8, Ordering::Relaxed);
+    }
+
+    /// Holds back what the client says, from the read on that has this text for the
+    /// so-manieth time from now on.
+    pub(crate) fn hold_at(&self, text: &'static str, count: u32) {
+        *self.gate.lock().unwrap() = Gate::At(text, count);
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        matches!(*self.gate.lock().unwrap(), Gate::Holds)
+    }
+
+    pub(crate) fn let_go(&self) {
+        *self.gate.lock().unwrap() = Gate::Open;
     }
 }
 
@@ -62,7 +106,7 @@ fn is(mode: &AtomicU8, network: Network) -> bool {
     mode.load(Ordering::Relaxed) == network as u8
 }
 
-fn accept(listener: &TcpListener, server: u16, mode: &Arc<AtomicU8>) {
+fn accept(listener: &TcpListener, server: u16, mode: &Arc<AtomicU8>, gate: &Arc<Mutex<Gate>>) {
     let mut pipes = Vec::new();
     while !is(mode, Network::Ended) {
         match listener.accept() {
@@ -70,10 +114,11 @@ fn accept(listener: &TcpListener, server: u16, mode: &Arc<AtomicU8>) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else {
                     continue;
                 };
-                for (from, to) in [(&client, &server), (&server, &client)] {
+                for (from, to, gate) in [(&client, &server, Some(gate)), (&server, &client, None)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let mode = Arc::clone(mode);
-                    pipes.push(std::thread::spawn(move || pipe(from, to, &mode)));
+                    let (mode, gate) = (Arc::clone(mode), gate.map(Arc::clone));
+                    let run = move || pipe(from, to, &mode, gate.as_deref());
+                    pipes.push(std::thread::spawn(run));
                 }
             }
             Ok(_) => {} // dropped
@@ -85,7 +130,7 @@ fn accept(listener: &TcpListener, server: u16, mode: &Arc<AtomicU8>) {
     }
 }
 
-fn pipe(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
+fn pipe(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8, gate: Option<&Mutex<Gate>>) {
     from.set_nonblocking(false).unwrap();
     from.set_read_timeout(Some(LOOK)).unwrap();
     to.set_nonblocking(false).unwrap();
@@ -102,6 +147,13 @@ fn pipe(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
         match from.read(&mut bytes) {
             Ok(0) => break,
             Ok(len) => {
+                if let Some(gate) = gate {
+                    gate.lock().unwrap().reads(&bytes[..len]);
+                    while matches!(*gate.lock().unwrap(), Gate::Holds) && !is(mode, Network::Ended)
+                    {
+                        std::thread::sleep(LOOK);
+                    }
+                }
                 if to.write_all(&bytes[..len]).is_err() {
                     break;
                 }
