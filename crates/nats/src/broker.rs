@@ -138,18 +138,18 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
             format!("{:?}", found.max_age),
             format!("{:?}", Duration::ZERO),
         ),
-        ("sealed", no(found.sealed), no(false)),
-        ("no_ack", no(found.no_ack), no(false)),
+        ("sealed", on_off(found.sealed), on_off(false)),
+        ("no_ack", on_off(found.no_ack), on_off(false)),
         // A receiver trims the log.
-        ("deny_purge", no(found.deny_purge), no(false)),
-        ("deny_delete", no(found.deny_delete), no(false)),
+        ("deny_purge", on_off(found.deny_purge), on_off(false)),
+        ("deny_delete", on_off(found.deny_delete), on_off(false)),
         // Acknowledges what is not stored.
         (
             "persist_mode",
             format!("{:?}", found.persist_mode.unwrap_or_default()),
             format!("{:?}", PersistenceMode::Default),
         ),
-        ("mirror", no(found.mirror.is_some()), no(false)),
+        ("mirror", on_off(found.mirror.is_some()), on_off(false)),
         (
             "sources",
             on_off(

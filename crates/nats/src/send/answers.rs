@@ -129,7 +129,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         while let Some(flight) = self.flights.pop_front() {
             match flight.answer.await {
                 Err(error) if refused(&error) => {}
-                // It may be in the log, and the one before is not.
+                // This record may be in the log, although the one before it is not.
                 _ => {
                     return Err(Failure::again(
                         "the stream was full, and its answers unclear",

@@ -65,7 +65,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
                 }
                 Look::End(_) => return Ok(()),
                 Look::Nothing if self.state == State::Stops && self.flights.is_empty() => {
-                    // Its producer is dead: no end came.
+                    // The producer is dead: no end came.
                     self.state = State::Dead;
                     self.publish(Kind::Lost, Vec::new()).await?;
                 }
