@@ -177,9 +177,8 @@ fn the_other_side_is_told_if_a_subscriber_panics() {
         });
         let mut producer = options().open_producer(&path).unwrap();
         let error = loop {
-            match producer.write(&[7; 100]) {
-                Ok(_) => {}
-                Err(error) => break error,
+            if let Err(error) = producer.write_all(&[7; 100]) {
+                break error;
             }
         };
         assert_eq!(Broken::find(&error), Some(&Broken::ConsumerClosed));
