@@ -1,4 +1,4 @@
-//! What a set has as a collection of handles.
+//! The collection interface of a set: length, keys, lookup, and the traits of collections.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -69,7 +69,7 @@ pub(super) fn no_handle(key: usize) -> ! {
     panic!("no handle of the set has the key {key}")
 }
 
-/// For a key that [`WaitSet::insert`] returned.
+/// Returns the handle with a key that [`WaitSet::insert`] returned.
 impl<H> Index<usize> for WaitSet<H> {
     type Output = H;
 
@@ -96,14 +96,14 @@ impl<H: AsEnd> Default for WaitSet<H> {
     }
 }
 
-/// A set of one, whose key is 0.
+/// A set of one handle, whose key is 0.
 impl<H: AsEnd> From<H> for WaitSet<H> {
     fn from(handle: H) -> WaitSet<H> {
         WaitSet::from_iter([handle])
     }
 }
 
-/// The keys are the places of the handles in the iterator.
+/// The key of a handle is its index in the iterator.
 impl<H: AsEnd> FromIterator<H> for WaitSet<H> {
     fn from_iter<I: IntoIterator<Item = H>>(handles: I) -> WaitSet<H> {
         let mut set = WaitSet::new();

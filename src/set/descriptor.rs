@@ -23,11 +23,11 @@
 //! - **A handle is borrowed, a member is inserted, a blocking wait begins.** The member is not
 //!   watched afterwards, so the set writes to the descriptor.
 //! - **A peer dies, or a cancel flag is set.** The reactor looks once in a slice, and wakes the
-//!   member. `arm` makes the look at the peer that the reactor asks for, and keeps the verdict.
-//! - **A peer makes less room than is worth a wake, or does not wake.** The peer may have died or
-//!   stopped between its change and the wake. So `arm` first notes the peer's position, closed word
-//!   and count of marks. At the end of a slice the reactor compares them with the words at that
-//!   time. A change before the note is found by the look of `arm`, and a later one by the reactor.
+//!   member. The next `arm` checks the peer, as the reactor asked, and stores the verdict.
+//! - **A peer changes its position without a wake.** It made too little room, or it died or stopped
+//!   before the wake. So `arm` first notes the peer's position, closed word and count of marks. At
+//!   the end of a slice the reactor compares them with the words at that time. A change before the
+//!   note is found by the look of `arm`, and a later one by the reactor.
 //!   Asking whether the peer lives is not enough: a peer that has left is not dead.
 //! - **The code of a member panics.** While the set arms, the rest of the members stays unwatched,
 //!   so the set writes to the descriptor. Elsewhere, the member is watched as before, or the set has
@@ -48,7 +48,7 @@ use super::member::AsEnd;
 use crate::reactor;
 use crate::sys::eventfd::EventFd;
 
-/// What the reactor calls.
+/// The waker that the reactor calls: it writes to the eventfd.
 #[derive(Debug)]
 struct Signal(EventFd);
 
@@ -68,7 +68,7 @@ pub(super) struct Descriptor {
     signal: Arc<Signal>,
     waker: Waker,
     /// Whether the set has written to the descriptor since it last read it.
-    is_readable: bool,
+    has_written: bool,
 }
 
 impl Descriptor {
@@ -78,21 +78,21 @@ impl Descriptor {
         Ok(Descriptor {
             signal,
             waker,
-            is_readable: true,
+            has_written: true,
         })
     }
 
     /// Makes the descriptor readable, unless the set has done so.
     pub(super) fn keep_readable(&mut self) {
-        if !self.is_readable {
+        if !self.has_written {
             self.signal.0.signal();
-            self.is_readable = true;
+            self.has_written = true;
         }
     }
 
     fn clear(&mut self) {
         self.signal.0.clear();
-        self.is_readable = false;
+        self.has_written = false;
     }
 }
 

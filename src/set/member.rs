@@ -25,13 +25,13 @@ impl<'a> EndMut<'a> {
         }
     }
 
-    /// The endpoint, and the position of the peer that is worth a wake. A producer publishes what a
-    /// batch holds back, since the consumer has to make room first.
+    /// The endpoint, and the peer position from which on a wake is useful. A producer publishes
+    /// what a batch holds back, since the consumer has to make room first.
     fn parts(self, least: usize) -> (&'a mut Endpoint, u64) {
         match self {
             EndMut::Producer(producer) => {
-                let worth_a_wake = producer.quarter().max(least as u64);
-                let (end, wanted, _) = producer.wait_for_room_parts(worth_a_wake);
+                let useful_room = producer.quarter().max(least as u64);
+                let (end, wanted, _) = producer.wait_for_room_parts(useful_room);
                 (end, wanted)
             }
             EndMut::Consumer(consumer) => {
@@ -85,7 +85,7 @@ pub trait AsEnd {
     /// used.
     ///
     /// With interior mutability, a member can be changed through [`WaitSet::get`], too. Do not wait
-    /// with its handle there: the set would not notice that the wait has ended its own. Use
+    /// with its handle there: that wait clears the sleeping word, and the set would not notice. Use
     /// [`WaitSet::get_mut`].
     ///
     /// [`WaitSet::get`]: crate::WaitSet::get
@@ -196,8 +196,8 @@ impl<H: AsEnd> Member<H> {
         self.least = least.clamp(1, capacity);
     }
 
-    /// Whether a call that never waits would do something. Makes no system call but the wake of a
-    /// consumer that sleeps although a batch holds bytes back.
+    /// Whether a call that never waits would do something. Its only system call wakes a consumer
+    /// that sleeps while a batch holds bytes back.
     #[inline]
     pub(super) fn is_ready(&mut self) -> bool {
         match self.handle.as_end() {
@@ -224,7 +224,7 @@ impl<H: AsEnd> Member<H> {
         self.handle.as_end().end()
     }
 
-    /// The endpoint, and the position of the peer that is worth a wake.
+    /// The endpoint, and the peer position from which on a wake is useful.
     pub(super) fn parts(&mut self) -> (&mut Endpoint, u64) {
         self.handle.as_end().parts(self.least)
     }

@@ -45,12 +45,13 @@ use crate::wait::{WaitPolicy, deadline};
 ///   a quiet one from being served.
 /// - **Deaths.** A wait asks about every ten milliseconds whether the peers live, 32 of them at a
 ///   time. If nothing has come for a second, the wait asks after all peers every 100 ms, and looks
-///   at the cancel flags as often. This holds if each peer wakes its sleepers. The death of a peer
-///   makes its handle ready, and the next `try_` call that finds nothing to do returns
+///   at the cancel flags as often. This applies only if all members are consumers, there are at
+///   most 128 of them, the kernel has `FUTEX_WAITV`, and each peer wakes by futex. The death of a
+///   peer makes its handle ready, and the next `try_` call that finds nothing to do returns
 ///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
-///   once, unless a successor has come first, and the set then waits for the next peer. A set that
-///   always finds a handle ready does not ask, unless that handle does not move on. Call [`check_peer`](Consumer::check_peer) in
-///   such a program.
+///   once, unless a successor has come first, and the set then waits for the next peer. While a
+///   ready handle makes progress, the set asks after no peer. If the handle makes none, the set
+///   asks. Call [`check_peer`](Consumer::check_peer) in a program whose handles are always ready.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
 ///   ready, a wait makes two kinds of system call. It asks after the peers, and it wakes a consumer
 ///   for bytes that a [batch](crate::Producer::set_batch) holds back. Otherwise a wait spins as the
@@ -106,7 +107,7 @@ use crate::wait::{WaitPolicy, deadline};
 #[doc(alias = "select")]
 #[doc(alias = "epoll")]
 pub struct WaitSet<H = Consumer> {
-    /// By key. A removed member leaves its slot to the next one.
+    /// The members, indexed by key. A removed member leaves its slot to the next one.
     members: Vec<Option<Member<H>>>,
     free: Vec<usize>,
     /// The slot at which the next look begins.
@@ -227,9 +228,9 @@ impl<H: AsEnd> WaitSet<H> {
 
     /// Returns the key of a handle that is ready, or `None`. Never waits.
     ///
-    /// Without [`poll_fd`](Self::poll_fd), this makes no system call but wakes, and does not notice
-    /// the death of a peer. With it, `None` arms the descriptor: one system call, up to two for each
-    /// handle to be armed, and those that ask after a peer.
+    /// Without [`poll_fd`](Self::poll_fd), the only system calls of this method are wakes, and the
+    /// method does not notice the death of a peer. With `poll_fd`, `None` arms the descriptor: one
+    /// system call, up to two for each handle to be armed, and those that ask after a peer.
     ///
     /// # Errors
     ///
@@ -276,13 +277,13 @@ impl<H: AsEnd> WaitSet<H> {
     /// - The first call starts a thread of the process, `shmpipe-waiter`, which waits for all such
     ///   sets and for async handles. It ends after a second without any.
     /// - A wake goes from the peer to this thread, and then to the loop.
-    /// - The room of a producer is noticed at once from a quarter of the ring on. Less room, deaths and
-    ///   cancel flags are noticed within about ten milliseconds. With more than 32 handles, 32 peers
-    ///   and their handles' cancel flags are checked in that time.
+    /// - For a producer, room of at least a quarter of the ring is noticed at once. Less room,
+    ///   deaths and cancel flags are noticed within about ten milliseconds. With more than 32
+    ///   handles, 32 peers and their handles' cancel flags are checked in that time.
     /// - With more than 127 handles, the thread sleeps on them in turn, and some wakes are noticed up to
     ///   5 ms later. Before Linux 5.16, or if a filter forbids `FUTEX_WAITV`, the thread looks at all
     ///   handles every millisecond.
-    /// - If no thread can be started again, the descriptor stays readable.
+    /// - If the thread has ended and cannot be restarted, the descriptor stays readable.
     /// - A blocking wait, an insertion and a mutable borrow of a handle make the descriptor readable
     ///   until the next `try_wait`.
     ///
@@ -331,9 +332,9 @@ impl<H: AsEnd> WaitSet<H> {
         self.lend_descriptor()
     }
 
-    /// Sets from how many bytes on a consumer is ready, or from how much room on a producer. The
-    /// default is 1. At most the capacity; a greater number counts as that. A stream that ends with
-    /// fewer bytes makes the consumer ready, too.
+    /// Sets the low-water mark: the bytes that make a consumer ready, or the room that makes a
+    /// producer ready. The default is 1. At most the capacity; a greater number counts as that. A
+    /// stream that ends with fewer bytes makes the consumer ready, too.
     ///
     /// Use this for records. Otherwise the set returns a consumer with a part of a record again and
     /// again, and keeps a processor busy. For records of different lengths: if a call returns
@@ -363,7 +364,7 @@ impl<H: AsEnd> WaitSet<H> {
         self.keep_readable();
         let member = self.members.get_mut(key).and_then(Option::as_mut);
         let member = member.unwrap_or_else(|| no_handle(key));
-        member.disarm(); // what is worth a wake has changed
+        member.disarm(); // the position from which on a wake is useful has changed
         member.set_least(bytes);
     }
 
@@ -390,8 +391,8 @@ impl<H: AsEnd> WaitSet<H> {
     }
 
     /// Looks at all members, beginning behind the one that was returned last. Returns the key of
-    /// the first that is ready. Makes no system call but one, to keep the descriptor readable, and
-    /// those of [`Member::is_ready`].
+    /// the first that is ready. Possible system calls: one write to the descriptor, and those of
+    /// [`Member::is_ready`].
     fn find(&mut self) -> Option<usize> {
         let next = self.next.min(self.members.len());
         let (before, from) = self.members.split_at_mut(next);
@@ -400,7 +401,7 @@ impl<H: AsEnd> WaitSet<H> {
             if let Some(member) = member
                 && member.is_ready()
             {
-                member.parking.moved(); // a wake that led here was no false one
+                member.parking.moved(); // if a wake led here, it was not a false wake
                 self.next = key + 1;
                 self.sleeper.idle_since = None;
                 self.keep_readable();

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! for each member: wanted = position, sleeping = 1
-//! one fence, or one barrier if a promise stood
+//! one membarrier if a member had promised one (wait/mod.rs), then one fence
 //! look at each member
 //! FUTEX_WAITV(each sleeping == 1)
 //! for each member: sleeping = 0
@@ -19,8 +19,9 @@
 //! makes it fail, and the sleep ends at once. A peer that clears the word later wakes a sleeper
 //! that is in the queue, even while the kernel goes through the other words.
 //!
-//! A word beyond the 128 of one call, or one that is left out because its peer floods, wakes
-//! nobody. Its member is looked at after the sleep, which is short for that reason.
+//! A wake on a word that is left out reaches nobody. A word is left out if it is beyond the 128 of
+//! one call, or if its peer floods. Its member is looked at after the sleep, which is short for
+//! that reason.
 //!
 //! # What bounds a wait
 //!
@@ -60,7 +61,7 @@ pub(super) struct Sleeper {
     asked: usize,
     /// The word at which the next sleep begins, if there are more words than one sleep takes.
     first: usize,
-    /// Sleeps of this slice that ended early although no member was ready.
+    /// Sleeps of this slice that ended early with no member ready.
     fruitless: u32,
     /// Whether the kernel has refused a promised barrier.
     has_refused: bool,
@@ -102,9 +103,9 @@ impl Sleeper {
     }
 }
 
-/// Parks that are announced and not ordered yet. If the code of a member panics meanwhile, the drop
-/// runs the barrier that these sides had promised. Their words stay at 1, which costs each peer a
-/// needless wake.
+/// Members whose `sleeping` is set while the fence is still due. If the code of a member panics
+/// now, the drop runs the fence and the promised barrier. Their words stay at 1, which costs each
+/// peer a needless wake.
 struct Parks {
     promised: bool,
 }
@@ -139,7 +140,7 @@ impl<H: AsEnd> WaitSet<H> {
         }
         self.disarm();
         let started = now();
-        // A wait whose spin succeeds never comes to the slices of a sleep.
+        // Without this check, a set whose spins always succeed would never ask after its peers.
         if self.slice_has_passed(started) {
             self.begin_slice(started);
             if let Some(key) = self.find() {
@@ -172,8 +173,9 @@ impl<H: AsEnd> WaitSet<H> {
         slept.map(Some)
     }
 
-    /// Looks at all members. If a member is ready again and again and its handle does not move on,
-    /// begins a slice now and then. A part of a record hides the death of its writer.
+    /// Looks at all members. If a member is ready again and again and its handle makes no progress,
+    /// begins a slice now and then. Otherwise an incomplete record would keep the handle ready and
+    /// hide the writer's death.
     pub(super) fn find_while_busy(&mut self) -> Option<usize> {
         let key = self.find()?;
         let times = self.members[key].as_mut().map_or(0, Member::note_returned);
