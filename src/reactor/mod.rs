@@ -1,5 +1,5 @@
 //! The reactor: one thread that waits for async handles, and for the members of sets with a
-//! descriptor. Nobody waits for these handles in a blocking call.
+//! descriptor. No thread is blocked in a call on one of these handles.
 //!
 //! The thread sleeps on the `sleeping` words of all listed handles and on a word of
 //! its own, in one `FUTEX_WAITV`. After waking, the thread looks at each handle,
@@ -27,9 +27,9 @@
 //! lock before the reactor did, the reactor sees that the handle is armed. Otherwise there are two
 //! cases. If the kernel finds that `changes` is not `seen`, the reactor does not sleep. If they are
 //! equal, the reactor is queued on every word, and the handle has not set its own word yet for this
-//! wait. The peer's wake comes later still, and finds the reactor in the queue. So the reactor must
-//! sleep on a listed word whatever the handle does meanwhile: `wait::is_watched_unarmed`. The words
-//! left out are those of peers that flood, or that store other values. Their handles are looked at
+//! wait. The peer's wake comes later still, and finds the reactor in the queue. So the reactor
+//! sleeps on the word of every listed handle, armed or not (`wait::is_watched_unarmed`). Left out
+//! are only the words of peers that flood, or that store other values. Their handles are looked at
 //! when the slice ends. The model is in `models/wait.rs`.
 //!
 //! # Limits of `FUTEX_WAITV`
@@ -200,9 +200,9 @@ impl Run {
         }
     }
 
-    /// Runs until the thread ends. `run` should not panic, since no handle would be
-    /// woken after that. If it does, it starts again with the list and the wakers,
-    /// which are intact.
+    /// Runs until the thread ends. `run` should not panic. If `run` panics, the loop
+    /// calls `run` again, with the list and the wakers, which are intact. Otherwise no
+    /// handle would be woken after a panic.
     fn run_on(mut self) {
         while catch_panic(|| self.run()).is_none() {}
     }

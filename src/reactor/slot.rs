@@ -43,8 +43,8 @@ pub(super) struct Waiter {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// What the reactor looks at, from the first wait on. While a call of the
-    /// handle runs, the watch in it belongs to the handle.
+    /// The vigil that the reactor checks, from the first wait on. While a call of the
+    /// handle runs, the vigil's `watch` is with the endpoint.
     pub(super) vigil: Option<Vigil>,
     pub(super) waker: Option<Waker>,
     /// Whether the handle waits: `sleeping` is set, and the task was not woken.
@@ -79,7 +79,7 @@ impl Waiter {
         }
     }
 
-    /// Disarms the handle, which is polled again, and gives its watch back to `end`.
+    /// Disarms the handle when it is used again, and gives its watch back to `end`.
     /// Returns `true` if the handle must check its peer.
     pub(super) fn disarm(&self, end: &mut Endpoint) -> bool {
         let mut state = lock(&self.state);
@@ -164,7 +164,10 @@ impl Waiter {
             return Look::Ignore;
         }
         let word = &vigil.own_signals().sleeping;
-        let value = word.load(Ordering::Acquire); // P5: sees what was published before the word was cleared
+        // Pairs with the fence before the waker's swap, so the task sees what the waker published.
+        // `wake_if_seen` swaps without a fence, so the task may look too early. The task then arms
+        // again, and the waker's `wake_always` fences and wakes once more.
+        let value = word.load(Ordering::Acquire); // P5, with the waker's fence
         match (state.armed, value) {
             (true, ASLEEP) => Look::Watch(FutexWait::new(word, value)),
             // A blocking call sleeps, or has promised an asymmetric fence. R1: the handle may arm

@@ -68,7 +68,7 @@ fn detached(create: impl FnOnce(*const libc::pthread_attr_t) -> c_int) -> io::Re
     created
 }
 
-/// Functions of pthreads return the error number itself.
+/// Converts the result of a pthread function, which is an error number.
 fn done(error: c_int) -> io::Result<()> {
     match error {
         0 => Ok(()),
