@@ -6,8 +6,8 @@
 //!
 //! 1. The parent takes its role before the child starts. If starting fails, the parent
 //!    only gives its role up again.
-//! 2. The parent opens a pidfd of the child before the child can be reaped, one for each end of a
-//!    ring. The pidfd proves the exit of a child that never took its role.
+//! 2. For each end, the parent opens a pidfd of the child before the child can be reaped. The pidfd
+//!    proves the exit of a child that never took its role.
 //! 3. Until the child has attached the segment, the parent has the only attachment.
 //!    A producer that finishes therefore waits for the child
 //!    ([`Endpoint::await_child`](crate::handle::endpoint::Endpoint)).
@@ -95,7 +95,7 @@ enum Kept<'a> {
 }
 
 impl<'a> Handover<'a> {
-    /// Gives nothing yet. For an example, see [`Handover`].
+    /// Makes a handover without ends. For an example, see [`Handover`].
     pub fn new() -> Handover<'a> {
         Handover::default()
     }
@@ -119,8 +119,8 @@ impl<'a> Handover<'a> {
     /// process ends before that, each handle whose end was not taken reports
     /// [`Broken::NeverCame`](crate::Broken::NeverCame).
     ///
-    /// The environment variable `SHMPIPE_RING` is removed from `command` once the child
-    /// runs. Without any end, the child gets no such variable.
+    /// The environment variable `SHMPIPE_RING` is removed from `command` afterwards, also
+    /// after an error of the start. Without any end, the child gets no such variable.
     ///
     /// # Errors
     ///
@@ -259,14 +259,14 @@ impl Ring {
     ///
     /// The child takes its end with [`Consumer::from_parent`], or is `shmpipe recv
     /// --from-parent`. The environment variable `SHMPIPE_RING` tells the child
-    /// which ring. The variable is removed from `command` once the child runs. For both
+    /// which ring. The variable is removed from `command` afterwards. For both
     /// directions, see [`spawn_duplex`]. For several rings, see [`Handover`].
     ///
     /// This call does not wait until the child has taken its end. If the child's
     /// process ends before that, waiting calls fail with
     /// [`Broken::NeverCame`](crate::Broken). [`Producer::close`] and a drop wait
-    /// until the child has taken its end, since without this process attached the
-    /// bytes would be lost. The producer's time limit holds for these waits.
+    /// until the child has taken its end, because until then only this process
+    /// keeps the segment alive. The producer's time limit holds for these waits.
     /// Without a limit, they last as long as the child lives.
     /// [`Producer::close_deadline`] waits until its deadline and counts the lost
     /// bytes. [`Producer::abort`] does not wait. So give the child all that it
@@ -279,8 +279,8 @@ impl Ring {
     /// # Errors
     ///
     /// [`OpenError::Spawn`] if the child cannot be started; the ring is gone in
-    /// this case. [`OpenError::NoSegment`] if the ring lies in [memory of the
-    /// caller's](Options::create_in). Otherwise the errors of
+    /// this case. [`OpenError::NoSegment`] if the ring lies in [the caller's
+    /// memory](Options::create_in). Otherwise the errors of
     /// [`into_producer`](Ring::into_producer), such as [`OpenError::RoleTaken`].
     ///
     /// # Examples
@@ -315,7 +315,7 @@ impl Ring {
         match handover.spawn(command) {
             Ok(child) => Ok((producer, child)),
             Err(error) => {
-                producer.withdraw(); // leaves no end of a stream that nobody wrote
+                producer.withdraw(); // leaves the role without marking an end of stream
                 Err(error)
             }
         }

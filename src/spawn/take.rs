@@ -104,8 +104,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// The errors of [`producer_from_parent`](Options::producer_from_parent). An error
-    /// that is found before a role is taken leaves both ends to be taken.
+    /// The errors of [`producer_from_parent`](Options::producer_from_parent). After an
+    /// error that precedes the first claim, both ends can still be taken.
     ///
     /// # Examples
     ///

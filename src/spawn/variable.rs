@@ -121,8 +121,8 @@ impl Given {
 }
 
 /// Notes in the environment that this process has taken the end whose entry is at `offset`. After
-/// the last end, the variable is gone. If this process has no descriptors left, the variable
-/// stays as it was. Whoever reads it then finds the role taken.
+/// the last end, the variable is gone. The byte is stored through a pipe. If no pipe can be made,
+/// the variable stays as it was. A process that reads the entry then finds the role taken.
 pub(super) fn strike(offset: usize) {
     let struck = environment::strike(VARIABLE, offset, TAKEN);
     if struck.is_ok() && Given::from_environment().is_ok_and(|given| given.entries.is_empty()) {
