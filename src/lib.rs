@@ -43,7 +43,7 @@
 //! | a ring in a memfd, POSIX shared memory or a static | [`Options::create_in`], [`Options::attach_in`] |
 //! | a segment that outlives its writer | [`Options::persistent`] |
 //! | many rings in one thread; a descriptor for epoll | [`WaitSet`] |
-//! | messages: records behind their length, values of one type | [`records`] |
+//! | messages: length-prefixed records, values of one type | [`records`] |
 //! | what happens when the peer dies | [`Broken`] |
 //! | looking at rings and removing them | [`Snapshot`], [`Options::snapshot`], [`Options::remove`], [`remove_stale`] |
 //! | moving here from pipes, sockets or channels | [`guide::from_other_channels`] |

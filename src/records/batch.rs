@@ -17,20 +17,20 @@ pub(super) struct Next {
 
 /// The records that are in the ring, one after the other, without a copy.
 ///
-/// There is at least one. Records that come later, and in [memory of the
-/// caller's](crate::Options::create_in) those behind the ring's end, are in the next batch.
-/// Dropping this value consumes nothing.
+/// There is at least one. Later records are in the next batch. In [the caller's
+/// memory](crate::Options::create_in), so are records after the wrap. Dropping this value consumes
+/// nothing.
 ///
 /// # Examples
 ///
 /// See [`RecordReader::batch`](super::RecordReader::batch).
 #[derive(Debug)]
-#[must_use = "nothing is consumed before it is said"]
+#[must_use = "nothing is consumed before `consume` is called"]
 pub struct RecordBatch<'a> {
     source: Source<'a>,
     /// Bytes of the records that were returned, with their lengths.
     end: usize,
-    most: usize,
+    max_len: usize,
     /// The length of the first record, checked.
     first: Option<usize>,
 }
@@ -38,8 +38,8 @@ pub struct RecordBatch<'a> {
 #[derive(Debug)]
 enum Source<'a> {
     Ring(ReadGrant<'a>),
-    /// One record, which the ring's end divides, without its length.
-    Aside(&'a mut Consumer, &'a [u8]),
+    /// A copy of one record that wraps, without its length.
+    Bounce(&'a mut Consumer, &'a [u8]),
 }
 
 /// One record in a [`RecordBatch`].
@@ -70,29 +70,28 @@ pub struct Record<'b> {
 #[derive(Debug)]
 enum Place<'b> {
     Ring(&'b ReadGrant<'b>, usize),
-    Aside(&'b [u8]),
+    Bounce(&'b [u8]),
 }
 
 impl<'a> RecordBatch<'a> {
-    /// The batch that begins with the record `next`. `aside` is for a record that the ring's end
-    /// divides.
+    /// The batch that begins with the record `next`. `bounce` gets a copy of a record that wraps.
     pub(super) fn new(
         consumer: &'a mut Consumer,
-        aside: &'a mut Vec<u8>,
-        most: usize,
+        bounce: &'a mut Vec<u8>,
+        max_len: usize,
         next: Next,
     ) -> Result<RecordBatch<'a>, RecordError> {
         let source = if next.in_one_piece {
             Source::Ring(consumer.try_peek_up_to(usize::MAX)?)
         } else {
-            aside.resize(next.len, 0);
-            consumer.copy_ahead(aside, HEADER);
-            Source::Aside(consumer, aside)
+            bounce.resize(next.len, 0);
+            consumer.copy_ahead(bounce, HEADER);
+            Source::Bounce(consumer, bounce)
         };
         Ok(RecordBatch {
             source,
             end: 0,
-            most,
+            max_len,
             first: Some(next.len),
         })
     }
@@ -107,7 +106,7 @@ impl<'a> RecordBatch<'a> {
     pub fn next_record(&mut self) -> Option<Record<'_>> {
         let first = self.first.take();
         let (place, len) = match &self.source {
-            Source::Aside(_, bytes) => (Place::Aside(bytes), first?),
+            Source::Bounce(_, bytes) => (Place::Bounce(bytes), first?),
             Source::Ring(grant) => {
                 let rest = grant.len() - self.end;
                 let len = match first {
@@ -119,7 +118,7 @@ impl<'a> RecordBatch<'a> {
                         u32::from_le_bytes(header) as usize
                     }
                 };
-                if len > self.most || HEADER + len > rest {
+                if len > self.max_len || HEADER + len > rest {
                     return None;
                 }
                 (Place::Ring(grant, self.end + HEADER), len)
@@ -129,7 +128,7 @@ impl<'a> RecordBatch<'a> {
         Some(Record { place, len })
     }
 
-    /// Takes the records that were returned out of the stream, at once. The rest stays.
+    /// Takes the records that were returned out of the stream, in one step. The rest stays.
     ///
     /// # Examples
     ///
@@ -137,8 +136,8 @@ impl<'a> RecordBatch<'a> {
     pub fn consume(self) {
         match self.source {
             Source::Ring(grant) => grant.consume(self.end),
-            Source::Aside(consumer, _) if consumer.is_usable() => consumer.consume(self.end),
-            Source::Aside(..) => {} // in a forked child, a copy is inert
+            Source::Bounce(consumer, _) if consumer.is_usable() => consumer.consume(self.end),
+            Source::Bounce(..) => {} // in a forked child, a copy is inert
         }
     }
 }
@@ -176,7 +175,7 @@ impl Record<'_> {
         );
         match self.place {
             Place::Ring(grant, start) => grant.read_at(bytes, start + offset),
-            Place::Aside(record) => bytes.copy_from_slice(&record[offset..][..len]),
+            Place::Bounce(record) => bytes.copy_from_slice(&record[offset..][..len]),
         }
     }
 
@@ -223,7 +222,7 @@ impl Record<'_> {
                 let all = unsafe { grant.as_slice() };
                 &all[start..][..self.len]
             }
-            Place::Aside(record) => record,
+            Place::Bounce(record) => record,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Messages on a ring of bytes: records behind their length, and values of one type.
+//! Messages on a ring of bytes: length-prefixed records, and values of one type.
 //!
 //! | messages | written by | read by | in the stream |
 //! |---|---|---|---|
@@ -9,15 +9,16 @@
 //! write other formats in the same way. The module `asynchronous` shows how
 //! `LengthDelimitedCodec` of `tokio-util` reads and writes records.
 //!
-//! - A message is complete or absent, also if its writer is killed: the writer reserves and commits
-//!   it as a whole. So a message is at most as long as the ring.
+//! - A message is complete or absent, even if its writer is killed: the writer reserves and commits
+//!   it as a whole. So a record has at most the capacity less 4 bytes, and the first value of a
+//!   stream at most the capacity less 16.
 //! - The peer is not trusted. A length is copied, then checked, then used. Messages are
 //!   copied out before anybody looks at them, or by an `unsafe` call that vouches for the
 //!   peer.
 //! - A stream that ends within a message is an error,
 //!   [`RecordError::Cut`].
-//! - In [the caller's memory](crate::Options::create_in), a message that the ring's end
-//!   divides is copied where a segment would need no copy.
+//! - In [the caller's memory](crate::Options::create_in), a message that wraps around the ring's
+//!   end is copied. In a segment none wraps.
 //! - Readers and writers can be members of a [`WaitSet`](crate::WaitSet), which can lend a
 //!   descriptor.
 //! - After an end of a stream in a [persistent](crate::Options::persistent) ring,
@@ -110,7 +111,7 @@ impl Wait {
     }
 
     /// Gives all waits of one call the same deadline, unless the first `len` bytes are known to be
-    /// there.
+    /// there (then at most one wait follows).
     fn for_all(self, consumer: &Consumer, len: usize) -> Wait {
         match (self, consumer.deadline()) {
             (Wait::Handle, Some(deadline)) if !consumer.has_known(len) => Wait::Until(deadline),

@@ -8,7 +8,7 @@ use super::{HEADER, Wait, cut_or};
 use crate::error::RecordError;
 use crate::handle::consumer::Consumer;
 
-/// A [`Consumer`] that reads records, each behind its length.
+/// A [`Consumer`] that reads length-prefixed records.
 ///
 /// [`read`](Self::read) copies one record out. [`batch`](Self::batch) lends all records that
 /// are there, in place.
@@ -19,9 +19,9 @@ use crate::handle::consumer::Consumer;
 #[derive(Debug)]
 pub struct RecordReader {
     consumer: Consumer,
-    most: usize,
-    /// A record that the ring's end divides, without its length. Only in the caller's memory.
-    aside: Vec<u8>,
+    max_len: usize,
+    /// The bounce buffer: a record that wraps, without its length. Only in the caller's memory.
+    bounce: Vec<u8>,
 }
 
 impl RecordReader {
@@ -39,18 +39,18 @@ impl RecordReader {
     /// ```
     #[must_use]
     pub fn new(consumer: Consumer) -> RecordReader {
-        let most = longest(consumer.capacity());
+        let max_len = longest(consumer.capacity());
         RecordReader {
             consumer,
-            most,
-            aside: Vec::new(),
+            max_len,
+            bounce: Vec::new(),
         }
     }
 
     /// Bytes of the longest record that is accepted.
     #[must_use]
     pub fn most(&self) -> usize {
-        self.most
+        self.max_len
     }
 
     /// Sets how long a record may be, in bytes; at most what the ring can hold. A longer one is
@@ -73,7 +73,7 @@ impl RecordReader {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_most(&mut self, bytes: usize) {
-        self.most = bytes.min(longest(self.consumer.capacity()));
+        self.max_len = bytes.min(longest(self.consumer.capacity()));
     }
 
     /// Replaces the content of `record` by the next record. Waits for the record, within the
@@ -221,7 +221,7 @@ impl RecordReader {
 
     /// The batch that begins with the record `next`.
     fn batch_from(&mut self, next: Next) -> Result<RecordBatch<'_>, RecordError> {
-        RecordBatch::new(&mut self.consumer, &mut self.aside, self.most, next)
+        RecordBatch::new(&mut self.consumer, &mut self.bounce, self.max_len, next)
     }
 
     fn take(&mut self, record: &mut Vec<u8>, wait: Wait) -> Result<bool, RecordError> {
@@ -244,8 +244,8 @@ impl RecordReader {
         let mut header = [0; HEADER];
         consumer.copy_ahead(&mut header, 0); // once, and the copy is used
         let len = u32::from_le_bytes(header) as usize;
-        if len > self.most {
-            let most = self.most;
+        if len > self.max_len {
+            let most = self.max_len;
             return Err(RecordError::TooLong { len, most });
         }
         let whole = HEADER + len;

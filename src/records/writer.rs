@@ -8,7 +8,7 @@ use crate::error::{Broken, RecordError};
 use crate::handle::grant::WriteGrant;
 use crate::handle::producer::Producer;
 
-/// A [`Producer`] that writes records, each behind its length.
+/// A [`Producer`] that writes length-prefixed records.
 ///
 /// # Examples
 ///
@@ -16,7 +16,7 @@ use crate::handle::producer::Producer;
 #[derive(Debug)]
 pub struct RecordWriter {
     producer: Producer,
-    most: usize,
+    max_len: usize,
 }
 
 /// The longest record of a ring of `capacity` bytes.
@@ -41,21 +41,21 @@ impl RecordWriter {
     /// ```
     #[must_use]
     pub fn new(producer: Producer) -> RecordWriter {
-        let most = longest(producer.capacity());
-        RecordWriter { producer, most }
+        let max_len = longest(producer.capacity());
+        RecordWriter { producer, max_len }
     }
 
     /// Bytes of the longest record that is written.
     #[must_use]
     pub fn most(&self) -> usize {
-        self.most
+        self.max_len
     }
 
     /// Sets how long a record may be, in bytes; at most what the ring can hold. Readers refuse
     /// longer records than their own maximum: see
     /// [`RecordReader::set_most`](super::RecordReader::set_most), which has an example.
     pub fn set_most(&mut self, bytes: usize) {
-        self.most = bytes.min(longest(self.producer.capacity()));
+        self.max_len = bytes.min(longest(self.producer.capacity()));
     }
 
     /// Writes one record. Waits for room, within the handle's
@@ -189,7 +189,7 @@ impl RecordWriter {
     }
 
     fn check(&self, len: usize) -> Result<(), RecordError> {
-        let most = self.most;
+        let most = self.max_len;
         if len > most {
             return Err(RecordError::TooLong { len, most });
         }
@@ -203,21 +203,21 @@ impl RecordWriter {
         Ok(())
     }
 
-    fn room(&mut self, most: usize, wait: Wait) -> Result<RecordGrant<'_>, RecordError> {
-        self.check(most)?;
-        let whole = HEADER + most;
+    fn room(&mut self, max_len: usize, wait: Wait) -> Result<RecordGrant<'_>, RecordError> {
+        self.check(max_len)?;
+        let whole = HEADER + max_len;
         let in_one_piece = wait.for_room(&mut self.producer, whole)?;
         let place = match in_one_piece {
             true => Place::Ring {
                 grant: self.producer.try_reserve(whole)?,
                 end: HEADER,
             },
-            false => Place::Aside {
+            false => Place::Bounce {
                 producer: &mut self.producer,
                 bytes: vec![0; HEADER],
             },
         };
-        Ok(RecordGrant { place, most })
+        Ok(RecordGrant { place, max_len })
     }
 }
 
@@ -233,7 +233,7 @@ impl RecordWriter {
 #[must_use = "nothing is written before it is committed"]
 pub struct RecordGrant<'a> {
     place: Place<'a>,
-    most: usize,
+    max_len: usize,
 }
 
 /// Where a record is written. `end` and the length of `bytes` count the header.
@@ -243,8 +243,8 @@ enum Place<'a> {
         grant: WriteGrant<'a>,
         end: usize,
     },
-    /// The ring's end divides the room. That happens only in the caller's memory.
-    Aside {
+    /// The room wraps, which happens only in the caller's memory. The record is copied.
+    Bounce {
         producer: &'a mut Producer,
         bytes: Vec<u8>,
     },
@@ -256,17 +256,17 @@ impl RecordGrant<'_> {
     pub fn written(&self) -> usize {
         match &self.place {
             Place::Ring { end, .. } => end - HEADER,
-            Place::Aside { bytes, .. } => bytes.len() - HEADER,
+            Place::Bounce { bytes, .. } => bytes.len() - HEADER,
         }
     }
 
     /// Bytes that can still be written to the record.
     #[must_use]
     pub fn rest(&self) -> usize {
-        self.most - self.written()
+        self.max_len - self.written()
     }
 
-    /// Writes the record to the stream, with its length, at once.
+    /// Writes the record to the stream, with its length, in one step.
     ///
     /// # Examples
     ///
@@ -280,7 +280,7 @@ impl RecordGrant<'_> {
                 grant.write_at(&header, 0);
                 grant.commit(end);
             }
-            Place::Aside {
+            Place::Bounce {
                 producer,
                 mut bytes,
             } => {
@@ -297,7 +297,7 @@ impl RecordGrant<'_> {
                 grant.write_at(part, *end);
                 *end += part.len();
             }
-            Place::Aside { bytes, .. } => bytes.extend_from_slice(part),
+            Place::Bounce { bytes, .. } => bytes.extend_from_slice(part),
         }
     }
 }
@@ -309,8 +309,8 @@ impl Write for RecordGrant<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.place {
             Place::Ring { grant, .. } => grant.check_process()?,
-            Place::Aside { producer, .. } if producer.is_usable() => {}
-            Place::Aside { .. } => return Err(Broken::Inherited.into()),
+            Place::Bounce { producer, .. } if producer.is_usable() => {}
+            Place::Bounce { .. } => return Err(Broken::Inherited.into()),
         }
         let len = bytes.len().min(self.rest());
         self.put(&bytes[..len]);

@@ -1,4 +1,4 @@
-//! Messages on a ring of bytes: records behind their length, and values of one type.
+//! Messages on a ring of bytes: length-prefixed records, and values of one type.
 
 #[path = "../common/mod.rs"]
 mod common;

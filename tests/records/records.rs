@@ -199,7 +199,7 @@ fn a_batch_that_is_dropped_has_consumed_nothing() {
     batch.consume(); // what was returned
     assert_eq!(next(&mut reader), b"two");
 
-    // A record that the ring's end divides, too.
+    // A record that wraps, too.
     let own = Own::new(64);
     let (producer, consumer) = own.ends();
     let (mut writer, mut reader) = (RecordWriter::new(producer), RecordReader::new(consumer));
@@ -415,7 +415,7 @@ fn a_length_that_changes_while_it_is_read_is_read_once() {
     });
 }
 
-/// Found in review: a record that the ring's end divides was lost if the consumer left between its
+/// Found in review: a record that wraps was lost if the consumer left between its
 /// reserve and its commit. Later records then arrived, with a hole before them.
 #[test]
 fn a_record_that_wraps_waits_for_the_next_consumer() {
@@ -453,7 +453,7 @@ fn a_forked_copy_of_a_grant_refuses_writes() {
         let (mut writer, mut reader) = pair();
         refuses(&mut writer, 100);
         assert_eq!(next(&mut reader), b"of the parent");
-        // In a place aside, for a record that the ring's end divides.
+        // In the bounce buffer, for a record that wraps.
         let own = Own::new(64);
         let (producer, consumer) = own.ends();
         let (mut writer, mut reader) = (RecordWriter::new(producer), RecordReader::new(consumer));

@@ -95,7 +95,7 @@ impl Kind {
         })
     }
 
-    /// Fails if `position` of a stream, behind the preamble, is not between two messages.
+    /// Fails unless `position`, counted after the preamble, is a multiple of the message size.
     fn check_position(self, position: u64) -> Result<(), RecordError> {
         let behind = position.checked_sub(PREAMBLE as u64);
         let size = u64::from(self.size);

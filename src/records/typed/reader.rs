@@ -174,8 +174,8 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
         Ok(count)
     }
 
-    /// Checks the place in the stream. At its beginning, waits for the preamble, checks it, and
-    /// takes it out. Returns `false` at the end of an empty stream.
+    /// Checks the place in the stream. At the beginning of a stream, waits for the preamble, checks
+    /// it, and takes it out. Returns `false` at the end of an empty stream.
     fn pass_preamble(&mut self, wait: Wait) -> Result<bool, RecordError> {
         let consumer = &mut self.consumer;
         match consumer.stream_position() {

@@ -86,7 +86,8 @@ impl<T: IntoBytes + Immutable> MessageWriter<T> {
     }
 
     /// Writes all of `messages`. Waits for room for each part, within the handle's
-    /// [timeout](Producer::set_timeout). The messages that fit are published at once.
+    /// [timeout](Producer::set_timeout). The messages that fit are published in
+    /// one step.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl<T: IntoBytes + Immutable> MessageWriter<T> {
         self.put(messages, Wait::Never)
     }
 
-    /// Writes as many of `messages` as there is room for, at once, and returns their number.
+    /// Writes as many of `messages` as there is room for, in one step, and returns their number.
     /// Waits for room for the first one.
     fn put(&mut self, messages: &[T], wait: Wait) -> Result<usize, RecordError> {
         if messages.is_empty() {
