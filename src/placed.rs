@@ -105,7 +105,7 @@ impl Options {
         let geometry = Geometry::new(capacity, LifeCycleKind::Placed, open::nonce(), None, flags);
         // SAFETY: the caller vouches for `len` bytes, which are enough for
         // `geometry`, for longer than the ring lives. The alignment was
-        // checked, and `ring_offset` is at least the size of a `Header`.
+        // checked.
         let mapping = unsafe { Mapping::format_in(memory, geometry) };
         open::publish(mapping.header());
         Ok(self.ring(mapping, open, true))

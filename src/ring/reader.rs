@@ -285,7 +285,7 @@ impl<R: Region> Reader<R> {
                 }
                 let bytes = &mut bytes[..len as usize];
                 if len > inline::MOST as u64 || !side.inline.get(head, bytes) {
-                    self.region().copy_out_alone(head, bytes);
+                    self.region().copy_out_single(head, bytes);
                 }
                 failpoint!(CopiedOut);
                 self.far = (inline::NEAR + 1..=inline::MOST).contains(&(len as usize));

@@ -183,7 +183,8 @@ impl Identity {
 pub(crate) struct Geometry {
     /// Bytes of the ring; a power of two.
     pub(crate) capacity: usize,
-    /// Bytes from the start of the segment to the ring.
+    /// Bytes from the start of the segment to the ring: [`ring_offset`], so the header ends before
+    /// the ring.
     pub(crate) ring_offset: usize,
     /// How the ring is found, and when its segment is removed.
     pub(crate) kind: LifeCycleKind,
@@ -203,6 +204,10 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// The geometry of a ring about to be made.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is not a power of two.
     pub(crate) fn new(
         capacity: usize,
         kind: LifeCycleKind,
@@ -210,6 +215,7 @@ impl Geometry {
         file: Option<FileIdentity>,
         flags: u32,
     ) -> Geometry {
+        assert!(capacity.is_power_of_two(), "unsafe code relies on this");
         Geometry {
             capacity,
             ring_offset: ring_offset(),

@@ -9,8 +9,8 @@ pub(crate) struct Caches {
     pub(crate) writer_ahead: u64,
     /// The reader's prefetch distance in bytes; `u64::MAX` for no prefetch.
     pub(crate) reader_ahead: u64,
-    /// Whether the processor also fetches lines that no program has asked for, even from the peer's
-    /// cache. Three measures then pay:
+    /// Whether the processors prefetch modified lines of another core, which no program has asked
+    /// for. Three measures then pay:
     ///
     /// * A reader returns the lines of a small ring to the writer by
     ///   [`make_exclusive`](super::make_exclusive), and those of any ring to a far writer.
@@ -19,17 +19,17 @@ pub(crate) struct Caches {
     /// * Copies out of single messages run backwards too. The processor then fetches lines that
     ///   have been read already, and leaves alone the lines that the writer writes next. Forwards,
     ///   round trips of 1 KiB came to 0.69 (interleaved, Zen 3).
-    pub(crate) are_eager: bool,
+    pub(crate) prefetch_from_peer: bool,
 }
 
 impl Caches {
     /// AMD. The lines to read come by themselves, and prefetches cost a tenth. Prefetches of the
     /// lines to write cost nothing where the peer is near. Where it is far, they make messages of
     /// 64 bytes twice as fast (Zen 3, interleaved).
-    const EAGER: Caches = Caches {
+    const AMD: Caches = Caches {
         writer_ahead: 1 << 10,
         reader_ahead: u64::MAX,
-        are_eager: true,
+        prefetch_from_peer: true,
     };
 
     /// Intel, and unknown processors. A line moves only when a processor asks for it, so prefetches
@@ -37,7 +37,7 @@ impl Caches {
     const OTHERS: Caches = Caches {
         writer_ahead: 1 << 10,
         reader_ahead: 4 << 10,
-        are_eager: false,
+        prefetch_from_peer: false,
     };
 
     /// The caches of this processor.
@@ -47,15 +47,15 @@ impl Caches {
     pub(crate) fn here() -> Caches {
         static HERE: AtomicU8 = AtomicU8::new(UNKNOWN);
         const UNKNOWN: u8 = 0;
-        const EAGER: u8 = 1;
+        const AMD: u8 = 1;
         const OTHERS: u8 = 2;
         let mut known = HERE.load(Ordering::Relaxed); // publishes no other data
         if known == UNKNOWN {
-            known = if is_amd() { EAGER } else { OTHERS };
+            known = if is_amd() { AMD } else { OTHERS };
             HERE.store(known, Ordering::Relaxed); // like the load
         }
         match known {
-            EAGER => Self::EAGER,
+            AMD => Self::AMD,
             _ => Self::OTHERS,
         }
     }

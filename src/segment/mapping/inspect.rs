@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // follows the address of an attachment
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::header_at;
@@ -19,8 +20,7 @@ pub(crate) fn header_of(attachment: &Attachment) -> Result<&Header, Incompatible
     unsafe { header_at(attachment.as_ptr(), attachment.len()) }
 }
 
-/// Loads the life-cycle word such that the identity read afterwards is the one its creator
-/// published.
+/// Loads the life-cycle word with acquire semantics, so the identity loaded next is the creator's.
 ///
 /// Fit for a read-only mapping: a Relaxed load and an Acquire fence. An Acquire load from a
 /// read-only page is not guaranteed to work everywhere (std::sync::atomic, "Atomic accesses to
@@ -37,9 +37,9 @@ const PIECE: usize = 1 << 20;
 /// Whether the `len` bytes after the identity line are zero. A shorter attachment is checked to its
 /// end. Returns `None` if the check is not done by `latest`; at least one piece is read.
 ///
-/// A page that was never touched is zero. Reading such a page would allocate memory, so the check
-/// skips it where the kernel tells which pages those are. The attachment must be the only one, or
-/// the answer may be wrong.
+/// A page that was never touched is zero. Reading such a page would allocate memory. So the check
+/// skips the pages that mincore(2) reports as absent, if no page is in swap space. The attachment
+/// must be the only one, or the answer may be wrong.
 pub(crate) fn is_zero_after_identity(
     attachment: &Attachment,
     len: usize,
@@ -50,8 +50,8 @@ pub(crate) fn is_zero_after_identity(
     if let Some(before) = resident() {
         let pages = before.in_memory / sysv::page_size() as u64;
         let is_zero = is_zero(attachment, end, Some(pages), latest)?;
-        // Nothing was swapped out, and no read made a page. So the resident pages were known, and
-        // all of them were read.
+        // No page was in swap space, and the count of resident pages did not change, so all of
+        // them were read.
         if !is_zero || resident() == Some(before) {
             return Some(is_zero);
         }
@@ -110,10 +110,12 @@ fn is_zero_read(attachment: &Attachment, bytes: Range<usize>) -> bool {
     const WORD: usize = size_of::<u64>();
     let end = bytes.end.min(attachment.len() / WORD * WORD);
     (bytes.start..end).step_by(WORD).all(|offset| {
-        let word = attachment.as_ptr().wrapping_add(offset).cast::<u64>();
+        let word = attachment.as_ptr().wrapping_add(offset).cast::<AtomicU64>();
         // SAFETY: the word ends inside the attachment, which is page-aligned
         // and borrowed meanwhile; the start and every step are multiples of a
-        // word. Others may write it, so the read is volatile.
-        unsafe { word.read_volatile() == 0 }
+        // word. Any bytes are a valid atomic, and anybody may write them. A
+        // read-only mapping is accessed by Relaxed loads alone.
+        let word = unsafe { &*word };
+        word.load(Ordering::Relaxed) == 0 // compared only
     })
 }

@@ -27,7 +27,7 @@ pub(crate) struct Mapping {
     origin: Arc<Origin>,
 }
 
-/// Where the memory comes from, and what its header says for good.
+/// Where the memory comes from, and its geometry, which never changes.
 #[derive(Debug)]
 struct Origin {
     geometry: Geometry,
@@ -56,8 +56,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Writes the identity of a new ring into a segment that nobody trusts yet. The life-cycle word
-    /// stays `Unborn`.
+    /// Writes the identity of a new ring into a segment that no opener accepts yet. The life-cycle
+    /// word stays `Unborn`.
     pub(crate) fn format(view: DoubleView, geometry: Geometry, path: &[u8]) -> Mapping {
         assert_eq!(view.segment_len(), geometry.ring_end());
         let mapping = Mapping::over(view, geometry);
@@ -84,8 +84,10 @@ impl Mapping {
             view,
             ipc_namespace: process::namespace("ipc"),
         };
-        // SAFETY: `memory` keeps `len` bytes mapped at `base`. `format` and `open` have compared
-        // the geometry with the segment, whose double view is longer.
+        // SAFETY: `memory` keeps `len` bytes mapped at `base`, which is page-aligned. `format` and
+        // `open` have seen that the ring ends with the segment, whose double view is longer. The
+        // rest holds of every `Geometry`: the header ends before the ring, whose capacity is a
+        // power of two.
         unsafe { Mapping::with(base, geometry, len, memory) }
     }
 
@@ -114,7 +116,7 @@ impl Mapping {
     /// - The `geometry.ring_end()` bytes that begin at `base` are initialised, and
     ///   mapped for reading and writing. They stay mapped while the mapping or a
     ///   clone of it lives. Nobody accesses them but by atomics and by `copy`.
-    /// - `base` is aligned for a `Header`, which ends before the ring begins.
+    /// - `base` is aligned for a `Header`.
     pub(crate) unsafe fn format_in(base: NonNull<u8>, geometry: Geometry) -> Mapping {
         // SAFETY: the caller has the same duties.
         let mapping = unsafe { Mapping::borrow(base, geometry) };
@@ -140,7 +142,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// - As for [`format_in`](Self::format_in), of `len` bytes.
+    /// As for [`format_in`](Self::format_in), of `len` bytes.
     pub(crate) unsafe fn open_in(base: NonNull<u8>, len: usize) -> Result<Mapping, Incompatible> {
         // SAFETY: the caller keeps `len` bytes mapped at an address that is
         // aligned, for longer than this borrow.
@@ -163,7 +165,8 @@ impl Mapping {
     ///
     /// As for [`format_in`](Self::format_in).
     unsafe fn borrow(base: NonNull<u8>, geometry: Geometry) -> Mapping {
-        // SAFETY: the caller keeps these bytes mapped.
+        // SAFETY: the caller keeps the bytes up to the end of the ring mapped, and `base` is
+        // aligned. The rest holds of every `Geometry`, as in `over`.
         unsafe { Mapping::with(base, geometry, geometry.ring_end(), Memory::Borrowed) }
     }
 
@@ -181,8 +184,8 @@ impl Mapping {
         &self.origin.geometry
     }
 
-    /// The first byte of the ring, and how many bytes are mapped from there on. These are the ring
-    /// once, or twice in a row.
+    /// The first byte of the ring, and how many bytes are mapped from there on. They hold one view
+    /// of the ring, or two adjacent views.
     pub(crate) fn ring(&self) -> (NonNull<u8>, usize) {
         let offset = self.geometry().ring_offset;
         // SAFETY: the ring lies in the mapping (`with`).

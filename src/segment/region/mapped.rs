@@ -34,7 +34,7 @@ pub(crate) struct MappedRegion {
     /// Bytes mapped from `ring` on.
     mapped: usize,
     caches: Caches,
-    /// Bytes of the shortest copy out that runs backwards.
+    /// Copies out of at least this many bytes run backwards.
     backwards_from: usize,
     /// Bytes of the longest publication, and of the longest release.
     longest: (usize, usize),
@@ -53,19 +53,19 @@ impl MappedRegion {
         let capacity = mapping.geometry().capacity;
         let (ring, mapped) = mapping.ring();
         let caches = Caches::here();
-        let is_eager = caches.are_eager && capacity > SMALL_RING;
+        let copies_backwards = caches.prefetch_from_peer && capacity > SMALL_RING;
         MappedRegion {
             mapping,
             ring,
             mask: capacity - 1,
             mapped,
             caches,
-            backwards_from: if is_eager {
+            backwards_from: if copies_backwards {
                 SHORTEST_BACKWARDS
             } else {
                 usize::MAX
             },
-            longest: if is_eager {
+            longest: if copies_backwards {
                 let release = LONGEST_RELEASE.min(capacity / 4);
                 (LONGEST_PUBLICATION, release)
             } else {
@@ -168,8 +168,10 @@ unsafe impl Region for MappedRegion {
         let is_short = bytes.len() <= copy::SHORT;
         let ahead = if is_short { 0 } else { ahead(distance, beyond) };
         // SAFETY: the caller has asked `contiguous`, so the writable mapping has `bytes.len()`
-        // bytes at `place`. `bytes` is private memory. It overlaps neither a mapping of a segment
-        // nor the memory that the caller of `format_in` or `open_in` vouched for.
+        // bytes at `place`. `bytes` does not overlap them. A slice of private memory lies outside
+        // every ring. A slice of a ring exists only after its maker has vouched for the peer
+        // (`ReadGrant::as_slice`, `WriteGrant::as_mut_slice`): its bytes are readable or reserved
+        // ones, and those at `place` are free room of which no slice exists.
         unsafe { copy::copy_in(place, bytes.as_ptr(), bytes.len(), ahead) };
         if is_short && beyond >= distance {
             copy::prefetch_write(place.wrapping_add(distance as usize));
@@ -206,8 +208,8 @@ unsafe impl Region for MappedRegion {
     }
 
     fn demote(&self, position: u64, len: usize) {
-        if self.caches.are_eager {
-            return; // such processors fetch the lines without a hint
+        if self.caches.prefetch_from_peer {
+            return; // these processors prefetch modified lines of another core
         }
         for (place, len) in self.runs(position, len) {
             copy::demote(place.as_ptr(), len);
@@ -215,7 +217,7 @@ unsafe impl Region for MappedRegion {
     }
 
     fn prefetch_write(&self, position: u64, len: usize) {
-        if self.caches.are_eager {
+        if self.caches.prefetch_from_peer {
             for (place, len) in self.runs(position, len) {
                 copy::prefetch_all(Role::Producer, place.as_ptr(), len);
             }
@@ -247,7 +249,7 @@ unsafe impl Region for MappedRegion {
 
     fn returning(&self) -> Returning {
         match self.capacity() {
-            _ if !self.caches.are_eager => Returning::Never,
+            _ if !self.caches.prefetch_from_peer => Returning::Never,
             ..=SMALL_RING => Returning::Always,
             _ => Returning::WhenFar,
         }
@@ -278,8 +280,8 @@ unsafe impl Region for MappedRegion {
         }
     }
 
-    fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
-        if self.caches.are_eager && self.first_run(position, bytes.len()) == bytes.len() {
+    fn copy_out_single(&self, position: u64, bytes: &mut [u8]) {
+        if self.caches.prefetch_from_peer && self.first_run(position, bytes.len()) == bytes.len() {
             let place = self.place(position).as_ptr();
             // SAFETY: as in `copy_in_run`, with source and destination exchanged. By `first_run`
             // the bytes are one run.

@@ -20,7 +20,8 @@ pub(crate) mod heap;
 pub(crate) mod mapped;
 pub(crate) mod window;
 
-/// When a reader returns lines to the writer.
+/// When a reader makes the cache lines of read bytes exclusive, before it releases them. The writer
+/// then gets each line in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Returning {
     Never,
@@ -78,9 +79,9 @@ pub(crate) unsafe trait Region {
         self.copy_out(position, bytes, beyond);
     }
 
-    /// Demotes the lines of the `len` bytes from `position` on, which are about to be published, so
-    /// that a waiting reader finds them sooner. A hint: changes no byte, and does nothing on
-    /// processors that pass lines by themselves.
+    /// Demotes the cache lines (CLDEMOTE) of the `len` bytes from `position` on, which are about to
+    /// be published, so that a waiting reader finds them sooner. A hint: changes no byte, and does
+    /// nothing on processors that prefetch from a peer's cache.
     ///
     /// # Panics
     ///
@@ -101,7 +102,7 @@ pub(crate) unsafe trait Region {
         let _ = (position, len);
     }
 
-    /// Prefetches lines that `role` will access in place soon. It has just accessed `len` bytes
+    /// Prefetches lines that `role` will access in place soon. `role` has just accessed `len` bytes
     /// up to `position`, and owns the next `beyond` bytes. A hint: changes no byte.
     #[inline(always)]
     fn prefetch_next(&self, role: Role, position: u64, len: usize, beyond: u64) {
@@ -116,8 +117,9 @@ pub(crate) unsafe trait Region {
         Returning::Never
     }
 
-    /// Returns the lines of the `len` bytes from `position` on to the writer. The reader has read
-    /// them and not released them yet. A hint: changes no byte.
+    /// Makes the cache lines of the `len` bytes from `position` on exclusive, so that the writer
+    /// gets them in one step. The reader has read the bytes and not released them yet. A hint:
+    /// changes no byte.
     ///
     /// # Panics
     ///
@@ -142,7 +144,7 @@ pub(crate) unsafe trait Region {
     ///
     /// When `bytes` is longer than the ring.
     #[inline]
-    fn copy_out_alone(&self, position: u64, bytes: &mut [u8]) {
+    fn copy_out_single(&self, position: u64, bytes: &mut [u8]) {
         self.copy_out(position, bytes, 0);
     }
 }

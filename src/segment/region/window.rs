@@ -60,13 +60,13 @@ impl<R: Region> Window<R> {
     }
 
     /// Copies `bytes` into the ring and advances, if they fit the window. Otherwise returns `false`
-    /// and does nothing. `soon` asks to prefetch the lines that follow.
+    /// and does nothing. If `more_follows`, the lines that follow are prefetched.
     #[inline(always)]
-    pub(crate) fn put(&mut self, bytes: &[u8], soon: bool) -> bool {
+    pub(crate) fn put(&mut self, bytes: &[u8], more_follows: bool) -> bool {
         let Some(left) = self.left_after(bytes.len()) else {
             return false;
         };
-        let beyond = if soon { left } else { 0 };
+        let beyond = if more_follows { left } else { 0 };
         let start = self.move_on(bytes.len());
         // SAFETY: the window had that many bytes left, and by the invariant they are one run.
         unsafe { self.region.copy_in_run(start, bytes, beyond) };
