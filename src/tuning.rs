@@ -153,7 +153,7 @@ pub(crate) const SMALL_RING: usize = 512 << 10;
 
 /// The shortest load that counts as answered by a peer's cache. This side's own cache answers in
 /// less, which says nothing about the peer. Must be more than the cost of the clock.
-pub(crate) const NEAR: Duration = Duration::from_nanos(35);
+pub(crate) const NEAR_LOAD: Duration = Duration::from_nanos(35);
 
 /// The shortest load that counts as answered by a far cache. On an EPYC of Zen 3, loads took 49 ns
 /// where both processors shared their last cache, and 139 to 155 ns elsewhere. The clock adds some

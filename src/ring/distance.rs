@@ -1,14 +1,14 @@
 //! How far the peer's cache is, as the time of a load that the peer's cache answers.
 //!
-//! Two processors may share their last cache, or be in different parts of the machine. The host may
-//! move them at any time, and the topology that a virtual machine shows need not be true. So a side
-//! measures, now and then, the load of a position that its peer has stored since.
+//! Two processors may share their last-level cache, or be in different parts of the machine. The
+//! host may move them at any time, and the topology that a virtual machine shows need not be true.
+//! So a side measures, now and then, the load of a position that its peer has stored since.
 
 use std::time::Duration;
 
 use crate::segment::region::Returning;
 use crate::sync::now;
-use crate::tuning::{FAR, LOOKS_PER_SAMPLE, NEAR, SAMPLES};
+use crate::tuning::{FAR, LOOKS_PER_SAMPLE, NEAR_LOAD, SAMPLES};
 
 /// What a side knows about the distance.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Distance {
             looks: LOOKS_PER_SAMPLE,
             score: 0,
             returns_lines: returning == Returning::Always,
-            measures: matters && (0..4).any(|_| clock_cost() < NEAR),
+            measures: matters && (0..4).any(|_| clock_cost() < NEAR_LOAD),
         }
     }
 
@@ -66,7 +66,7 @@ impl Distance {
     /// Counts a load that took this long. This side's own cache answers the shortest ones, and an
     /// interrupt prolongs the longest ones: a single sample decides nothing.
     fn note(&mut self, took: Duration) {
-        if took < NEAR {
+        if took < NEAR_LOAD {
             return;
         }
         if took >= FAR {
@@ -113,10 +113,10 @@ mod tests {
     fn a_peer_that_comes_nearer_is_noticed() {
         let mut distance = after(&vec![FAR; 10 * SAMPLES as usize]);
         for _ in 1..SAMPLES {
-            distance.note(NEAR);
+            distance.note(NEAR_LOAD);
             assert!(distance.returns_lines());
         }
-        distance.note(NEAR);
+        distance.note(NEAR_LOAD);
         assert!(!distance.returns_lines());
     }
 

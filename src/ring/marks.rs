@@ -58,7 +58,7 @@ use crate::sync::{Ordering, fence};
 use crate::sys::futex;
 
 /// The most marks that may be unacknowledged.
-pub(crate) const PLACES: u64 = MARKS as u64 - 1;
+pub(crate) const MOST_UNREAD: u64 = MARKS as u64 - 1;
 /// Places that must be free for a producer to take its role.
 const RESERVED: u64 = 2;
 
@@ -109,7 +109,8 @@ fn slot(header: &Header, number: u64) -> &MarkSlot {
 /// Where the stream after the first `number` marks begins.
 pub(crate) fn beginning(header: &Header, number: u64) -> u64 {
     let before = slot(header, number.wrapping_sub(1));
-    before.position.load(Ordering::Relaxed) // stored by this holder or an earlier one: P6
+    // A producer's own mark or a predecessor's: P6. A consumer's predecessor has read it: P8, P6.
+    before.position.load(Ordering::Relaxed) // P6, P8
 }
 
 /// Leaves mark `number` at `position`.
@@ -126,7 +127,7 @@ pub(crate) fn leave(header: &Header, number: u64, position: u64, ending: Ending)
 /// How many of `count` marks the consumer has not acknowledged.
 fn unread(count: u64, acknowledged: u64) -> Result<u64, Corruption> {
     let unread = count.wrapping_sub(acknowledged);
-    if unread > PLACES {
+    if unread > MOST_UNREAD {
         return Err(Corruption::new(Rule::MarkCount, count, acknowledged));
     }
     Ok(unread)
@@ -163,7 +164,7 @@ pub(crate) fn check_places(header: &Header) -> Result<(), NoPlace> {
     let consumer = &header.side(Role::Consumer).signals;
     let acknowledged = consumer.marks.load(Ordering::Acquire); // P9
     match unread(count, acknowledged) {
-        Ok(unread) if unread + RESERVED > PLACES => Err(NoPlace::TooMany(unread)),
+        Ok(unread) if unread + RESERVED > MOST_UNREAD => Err(NoPlace::TooMany(unread)),
         Ok(_) => Ok(()),
         Err(corruption) => Err(NoPlace::Corrupt(corruption)),
     }
@@ -295,18 +296,18 @@ mod tests {
     fn a_role_needs_two_places() {
         let header = Header::default();
         let consumer = &header.side(Role::Consumer).signals;
-        for number in 0..PLACES - 1 {
+        for number in 0..MOST_UNREAD - 1 {
             assert_eq!(check_places(&header), Ok(()), "after {number} marks");
             leave(&header, number, number, Ending::Finished);
         }
-        let full = Err(NoPlace::TooMany(PLACES - 1));
+        let full = Err(NoPlace::TooMany(MOST_UNREAD - 1));
         assert_eq!(check_places(&header), full);
-        leave(&header, PLACES - 1, PLACES, Ending::Finished);
-        assert_eq!(check_places(&header), Err(NoPlace::TooMany(PLACES)));
+        leave(&header, MOST_UNREAD - 1, MOST_UNREAD, Ending::Finished);
+        assert_eq!(check_places(&header), Err(NoPlace::TooMany(MOST_UNREAD)));
         consumer.marks.store(2, Ordering::Relaxed); // one thread
         assert_eq!(check_places(&header), Ok(()));
         // More than there can be, and fewer than were acknowledged.
-        for acknowledged in [u64::MAX, PLACES + 1] {
+        for acknowledged in [u64::MAX, MOST_UNREAD + 1] {
             consumer.marks.store(acknowledged, Ordering::Relaxed); // one thread
             assert!(matches!(check_places(&header), Err(NoPlace::Corrupt(_))));
         }

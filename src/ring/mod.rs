@@ -29,10 +29,10 @@
 //!
 //! # A peer that lies
 //!
-//! Every word of the peer is loaded once into a local and checked by `segment/position.rs`. A
-//! failed check is an error, and the caller gives the ring up. A lie that passes the checks does no
-//! more harm than a slow peer or wrong bytes. The copied spans are bounded by the capacity and by
-//! this side's private state.
+//! Each look at a word of the peer loads the word once into a local. The local is checked by
+//! `segment/position.rs`. A failed check is an error, and the caller gives the ring up. A lie that
+//! passes the checks does no more harm than a slow peer or wrong bytes. The copied spans are
+//! bounded by the capacity and by this side's private state.
 
 mod distance;
 pub(crate) mod inline;

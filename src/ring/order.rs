@@ -211,8 +211,9 @@ fn nothing_is_stored_for_an_empty_ring() {
     assert_eq!(events, [Load("tail"), Load("producer closed")]);
 }
 
-/// This is the only operation that loads the peer's position twice. The load of `closed` in between
-/// makes the second load see the last tail.
+/// In a ring without marks, this is the only operation that loads the peer's position twice. The
+/// load of `closed` in between makes the second load see the last tail. In a ring with marks, a
+/// look that finds a mark loads the tail again, too (P8).
 #[test]
 fn the_tail_is_loaded_once_more_after_the_writer_has_left() {
     let mut ring = ring(4);

@@ -49,8 +49,8 @@ pub(crate) struct Reader<R> {
     other_hints: u32,
     /// The delivery hint that the writer is given: a value of [`Signals::delivery_hint`].
     hint: u32,
-    /// The tail when the writer was found to know inline messages. What looks like the inline
-    /// message of this tail may be a leftover of an earlier writer, so it is not used.
+    /// The tail at the last check of the writer's capabilities. The inline message of this tail may
+    /// be a predecessor's, so the message is ignored.
     unverified_tail: u64,
     /// Whether the last message was so long that its inline copy extends beyond the tail's line.
     far: bool,
@@ -152,7 +152,8 @@ impl<R: Region> Reader<R> {
             let side = header.side(Role::Producer);
             tail = side.position.load(Ordering::Acquire); // P1, P8
         }
-        // No mark lies inside bytes that were accepted without one: they were all of one stream.
+        // Bytes accepted without a mark belong to one stream, so a later mark cannot lie inside
+        // them.
         let known = self.known();
         let mut readable = self.check(tail)?;
         self.limit = tail;
@@ -177,8 +178,8 @@ impl<R: Region> Reader<R> {
         let holder = Holder::read(self.region().header().record(Role::Producer));
         let capabilities = holder.map_or(0, |holder| holder.capabilities());
         // A claim is counted before its record is complete. If the count is unchanged, the record
-        // is not a later claimer's.
-        let claims = side.signals.claims.load(Ordering::Relaxed); // P6, with the fence of the read
+        // is not a later claimer's. P6: after the Acquire fence in `Holder::read`.
+        let claims = side.signals.claims.load(Ordering::Relaxed);
         // The count of claims was loaded with Acquire, so this load sees the last tail of every
         // earlier writer, or a later tail.
         let tail = side.position.load(Ordering::Relaxed); // P6
@@ -288,7 +289,7 @@ impl<R: Region> Reader<R> {
                     self.region().copy_out_single(head, bytes);
                 }
                 failpoint!(CopiedOut);
-                self.far = (inline::NEAR + 1..=inline::MOST).contains(&(len as usize));
+                self.far = (inline::NEAR_BYTES + 1..=inline::MOST).contains(&(len as usize));
                 self.known_tail = tail;
                 self.limit = tail;
                 self.release(len);
@@ -302,10 +303,10 @@ impl<R: Region> Reader<R> {
         0
     }
 
-    /// Records how many bytes a look found after a wait. `alone` means that no recent message was
-    /// soon followed by another. `copies` means that the caller copies the bytes out, so that an
-    /// inline message spares a copy. Single messages set a delivery hint: short ones are delivered
-    /// inline too, longer ones demoted. A stream clears the hint.
+    /// Records how many bytes a look found after a wait. `alone` means that recent messages came
+    /// one at a time. `copies` means that the caller copies the bytes out, so that an inline
+    /// message spares a copy. Single messages set a delivery hint: short ones are delivered inline
+    /// too, longer ones demoted. A stream clears the hint.
     #[inline]
     pub(crate) fn note_arrival(&mut self, found: u64, alone: bool, copies: bool) {
         let suits = match found as usize {

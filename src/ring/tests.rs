@@ -259,7 +259,7 @@ fn a_lie_about_a_mark_is_corruption() {
             ending.store(4, Ordering::Relaxed); // one thread
         }),
         (Rule::MarkCount, |region| {
-            marks::leave(region.header(), marks::PLACES, 105, Ending::Finished);
+            marks::leave(region.header(), marks::MOST_UNREAD, 105, Ending::Finished);
         }),
         (Rule::MarkCount, |region| {
             marks::leave(region.header(), u64::MAX - 1, 105, Ending::Finished);

@@ -30,7 +30,7 @@ pub(crate) struct Writer<R> {
     /// What the reader's departure means; see [`Departures`].
     departures: Departures,
     /// The `closed` word that an earlier reader left behind; 0 in a ring with one reader.
-    before: u64,
+    closed_before: u64,
     /// Number of marks before the stream being written, in a ring that has marks.
     marks: Option<u64>,
 }
@@ -58,7 +58,7 @@ impl<R: Region> Writer<R> {
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, head, head))?;
         // The departure of a reader before this writer came says nothing about the next reader.
         let closed = &region.header().side(Role::Consumer).signals.closed;
-        let before = if persists {
+        let closed_before = if persists {
             closed.load(Ordering::Relaxed) // compared only
         } else {
             0
@@ -74,9 +74,9 @@ impl<R: Region> Writer<R> {
             capacity,
             published: tail,
             known_head: head,
-            passed_over: before,
+            passed_over: closed_before,
             departures,
-            before,
+            closed_before,
             marks,
         })
     }
@@ -181,11 +181,11 @@ impl<R: Region> Writer<R> {
         self.put_in_window(bytes, true)
     }
 
-    /// Copies all of `bytes` if they fit the window and the reader is there. `soon` says that more
-    /// bytes follow soon. Their lines are then prefetched before these bytes are published.
+    /// Copies all of `bytes` if they fit the window and the reader is there. If more bytes follow,
+    /// their lines may be prefetched now, before these bytes are published.
     #[inline(always)]
-    fn put_in_window(&mut self, bytes: &[u8], soon: bool) -> bool {
-        if !self.has_reader() || !self.window.put(bytes, soon) {
+    fn put_in_window(&mut self, bytes: &[u8], more_follows: bool) -> bool {
+        if !self.has_reader() || !self.window.put(bytes, more_follows) {
             return false;
         }
         failpoint!(CopiedIn);
@@ -300,7 +300,7 @@ impl<R: Region> Writer<R> {
     /// reader that had left before this writer came does not count.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4
-        if closed == self.before {
+        if closed == self.closed_before {
             return Ok(Departure::Open);
         }
         Departure::from_word(closed)

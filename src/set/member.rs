@@ -30,8 +30,8 @@ impl<'a> EndMut<'a> {
     fn parts(self, least: usize) -> (&'a mut Endpoint, u64) {
         match self {
             EndMut::Producer(producer) => {
-                let useful_room = producer.quarter().max(least as u64);
-                let (end, wanted, _) = producer.wait_for_room_parts(useful_room);
+                let worth_a_wake = producer.quarter().max(least as u64);
+                let (end, wanted, _) = producer.wait_for_room_parts(worth_a_wake);
                 (end, wanted)
             }
             EndMut::Consumer(consumer) => {

@@ -69,8 +69,8 @@ impl Coalescer {
         capacity: u64,
         look: impl FnMut() -> Result<u64, E>,
     ) -> Result<u64, E> {
-        if self.is_at_once() {
-            self.taken_at_once();
+        if self.takes_at_once() {
+            self.note_taken();
             return Ok(found);
         }
         self.coalesce_now(found, capacity, look)
@@ -78,13 +78,13 @@ impl Coalescer {
 
     /// Whether the bytes of the next look are to be taken at once.
     #[inline]
-    pub(crate) fn is_at_once(&self) -> bool {
+    pub(crate) fn takes_at_once(&self) -> bool {
         self.looks > 0 || self.pace == Pace::Latency
     }
 
     /// Counts a look whose bytes were taken at once.
     #[inline]
-    pub(crate) fn taken_at_once(&mut self) {
+    pub(crate) fn note_taken(&mut self) {
         self.looks = self.looks.saturating_sub(1);
     }
 
@@ -108,7 +108,7 @@ impl Coalescer {
         let enough = ENOUGH.min(capacity / 4);
         let mut there = found;
         if self.backoff > 0 {
-            rest(GLANCE);
+            pause(GLANCE);
             there = look()?;
             if there == found {
                 self.back_off();
@@ -119,7 +119,7 @@ impl Coalescer {
             if there >= enough {
                 break;
             }
-            rest(INTERVAL);
+            pause(INTERVAL);
             let now = look()?;
             let gained = now.saturating_sub(there); // a peer that lies may take bytes back
             there = now;
@@ -144,14 +144,14 @@ impl Coalescer {
     }
 }
 
-/// How long the writer of a full ring of `capacity` bytes leaves the reader's line alone. At most
-/// an interval, and less than the reader needs for a quarter of the ring.
-pub(crate) fn full_ring_rest(capacity: u64) -> Duration {
+/// How long the writer of a full ring of `capacity` bytes does not read the reader's cache line. At
+/// most an interval, and less than the reader needs for a quarter of the ring.
+pub(crate) fn full_ring_pause(capacity: u64) -> Duration {
     INTERVAL.min(Duration::from_nanos(capacity / 128))
 }
 
 /// Spins for `time` without touching shared memory.
-pub(crate) fn rest(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     let start = Instant::now();
     loop {
         for _ in 0..4 {
@@ -183,8 +183,8 @@ mod tests {
 
     fn ready(pace: Pace) -> Coalescer {
         let mut coalescer = Coalescer::new(pace);
-        while coalescer.is_at_once() {
-            coalescer.taken_at_once();
+        while coalescer.takes_at_once() {
+            coalescer.note_taken();
         }
         coalescer
     }
@@ -239,14 +239,14 @@ mod tests {
     fn latency_waits_for_nothing() {
         let mut coalescer = Coalescer::new(Pace::Latency);
         for _ in 0..3 {
-            assert!(coalescer.is_at_once(), "bytes are taken at once");
+            assert!(coalescer.takes_at_once(), "bytes are taken at once");
             assert_eq!(coalesce(&mut coalescer, 64, 1 << 20), (64, 0));
         }
     }
 
     #[test]
     fn a_small_ring_is_left_alone_for_less() {
-        assert_eq!(full_ring_rest(CAPACITY), INTERVAL);
-        assert!(full_ring_rest(4096) < Duration::from_nanos(100));
+        assert_eq!(full_ring_pause(CAPACITY), INTERVAL);
+        assert!(full_ring_pause(4096) < Duration::from_nanos(100));
     }
 }

@@ -128,11 +128,11 @@ pub(crate) enum Sleep {
 /// spun for its spin budget. A caller that never sleeps ([`SpinBudget::Always`]) goes on spinning
 /// here.
 ///
-/// `own` are the caller's signals, and `wanted` is the peer's position that is worth a wake. Calls
-/// the closure `slice` at most once per [`SLICE`] of time, also across several short waits. The
-/// closure says whether to go on, and how long the next sleeps may be. The answer holds until the
-/// next one, within this call. A value that has become ready in the meantime takes precedence over
-/// an error of the closure. After the deadline there is exactly one more look.
+/// `own` are the caller's signals, and `wanted` is the peer position from which on a wake is
+/// useful. Calls the closure `check` at most once per [`SLICE`] of time, also across several short
+/// waits. The closure says whether to go on, and how long the next sleeps may be. The answer holds
+/// until the next one, within this call. A value that has become ready in the meantime takes
+/// precedence over an error of the closure. After the deadline there is exactly one more look.
 pub(crate) fn wait<T, E>(
     own: &Signals,
     wanted: u64,
@@ -140,7 +140,7 @@ pub(crate) fn wait<T, E>(
     deadline: Option<Instant>,
     effort: &mut Effort,
     mut ready: impl FnMut() -> Result<Option<T>, E>,
-    mut slice: impl FnMut() -> Result<Sleep, E>,
+    mut check: impl FnMut() -> Result<Sleep, E>,
 ) -> Result<Waited<T>, E> {
     let mut naps = 0;
     let mut sleep = Sleep::Slice;
@@ -153,7 +153,7 @@ pub(crate) fn wait<T, E>(
         if asks {
             effort.last_slice = now;
             naps = 0;
-            verdict = slice();
+            verdict = check();
         }
         if has_slept || asks || is_over {
             // The peer may have published after the last look, and ended then. Published values
@@ -217,9 +217,10 @@ pub(crate) fn prepare_park(own: &Signals, wanted: u64, may_have_promised: bool) 
 }
 
 /// The first half of [`prepare_park`], for a sleeper on several words. The sleeper announces each
-/// park, then calls [`order_parks`] once for all. Returns whether a promise stood. A side that
-/// cannot have promised since its last park does not believe the word. Otherwise a peer that keeps
-/// storing 2 there would cost all processors of this process a barrier each time.
+/// park, then calls [`order_parks`] once for all. Returns whether this side still promised a
+/// barrier. A side that cannot have promised since its last park does not believe the word.
+/// Otherwise a peer that keeps storing 2 there would cost all processors of this process a barrier
+/// each time.
 pub(crate) fn announce_park(own: &Signals, wanted: u64, may_have_promised: bool) -> bool {
     own.wanted.store(wanted, Ordering::Relaxed); // P5: ordered by the fence
     let before = own.sleeping.swap(ASLEEP, Ordering::Relaxed); // P5: ordered by the fence
@@ -230,8 +231,8 @@ pub(crate) fn announce_park(own: &Signals, wanted: u64, may_have_promised: bool)
 }
 
 /// The second half of [`prepare_park`]: orders the parks announced before against the looks that
-/// follow. `promised` says whether a promise stood in any of them. One fence and one barrier serve
-/// all words, since both order all earlier stores of this thread.
+/// follow. `promised` says whether this side still promised a barrier to any of these peers. One
+/// fence and one barrier serve all words, since both order all earlier stores of this thread.
 pub(crate) fn order_parks(promised: bool) -> bool {
     let kept = !promised || membarrier::everywhere();
     fence(Ordering::SeqCst); // P5
@@ -240,8 +241,8 @@ pub(crate) fn order_parks(promised: bool) -> bool {
 
 /// Cancels [`prepare_park`]. Returns whether the park still stood, so that no peer had woken it.
 pub(crate) fn cancel_park(own: &Signals) -> bool {
-    // Nobody owes a wake any more. A swap rather than a store, since loom could order a store
-    // before a waker's swap that has already happened.
+    // Withdraws the request for a wake. A swap, since loom may order a plain store before a
+    // waker's earlier swap.
     own.sleeping.swap(AWAKE, Ordering::Relaxed) == ASLEEP // P5: orders nothing
 }
 
@@ -262,12 +263,12 @@ pub(crate) fn slice_len() -> Duration {
     SLICE
 }
 
-/// Polls `ready` for the spin budget, and for a slice at most. At least `rest` passes between two
+/// Polls `ready` for the spin budget, and for a slice at most. At least `pause` passes between two
 /// polls.
 #[inline]
 pub(crate) fn spin<T, E>(
     spinning: SpinBudget,
-    rest: Duration,
+    pause: Duration,
     deadline: Option<Instant>,
     ready: &mut impl FnMut() -> Result<Option<T>, E>,
 ) -> Result<Option<T>, E> {
@@ -277,17 +278,17 @@ pub(crate) fn spin<T, E>(
         SpinBudget::Always => SLICE,
     };
     // A wait that ends within the first polls reads no clock.
-    let looks = if rest.is_zero() { SPINS_PER_LOOK } else { 1 };
+    let looks = if pause.is_zero() { SPINS_PER_LOOK } else { 1 };
     let mut until = None;
     loop {
         for _ in 0..looks {
             if let Some(value) = ready()? {
                 return Ok(Some(value));
             }
-            if rest.is_zero() {
+            if pause.is_zero() {
                 spin_loop();
             } else {
-                coalesce::rest(rest);
+                coalesce::pause(pause);
             }
         }
         let now = now();

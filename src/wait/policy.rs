@@ -71,9 +71,9 @@ pub(crate) enum SpinBudget {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many calls had to wait: there was no byte, or no room. Calls that found some at once are
-    /// not counted, so that counting costs them nothing. For an async handle, how often a call
-    /// returned pending.
+    /// How many calls had to wait: there was no byte, or no room. Calls that found bytes or room at
+    /// once are not counted, so that counting costs them nothing. For an async handle, how often a
+    /// call returned pending.
     pub waits: u64,
     /// How often this side went to sleep, at one system call each. For an async handle, how often a
     /// call returned pending.

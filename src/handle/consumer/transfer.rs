@@ -146,7 +146,7 @@ impl Consumer {
     fn poll_inline(&mut self, bytes: &mut [u8]) -> usize {
         if bytes.is_empty()
             || !self.reader.expects_message()
-            || !self.coalescer.is_at_once()
+            || !self.coalescer.takes_at_once()
             || !self.end.is_usable()
         {
             return 0;
@@ -155,7 +155,7 @@ impl Consumer {
         if len > 0 {
             self.wake_producer();
             self.end.stayed_awake(0);
-            self.coalescer.taken_at_once();
+            self.coalescer.note_taken();
             let alone = self.coalescer.finds_nothing_more();
             self.reader.note_arrival(len as u64, alone, true);
         }

@@ -43,7 +43,7 @@ pub(crate) struct Endpoint {
     /// nothing to do.
     verdict: Option<Finding>,
     /// The generation of the peer whose death such a call has returned.
-    told: Option<u16>,
+    returned_death: Option<u16>,
     /// The last death or corruption that was reported as an event.
     reported: Option<Broken>,
     /// Whether the segment's id was given to another process, which may attach the
@@ -67,7 +67,7 @@ pub(crate) struct Endpoint {
     shares_processor: Option<(u64, bool)>,
 }
 
-/// The result of a fast path, which makes no function calls.
+/// The result of a fast path, whose short copies are inlined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
     Done,
@@ -115,7 +115,7 @@ impl Endpoint {
             watch: PeerWatch::default(),
             latched: None,
             verdict: None,
-            told: None,
+            returned_death: None,
             reported: None,
             id_shared: Cell::new(id_shared),
             needs_peer,
@@ -201,15 +201,15 @@ impl Endpoint {
         if is_final {
             self.give_up(broken.clone());
         } else {
-            self.note_told(&broken);
+            self.note_returned_death(&broken);
         }
-        self.tell(&broken);
+        self.log_event(&broken);
         broken
     }
 
     /// Reports a death or a corruption as an event, once.
     #[cold]
-    fn tell(&mut self, broken: &Broken) {
+    fn log_event(&mut self, broken: &Broken) {
         if self.reported.as_ref() == Some(broken) {
             return;
         }
@@ -283,8 +283,8 @@ impl Endpoint {
         self.aborts_on_drop = abort;
     }
 
-    /// Leaves a ring that persists as a death would. Has no effect the second time, or
-    /// in a process that inherited the handle.
+    /// Leaves a persistent ring as if this process had died. Has no effect the second
+    /// time, or in a process that inherited the handle.
     pub(crate) fn abandon(&mut self) {
         if self.epoch.is_current() && self.latched != Some(Broken::Closed) {
             self.give_up(Broken::Closed);

@@ -25,10 +25,10 @@ impl Endpoint {
         }
         // Before the look: a successor that comes meanwhile makes the verdict stale.
         let generation = self.peer_generation();
-        let told = self.told();
+        let returned_death = self.returned_death();
         let mut watch = std::mem::take(&mut self.watch);
         self.sleeps_long = waits_for_bytes;
-        let answer = self.slice(&mut watch);
+        let answer = self.check_between_sleeps(&mut watch);
         self.sleeps_long = false;
         self.watch = watch;
         match answer {
@@ -36,7 +36,7 @@ impl Endpoint {
             Err(Blocked::Broken(broken @ Broken::Corrupted(_))) => {
                 self.latch(broken);
             }
-            Err(Blocked::Broken(_)) if told == Some(generation) => {}
+            Err(Blocked::Broken(_)) if returned_death == Some(generation) => {}
             Err(Blocked::Broken(broken)) => self.verdict = Some(Finding { broken, generation }),
             Err(Blocked::TimedOut | Blocked::Cancelled) => {} // the caller looks at the flag itself
         }
@@ -56,20 +56,21 @@ impl Endpoint {
         self.verdict.is_some()
     }
 
-    /// Returns the kept verdict, for a call that found nothing to do. Final if the verdict is.
+    /// Returns the kept verdict, for a call that found nothing to do. A final verdict makes the
+    /// handle unusable.
     #[inline]
     pub(crate) fn take_verdict(&mut self) -> Option<Broken> {
         if !self.has_verdict() {
             return None;
         }
         let Finding { broken, generation } = self.verdict.take()?;
-        self.told = Some(generation);
+        self.returned_death = Some(generation);
         Some(self.latch(broken))
     }
 
-    /// Returns the kept verdict, for a call that wants more bytes than the dead peer has left. Leaves
-    /// the verdict in place where nobody can follow, since the bytes can still be read. Elsewhere a
-    /// successor may bring the rest, and the death is returned once.
+    /// Returns the kept verdict, for a call that wants more bytes than the dead peer left in the
+    /// ring. Leaves the verdict in place where nobody can follow, since the bytes can still be
+    /// read. Elsewhere a successor may bring the rest, and the death is returned once.
     pub(crate) fn verdict(&mut self) -> Option<Broken> {
         if !self.has_verdict() {
             return None;
@@ -82,7 +83,7 @@ impl Endpoint {
 
     /// Notes that a call returns a death in a ring that persists, so that a set does not return it
     /// again. The death may be that of a peer that has a successor by now.
-    pub(super) fn note_told(&mut self, broken: &Broken) {
+    pub(super) fn note_returned_death(&mut self, broken: &Broken) {
         let Broken::Died { pid, .. } = *broken else {
             return;
         };
@@ -91,17 +92,17 @@ impl Endpoint {
         let generation = state.generation(role);
         let is_lost = state.tenure(role) == Some(Tenure::Lost);
         if is_lost && last_holder(header.record(role), generation) == pid {
-            self.told = Some(generation);
+            self.returned_death = Some(generation);
             self.verdict = None;
         }
     }
 
-    /// The generation of the peer whose death a call has returned, if that is the last peer that
-    /// there was. Forgets one before it: generations wrap.
-    pub(super) fn told(&mut self) -> Option<u16> {
+    /// The generation whose death was returned, if no successor came. Otherwise forgets it, since
+    /// generations wrap.
+    pub(super) fn returned_death(&mut self) -> Option<u16> {
         let generation = self.peer_generation();
-        self.told.take_if(|told| *told != generation);
-        self.told
+        self.returned_death.take_if(|returned| *returned != generation);
+        self.returned_death
     }
 
     pub(super) fn peer_generation(&self) -> u16 {
@@ -110,7 +111,7 @@ impl Endpoint {
     }
 
     /// Announces a park until the peer's position is `wanted`: see [`wait::announce_park`]. Returns
-    /// whether a promise stood.
+    /// whether this side still promised a barrier.
     pub(crate) fn announce_park(&mut self, wanted: u64) -> bool {
         let may_have_promised = self.effort.sleep_begins();
         wait::announce_park(self.own_signals(), wanted, may_have_promised)
@@ -119,18 +120,18 @@ impl Endpoint {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    /// Found in review: a generation whose death was returned was kept for ever. After 65,536 claims
-    /// the death of its namesake was not returned.
+    /// Found in review: a generation whose death was returned was kept for ever. After 65,536
+    /// claims, the death of a later peer with the same generation was not returned.
     #[test]
     fn a_generation_is_forgotten_once_another_has_come() {
         let (_producer, mut consumer) = crate::pair().unwrap();
         let end = consumer.end();
         let generation = end.peer_generation();
-        end.told = Some(generation.wrapping_sub(1));
+        end.returned_death = Some(generation.wrapping_sub(1));
         end.examine_peer(true);
-        assert_eq!(end.told, None);
-        end.told = Some(generation);
+        assert_eq!(end.returned_death, None);
+        end.returned_death = Some(generation);
         end.examine_peer(true);
-        assert_eq!(end.told, Some(generation));
+        assert_eq!(end.returned_death, Some(generation));
     }
 }

@@ -94,8 +94,8 @@ impl Endpoint {
         }
     }
 
-    /// Waits until `ready` returns a value. `wanted` is the position of the peer
-    /// that is worth a wake.
+    /// Waits until `ready` returns a value. `wanted` is the peer position from which
+    /// on a wake is useful.
     #[inline]
     pub(crate) fn wait<T>(
         &mut self,
@@ -121,14 +121,14 @@ impl Endpoint {
         waited
     }
 
-    /// Waits as [`wait`](Self::wait) does, but looks at the peer's cache line only
-    /// once in each `rest`. Spins for [`Need::Plenty`] before sleeping, then
-    /// accepts [`Need::Least`].
+    /// Waits as [`wait`](Self::wait) does, but looks at the peer's cache line at
+    /// most once per `pause`. Spins for [`Need::Plenty`] before sleeping, then accepts
+    /// [`Need::Least`].
     #[inline]
     pub(crate) fn wait_for_plenty<T>(
         &mut self,
         wanted: u64,
-        rest: Duration,
+        pause: Duration,
         deadline: Option<Instant>,
         mut ready: impl FnMut(Need) -> Result<Option<T>, Blocked>,
     ) -> Result<T, Blocked> {
@@ -147,7 +147,7 @@ impl Endpoint {
         let role = self.claim.role;
         let header = self.mapping.header();
         self.effort.wake_if_seen(&header.side(role.peer()).signals);
-        let mut found = wait::spin(spinning, rest, deadline, &mut || ready(need));
+        let mut found = wait::spin(spinning, pause, deadline, &mut || ready(need));
         if need == Need::Plenty && matches!(found, Ok(None)) {
             found = ready(Need::Least);
         }
@@ -182,7 +182,7 @@ impl Endpoint {
             deadline,
             &mut effort,
             ready,
-            || self.slice(&mut watch),
+            || self.check_between_sleeps(&mut watch),
         );
         self.watch = watch;
         self.effort = effort;
@@ -217,7 +217,7 @@ impl Endpoint {
     }
 
     /// Between two sleeps: fails if there is no reason to wait any longer.
-    pub(super) fn slice(&self, watch: &mut PeerWatch) -> Result<Sleep, Blocked> {
+    pub(super) fn check_between_sleeps(&self, watch: &mut PeerWatch) -> Result<Sleep, Blocked> {
         if deadline::is_set(self.cancel.as_ref()) {
             return Err(Blocked::Cancelled);
         }

@@ -16,7 +16,7 @@ use crate::sync::Ordering;
 use crate::sys::sysv::SegmentId;
 use crate::wait::{self, deadline};
 
-/// What the reactor needs to know of a handle during an async wait.
+/// What the reactor needs to know of a handle during a wait by the reactor.
 #[derive(Debug)]
 pub(crate) struct Vigil {
     mapping: Mapping,
@@ -25,8 +25,8 @@ pub(crate) struct Vigil {
     needs_peer: bool,
     cancel: Option<Arc<AtomicBool>>,
     watch: PeerWatch,
-    /// The generation of a peer whose death is known.
-    told: Option<u16>,
+    /// The generation of a peer whose death was returned.
+    returned_death: Option<u16>,
     /// Whether this side may have promised a barrier before this sleep.
     may_have_promised: bool,
     /// What the peer had published before the last look.
@@ -83,19 +83,19 @@ impl Vigil {
             state.generation(self.claim.role.peer())
         };
         let before = generation();
-        self.told.take_if(|told| *told != before); // generations wrap
+        self.returned_death.take_if(|returned| *returned != before); // generations wrap
         let verdict = self.watch.check(&self.mapping, &self.claim, self.id_shared);
         match verdict {
             Ok(Verdict::Present | Verdict::Absent) => expected_child && !self.watch.expects_child(),
             Ok(Verdict::Dead { .. } | Verdict::NeverCame) => {
-                self.needs_peer && self.told != Some(generation())
+                self.needs_peer && self.returned_death != Some(generation())
             }
             Err(_) => true,
         }
     }
 
     /// Whether the peer has published something since the last look that may end the wait. A peer
-    /// wakes nobody if it dies or stops between the two, or if the wait wants more.
+    /// wakes nobody if it dies or stops between publishing and waking, or if the wait wants more.
     pub(crate) fn has_moved(&self) -> bool {
         let (before, now) = (
             self.began_at,
@@ -146,7 +146,7 @@ impl Endpoint {
         })
     }
 
-    /// Lends the reactor what it needs to know during an async wait, while no call
+    /// Lends the reactor what it needs to know during a wait by the reactor, while no call
     /// is in progress. [`return_vigil`](Self::return_vigil) ends the loan. A drop of the
     /// handle ends it too, and still waits for an expected child. The wait is for the peer's
     /// position `wanted`, or for any progress. The caller looks once more after this call.
@@ -160,15 +160,16 @@ impl Endpoint {
             needs_peer: self.needs_peer,
             cancel: self.cancel.clone(),
             watch: self.watch.lend(),
-            // An async call returns a death as often as a blocking call does.
-            told: self.told().filter(|_| wanted.is_none()),
+            // Only sets skip a death that was returned before; async calls return it again.
+            returned_death: self.returned_death().filter(|_| wanted.is_none()),
             began_at: Published::by(&self.mapping, self.claim.role.peer()),
             wanted,
         }
     }
 
     /// Ends the loan of [`lend_vigil`](Self::lend_vigil). A member of a set may return another
-    /// handle than before, against its contract. That handle does not take the watch of a stranger.
+    /// handle than before, against its contract. The other handle must not get the first one's
+    /// watch.
     pub(crate) fn return_vigil(&mut self, vigil: &mut Vigil) {
         let watch = std::mem::take(&mut vigil.watch);
         if std::ptr::eq(self.own_signals(), vigil.own_signals()) {
@@ -180,7 +181,7 @@ impl Endpoint {
     #[cfg(feature = "async")]
     pub(crate) fn ask(&mut self) -> Result<(), Blocked> {
         let mut watch = std::mem::take(&mut self.watch);
-        let verdict = self.slice(&mut watch);
+        let verdict = self.check_between_sleeps(&mut watch);
         self.watch = watch;
         verdict.map(drop)
     }
@@ -200,7 +201,7 @@ impl Endpoint {
         match verdict {
             Err(Broken::Corrupted(corruption)) => Err(self.latch(corruption.into())),
             Err(broken) => {
-                self.tell(&broken);
+                self.log_event(&broken);
                 Err(broken)
             }
             Ok(()) => Ok(()),

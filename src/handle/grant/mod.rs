@@ -86,7 +86,7 @@ impl<'a> WriteGrant<'a> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // a grant has at least the length asked for
+    #[allow(clippy::len_without_is_empty)] // empty only if 0 bytes were asked for
     #[inline]
     pub fn len(&self) -> usize {
         self.len
@@ -95,7 +95,9 @@ impl<'a> WriteGrant<'a> {
     /// The first address, valid for writes of [`len`](Self::len) bytes while the
     /// grant lives. A peer that breaks the protocol can write there too. Ordinary
     /// Rust reads and writes are sound only if the peer keeps to the protocol.
-    /// System calls and volatile or atomic accesses are always sound.
+    /// System calls and volatile or atomic accesses are sound with any peer. Only a
+    /// peer in another process can break the protocol: in this process the peer is
+    /// this crate.
     ///
     /// # Examples
     ///
@@ -104,7 +106,7 @@ impl<'a> WriteGrant<'a> {
     /// let mut grant = producer.try_reserve(3)?;
     /// let place = grant.as_mut_ptr();
     /// for (offset, &byte) in b"abc".iter().enumerate() {
-    ///     // SAFETY: inside the grant, and volatile, whoever the peer is.
+    ///     // SAFETY: inside the grant, and volatile, since the peer may be any process.
     ///     unsafe { place.add(offset).write_volatile(byte) };
     /// }
     /// grant.commit_all();
@@ -260,7 +262,7 @@ impl<'a> WriteGrant<'a> {
 /// assert_eq!(consumer.available()?, 3);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[must_use = "nothing is consumed before it is said"]
+#[must_use = "dropping a grant consumes nothing"]
 pub struct ReadGrant<'a> {
     consumer: &'a mut Consumer,
     len: usize,
@@ -289,7 +291,7 @@ impl<'a> ReadGrant<'a> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // a grant has at least the length asked for
+    #[allow(clippy::len_without_is_empty)] // empty only if 0 bytes were asked for
     #[inline]
     pub fn len(&self) -> usize {
         self.len
@@ -305,7 +307,7 @@ impl<'a> ReadGrant<'a> {
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
     /// let grant = consumer.try_peek(3)?;
-    /// // SAFETY: inside the grant, and volatile, whoever the peer is.
+    /// // SAFETY: inside the grant, and volatile, since the peer may be any process.
     /// let last = unsafe { grant.as_ptr().add(2).read_volatile() };
     /// assert_eq!(last, b'c');
     /// # Ok::<(), std::io::Error>(())

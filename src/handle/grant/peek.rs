@@ -22,8 +22,8 @@ impl Consumer {
     ///
     /// [`PeekError::Empty`] and [`PeekError::Ended`] return how many bytes there
     /// are. [`PeekError::TooLong`] if `len` is more than the capacity.
-    /// [`PeekError::Wraps`] if the ring's end divides the bytes, which happens only
-    /// in [the caller's memory](crate::Options::create_in).
+    /// [`PeekError::Wraps`] if the bytes wrap, which happens only in [the caller's
+    /// memory](crate::Options::create_in).
     /// [`PeekError::Broken`] if the stream cannot continue.
     ///
     /// # Examples
@@ -247,8 +247,8 @@ impl Consumer {
     /// Waits until `len` bytes are available, within the handle's
     /// [timeout](Self::set_timeout). A read of `len` bytes then does not wait.
     ///
-    /// The bytes need not be in one piece: in [memory of the
-    /// caller's](crate::Options::create_in), a grant ends at the ring's end. With a
+    /// The bytes need not be in one piece: in [the caller's
+    /// memory](crate::Options::create_in), a grant ends at the ring's end. With a
     /// `len` of 0, this call only checks whether the handle is usable.
     ///
     /// # Errors
@@ -399,7 +399,7 @@ impl Consumer {
         loop {
             match self.bytes_for(len) {
                 Err(PeekError::Empty { .. }) => {}
-                there => return there,
+                result => return result,
             }
             match self.wait_for_bytes(len, deadline) {
                 // A peer that breaks the protocol may take back bytes again and
@@ -410,7 +410,7 @@ impl Consumer {
                         Err(PeekError::Empty { wanted, available }) => {
                             Err(PeekError::TimedOut { wanted, available })
                         }
-                        there => there,
+                        result => result,
                     };
                 }
                 Err(Blocked::TimedOut) => match self.known(len)? {

@@ -17,8 +17,8 @@ impl Producer {
     ///
     /// [`ReserveError::Full`] returns how much room there is.
     /// [`ReserveError::TooLong`] if `len` is more than the capacity.
-    /// [`ReserveError::Wraps`] if the ring's end divides the room, which happens
-    /// only in [the caller's memory](crate::Options::create_in).
+    /// [`ReserveError::Wraps`] if the room wraps, which happens only in [the caller's
+    /// memory](crate::Options::create_in).
     /// [`ReserveError::Broken`] if there is no consumer to write for, or the handle
     /// is unusable.
     ///
@@ -225,8 +225,8 @@ impl Producer {
     /// [timeout](Self::set_timeout). A write of `len` bytes then does not wait.
     /// Bytes held back in a batch are published.
     ///
-    /// The room need not be in one piece: in [memory of the
-    /// caller's](crate::Options::create_in), a grant ends at the ring's end. With a
+    /// The room need not be in one piece: in [the caller's
+    /// memory](crate::Options::create_in), a grant ends at the ring's end. With a
     /// `len` of 0, this call only checks whether there is a consumer to write for.
     ///
     /// # Errors

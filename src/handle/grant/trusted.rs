@@ -10,8 +10,8 @@ use super::{ReadGrant, WriteGrant};
 ///
 /// Dereferences to the room that [`advance`](Self::advance) and [`Write`] have not
 /// passed, whose bytes are left from an earlier lap. So a library that fills a slice, or a
-/// typed reference into it, needs no copy. With the feature `bytes`, a `bytes::BufMut`.
-/// Dropping this value commits nothing.
+/// typed reference into it, needs no copy. With the feature `bytes`, implements
+/// `bytes::BufMut`. Dropping this value commits nothing.
 ///
 /// # Examples
 ///
@@ -24,13 +24,13 @@ pub struct TrustedWrite<'a>(WriteGrant<'a>);
 ///
 /// Dereferences to the bytes that [`BufRead::consume`] and [`Read`] have not passed. So a
 /// parser that borrows its input, or a typed reference into it, needs no copy. With the
-/// feature `bytes`, a `bytes::Buf`. Dropping this value consumes nothing.
+/// feature `bytes`, implements `bytes::Buf`. Dropping this value consumes nothing.
 ///
 /// # Examples
 ///
 /// See [`ReadGrant::trusted`].
 #[derive(Debug)]
-#[must_use = "nothing is consumed before it is said"]
+#[must_use = "dropping this value consumes nothing"]
 pub struct TrustedRead<'a>(ReadGrant<'a>);
 
 impl<'a> WriteGrant<'a> {

@@ -96,11 +96,11 @@ impl Producer {
         // the reader down, too. So while the reader makes progress, the spin waits
         // for half of the ring.
         let capacity = self.writer.region().capacity() as u64;
-        let rest = coalesce::full_ring_rest(capacity);
+        let pause = coalesce::full_ring_pause(capacity);
         let plenty = least.max(capacity / 2);
         let (end, wanted, mut room) = self.wait_for_room_parts(worth_a_wake);
         let (mut before, mut idle) = (0, 0);
-        end.wait_for_plenty(wanted, rest, deadline, |need| {
+        end.wait_for_plenty(wanted, pause, deadline, |need| {
             let room = room()?;
             idle = if room == before { idle + 1 } else { 0 };
             before = room;
