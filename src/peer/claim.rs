@@ -2,17 +2,22 @@
 //!
 //! # The steps of a claim (P6)
 //!
-//! 1. The claimer swaps `owner` from free, or from a holder proven dead, to the
+//! The numbers are those of the table in `guide/format.md`.
+//!
+//! 1. The claimer checks that a claim is allowed. An owner must be proven dead.
+//! 2. The claimer swaps `owner` from free, or from a holder proven dead, to the
 //!    claimer's own word. This step decides between claimers.
-//! 2. A producer of a persistent ring checks that there are places for its marks,
+//! 3. The claimer looks at the life-cycle word again. If the next generation has
+//!    changed, the claimer restores `owner` and gives up.
+//! 4. A producer of a persistent ring checks that there are places for its marks,
 //!    and frees `owner` if there are none. Unless the producer resumes, it ends the
 //!    stream of a dead producer by a mark (`ring/marks.rs`).
-//! 3. The claimer counts the claim in the side's `claims`.
-//! 4. The claimer fills the rest of the record, then stores its owner word in
+//! 5. The claimer counts the claim in the side's `claims`.
+//! 6. The claimer fills the rest of the record, then stores its owner word in
 //!    `complete`. The other words of a record count only while `owner` and
 //!    `complete` are equal.
-//! 5. The claimer clears what the last holder left in the signals of the side.
-//! 6. The claimer swaps the life-cycle word, which now says that the role is held.
+//! 7. The claimer clears what the last holder left in the signals of the side.
+//! 8. The claimer swaps the life-cycle word, which now says that the role is held.
 //!
 //! Giving up a role runs in the opposite order: the life-cycle word first, `owner`
 //! last. A process that is killed in the middle of a claim, or of giving up, leaves
@@ -51,8 +56,8 @@ pub(crate) struct Claimer {
     pub(crate) process: Process,
     /// Bits of `Record::capabilities`.
     pub(crate) capabilities: u32,
-    /// Attachments that the claim adds to the segment's attach count. Zero if the
-    /// same mapping is already counted for the other role.
+    /// Attachments of the claimer's mapping. Two roles that share a mapping each count
+    /// all of them. Zero in the caller's memory.
     pub(crate) views: u32,
     /// Whether a producer continues the stream of a dead producer.
     pub(crate) resumes: bool,
@@ -169,7 +174,7 @@ pub(crate) fn claim_as(
     }
 }
 
-/// Step 2: checks that there are places for the producer's marks. Unless `me`
+/// Step 4: checks that there are places for the producer's marks. Unless `me`
 /// resumes, ends the stream of a dead producer by a mark. `owner` is the word of
 /// `me`, and `found` the word that it replaced.
 fn settle_marks(header: &Header, me: &Claimer, owner: u64, found: u64) -> Result<(), NoPlace> {
@@ -193,7 +198,7 @@ fn settle_marks(header: &Header, me: &Claimer, owner: u64, found: u64) -> Result
     Ok(())
 }
 
-/// Steps 3 to 5: counts the claim, writes the record, and clears the signals of
+/// Steps 5 to 7: counts the claim, writes the record, and clears the signals of
 /// the last holder. Returns the number of the claim.
 fn publish_claim(header: &Header, role: Role, me: &Claimer, owner: u64) -> u64 {
     let record = header.record(role);
