@@ -1,9 +1,10 @@
 //! All tunables: each with its unit, what it trades, and how it was found.
 //!
 //! Correctness depends on none of them. Figures and machines are in `guide/performance.md`.
-//! "Interleaved" marks a result from a run that alternated two builds. A factor is the speed with
-//! the named value, divided by the speed with the value here. The prefetch distances, which differ
-//! by the processor's maker, are in `segment/copy/caches.rs`.
+//! "Chosen" marks a number that was not found by measurement. "Interleaved" marks a result from a
+//! run that alternated two builds. A factor is the speed with the named value, divided by the speed
+//! with the value here. The prefetch distances, which differ by the processor's maker, are in
+//! `segment/copy/caches.rs`.
 
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use std::time::Duration;
 /// 10 ms.
 pub(crate) const SLICE: Duration = Duration::from_millis(10);
 
-/// The time without a byte after which a reader is idle, and its slices become [`IDLE_SLICE`].
+/// The time without a byte after which a reader is idle, and its slices become [`IDLE_SLICE`]. A
+/// shorter time saves wake-ups of readers that get a byte now and then, and those notice a death
+/// later. Chosen.
 pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// The slice of an idle reader whose peer wakes it. Longer slices notice a death and a cancel flag
@@ -64,13 +67,16 @@ pub(crate) const SPINS_PER_LOOK: u32 = 64;
 /// Bounds the cost of a hostile peer. Chosen.
 pub(crate) const FALSE_WAKES: u32 = 16;
 
-/// Sleeps of a set in one slice that ended early for nothing, after which the set sleeps on no word.
-/// More than one peer may flood before each is left alone. Chosen.
+/// Sleeps of a set in one slice that ended early with no member ready, after which the set sleeps
+/// on no word. More than [`FALSE_WAKES`], since the set counts wakes of members that flood here,
+/// too: several of them may be left out, each by its own count, before the set gives up all words.
+/// The reactor counts only wakes whose cause it does not know, so its limit is [`FALSE_WAKES`].
+/// Chosen.
 pub(crate) const FRUITLESS: u32 = 4 * FALSE_WAKES;
 
 /// Waits without a sleep after which a side promises barriers (asymmetric fence). A smaller number
 /// promises sooner, and more sleeps then pay for a barrier. Without promises, each publication
-/// fences: one to three million fences in 60 ms. Writes of 64 B then came to 0.57 to 0.65,
+/// fences: 17 to 50 million fences a second. Writes of 64 B then came to 0.57 to 0.65,
 /// interleaved. With 1: no better.
 pub(crate) const WAITS_AWAKE: u32 = 16;
 
@@ -79,8 +85,8 @@ pub(crate) const WAITS_AWAKE: u32 = 16;
 pub(crate) const BYTES_AWAKE: u64 = 16 << 10;
 
 /// Fences after which a side promises too, without any wait. Two sides that keep pace never wait,
-/// so waits alone would never lead to a promise. Without it: 0.92 at 1 KiB and 0.82 at 4 KiB,
-/// interleaved; on another machine nothing.
+/// so waits alone would never lead to a promise. Without this rule: 0.92 at 1 KiB and 0.82 at
+/// 4 KiB, interleaved; no effect on another machine.
 pub(crate) const FENCES_AWAKE: u32 = 64;
 
 /// Consecutive polls without progress of the reader after which the writer takes what room is free.
@@ -96,6 +102,7 @@ pub(crate) const IDLE_LOOKS: u32 = 40;
 pub(crate) const INTERVAL: Duration = Duration::from_micros(1);
 
 /// The first interval while it is unknown whether waiting pays. Bounds the delay of a lone message.
+/// A longer interval finds slower streams. Chosen.
 pub(crate) const GLANCE: Duration = Duration::from_nanos(150);
 
 /// Most consecutive intervals under `Pace::Balanced`: while bytes come slowly, and while they come
@@ -103,7 +110,8 @@ pub(crate) const GLANCE: Duration = Duration::from_nanos(150);
 /// 0.63 to 0.69, and without any wait to 0.35 to 0.54 (interleaved).
 pub(crate) const BALANCED: (u32, u32) = (3, 8);
 
-/// Most consecutive intervals under `Pace::Throughput`: slow and fast alike.
+/// Most consecutive intervals under `Pace::Throughput`: slow and fast alike. More intervals gather
+/// more bytes, and add as much latency: at most 64 us. Chosen.
 pub(crate) const THROUGHPUT: (u32, u32) = (64, 64);
 
 /// Bytes per interval that count as fast. If nothing counts as fast: 0.68 to 0.82 at 1 KiB,
@@ -111,7 +119,7 @@ pub(crate) const THROUGHPUT: (u32, u32) = (64, 64);
 pub(crate) const FAST: u64 = 2 << 10;
 
 /// Gathered bytes that end the wait even while more come fast, so that they still lie in a cache.
-/// Waiting for this many bytes when only short writes come was no better. Without it, writes of
+/// With short writes, waiting for this many bytes gained nothing. Without this number, writes of
 /// 4 KiB under `Pace::Throughput` came to 0.76, and with 64 KiB here to 0.90 (interleaved).
 pub(crate) const ENOUGH: u64 = 1 << 20;
 
@@ -135,20 +143,20 @@ pub(crate) const PUBLICATION: usize = 16 << 10;
 /// publications, longer releases and backward copies: 31.7 instead of 35.0 GB/s at 64 KiB.
 pub(crate) const LONGEST_PUBLICATION: usize = 64 << 10;
 
-/// Bytes of the longest release on such processors; a quarter of the ring at most. With 256 KiB
-/// here: 28.3 instead of 30.0 GB/s at 1 MiB. These figures are of Zen 4; on Zen 3 the longer pieces
-/// and the backward copies changed nothing.
+/// Bytes of the longest release on AMD; a quarter of the ring at most. With 256 KiB here: 28.3
+/// instead of 30.0 GB/s at 1 MiB. These figures are of Zen 4; on Zen 3 the longer pieces and the
+/// backward copies changed nothing.
 pub(crate) const LONGEST_RELEASE: usize = 1 << 20;
 
-/// Bytes of the shortest read that runs backwards in a large ring on such processors. Shorter ones
-/// lost a fifth at 1 KiB.
+/// Bytes of the shortest read that runs backwards in a large ring on AMD. Shorter ones lost a fifth
+/// at 1 KiB.
 pub(crate) const SHORTEST_BACKWARDS: usize = 8 << 10;
 
-/// Bytes of the largest ring whose lines the reader returns to a near writer on such processors.
-/// Without the return, rings of 64 and 256 KiB came to 0.41 to 0.66, interleaved. Lines of a larger
-/// ring leave the reader's cache by themselves, and returning them costs a third. To a far writer,
-/// the reader returns lines in any ring: 1.4 to 1.8 times as fast, interleaved. On Intel, returning
-/// lines cost a tenth.
+/// Bytes of the largest ring whose lines the reader returns to a near writer on AMD. Without the
+/// return, rings of 64 and 256 KiB came to 0.41 to 0.66, interleaved. Lines of a larger ring leave
+/// the reader's cache by themselves, and returning them costs a third. To a far writer, the reader
+/// returns lines in any ring: 1.4 to 1.8 times as fast, interleaved. On Intel, returning lines cost
+/// a tenth.
 pub(crate) const SMALL_RING: usize = 512 << 10;
 
 /// The shortest load that counts as answered by a peer's cache. This side's own cache answers in
@@ -156,19 +164,20 @@ pub(crate) const SMALL_RING: usize = 512 << 10;
 pub(crate) const NEAR_LOAD: Duration = Duration::from_nanos(35);
 
 /// The shortest load that counts as answered by a far cache. On an EPYC of Zen 3, loads took 49 ns
-/// where both processors shared their last cache, and 139 to 155 ns elsewhere. The clock adds some
-/// 20 ns. With 75 or 120 ns here: no better, interleaved.
+/// where both processors shared their last-level cache, and 139 to 155 ns elsewhere. The clock adds
+/// some 20 ns. With 75 or 120 ns here: no better, interleaved.
 pub(crate) const FAR: Duration = Duration::from_nanos(95);
 
-/// Looks at a position per timed one. A timed look costs two looks at the clock.
+/// Looks at a position per timed one. A timed look costs two looks at the clock. A larger number
+/// costs less, and notices later that a processor has moved. Chosen.
 pub(crate) const LOOKS_PER_SAMPLE: u32 = 16;
 
 /// The least number of samples that decide about the distance. A larger number is misled less, and
-/// notices later that the host has moved a processor.
+/// notices later that the host has moved a processor. Chosen.
 pub(crate) const SAMPLES: u32 = 6;
 
 /// The most bytes that a commit or a consume in place prefetches. More would fill the buffers of
-/// outstanding loads.
+/// outstanding loads; fewer hide less of the next access. Chosen.
 pub(crate) const MOST_PREFETCHED: usize = 1 << 10;
 
 /// Bytes of the shortest read whose lines are returned. With 4 KiB, a ring of 64 KiB came to 0.44
@@ -196,37 +205,41 @@ pub(crate) const MESSAGES: u32 = 8;
 pub(crate) const MESSAGE_POLLS: u32 = if cfg!(loom) { 2 } else { 96 };
 
 /// Bytes of the longest single message whose lines the writer demotes to the shared cache, or whose
-/// next place it prefetches. Round trip of 1 KiB: 1388 to 1302 ns on a Xeon, 517 to 334 ns on an
-/// EPYC.
+/// next place it prefetches. A round trip of 1 KiB fell from 1388 to 1302 ns on a Xeon, and from
+/// 517 to 334 ns on an EPYC.
 pub(crate) const DEMOTED: usize = 2 << 10;
 
 // # Opening and removing
 
 /// How long a segment may be in the making before it counts as half made. Longer waits keep an
 /// opener longer from a path whose creator died. Making takes 120 us.
-pub(crate) const BIRTH: Duration = Duration::from_secs(1);
+pub(crate) const MAKING_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long an opener looks before it reports that the other side waits in another IPC namespace.
-/// A waiter there whose wait is just ending releases its lock on the path sooner than that.
-pub(crate) const ELSEWHERE: Duration = Duration::from_millis(200);
+/// This exceeds the time in which an ending wait releases its lock. A longer time delays the error.
+/// Chosen.
+pub(crate) const NAMESPACE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a claim waits for another process that is just claiming or leaving the role. After that
 /// the role counts as taken. A claim takes microseconds, but a claimer can lose its processor for a
-/// scheduler's slice.
-pub(crate) const HALF_DONE: Duration = Duration::from_millis(100);
+/// scheduler's slice. A longer wait delays the error where a claimer was stopped. Chosen.
+pub(crate) const CLAIM_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Tries to make or join a ring before the clock is checked: one, and one more after the first has
 /// removed something. So a limit of zero allows one whole try.
 pub(crate) const UNCHECKED_TRIES: u32 = 2;
 
 /// The longest time for reading a segment to find out whether it is all zero. A segment that takes
-/// longer counts as in use.
-pub(crate) const READING: Duration = Duration::from_secs(1);
+/// longer counts as in use. A longer time reclaims larger segments, and keeps an opener longer.
+/// Chosen.
+pub(crate) const ZERO_CHECK_LIMIT: Duration = Duration::from_secs(1);
 
 /// The longest time of a removal: to get the path's lock, and to read what may be a half-made ring.
-pub(crate) const REMOVING: Duration = Duration::from_secs(5);
+/// A longer time waits for slower openers, and delays the error. Chosen.
+pub(crate) const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Times that a snapshot reads both positions again until they stand still.
+/// Times that a snapshot reads both positions again until they stand still. A larger number finds a
+/// pair of one moment more often in a busy ring, and takes longer. Chosen.
 pub(crate) const LOOKS: usize = 8;
 
 // # Descriptors
@@ -241,9 +254,10 @@ pub(crate) const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(1);
 /// of a thread, about 30 us. Chosen.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// The longest sleep of the reactor where some wakes do not reach it.
+/// The longest sleep of the reactor and of sets where some wakes do not reach them. A shorter sleep
+/// notices those sooner, and costs more wake-ups. Chosen.
 pub(crate) const NAP: Duration = Duration::from_millis(1);
 
 /// The most handles whose peers are checked per slice, at about three system calls each. Among
-/// hundreds of handles, a larger number notices a death sooner.
+/// hundreds of handles, a larger number notices a death sooner. Chosen.
 pub(crate) const ASKED_PER_SLICE: usize = 32;

@@ -13,7 +13,7 @@ use crate::segment::mapping::Mapping;
 use crate::segment::state::{Life, LifeCycleKind, Tenure};
 use crate::sync::failpoint::failpoint;
 use crate::sys::events;
-use crate::tuning::{HALF_DONE, SLICE};
+use crate::tuning::{CLAIM_PATIENCE, SLICE};
 use crate::wait;
 use crate::wait::deadline::Deadline;
 
@@ -29,7 +29,7 @@ pub(crate) fn claim(
     }
     let deadline = config.deadline();
     loop {
-        match take(mapping, role, config, deadline.at_most(HALF_DONE)) {
+        match take(mapping, role, config, deadline.at_most(CLAIM_PATIENCE)) {
             Err(OpenError::TooManyEnds { unread, .. }) => await_places(mapping, &deadline, unread)?,
             taken => return taken,
         }

@@ -16,7 +16,7 @@ use crate::sys::process::{Liveness, Process, Watch, effective_uid};
 use crate::sys::sysv::{
     self, Attachment, FileIdentity, Key, Mode, SegmentId, Stat, SysvError, SysvErrorKind,
 };
-use crate::tuning::READING;
+use crate::tuning::ZERO_CHECK_LIMIT;
 use crate::wait::deadline::Deadline;
 
 /// What a segment must fulfil before it is read.
@@ -149,7 +149,7 @@ impl From<Class> for Found {
 }
 
 /// Judges the segment `id`. Reads the segment for no longer than `deadline` and
-/// [`READING`] allow.
+/// [`ZERO_CHECK_LIMIT`] allow.
 pub(crate) fn classify(
     id: SegmentId,
     required: &Requirements,
@@ -285,7 +285,7 @@ fn class_by_header(
         if !is_stillborn(facts) {
             return Class::Newborn;
         }
-        let latest = deadline.at_most(READING);
+        let latest = deadline.at_most(ZERO_CHECK_LIMIT);
         let zero = facts.untouched.then_some(true);
         return match zero.or_else(|| inspect::is_zero_after_identity(attachment, checked, latest)) {
             Some(true) => Class::Stillborn,

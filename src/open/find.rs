@@ -7,7 +7,7 @@ use crate::error::{Incompatible, MemoryError, OpenError};
 use crate::segment::identity::{Geometry, ring_offset};
 use crate::segment::mapping::Mapping;
 use crate::sys::sysv::{self, SegmentId, SysvErrorKind};
-use crate::tuning::BIRTH;
+use crate::tuning::MAKING_LIMIT;
 
 /// Attaches the ring whose segment is `id`.
 pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<Mapping, OpenError> {
@@ -17,7 +17,7 @@ pub(crate) fn attach(id: SegmentId, config: &OpenConfig) -> Result<Mapping, Open
         let found = classify(id, &required, &deadline)?;
         match found.class {
             Class::Absent => return Err(OpenError::removed(id)),
-            Class::Newborn if deadline.elapsed() >= BIRTH => return Err(half_made(id)),
+            Class::Newborn if deadline.elapsed() >= MAKING_LIMIT => return Err(half_made(id)),
             Class::Newborn => deadline.pause("the ring is being made")?,
             Class::Stillborn => return Err(half_made(id)),
             Class::Live(geometry) | Class::Orphan(geometry) => return attach_live(id, &geometry),

@@ -17,7 +17,7 @@ use crate::segment::mapping::Mapping;
 use crate::segment::state::LifeCycleKind;
 use crate::sys::events;
 use crate::sys::sysv::{self, Attachment, SegmentId, SysvErrorKind};
-use crate::tuning::{BIRTH, ELSEWHERE, HALF_DONE, UNCHECKED_TRIES};
+use crate::tuning::{CLAIM_PATIENCE, MAKING_LIMIT, NAMESPACE_PATIENCE, UNCHECKED_TRIES};
 use crate::wait;
 use crate::wait::deadline::Deadline;
 
@@ -113,7 +113,7 @@ impl<'a> Joining<'a> {
             && file.waited_for_elsewhere()
         {
             let since = *self.absent_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= ELSEWHERE {
+            if since.elapsed() >= NAMESPACE_PATIENCE {
                 let path = file.path().to_owned();
                 return Err(OpenError::OtherNamespace { path });
             }
@@ -160,7 +160,7 @@ impl<'a> Joining<'a> {
         if prefault {
             self.deadline.exclude(|| mapping.populate())?;
         }
-        let latest = self.deadline.at_most(HALF_DONE);
+        let latest = self.deadline.at_most(CLAIM_PATIENCE);
         let claimed = take(&mapping, self.role, self.config, latest);
         drop(lock);
         match claimed {
@@ -176,7 +176,7 @@ impl<'a> Joining<'a> {
     /// Waits while another process makes the ring.
     fn await_birth(&mut self, id: SegmentId, lock: Lock<'a>) -> Result<(), OpenError> {
         let since = *self.newborn_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= BIRTH {
+        if since.elapsed() >= MAKING_LIMIT {
             return Err(half_made(id));
         }
         drop(lock);
@@ -190,7 +190,7 @@ impl<'a> Joining<'a> {
             // removes the ring.
             Err(error)
                 if error.kind() == SysvErrorKind::PermissionDenied
-                    && self.deadline.elapsed() < BIRTH =>
+                    && self.deadline.elapsed() < MAKING_LIMIT =>
             {
                 drop(lock);
                 self.deadline.pause("another user's ring is being removed")

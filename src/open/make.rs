@@ -16,7 +16,7 @@ use crate::sync::failpoint::failpoint;
 use crate::sys::events;
 use crate::sys::random::random;
 use crate::sys::sysv::{self, SegmentId, SysvError};
-use crate::tuning::HALF_DONE;
+use crate::tuning::CLAIM_PATIENCE;
 use crate::wait::deadline::Deadline;
 
 /// Creates an anonymous ring.
@@ -84,7 +84,7 @@ pub(super) fn create_named(
     let mapping = Mapping::format(view, geometry, path);
     publish(mapping.header());
     events::made(mapping.id(), mapping.geometry().capacity);
-    let claim = take(&mapping, role, config, deadline.at_most(HALF_DONE))?;
+    let claim = take(&mapping, role, config, deadline.at_most(CLAIM_PATIENCE))?;
     Ok((mapping, claim))
 }
 

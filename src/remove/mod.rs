@@ -11,7 +11,7 @@ use crate::open::find::{may_hide_a_ring, named_by};
 use crate::options::Options;
 use crate::segment::state::LifeCycleKind;
 use crate::sys::sysv::{self, Mode, SegmentId};
-use crate::tuning::REMOVING;
+use crate::tuning::REMOVAL_LIMIT;
 use crate::wait::deadline::Deadline;
 
 pub use error::{RemoveError, User};
@@ -78,7 +78,7 @@ enum Force {
 
 fn remove_id(id: SegmentId, force: Force) -> Result<(), RemoveError> {
     let required = Requirements::by_id(any_mode(), &[]);
-    let deadline = Deadline::new(Some(REMOVING), None);
+    let deadline = Deadline::new(Some(REMOVAL_LIMIT), None);
     remove_classified(id, &required, force, &deadline)
         .map_err(|error| error.located(&Place::segment(id)))
 }
@@ -139,7 +139,7 @@ impl Options {
 
     fn remove_path(&self, path: &Path, force: Force) -> Result<(), RemoveError> {
         let file = self.key_file(path)?;
-        let deadline = Deadline::new(Some(REMOVING), None);
+        let deadline = Deadline::new(Some(REMOVAL_LIMIT), None);
         let locked = file.lock(&deadline);
         let _lock = locked.map_err(|error| error.located(&file.place()))?;
         let required = Requirements::by_key(any_mode(), &[], file.key(), Some(file.identity()));
@@ -226,7 +226,7 @@ fn remove_classified(
 /// ```
 pub fn remove_stale() -> Result<Vec<SegmentId>, RemoveError> {
     let required = Requirements::by_id(any_mode(), &[]);
-    let deadline = Deadline::new(Some(REMOVING), None);
+    let deadline = Deadline::new(Some(REMOVAL_LIMIT), None);
     let mut removed = Vec::new();
     let mut failed = None;
     for stat in sysv::list()? {
