@@ -77,8 +77,8 @@ impl Ring {
     }
 
     /// The id of the ring's segment. Another process can attach the ring by this id
-    /// while any process has it attached. `None` for a ring in [memory of the
-    /// caller's](crate::Options::create_in).
+    /// while any process has it attached. `None` for a ring in [the caller's
+    /// memory](crate::Options::create_in).
     ///
     /// This call assumes that the caller gives the id to another process: see
     /// [`Producer::id`].
@@ -119,8 +119,8 @@ impl Ring {
     /// The key that leads to the ring now, as the kernel says. One system call.
     ///
     /// `None` for an anonymous ring, a named ring whose ends are both open, a
-    /// removed ring, and a ring in [memory of the
-    /// caller's](crate::Options::create_in). `Some` may be out of date at once.
+    /// removed ring, and a ring in [the caller's
+    /// memory](crate::Options::create_in). `Some` may be out of date at once.
     ///
     /// # Examples
     ///

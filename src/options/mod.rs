@@ -203,8 +203,8 @@ impl Options {
     /// A persistent ring is a queue of bytes with *ends* in it. Each producer
     /// begins a stream, unless it [resumes](Options::resume) one. Each stream has
     /// one end, behind its last byte. Consumers get the ends in order, and each end is
-    /// acknowledged once. These rules hold for rings in [memory of the
-    /// caller's](Options::create_in) too.
+    /// acknowledged once. These rules hold for rings in [the caller's
+    /// memory](Options::create_in) too.
     ///
     /// | the producer | leaves | the consumer gets, after the last byte |
     /// |---|---|---|

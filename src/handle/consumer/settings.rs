@@ -136,8 +136,8 @@ impl Consumer {
         self.reader.region().capacity()
     }
 
-    /// The id of the ring's segment. `None` for a ring in [memory of the
-    /// caller's](crate::Options::create_in).
+    /// The id of the ring's segment. `None` for a ring in [the caller's
+    /// memory](crate::Options::create_in).
     ///
     /// This call assumes that the caller gives the id to another process, which may
     /// attach the ring at any time. From then on no wait ends with
