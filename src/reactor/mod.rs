@@ -28,8 +28,8 @@
 //! cases. If the kernel finds that `changes` is not `seen`, the reactor does not sleep. If they are
 //! equal, the reactor is queued on every word, and the handle has not set its own word yet for this
 //! wait. The peer's wake comes later still, and finds the reactor in the queue. So the reactor
-//! sleeps on the word of every listed handle, armed or not (`wait::is_watched_unarmed`). Left out
-//! are only the words of peers that flood, or that store other values. Their handles are looked at
+//! sleeps on the word of every listed handle, armed or not (`wait::is_watched_unarmed`). Only the
+//! words of peers that flood, or that store other values, are left out. Their handles are looked at
 //! when the slice ends. The model is in `models/wait.rs`.
 //!
 //! # Limits of `FUTEX_WAITV`

@@ -1,4 +1,4 @@
-//! The memory of rings: segments, their bytes and pages, and memory of the
+//! The memory of rings: segments, their bytes and pages, and the caller's
 //! caller's own.
 
 #[path = "../../fuzz/bodies/mod.rs"]
