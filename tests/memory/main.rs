@@ -1,5 +1,5 @@
 //! The memory of rings: segments, their bytes and pages, and the caller's
-//! caller's own.
+//! memory.
 
 #[path = "../../fuzz/bodies/mod.rs"]
 mod bodies;

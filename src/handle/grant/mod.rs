@@ -106,7 +106,7 @@ impl<'a> WriteGrant<'a> {
     /// let mut grant = producer.try_reserve(3)?;
     /// let place = grant.as_mut_ptr();
     /// for (offset, &byte) in b"abc".iter().enumerate() {
-    ///     // SAFETY: inside the grant, and volatile, since the peer may be any process.
+    ///     // SAFETY: inside the grant, and volatile, whoever the peer is.
     ///     unsafe { place.add(offset).write_volatile(byte) };
     /// }
     /// grant.commit_all();
@@ -307,7 +307,7 @@ impl<'a> ReadGrant<'a> {
     /// let (mut producer, mut consumer) = shmpipe::pair()?;
     /// producer.try_write(b"abc").unwrap();
     /// let grant = consumer.try_peek(3)?;
-    /// // SAFETY: inside the grant, and volatile, since the peer may be any process.
+    /// // SAFETY: inside the grant, and volatile, whoever the peer is.
     /// let last = unsafe { grant.as_ptr().add(2).read_volatile() };
     /// assert_eq!(last, b'c');
     /// # Ok::<(), std::io::Error>(())
