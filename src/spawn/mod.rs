@@ -119,8 +119,8 @@ impl<'a> Handover<'a> {
     /// process ends before that, each handle whose end was not taken reports
     /// [`Broken::NeverCame`](crate::Broken::NeverCame).
     ///
-    /// The environment variable `SHMPIPE_RING` is removed from `command` afterwards, also
-    /// after an error of the start. Without any end, the child gets no such variable.
+    /// The environment variable `SHMPIPE_RING` is removed from `command` afterwards, even if
+    /// the child cannot be started. Without any end, the child gets no such variable.
     ///
     /// # Errors
     ///

@@ -118,8 +118,8 @@ impl DoubleView {
         }
         for offset in (0..len).step_by(page_size()) {
             let place = self.as_ptr().wrapping_add(offset);
-            // SAFETY: inside the views, which stay mapped meanwhile. Others may write the byte, so the
-            // load is atomic.
+            // SAFETY: inside the views, which stay mapped meanwhile. Others may write the byte, so
+            // the load is atomic.
             let byte = unsafe { AtomicU8::from_ptr(place) };
             // A load is enough to make the kernel allocate a segment's page.
             std::hint::black_box(byte.load(Ordering::Relaxed)); // the value does not matter
