@@ -101,7 +101,8 @@ impl Endpoint {
     /// generations wrap.
     pub(super) fn returned_death(&mut self) -> Option<u16> {
         let generation = self.peer_generation();
-        self.returned_death.take_if(|returned| *returned != generation);
+        self.returned_death
+            .take_if(|returned| *returned != generation);
         self.returned_death
     }
 
