@@ -103,6 +103,36 @@ fn config(name: &Name, create: Create) -> Config {
 
 /// Checks that a stream has the settings that a ring needs.
 fn check(name: &Name, found: &Config) -> Result<(), Error> {
+    let unsuitable = |setting, found, wanted| Error::Unsuitable {
+        stream: name.to_string(),
+        setting,
+        found,
+        wanted,
+    };
+    for (setting, found, wanted) in settings(name, found) {
+        if found != wanted {
+            return Err(unsuitable(setting, found, wanted));
+        }
+    }
+    let least = [
+        (
+            "max_msg_size",
+            i64::from(found.max_message_size),
+            LEAST_MESSAGE,
+        ),
+        ("max_bytes", found.max_bytes, LEAST_LOG),
+    ];
+    for (setting, found, least) in least {
+        if limit(found).is_some_and(|limit| limit < least) {
+            let wanted = format!("{least} or more");
+            return Err(unsuitable(setting, found.to_string(), wanted));
+        }
+    }
+    Ok(())
+}
+
+/// The settings of which a ring needs one value: their names, what was found, and what is needed.
+fn settings(name: &Name, found: &Config) -> [(&'static str, String, String); 14] {
     let wanted = config(name, Create::default());
     let unlimited = |limit: i64| {
         if limit > 0 {
@@ -114,7 +144,7 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
     let mut subjects = found.subjects.clone();
     subjects.sort();
     let on_off = |is: bool| if is { "on" } else { "off" }.to_owned();
-    let settings = [
+    [
         (
             "subjects",
             format!("{subjects:?}"),
@@ -143,7 +173,7 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
         // A receiver trims the log.
         ("deny_purge", on_off(found.deny_purge), on_off(false)),
         ("deny_delete", on_off(found.deny_delete), on_off(false)),
-        // Acknowledges what is not stored.
+        // The other mode acknowledges what is not stored.
         (
             "persist_mode",
             format!("{:?}", found.persist_mode.unwrap_or_default()),
@@ -160,39 +190,10 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
             ),
             on_off(false),
         ),
-    ];
-    for (setting, found, wanted) in settings {
-        if found != wanted {
-            return Err(Error::Unsuitable {
-                stream: name.to_string(),
-                setting,
-                found,
-                wanted,
-            });
-        }
-    }
-    let least = [
-        (
-            "max_msg_size",
-            i64::from(found.max_message_size),
-            LEAST_MESSAGE,
-        ),
-        ("max_bytes", found.max_bytes, LEAST_LOG),
-    ];
-    for (setting, found, least) in least {
-        if limit(found).is_some_and(|limit| limit < least) {
-            return Err(Error::Unsuitable {
-                stream: name.to_string(),
-                setting,
-                found: found.to_string(),
-                wanted: format!("{least} or more"),
-            });
-        }
-    }
-    Ok(())
+    ]
 }
 
-/// A limit of the broker: 0 and less are none.
+/// A limit of the broker. `None` if the broker has 0 or less, which is no limit.
 fn limit(limit: i64) -> Option<usize> {
     usize::try_from(limit).ok().filter(|&limit| limit > 0)
 }
@@ -304,7 +305,7 @@ pub(crate) fn record(
 ) -> Result<Option<Record>, Error> {
     let get = |header| headers?.get(header).map(|value| value.as_str());
     let mut record = Record::parse(get, len);
-    // A sender finds the last claim by its subject.
+    // Claims, and only claims, have the claims subject, by which a sender finds the last one.
     if let Ok(parsed) = &record
         && parsed.kind.is_claim() != (subject.as_str() == name.claims())
     {
@@ -337,7 +338,7 @@ async fn load(stream: &Stream<()>, name: &Name, sequence: u64) -> Result<Option<
     }
 }
 
-/// Finds the end of the log whose stream has this state. `None` if it has no record.
+/// Finds the log's end, given the stream's state. `None` if the log has no record.
 pub(crate) async fn find_end(
     stream: &Stream<()>,
     name: &Name,

@@ -1,12 +1,12 @@
 //! The ring that a receiver writes to, and the file beside it.
 //!
-//! The file maps places of the source ring to places of this one. The file changes only
-//! when a source begins. So the receiver's position is that of its ring, which is exact
-//! after any death.
+//! The file maps places of the source ring to places of this one. The file changes when a
+//! source begins, and when a producer dies before a byte of its stream comes here. The
+//! receiver's position is the ring's tail, so it is exact after a crash.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Failure};
 use crate::log::Copied;
 use crate::record::{Ending, Place};
 
-/// How often a ring that cannot be opened now is tried again.
+/// The pause between attempts to open the ring.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the file says.
@@ -93,6 +93,26 @@ impl State {
     }
 }
 
+/// Makes the entry of `file` in its folder durable, as rename(2) alone does not. A folder that
+/// cannot be read, or a file system that cannot do this, leaves that to the kernel.
+fn sync_entry(file: &Path) -> io::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 /// The ring, and where it stands.
 pub(crate) struct Destination {
     options: Options,
@@ -110,7 +130,7 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// Opens the ring of `path`, and reads the file beside it. `accepts_loss` allows a
-    /// ring that is not the one of the file.
+    /// ring other than the one that the file names.
     pub(crate) async fn open(
         path: &Path,
         options: &Options,
@@ -128,10 +148,7 @@ impl Destination {
             name: name.to_string(),
             producer: None,
             nonce: 0,
-            at: Place {
-                stream: 0,
-                position: 0,
-            },
+            at: Place::START,
             in_stream: 0,
             state: None,
         };
@@ -169,14 +186,16 @@ impl Destination {
         Ok(())
     }
 
-    /// Stores the state, so that it is there after any death.
+    /// Stores the state, so that it outlives this process and a power failure. The ring does
+    /// not outlive a power failure: then the file says that there was one.
     fn store(&mut self, state: State) -> Result<(), Error> {
         let write = || {
             let new = self.file.with_extension("nats-new");
             let mut file = File::create(&new)?;
             file.write_all(state.to_text().as_bytes())?;
             file.sync_all()?;
-            fs::rename(&new, &self.file)
+            fs::rename(&new, &self.file)?;
+            sync_entry(&self.file)
         };
         write().map_err(|error| self.wrong(error))?;
         self.state = Some(state);
@@ -230,7 +249,7 @@ impl Destination {
         }
     }
 
-    /// The copy that the ring has. Sequences count only in the stream of that creation.
+    /// The copy that the ring has. `began` is 0 if the stream was recreated since.
     pub(crate) fn copied(&self, created: &str) -> Option<Copied> {
         let state = self.state.as_ref()?;
         let from = |from: u64, to: u64, at: u64| from.wrapping_add(at.wrapping_sub(to));
@@ -248,7 +267,7 @@ impl Destination {
         })
     }
 
-    /// Position of the ring's end.
+    /// The position of the ring's end.
     pub(crate) fn position(&self) -> u64 {
         self.at.position
     }
@@ -341,7 +360,7 @@ impl Destination {
         Ok(())
     }
 
-    /// Ends a stream that has bytes in the way the death of its producer does.
+    /// Breaks the current stream off, as its producer's death would, if the stream has bytes.
     async fn break_off(&mut self) -> Result<(), Failure> {
         self.look();
         if self.in_stream > 0 {
@@ -381,16 +400,23 @@ mod tests {
                 stream: 1,
                 position: u64::MAX,
             },
-            to: Place {
-                stream: 0,
-                position: 0,
-            },
+            to: Place::START,
         }
     }
 
     #[test]
     fn the_file_says_what_it_was_told() {
         assert_eq!(State::parse(&state().to_text()), Ok(state()));
+    }
+
+    #[test]
+    fn the_entry_of_a_file_is_synced_in_any_folder() {
+        for file in ["x.nats", "./x.nats", "src/x.nats", "/x.nats"] {
+            let synced = sync_entry(Path::new(file));
+            assert!(synced.is_ok(), "{file}: {synced:?}");
+        }
+        let missing = sync_entry(Path::new("no-such-folder/x.nats"));
+        assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

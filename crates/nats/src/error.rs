@@ -1,4 +1,4 @@
-//! Every way to fail for good. What can pass by itself is tried again.
+//! The errors that stop a relay. A failure that may pass by itself is retried.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,8 @@ use thiserror::Error;
 use crate::log::LogError;
 use crate::record::RecordError;
 
-/// Why a relay stopped. Nothing is lost by any of them: what was not released stays in its
-/// ring, and what was not trimmed stays in the log.
+/// Why a relay stopped. Stopping loses nothing: what was not released stays in its ring, and
+/// what was not trimmed stays in the log.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,7 +20,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// The ring could not be opened. A ring that does not persist is such a case.
+    /// The ring could not be opened, for example because it does not persist.
     #[error("the ring cannot be opened: {0}")]
     Open(#[from] OpenError),
     /// The ring cannot be used any more.
@@ -46,7 +46,7 @@ pub enum Error {
     /// There is no such stream, and this relay may not create it.
     #[error("there is no stream {0}")]
     NoStream(String),
-    /// The stream is not one of ours: another kind of stream, or other limits.
+    /// The stream has a setting with which it cannot carry a ring.
     #[error("stream {stream} cannot carry a ring: its {setting} is {found}, not {wanted}")]
     Unsuitable {
         /// The stream.

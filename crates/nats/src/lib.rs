@@ -25,7 +25,7 @@
 //! |---|---|
 //! | [`record`] | the records of the log |
 //! | [`log`] | which records count, and what each adds: pure code, for both sides |
-//! | [`window`] | how much is under way |
+//! | [`window`] | how much is in flight |
 
 #![deny(
     missing_debug_implementations,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::error::{Error, Failure};
 use crate::window::RECORDS;
 
-/// How long a request, or an acknowledgement, is waited for.
+/// The longest wait for the answer to a request, or for an acknowledgement.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The waits between attempts to connect.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
@@ -117,7 +117,7 @@ impl Link {
         }
     }
 
-    /// Returns a wait for new connections. Requests that were under way when a connection
+    /// Returns a wait for new connections. Requests that were in flight when a connection
     /// broke get no answer.
     pub(crate) fn restored(&self) -> Restored {
         Restored(self.connections.clone())
@@ -128,7 +128,7 @@ impl Link {
         let mut forbidden = self.forbidden.clone();
         match forbidden.wait_for(Option::is_some).await {
             Ok(text) => Error::Forbidden(text.clone().unwrap_or_default()),
-            Err(_) => std::future::pending().await, // the client is going
+            Err(_) => std::future::pending().await, // the client was dropped
         }
     }
 }
@@ -145,7 +145,7 @@ impl Restored {
                 return Failure::again("the connection was lost, and is restored");
             }
         }
-        std::future::pending().await // the client is going
+        std::future::pending().await // the client was dropped
     }
 }
 

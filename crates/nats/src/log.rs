@@ -1,9 +1,9 @@
 //! The log rule: which records count, and what each adds. Pure code, for both sides.
 //!
 //! A sender owns the log from its claim on, until the next claim. The sequence of the
-//! claim is its session. A record of another session is *void*: it was under way while
-//! another sender claimed the log. The expected sequences that a sender publishes with
-//! fence a single record, but not a window of them, so every reader applies this rule.
+//! claim is its session. A record of another session is *void*: it was in flight while
+//! another sender claimed the log. Each record carries an expected last sequence. That
+//! fences one record, not a window, so every reader applies this rule.
 //!
 //! The first record in the log is valid: whoever trims the log keeps the last record that
 //! was applied, and all claims after it.
@@ -67,7 +67,7 @@ pub enum LogError {
         /// The nonce of the log.
         expected: u64,
     },
-    /// The log of this ring began before its first record.
+    /// The start of this ring's log was trimmed.
     #[error("the log begins at byte {position} of ring {nonce:016x}: what came before was trimmed")]
     Trimmed {
         /// The ring.
@@ -146,8 +146,9 @@ impl Reader {
         self.source = None;
     }
 
-    /// Judges the record with this sequence. What it asks for counts as done. With
-    /// `joins`, a reader without a copy begins at any record, and reads that record again.
+    /// Judges the record with this sequence. The reader assumes that the caller performs the
+    /// step. With `joins`, a reader without a copy begins at any record, and the caller gives
+    /// that record again.
     ///
     /// # Errors
     ///
@@ -327,19 +328,9 @@ pub fn plan(end: Option<LogEnd>, ring: &Ring, begins: bool) -> Result<Plan, LogE
     let head = ring.head;
     let Some(end) = end.filter(|end| end.nonce == ring.nonce) else {
         // The log has nothing of this ring. If the ring is new, nothing else was there.
-        let is_new = head
-            == Place {
-                stream: 0,
-                position: 0,
-            };
+        let is_new = head == Place::START;
         return match end {
-            None if !is_new && !begins => Err(lost(
-                Place {
-                    stream: 0,
-                    position: 0,
-                },
-                head,
-            )),
+            None if !is_new && !begins => Err(lost(Place::START, head)),
             _ => Ok(Plan::Begin(head)),
         };
     };

@@ -12,12 +12,18 @@ use shmpipe::Options;
 use shmpipe_nats::{Create, Error, Link, Name, RecvOptions, SendOptions, recv, send};
 use tokio::signal::unix::{SignalKind, signal};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all of --ends have passed
+  1  an error
+  2  wrong usage
+  3  another sender has taken the stream over
+  4  bytes or ends are lost, or the far ring is new
+After a signal: 128 plus its number.";
+
 /// Relays a persistent ring of shmpipe to a ring on another host, through NATS JetStream.
-///
-/// Exit codes: 0 after --ends, 1 for an error, 2 for wrong usage, 3 if another sender has taken
-/// the stream over, 4 if bytes or ends are lost, 128 and the signal's number after a signal.
 #[derive(Parser)]
-#[command(name = "shmpipe-nats", version)]
+#[command(name = "shmpipe-nats", version, after_help = EXIT_CODES)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -46,13 +52,14 @@ struct Common {
     /// Stop after this many ends of streams.
     #[arg(long, value_name = "NUMBER")]
     ends: Option<u64>,
-    /// Give up after this time without a broker at the start. Without it, wait.
+    /// Give up after this time without a broker at the start. By default, wait for ever for a
+    /// broker; `send` then gives the broker 10 seconds to start its JetStream.
     #[arg(long, value_name = "SECONDS")]
     patience: Option<u64>,
-    /// The JetStream domain, as that of a leaf node.
+    /// The JetStream domain, such as that of a leaf node.
     #[arg(long)]
     domain: Option<String>,
-    /// Say nothing of what passes.
+    /// Print no notices.
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
@@ -117,7 +124,7 @@ struct Recv {
     /// Begin at whatever the log begins with.
     #[arg(long)]
     join: bool,
-    /// Go on behind what is lost.
+    /// Continue after lost bytes or ends, and in a new ring.
     #[arg(long)]
     accept_loss: bool,
     /// Do not trim the log: it fills up, unless something else trims it.
@@ -246,7 +253,7 @@ fn file(path: &Path, source: std::io::Error) -> Error {
     }
 }
 
-/// Tells what passes, once for each run of equal notices.
+/// Prints notices, equal ones in a row once.
 fn notice(quiet: bool) -> impl FnMut(&str) {
     let mut last = String::new();
     move |notice| {

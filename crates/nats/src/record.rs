@@ -81,6 +81,14 @@ pub struct Place {
     pub position: u64,
 }
 
+impl Place {
+    /// The start of a new ring.
+    pub const START: Place = Place {
+        stream: 0,
+        position: 0,
+    };
+}
+
 /// The headers of a record, and the length of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {

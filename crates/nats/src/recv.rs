@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::stream::{DeleteMessageErrorKind, Stream};
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, Info, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Message, StatusCode, Subject, Subscriber};
 use futures_util::StreamExt;
@@ -19,14 +19,14 @@ use crate::error::{Error, Failure};
 use crate::link::{Link, Pauses};
 use crate::log::{LogError, Reader, Step};
 
-/// The bounds of the bytes that are asked for at once.
+/// The limits of one pull request, in bytes.
 const LEAST: usize = 2 << 20;
 const MOST: usize = 8 << 20;
-/// The rate, in bytes a second, for which there are bytes enough under way.
+/// The request size sustains this rate, in bytes a second.
 const RATE: f64 = 400e6;
 /// How long a request for messages waits at the broker.
 const EXPIRES: Duration = Duration::from_secs(5);
-/// How long the broker may say nothing at all.
+/// The longest time without a message or a status from the broker.
 const SILENCE: Duration = Duration::from_secs(8);
 /// How often the log is trimmed while little comes, and by how many bytes otherwise.
 const TRIM: Duration = Duration::from_millis(500);
@@ -45,7 +45,8 @@ pub struct RecvOptions {
     pub name: Name,
     /// Begin at whatever the log begins with, in a ring that has received nothing yet.
     pub joins: bool,
-    /// Go on behind what is lost. The stream that misses bytes is broken off.
+    /// Continue after lost bytes or ends, and in a new ring. The stream that misses bytes is
+    /// broken off.
     pub accepts_loss: bool,
     /// Trim the log: the broker may forget what the ring's reader has released.
     pub trims: bool,
@@ -57,7 +58,7 @@ pub struct RecvOptions {
 }
 
 impl RecvOptions {
-    /// The defaults: no loss, trims, no end.
+    /// The defaults: the receiver stops at a loss, trims the log, and runs until an error.
     #[must_use]
     pub fn new(name: Name) -> RecvOptions {
         RecvOptions {
@@ -76,7 +77,8 @@ impl RecvOptions {
 /// without an end, and the next receiver continues. A file beside the path, with `.nats`
 /// added to its name, says what the ring is a copy of.
 ///
-/// `notice` is called when something passes, such as a broker that does not answer.
+/// `notice` is called for each temporary failure, such as a broker that does not answer, for
+/// each message that is no record, and for each loss that is accepted.
 ///
 /// # Errors
 ///
@@ -153,7 +155,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         }
     }
 
-    /// Reads the log from its first record on, until something is in doubt.
+    /// Reads the log from its first record on, until an error or the last of `ends`.
     async fn pass(&mut self) -> Result<(), Failure> {
         self.destination.look(); // the last pass may have been dropped in mid-record
         let name = &self.options.name;
@@ -161,38 +163,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
         let info = broker::find(&self.context, name, None).await?;
         let created = info.created.to_string();
         let handle = broker::handle(&self.context, name).await?;
-        let config = Config {
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::None,
-            replay_policy: ReplayPolicy::Instant,
-            inactive_threshold: FORGET,
-            memory_storage: true,
-            num_replicas: 1,
-            ..Config::default()
-        };
-        let created_consumer = handle.create_consumer(config).await;
-        let consumer = created_consumer.map_err(|error| match error.kind() {
-            jetstream::stream::ConsumerErrorKind::JetStream(error) => broker::judge(error),
-            _ => Failure::again(error),
-        })?;
-        // Two requests were answered: a round trip took half of that.
-        let trip = asked.elapsed() / 2;
-        let most = info.config.max_message_size.max(0) as usize;
-        let least = most.max(self.link.client().max_payload()).max(LEAST);
-        let bytes = ((RATE * trip.as_secs_f64()) as usize).clamp(least, MOST.max(least));
-        let inbox = Subject::from(self.link.client().new_inbox());
-        let inbound = self.link.client().subscribe(inbox.clone()).await;
-        let inbound = inbound.map_err(Failure::again)?;
-        let mut pull = Pull {
-            context: self.context.clone(),
-            consumer,
-            inbound,
-            inbox,
-            bytes,
-            credit: 0,
-            delivered: 0,
-            heard: Instant::now(),
-        };
+        let mut pull = Pull::start(self.link, &self.context, &handle, &info, asked).await?;
         self.started = true;
         let mut reader = Reader::new(self.destination.copied(&created));
         let mut trim = Trim::new(info.state.first_sequence);
@@ -258,7 +229,7 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
                     if record.kind.is_claim() {
                         return Ok(true);
                     }
-                    continue; // the record itself comes behind
+                    continue; // the record is applied in the next turn
                 }
                 Step::Append { skip } => {
                     let bytes = message.payload.get(skip..).unwrap_or_default();
@@ -278,10 +249,10 @@ impl<N: FnMut(&str)> Receiver<'_, N> {
     /// Trims the log up to the last record whose bytes the ring's reader has released.
     /// That record stays, and so the first record in the log is always one that counts.
     async fn trim(&mut self, stream: &Stream<()>, trim: &mut Trim) -> Result<(), Failure> {
-        if trim.next.elapsed() < TRIM && self.destination.position() < trim.at + TRIM_BYTES {
+        if trim.last.elapsed() < TRIM && self.destination.position() < trim.at + TRIM_BYTES {
             return Ok(());
         }
-        trim.next = Instant::now();
+        trim.last = Instant::now();
         trim.at = self.destination.position();
         let consumed = self.destination.consumed()?;
         let mut to = None;
@@ -331,13 +302,14 @@ async fn delete(stream: &Stream<()>, sequences: Range<u64>) -> Result<(), Failur
     Ok(())
 }
 
-/// What can be trimmed once it is released.
+/// The records that can be trimmed once the ring's reader has released their bytes.
 struct Trim {
     /// Sequences of records, and where they end in the ring.
     applied: VecDeque<(u64, u64)>,
     /// The first sequence that the log has, as far as known.
     first: u64,
-    next: Instant,
+    /// When the log was last trimmed, and the ring's position then.
+    last: Instant,
     at: u64,
 }
 
@@ -346,7 +318,7 @@ impl Trim {
         Trim {
             applied: VecDeque::new(),
             first,
-            next: Instant::now(),
+            last: Instant::now(),
             at: 0,
         }
     }
@@ -374,12 +346,55 @@ struct Pull {
     credit: usize,
     /// Messages delivered so far.
     delivered: u64,
-    /// When the broker last said something.
+    /// When the last message or status came.
     heard: Instant,
 }
 
 impl Pull {
-    /// The next message, and its sequence. `None` for a word of the broker's own.
+    /// Creates a consumer of the log, from its first record on. Before this, the broker has
+    /// answered one request since `asked`.
+    async fn start(
+        link: &Link,
+        context: &Context,
+        stream: &Stream<()>,
+        info: &Info,
+        asked: Instant,
+    ) -> Result<Pull, Failure> {
+        let config = Config {
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            replay_policy: ReplayPolicy::Instant,
+            inactive_threshold: FORGET,
+            memory_storage: true,
+            num_replicas: 1,
+            ..Config::default()
+        };
+        let consumer = stream.create_consumer(config).await;
+        let consumer = consumer.map_err(|error| match error.kind() {
+            jetstream::stream::ConsumerErrorKind::JetStream(error) => broker::judge(error),
+            _ => Failure::again(error),
+        })?;
+        // Two requests were answered: a round trip took half of that.
+        let trip = asked.elapsed() / 2;
+        let client = link.client();
+        let most = info.config.max_message_size.max(0) as usize;
+        let least = most.max(client.max_payload()).max(LEAST);
+        let bytes = ((RATE * trip.as_secs_f64()) as usize).clamp(least, MOST.max(least));
+        let inbox = Subject::from(client.new_inbox());
+        let inbound = client.subscribe(inbox.clone()).await;
+        Ok(Pull {
+            context: context.clone(),
+            consumer,
+            inbound: inbound.map_err(Failure::again)?,
+            inbox,
+            bytes,
+            credit: 0,
+            delivered: 0,
+            heard: Instant::now(),
+        })
+    }
+
+    /// The next message, and its sequence. `None` for a status message.
     /// Cancel-safe.
     async fn next(&mut self) -> Result<Option<(u64, Message)>, Failure> {
         if self.credit <= self.bytes / 2 {

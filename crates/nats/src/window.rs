@@ -1,4 +1,4 @@
-//! How many bytes a sender keeps under way. Pure code.
+//! How many bytes a sender keeps in flight. Pure code.
 //!
 //! The window follows the path: twice the rate at which acknowledgements come, times the
 //! shortest round trip. While the path takes more, the rate grows with the window, and so
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 pub const LEAST: usize = 512 << 10;
 /// The largest window, in bytes. It bounds the memory of a sender.
 pub const MOST: usize = 8 << 20;
-/// The most records that may be under way, however short they are.
+/// The most records that may be in flight, however short they are.
 pub const RECORDS: usize = 512;
 
-/// How long a shortest round trip is believed: the path may have become longer.
+/// How long the shortest round trip counts: the path may have become longer since.
 const FORGET: Duration = Duration::from_secs(10);
 
 /// The window of a sender.
@@ -43,7 +43,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Bytes that may be under way.
+    /// Bytes that may be in flight.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -111,7 +111,7 @@ mod tests {
     fn through(rate: f64, trip: Duration) -> (usize, f64) {
         const RECORD: usize = 128 << 10;
         let start = Instant::now();
-        let (mut window, mut under_way) = (Window::default(), VecDeque::new());
+        let (mut window, mut in_flight) = (Window::default(), VecDeque::new());
         let (mut now, mut free_at, mut bytes) = (start, start, 0);
         let takes = Duration::from_secs_f64(RECORD as f64 / rate);
         let (mut busy, mut since) = (Duration::ZERO, start);
@@ -120,14 +120,14 @@ mod tests {
                 (busy, since) = (Duration::ZERO, now);
             }
             while bytes + RECORD > window.bytes() {
-                let (at, came): (Instant, Instant) = under_way.pop_front().unwrap();
+                let (at, came): (Instant, Instant) = in_flight.pop_front().unwrap();
                 now = now.max(came);
                 bytes -= RECORD;
                 window.acknowledged(RECORD, at, now);
             }
             free_at = free_at.max(now) + takes;
             busy += takes;
-            under_way.push_back((now, free_at + trip));
+            in_flight.push_back((now, free_at + trip));
             bytes += RECORD;
         }
         (

@@ -1,5 +1,5 @@
 //! The log rule against a plain model: a broker that keeps a list, senders that are killed
-//! and come back with records still under way, readers that are killed, and messages that
+//! and come back with records still in flight, readers that are killed, and messages that
 //! are late, duplicated, overlapping, forged or missing.
 
 use std::collections::VecDeque;
@@ -26,10 +26,7 @@ impl Source {
             nonce,
             ends: Vec::new(),
             tail: 0,
-            head: Place {
-                stream: 0,
-                position: 0,
-            },
+            head: Place::START,
         }
     }
 
@@ -206,7 +203,7 @@ impl World {
             .find_map(|(sequence, record)| search.look(*sequence, record))
     }
 
-    /// Starts a sender; what the last one had under way is late from now on.
+    /// Starts a sender; what the last one had in flight is late from now on.
     fn start(&mut self) {
         let fresh = std::mem::take(&mut self.fresh);
         self.late.extend(fresh);

@@ -11,7 +11,7 @@ use shmpipe_nats::{Link, Name, SendOptions, send};
 
 use crate::{Figures, Result, Server, bytes, options, runs, verdict};
 
-/// Bytes that the raw publisher has under way: the most that a sender has.
+/// Bytes that the raw publisher has in flight: the most that a sender has.
 const WINDOW: usize = shmpipe_nats::window::MOST;
 /// The largest record.
 const RECORD: usize = 128 << 10;

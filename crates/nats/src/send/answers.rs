@@ -14,7 +14,7 @@ use crate::broker;
 use crate::error::{Error, Failure};
 use crate::record::Kind;
 
-/// How often a ring whose producer is dead is looked at.
+/// The pause between looks at a ring whose producer is dead.
 const LOOK: Duration = Duration::from_millis(20);
 /// The waits before a full stream is tried again.
 const FULL: Duration = Duration::from_millis(20);
@@ -22,7 +22,7 @@ const MOST_FULL: Duration = Duration::from_millis(500);
 
 pub(super) type Answer = Pin<Box<dyn Future<Output = Result<PublishAck, PublishError>> + Send>>;
 
-/// A record under way.
+/// A record in flight.
 pub(super) struct Flight {
     pub(super) answer: Answer,
     pub(super) kind: Kind,
@@ -38,7 +38,7 @@ enum Event {
 }
 
 impl<N: FnMut(&str)> Sender<'_, N> {
-    /// Publishes and releases, until something goes wrong.
+    /// Publishes and releases, until an error or the last of `ends`.
     pub(super) async fn pump(&mut self) -> Result<(), Failure> {
         loop {
             self.publish_some().await?;
@@ -82,7 +82,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         }
     }
 
-    /// Acts on the broker's answer for the first record under way.
+    /// Acts on the broker's answer for the first record in flight.
     async fn answered(
         &mut self,
         flight: Flight,
@@ -123,7 +123,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         Ok(())
     }
 
-    /// The stream has no room for the first record under way, and so refuses the others,
+    /// The stream has no room for the first record in flight, and so refuses the others,
     /// too. The session stays: the same records are published again later.
     async fn wait_for_room(&mut self, first: Flight) -> Result<(), Failure> {
         while let Some(flight) = self.flights.pop_front() {

@@ -1,4 +1,5 @@
-//! The start of a session: where the log ends, what of it the ring still has, and the claim.
+//! The start of a session: where the log ends, the part of it that the ring still has, and the
+//! claim.
 
 use bytes::Bytes;
 use shmpipe::{PeekError, Snapshot};
@@ -11,7 +12,7 @@ use crate::log::{LogError, Plan, Ring, plan};
 use crate::record::{Kind, Place, Record};
 
 impl<N: FnMut(&str)> Sender<'_, N> {
-    /// Claims the stream and sends, until something goes wrong.
+    /// Claims the stream and sends, until an error or the last of `ends`.
     pub(super) async fn session(&mut self) -> Result<(), Failure> {
         self.flights.clear();
         self.ahead = 0;
@@ -64,7 +65,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         self.pump().await
     }
 
-    /// What of the ring this sender may still read.
+    /// The part of the ring that this sender may still read.
     fn bounds(&mut self) -> Result<Ring, Failure> {
         let ring = self.ring.get_mut();
         let head = Place {

@@ -39,12 +39,13 @@ pub struct SendOptions {
     pub begins: bool,
     /// Stop after this many ends of streams.
     pub ends: Option<u64>,
-    /// How long a broker without JetStream is waited for at the start.
+    /// How long the sender waits at the start for a broker without JetStream.
     pub patience: Duration,
 }
 
 impl SendOptions {
-    /// The defaults: records of 128 KiB at most, a stream of 1 GiB, no end.
+    /// The defaults: a record has 128 KiB at most, a new stream keeps 1 GiB, and the sender
+    /// runs until an error.
     #[must_use]
     pub fn new(name: Name) -> SendOptions {
         SendOptions {
@@ -62,7 +63,8 @@ impl SendOptions {
 /// [`SendOptions::ends`]. Bytes and ends leave the ring once the broker has acknowledged
 /// them. So the future can be dropped at any time, and the next sender continues.
 ///
-/// `notice` is called when something passes, such as a broker that does not answer.
+/// `notice` is called for each temporary failure, such as a broker that does not answer, and
+/// with the state of a log that cannot be continued.
 ///
 /// # Errors
 ///
@@ -101,12 +103,12 @@ pub async fn send(
     }
 }
 
-/// What the ring gives, behind the bytes under way.
+/// What the ring gives, after the bytes in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Bytes, now or later.
     Flows,
-    /// Nothing until the bytes under way are released: a stream ends there, or its
+    /// Nothing until the bytes in flight are released: a stream ends there, or its
     /// producer is dead.
     Stops,
     /// The producer is dead, and the log says so.
@@ -126,9 +128,9 @@ struct Sender<'a, N> {
     flights: VecDeque<Flight>,
     /// The sequence of this sender's claim.
     session: u64,
-    /// The last sequence in the log, once all records under way are there.
+    /// The last sequence in the log, once all records in flight are there.
     last: u64,
-    /// Bytes under way: published, and not released.
+    /// Bytes in flight: published, and not released.
     ahead: usize,
     chunk: usize,
     state: State,

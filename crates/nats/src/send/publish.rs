@@ -1,4 +1,4 @@
-//! What is published: bytes behind those under way, ends, and the death of a producer.
+//! What is published: bytes after those in flight, ends, and the death of a producer.
 
 use std::future::IntoFuture;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::error::Failure;
 use crate::record::{Ending, Kind, Place, Record};
 use crate::window::RECORDS;
 
-/// Records under way up to which short ones are published at once. Beyond, bytes gather.
+/// With fewer records in flight, short records are published at once. With more, bytes gather.
 const SHORT_RECORDS: usize = 16;
 
 enum Look {
@@ -25,7 +25,7 @@ enum Look {
 }
 
 impl<N: FnMut(&str)> Sender<'_, N> {
-    /// Whether another record may be under way. A full stream is tried with one.
+    /// Whether another record may be in flight. While the stream is full, one record at a time.
     pub(super) fn may_publish(&self) -> bool {
         if self.full.is_some() {
             return self.flights.is_empty();
@@ -75,7 +75,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         Ok(())
     }
 
-    /// Looks behind the bytes under way.
+    /// Looks at the ring after the bytes in flight.
     fn look(&mut self) -> Result<Look, Failure> {
         let (worth, ahead) = (self.worth(), self.ahead);
         let most = (ahead + self.chunk).min(self.capacity);

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::record::Ending;
 
 impl<N: FnMut(&str)> Sender<'_, N> {
-    /// Notes why the ring has nothing more behind the bytes under way.
+    /// Notes why the ring has nothing more after the bytes in flight.
     pub(super) fn stopped(&mut self, error: std::io::Error) -> Result<(), Failure> {
         let ring = self.ring.get_ref();
         match Broken::find(&error) {

@@ -63,7 +63,7 @@ fn a_network_that_is_cut_or_silent_loses_nothing() {
             proxy.set(network);
             std::thread::sleep(Duration::from_millis(time));
             if network == Network::Silent && time > 1000 {
-                proxy.set(Network::Cut); // what was under way is lost
+                proxy.set(Network::Cut); // what was in flight is lost
                 std::thread::sleep(Duration::from_millis(50));
             }
             proxy.set(Network::Passes);
