@@ -16,18 +16,18 @@ use shmpipe::{DEFAULT_CAPACITY, Options, Ring};
 
 use crate::args::BenchArgs;
 use crate::exit::Failure;
-use crate::figures::Spread;
+use crate::figures::{Spread, debug_build};
 use crate::fork::{Forked, fork};
 use crate::json;
 use crate::text::print;
 use crate::units;
 
-/// No round begins after this time, so that all take less than a minute.
+/// No round begins after this time. So rounds of the default size take less than a minute in all.
 const TIME: Duration = Duration::from_secs(45);
 const BLOCKS: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
 /// Bytes that go first, before the clock starts.
 const WARM_UP: usize = 2 * DEFAULT_CAPACITY;
-/// Bytes of a message that goes there and back, and how often it does.
+/// Bytes of a round-trip message, and the number of trips.
 const MESSAGE: usize = 64;
 const TRIPS: u32 = 10_000;
 
@@ -52,31 +52,32 @@ impl Way {
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
+enum Measure {
     /// Bytes per second with blocks of this many bytes.
     Throughput(usize),
-    /// Seconds of a message there and back.
+    /// Seconds per round trip.
     RoundTrip,
-    /// Bytes per second from head(1) to /dev/null: `send` and `recv`, or three cat(1).
+    /// Bytes per second of `head | send` with `recv | cat > /dev/null`, or of
+    /// `head | cat | cat | cat > /dev/null`.
     Shell,
 }
 
 #[derive(Debug)]
 struct Cell {
-    question: Question,
+    measure: Measure,
     way: Way,
     figures: Vec<f64>,
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let busy = busy_part();
-    let questions = BLOCKS.map(Question::Throughput).into_iter();
-    let questions = questions.chain([Question::RoundTrip, Question::Shell]);
-    let mut cells: Vec<Cell> = questions
-        .flat_map(|question| WAYS.map(|way| (question, way)))
-        .filter(|cell| *cell != (Question::Shell, Way::Socket))
-        .map(|(question, way)| Cell {
-            question,
+    let measures = BLOCKS.map(Measure::Throughput).into_iter();
+    let measures = measures.chain([Measure::RoundTrip, Measure::Shell]);
+    let mut cells: Vec<Cell> = measures
+        .flat_map(|measure| WAYS.map(|way| (measure, way)))
+        .filter(|cell| *cell != (Measure::Shell, Way::Socket))
+        .map(|(measure, way)| Cell {
+            measure,
             way,
             figures: Vec::new(),
         })
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         };
         for index in order {
             let cell = &mut cells[index];
-            let figure = measure(cell.question, cell.way, args.bytes);
+            let figure = measure(cell.measure, cell.way, args.bytes);
             cell.figures
                 .push(figure.map_err(|error| Failure::io(cell.way.name(), &error))?);
         }
@@ -102,15 +103,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     })
 }
 
-fn measure(question: Question, way: Way, bytes: u64) -> io::Result<f64> {
-    match question {
-        Question::Throughput(block) => throughput(Duplex::new(way)?, bytes, block),
-        Question::RoundTrip => round_trip(Duplex::new(way)?),
-        Question::Shell => shell(way, bytes),
+fn measure(measure: Measure, way: Way, bytes: u64) -> io::Result<f64> {
+    match measure {
+        Measure::Throughput(block) => throughput(Duplex::new(way)?, bytes, block),
+        Measure::RoundTrip => round_trip(Duplex::new(way)?),
+        Measure::Shell => shell(way, bytes),
     }
 }
 
-/// A way between two processes in both directions, before the fork.
+/// A pair of opposite channels, made before the fork.
 enum Duplex {
     Rings(Box<[Ring; 2]>),
     Pipes([(PipeReader, PipeWriter); 2]),
@@ -210,7 +211,7 @@ fn throughput(duplex: Duplex, bytes: u64, block: usize) -> io::Result<f64> {
     })
 }
 
-/// Seconds of a message there and back.
+/// Seconds per round trip.
 fn round_trip(duplex: Duplex) -> io::Result<f64> {
     let echo = |end: &mut End| {
         let mut message = [0; MESSAGE];
@@ -236,7 +237,7 @@ fn round_trip(duplex: Duplex) -> io::Result<f64> {
     })
 }
 
-/// Bytes per second as in a shell, with the start of the programs.
+/// Bytes per second as in a shell, including program start-up.
 fn shell(way: Way, bytes: u64) -> io::Result<f64> {
     let name = format!("shmpipe-bench-{}", std::process::id());
     let path = std::env::temp_dir().join(name);
@@ -256,14 +257,14 @@ fn shell(way: Way, bytes: u64) -> io::Result<f64> {
     let start = Instant::now();
     let status = command.status();
     let time = start.elapsed();
-    let _ = fs::remove_file(&path); // only the ring has made it
+    let _ = fs::remove_file(&path); // only the ring's run made the file
     match status?.success() {
         true => Ok(bytes as f64 / time.as_secs_f64()),
         false => Err(io::Error::other("the command of the shell failed")),
     }
 }
 
-/// The part of the machine that other programs keep busy, measured for a moment.
+/// The busy share of processor time, sampled for 300 ms.
 fn busy_part() -> Option<f64> {
     let look = || {
         let stat = fs::read_to_string("/proc/stat").ok()?;
@@ -285,10 +286,10 @@ fn busy_part() -> Option<f64> {
 fn in_json(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) -> String {
     let figures = cells.iter().map(|cell| {
         let spread = Spread::of(cell.figures.clone());
-        let (question, block, unit) = match cell.question {
-            Question::Throughput(block) => ("throughput", Some(block), "bytes per second"),
-            Question::RoundTrip => ("round trip", Some(MESSAGE), "seconds"),
-            Question::Shell => ("shell", None, "bytes per second"),
+        let (question, block, unit) = match cell.measure {
+            Measure::Throughput(block) => ("throughput", Some(block), "bytes per second"),
+            Measure::RoundTrip => ("round trip", Some(MESSAGE), "seconds"),
+            Measure::Shell => ("shell", None, "bytes per second"),
         };
         json!({
             "question": question, "block": block, "way": cell.way.name(), "unit": unit,
@@ -323,9 +324,7 @@ fn in_words(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) ->
         args.rounds,
         processors()
     );
-    if cfg!(debug_assertions) {
-        text += "a debug build, whose figures mean nothing: --release\n";
-    }
+    text += debug_build();
     if let Some(busy) = busy.filter(|&busy| busy > 0.1) {
         text += &format!(
             "the machine was busy: {:.0}% of it, before this began\n",
@@ -336,23 +335,23 @@ fn in_words(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) ->
     for way in WAYS {
         text += &format!(" {:<19}", way.name());
     }
-    let mut asked = Vec::new();
+    let mut shown = Vec::new();
     for cell in cells {
-        if !asked.contains(&cell.question) {
-            asked.push(cell.question);
+        if !shown.contains(&cell.measure) {
+            shown.push(cell.measure);
         }
     }
-    for question in asked {
-        let (title, scale) = match question {
-            Question::Throughput(block) => (
+    for measure in shown {
+        let (title, scale) = match measure {
+            Measure::Throughput(block) => (
                 format!("GB/s, {:>4} block", units::bytes(block as u64)),
                 1e-9,
             ),
-            Question::RoundTrip => (format!("us, {MESSAGE} B and back"), 1e6),
-            Question::Shell => ("GB/s, in a shell".to_owned(), 1e-9),
+            Measure::RoundTrip => (format!("us, {MESSAGE} B and back"), 1e6),
+            Measure::Shell => ("GB/s, in a shell".to_owned(), 1e-9),
         };
         text = text.trim_end().to_owned() + &format!("\n{title:<17}");
-        for cell in cells.iter().filter(|cell| cell.question == question) {
+        for cell in cells.iter().filter(|cell| cell.measure == measure) {
             let spread = Spread::of(cell.figures.clone());
             let [least, median, most] =
                 [spread.least, spread.median, spread.most].map(|figure| digits(figure * scale));

@@ -1,7 +1,7 @@
 //! `shmpipe demo`: a child streams to its parent, through a ring and through a pipe(2) in
 //! turns. Every byte is verified.
 //!
-//! Parent and child also have a pair of sockets, the line. Over the line, the parent says
+//! Parent and child also have a pair of sockets for control. Over the sockets, the parent says
 //! when the clock starts, and the child reports its result. Before the clock starts, both
 //! have touched the pages that they use.
 
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     for round in 0..args.rounds {
         for rounds in &mut results {
             demo.block = rounds.block;
-            // The first run of a pair may find other conditions than the second.
+            // The order alternates, since the first run may meet other conditions.
             let is_ring_first = round % 2 == 0;
             if is_ring_first {
                 rounds.ring.push(demo.through_ring()?);
@@ -84,38 +84,38 @@ impl Demo {
         let mut options = shmpipe::Options::new();
         let ring = options.capacity(self.capacity).create_anonymous()?;
         self.capacity = ring.capacity();
-        let (line, childs_line) = line()?;
+        let (control, childs_control) = control()?;
         match fork().map_err(|error| Failure::io("fork", &error))? {
             Forked::Child => {
-                drop(line);
-                self.child(ring.into_producer().map_err(Failure::from), childs_line)
+                drop(control);
+                self.child(ring.into_producer().map_err(Failure::from), childs_control)
             }
             Forked::Parent(child) => {
-                drop(childs_line);
-                self.parent("ring", ring.into_consumer()?, line, child)
+                drop(childs_control);
+                self.parent("ring", ring.into_consumer()?, control, child)
             }
         }
     }
 
     fn through_pipe(&self) -> Result<Run, Failure> {
         let (reader, writer) = io::pipe().map_err(|error| Failure::io("pipe", &error))?;
-        let (line, childs_line) = line()?;
+        let (control, childs_control) = control()?;
         match fork().map_err(|error| Failure::io("fork", &error))? {
             Forked::Child => {
-                drop((reader, line));
-                self.child(Ok(writer), childs_line)
+                drop((reader, control));
+                self.child(Ok(writer), childs_control)
             }
             Forked::Parent(child) => {
-                drop((writer, childs_line));
-                self.parent("pipe", reader, line, child)
+                drop((writer, childs_control));
+                self.parent("pipe", reader, control, child)
             }
         }
     }
 
-    /// The child's whole life.
-    fn child(&self, writer: Result<impl Transport + Write, Failure>, mut line: UnixStream) -> ! {
+    /// Runs the child, then exits.
+    fn child(&self, writer: Result<impl Transport + Write, Failure>, mut control: UnixStream) -> ! {
         let sent = writer.and_then(|mut writer| {
-            let sent = self.send(&mut writer, &mut line);
+            let sent = self.send(&mut writer, &mut control);
             writer.end(sent.is_ok());
             sent
         });
@@ -124,21 +124,21 @@ impl Demo {
             Err(failure) => (1, failure.message().to_owned()),
         };
         // Without a parent nobody reads this.
-        let _ = line.write_all(report.as_bytes());
+        let _ = control.write_all(report.as_bytes());
         std::process::exit(code)
     }
 
     fn send(
         &self,
         writer: &mut (impl Transport + Write),
-        line: &mut UnixStream,
+        control: &mut UnixStream,
     ) -> Result<Calls, Failure> {
         let mut source = self.source()?;
         let zeros = vec![0; self.block];
         for len in self.pieces(self.capacity as u64) {
             writer.write_all(&zeros[..len]).map_err(Failure::stream)?;
         }
-        line.read_exact(&mut [0])
+        control.read_exact(&mut [0])
             .map_err(|error| Failure::io("the parent", &error))?;
         let before = writer.calls();
         for len in self.pieces(self.plan.bytes()) {
@@ -153,15 +153,15 @@ impl Demo {
         &self,
         name: &'static str,
         mut reader: impl Transport + Read,
-        mut line: UnixStream,
+        mut control: UnixStream,
         child: Child,
     ) -> Result<Run, Failure> {
-        let received = self.receive(name, &mut reader, &mut line);
+        let received = self.receive(name, &mut reader, &mut control);
         reader.end(received.is_ok());
         // A child that still waits for the clock must not wait any longer.
-        let _ = line.shutdown(Shutdown::Write);
+        let _ = control.shutdown(Shutdown::Write);
         let mut report = String::new();
-        let reported = line.read_to_string(&mut report);
+        let reported = control.read_to_string(&mut report);
         let status = child
             .wait()
             .map_err(|error| Failure::io("waitpid", &error))?;
@@ -192,7 +192,7 @@ impl Demo {
         &self,
         name: &'static str,
         reader: &mut (impl Transport + Read),
-        line: &mut UnixStream,
+        control: &mut UnixStream,
     ) -> Result<(Duration, Calls), Stop> {
         let stream = |error| Stop::Stream(Failure::stream(error));
         let mut source = self.source().map_err(Stop::Here)?;
@@ -203,7 +203,7 @@ impl Demo {
         let before = reader.calls();
         let bar = Bar::new(name, self.plan.bytes());
         let start = Instant::now();
-        line.write_all(&[0]).map_err(stream)?;
+        control.write_all(&[0]).map_err(stream)?;
         let position = self.verify(reader, &mut source, &mut block, bar)?;
         let time = start.elapsed();
         match position == self.plan.bytes() {
@@ -216,7 +216,7 @@ impl Demo {
         }
     }
 
-    /// Compares all bytes that come with `source`. Returns their number.
+    /// Compares all received bytes with `source`. Returns their number.
     fn verify(
         &self,
         reader: &mut impl Read,
@@ -259,20 +259,16 @@ impl Demo {
             Plan::Random { seed, .. } => format!("pseudo-random bytes (seed {seed})"),
             Plan::File { path, .. } => format!("bytes of {}", shown(path)),
         };
-        let build = if cfg!(debug_assertions) {
-            "a debug build, whose figures mean nothing: --release\n"
-        } else {
-            ""
-        };
         let of_rounds = match rounds {
             1 => "one round".to_owned(),
             rounds => format!("medians of {rounds} rounds"),
         };
         format!(
             "{} {what}, from a child process to its parent\n\
-             every byte verified; a ring of {} bytes; {of_rounds}\n{build}",
+             every byte verified; a ring of {} bytes; {of_rounds}\n{}",
             self.plan.bytes(),
-            self.capacity
+            self.capacity,
+            figures::debug_build()
         )
     }
 
@@ -296,8 +292,8 @@ impl Demo {
     }
 }
 
-/// Makes the line between parent and child.
-fn line() -> Result<(UnixStream, UnixStream), Failure> {
+/// Makes the control sockets of parent and child.
+fn control() -> Result<(UnixStream, UnixStream), Failure> {
     UnixStream::pair().map_err(|error| Failure::io("socketpair", &error))
 }
 

@@ -25,15 +25,15 @@ signal: 128 plus its number in a shell. A signal that was ignored at the start
 stays ignored. If nobody reads stdout any more, the command dies of SIGPIPE
 (141), as filters do. Stdin and stdout must be open.";
 
-/// What ended the command, as far as that decides its message.
+/// The kind of failure, where callers treat it specially.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// What the message says.
-    Told,
-    /// A signal, or another end of a wait.
+    /// A signal, or a cancelled wait.
     Interruption,
-    /// Nobody reads an output any more.
+    /// The reader of an output has gone.
     OutputClosed,
+    /// Any other cause.
+    Other,
 }
 
 /// The exit codes other than 0.
@@ -55,7 +55,7 @@ pub(crate) struct Failure {
     message: String,
     /// The signal to die of, instead of an exit code.
     signal: Option<i32>,
-    /// Whether the failure says nothing.
+    /// Whether the failure prints no message.
     is_silent: bool,
     /// The exit status, if it is none of the codes.
     status: Option<u8>,
@@ -70,7 +70,7 @@ impl Failure {
             signal: None,
             is_silent: false,
             status: None,
-            cause: Cause::Told,
+            cause: Cause::Other,
         }
     }
 
@@ -92,13 +92,13 @@ impl Failure {
         }
     }
 
-    /// Whether this is the failure after a signal, or after another end of a wait.
+    /// Whether this is the failure after a signal, or after a cancelled wait.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.cause == Cause::Interruption
     }
 
-    /// The failure when nobody reads stdout any more. The command then dies of SIGPIPE
-    /// without a word, as filters do, unless its parent ignored that signal.
+    /// The failure when the reader of stdout has gone. The command then dies of SIGPIPE
+    /// without a message, as filters do, unless its parent ignored that signal.
     pub(crate) fn stdout_closed() -> Failure {
         let failure = Failure {
             cause: Cause::OutputClosed,
@@ -113,7 +113,7 @@ impl Failure {
         }
     }
 
-    /// An exit with `status`, and without a word: another process has said what is wrong.
+    /// An exit with `status`, and without a message: another process has said what is wrong.
     pub(crate) fn exit(status: u8) -> Failure {
         Failure {
             is_silent: true,
@@ -157,7 +157,7 @@ impl Failure {
         self
     }
 
-    /// Makes the failure say nothing.
+    /// Makes the failure print no message.
     pub(crate) fn mute(mut self) -> Failure {
         self.is_silent = true;
         self
@@ -179,8 +179,8 @@ impl Failure {
         self.code == code
     }
 
-    /// Whether nobody reads an output any more.
-    pub(crate) fn is_sigpipe(&self) -> bool {
+    /// Whether the reader of an output has gone.
+    pub(crate) fn is_output_closed(&self) -> bool {
         self.cause == Cause::OutputClosed
     }
 

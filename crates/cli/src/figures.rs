@@ -1,4 +1,4 @@
-//! The progress bar and the figures of the demo.
+//! The progress bar and the figures of the demo, and what the figures of `bench` share with them.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use shmpipe::Stats;
 
 use crate::args::ProgressArgs;
-use crate::progress::{Look, Progress};
+use crate::progress::{Reading, Progress};
 use crate::units;
 
 /// Bytes after which the progress bar looks at the clock again.
@@ -139,6 +139,14 @@ impl Spread {
     }
 }
 
+/// The line that a report of a debug build has.
+pub(crate) fn debug_build() -> &'static str {
+    match cfg!(debug_assertions) {
+        true => "a debug build, whose figures mean nothing: --release\n",
+        false => "",
+    }
+}
+
 /// A progress bar on stderr, if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
@@ -156,9 +164,9 @@ impl Bar {
     pub(crate) fn show(&mut self, position: u64) {
         if position - self.shown >= BAR_STEP {
             self.shown = position;
-            self.progress.show(|| Look {
+            self.progress.show(|| Reading {
                 bytes: position,
-                ..Look::default()
+                ..Reading::default()
             });
         }
     }

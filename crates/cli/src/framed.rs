@@ -1,11 +1,11 @@
-//! A stream that carries its own proof of being whole, for a way that passes no failure on: ssh(1),
-//! socat(1), a file.
+//! A stream that carries its own proof of being whole, for a transport that does not report
+//! failures: ssh(1), socat(1), a file.
 //!
 //! | bytes | what |
 //! |--:|---|
-//! | 8 | [`HEAD`] |
+//! | 8 | [`HEADER`] |
 //! | any | the stream |
-//! | 8 | [`TAIL`] |
+//! | 8 | [`TRAILER`] |
 //! | 8 | length of the stream in bytes, little-endian |
 //! | 16 | XXH3 of the stream in 128 bits, little-endian |
 //!
@@ -16,10 +16,10 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::exit::{Code, Failure};
 
 /// Begins a framed stream. The last byte is the version.
-const HEAD: [u8; 8] = *b"shmpipe\x01";
-/// Begins the end of a framed stream.
-const TAIL: [u8; 8] = *b"\nwhole:\n";
-const END: usize = 8 + 8 + 16;
+const HEADER: [u8; 8] = *b"shmpipe\x01";
+/// Begins the trailer of a framed stream.
+const TRAILER: [u8; 8] = *b"\nwhole:\n";
+const TRAILER_LEN: usize = 8 + 8 + 16;
 
 /// Makes a framed stream.
 pub(crate) struct Framer {
@@ -35,9 +35,9 @@ impl Framer {
         }
     }
 
-    /// What comes before the stream.
-    pub(crate) fn head() -> &'static [u8] {
-        &HEAD
+    /// The header, which comes before the stream.
+    pub(crate) fn header() -> &'static [u8] {
+        &HEADER
     }
 
     /// Counts bytes of the stream.
@@ -46,22 +46,22 @@ impl Framer {
         self.len += bytes.len() as u64;
     }
 
-    /// What comes after the stream.
-    pub(crate) fn end(&self) -> [u8; END] {
-        let mut end = [0; END];
-        end[..8].copy_from_slice(&TAIL);
-        end[8..16].copy_from_slice(&self.len.to_le_bytes());
-        end[16..].copy_from_slice(&self.digest.digest128().to_le_bytes());
-        end
+    /// The trailer, which comes after the stream.
+    pub(crate) fn trailer(&self) -> [u8; TRAILER_LEN] {
+        let mut trailer = [0; TRAILER_LEN];
+        trailer[..8].copy_from_slice(&TRAILER);
+        trailer[8..16].copy_from_slice(&self.len.to_le_bytes());
+        trailer[16..].copy_from_slice(&self.digest.digest128().to_le_bytes());
+        trailer
     }
 }
 
-/// Takes a framed stream apart. Holds back what may be its end.
+/// Takes a framed stream apart. Holds back what may be its trailer.
 pub(crate) struct Checker {
     framer: Framer,
-    /// Bytes of the head that have come.
-    headed: usize,
-    /// What came last, and is not known to be part of the stream: at most an end.
+    /// Bytes of the header that have come.
+    of_header: usize,
+    /// What came last, and is not known to be part of the stream: at most a trailer.
     held: Vec<u8>,
 }
 
@@ -69,43 +69,43 @@ impl Checker {
     pub(crate) fn new() -> Checker {
         Checker {
             framer: Framer::new(),
-            headed: 0,
+            of_header: 0,
             held: Vec::new(),
         }
     }
 
     /// Takes the next bytes. Returns those that certainly belong to the stream.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
-        let head = &HEAD[self.headed..];
-        let of_head = head.len().min(bytes.len());
-        if bytes[..of_head] != head[..of_head] {
+        let header = &HEADER[self.of_header..];
+        let len = header.len().min(bytes.len());
+        if bytes[..len] != header[..len] {
             return Err(Failure::other("stdin: is no stream of `recv --framed`"));
         }
-        self.headed += of_head;
-        self.held.extend_from_slice(&bytes[of_head..]);
-        let keep = self.held.split_off(self.held.len().saturating_sub(END));
+        self.of_header += len;
+        self.held.extend_from_slice(&bytes[len..]);
+        let keep = self.held.split_off(self.held.len().saturating_sub(TRAILER_LEN));
         let known = std::mem::replace(&mut self.held, keep);
         self.framer.add(&known);
         Ok(known)
     }
 
-    /// Checks the end. Fails unless the whole stream has come.
+    /// Checks the trailer. Fails unless the whole stream has come.
     pub(crate) fn end(&self) -> Result<(), Failure> {
         let broken = |why: String| {
             let why = format!("stdin: the framed stream is not whole: {why}");
             Err(Failure::new(Code::SenderBrokeOff, why))
         };
-        let Ok(end) = <[u8; END]>::try_from(&self.held[..]) else {
-            return broken("it is shorter than its end".to_owned());
+        let Ok(trailer) = <[u8; TRAILER_LEN]>::try_from(&self.held[..]) else {
+            return broken("it is shorter than its trailer".to_owned());
         };
-        let expected = self.framer.end();
-        if end[..8] != expected[..8] {
-            return broken(format!("it stops after {} bytes", self.framer.len));
+        let (expected, len) = (self.framer.trailer(), self.framer.len);
+        if trailer[..8] != expected[..8] {
+            return broken(format!("it stops after {len} bytes"));
         }
-        if end[8..16] != expected[8..16] {
-            return broken(format!("{} bytes are not its length", self.framer.len));
+        if trailer[8..16] != expected[8..16] {
+            return broken(format!("it has {len} bytes, its trailer says otherwise"));
         }
-        if end != expected {
+        if trailer != expected {
             return broken("its digest is another one".to_owned());
         }
         Ok(())
@@ -119,7 +119,24 @@ mod tests {
     fn framed(bytes: &[u8]) -> Vec<u8> {
         let mut framer = Framer::new();
         framer.add(bytes);
-        [Framer::head(), bytes, &framer.end()].concat()
+        [Framer::header(), bytes, &framer.trailer()].concat()
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let why = |stream: &[u8]| {
+            let mut checker = Checker::new();
+            checker.take(stream).unwrap();
+            checker.end().unwrap_err().message().to_owned()
+        };
+        let stream = framed(&[7; 100]);
+        assert!(why(&stream[..20]).ends_with("shorter than its trailer"));
+        assert!(why(&stream[..100]).ends_with("it stops after 60 bytes"));
+        let shorter = [&stream[..50], &stream[60..]].concat();
+        assert!(why(&shorter).ends_with("it has 90 bytes, its trailer says otherwise"));
+        let mut other = stream;
+        other[50] ^= 1;
+        assert!(why(&other).ends_with("its digest is another one"));
     }
 
     /// What comes through in pieces of `piece` bytes, and whether it is whole.

@@ -1,8 +1,8 @@
 //! The command `shmpipe`: streams stdin of one process to stdout of another, shows the rings
 //! of a host, measures them and removes them.
 //!
-//! Each verb has a file. The command uses the public interface of the library. The one
-//! hidden item that it uses escapes paths in messages.
+//! Each verb has a file. The command uses the public interface of the library, and two hidden
+//! items: `shmpipe::escape`, for paths in messages, and `shmpipe::sysv::page_size`.
 
 mod args;
 mod bench;

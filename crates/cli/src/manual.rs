@@ -29,7 +29,7 @@ pub(crate) fn pages(args: &ManArgs) -> Result<(), Failure> {
         .filter(|verb| verb.get_name() != "help")
     {
         let name = format!("shmpipe-{}", verb.get_name());
-        // The page has the name of the verb, and the synopsis its command line.
+        // The page has the name of the verb, and its synopsis shows the command line.
         let usage = format!("shmpipe {}", verb.get_name());
         let verb = verb.clone().name(name.clone()).bin_name(usage);
         fs::write(folder.join(name + ".1"), page(verb).map_err(failed)?).map_err(failed)?;
@@ -61,7 +61,7 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Text as it is, for roff(7).
+/// Escapes text for roff(7).
 fn plain(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")

@@ -32,7 +32,7 @@ enum How {
 
 /// How far a stream is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Look {
+pub(crate) struct Reading {
     pub(crate) bytes: u64,
     pub(crate) fill: usize,
     pub(crate) capacity: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Look {
 #[derive(Debug)]
 pub(crate) struct Progress {
     how: How,
-    /// What `send` or `recv` calls itself.
+    /// The verb. In the demo, `ring` or `pipe`.
     name: &'static str,
     /// Bytes of the whole stream, if they are known.
     total: Option<u64>,
@@ -53,14 +53,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `is_beside` says that the bytes are typed or seen on a terminal. No line is drawn
-    /// beside them.
-    pub(crate) fn new(args: ProgressArgs, name: &'static str, is_beside: bool) -> Progress {
+    /// `shares_terminal`: stdin or stdout is a terminal, so no line is drawn.
+    pub(crate) fn new(args: ProgressArgs, name: &'static str, shares_terminal: bool) -> Progress {
         let how = if args.numbers {
             How::Numbers
         } else if args.progress {
             How::ForcedLine
-        } else if args.quiet || !io::stderr().is_terminal() || is_beside {
+        } else if args.quiet || !io::stderr().is_terminal() || shares_terminal {
             How::Not
         } else {
             How::Line
@@ -98,34 +97,34 @@ impl Progress {
 
     /// Shows how far the stream is, if it is time.
     #[inline]
-    pub(crate) fn show(&mut self, look: impl FnOnce() -> Look) {
+    pub(crate) fn show(&mut self, reading: impl FnOnce() -> Reading) {
         if self.how == How::Not {
             return;
         }
         let every = if self.how == How::Numbers { LINE } else { DRAW };
         if self.drawn.elapsed() >= every {
-            self.show_now(look());
+            self.show_now(reading());
         }
     }
 
-    fn show_now(&mut self, look: Look) {
+    fn show_now(&mut self, reading: Reading) {
         let now = Instant::now();
         self.drawn = now;
-        let rate = self.rate(now, look.bytes);
+        let rate = self.rate(now, reading.bytes);
         let time = now - self.start;
         match self.how {
             How::Not => {}
             How::Numbers => {
-                let fill = percent(look.fill as u64, look.capacity as u64);
+                let fill = percent(reading.fill as u64, reading.capacity as u64);
                 let line = format!(
                     "{:.1} {} {rate:.0} {fill}\n",
                     time.as_secs_f64(),
-                    look.bytes
+                    reading.bytes
                 );
                 say(&line);
             }
             How::Line | How::ForcedLine => {
-                let line = line(self.name, columns(), look, time, rate, self.total);
+                let line = line(self.name, columns(), reading, time, rate, self.total);
                 self.draw(&line);
             }
         }
@@ -151,9 +150,9 @@ impl Progress {
     }
 
     /// Shows the last state. The rate is then that of the whole stream.
-    pub(crate) fn ends(&mut self, look: Look) {
+    pub(crate) fn ends(&mut self, reading: Reading) {
         self.samples = VecDeque::from([(self.start, 0)]);
-        self.show_now(look);
+        self.show_now(reading);
         self.leave_line();
     }
 
@@ -212,19 +211,19 @@ fn columns() -> usize {
 fn line(
     name: &str,
     width: usize,
-    look: Look,
+    reading: Reading,
     time: Duration,
     rate: f64,
     total: Option<u64>,
 ) -> String {
-    let amount = bytes(look.bytes);
+    let amount = bytes(reading.bytes);
     let rate_text = format!("{}/s", bytes(rate as u64)); // saturates
-    let fill = percent(look.fill as u64, look.capacity as u64);
+    let fill = percent(reading.fill as u64, reading.capacity as u64);
     let mut line = format!("{name}: {amount:>5} {:>5} {rate_text:>7}", clock(time));
     let room = |line: &str| width.saturating_sub(line.len() + 1);
     if let Some(total) = total.filter(|&total| total > 0) {
-        line += &format!(" {:>3}%", percent(look.bytes, total));
-        let left = total.saturating_sub(look.bytes) as f64 / rate;
+        line += &format!(" {:>3}%", percent(reading.bytes, total));
+        let left = total.saturating_sub(reading.bytes) as f64 / rate;
         if room(&line) >= 12 && left.is_finite() && left < 360_000.0 {
             line += &format!(" ETA {}", clock(Duration::from_secs_f64(left)));
         }
@@ -233,7 +232,7 @@ fn line(
         }
         if room(&line) >= 9 {
             let width = (room(&line) - 1).min(30);
-            line += &format!(" {}", bar(look.bytes, total, width));
+            line += &format!(" {}", bar(reading.bytes, total, width));
         }
     } else if room(&line) >= 11 {
         line += &format!(" ring {fill:>3}%");
@@ -241,8 +240,8 @@ fn line(
             line += &format!(
                 " {}",
                 bar(
-                    look.fill as u64,
-                    look.capacity as u64,
+                    reading.fill as u64,
+                    reading.capacity as u64,
                     12.min(room(&line) - 1)
                 )
             );
@@ -256,7 +255,7 @@ mod tests {
     use super::*;
 
     fn of_width(width: usize, total: Option<u64>) -> String {
-        let look = Look {
+        let reading = Reading {
             bytes: 3 << 29,
             fill: 1 << 18,
             capacity: 1 << 20,
@@ -264,7 +263,7 @@ mod tests {
         line(
             "send",
             width,
-            look,
+            reading,
             Duration::from_secs(12),
             (1 << 27) as f64,
             total,

@@ -10,12 +10,11 @@ use shmpipe::{Broken, Consumer, Occupant, Options, PeekError, WaitError};
 use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
 use crate::framed::Framer;
-use crate::progress::{Look, Progress};
+use crate::progress::{Reading, Progress};
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream};
 
-/// The longest wait for bytes at a time, if something else ends the wait when nobody reads
-/// stdout any more.
+/// The longest wait for bytes at a time, if a thread watches stdout.
 const LONG_LOOK: Duration = Duration::from_secs(10);
 /// The same while progress is shown.
 const SHOWN_LOOK: Duration = Duration::from_millis(500);
@@ -28,13 +27,13 @@ pub(crate) fn run(args: &RecvArgs) -> Result<(), Failure> {
 fn receive(args: &RecvArgs, signals: &Signals) -> Result<(), Failure> {
     let stdout = Stream::stdout()?;
     let mut progress = Progress::new(args.stream.progress, "recv", io::stdout().is_terminal());
-    let look = look_time(&stdout, &progress, signals);
-    let received = receive_to(&stdout, look, args, &mut progress, signals);
+    let wait = longest_wait(&stdout, &progress, signals);
+    let received = receive_to(&stdout, wait, args, &mut progress, signals);
     received.map_err(|failure| explained(failure, &stdout, signals))
 }
 
-/// How long to wait for bytes at a time.
-pub(crate) fn look_time(stdout: &Stream, progress: &Progress, signals: &Signals) -> Duration {
+/// The longest wait for bytes at a time.
+pub(crate) fn longest_wait(stdout: &Stream, progress: &Progress, signals: &Signals) -> Duration {
     match (stdout.tell_when_broken(&signals.flag), progress.is_shown()) {
         (false, _) => LOOK,
         (true, true) => SHOWN_LOOK,
@@ -42,7 +41,7 @@ pub(crate) fn look_time(stdout: &Stream, progress: &Progress, signals: &Signals)
     }
 }
 
-/// The failure of a receiver whose wait was cancelled, and by no signal.
+/// Reports a closed stdout if that, not a signal, cancelled the wait.
 pub(crate) fn explained(failure: Failure, stdout: &Stream, signals: &Signals) -> Failure {
     match signals.check().is_ok() && failure.is_interrupted() && stdout.is_broken() {
         true => Failure::stdout_closed(),
@@ -53,7 +52,7 @@ pub(crate) fn explained(failure: Failure, stdout: &Stream, signals: &Signals) ->
 /// Receives streams. The ring is detached when this returns.
 fn receive_to(
     stdout: &Stream,
-    look_for: Duration,
+    longest_wait: Duration,
     args: &RecvArgs,
     progress: &mut Progress,
     signals: &Signals,
@@ -68,7 +67,7 @@ fn receive_to(
         let mut receiver = Receiver {
             consumer: &mut consumer,
             stdout,
-            look_for,
+            longest_wait,
             outlives_death: args.follow && args.stream.persist,
             progress: &mut *progress,
             signals,
@@ -79,7 +78,7 @@ fn receive_to(
                 false => receiver.receive_stream()?,
             }
             signals.check()?;
-            receiver.progress.ends(look(receiver.consumer));
+            receiver.progress.ends(reading(receiver.consumer));
             // All of the stream is written, so the next receiver gets the next stream.
             let may_follow = receiver.consumer.next_stream()?;
             if !may_follow || !args.follow || !args.stream.persist {
@@ -114,8 +113,8 @@ fn open(
 }
 
 /// How far the stream is.
-fn look(consumer: &mut Consumer) -> Look {
-    Look {
+fn reading(consumer: &mut Consumer) -> Reading {
+    Reading {
         bytes: consumer.stream_position(),
         fill: consumer.available().unwrap_or(0), // the next wait reports the error
         capacity: consumer.capacity(),
@@ -127,7 +126,7 @@ pub(crate) struct Receiver<'a> {
     pub(crate) consumer: &'a mut Consumer,
     pub(crate) stdout: &'a Stream,
     /// The longest wait for bytes at a time.
-    pub(crate) look_for: Duration,
+    pub(crate) longest_wait: Duration,
     /// Whether another sender may resume the stream of a dead one.
     pub(crate) outlives_death: bool,
     pub(crate) progress: &'a mut Progress,
@@ -167,7 +166,7 @@ impl Receiver<'_> {
     fn receive_framed(&mut self) -> Result<(), Failure> {
         let most = self.stdout.most(self.consumer.capacity());
         let mut framer = Framer::new();
-        self.write_all(Framer::head())?;
+        self.write_all(Framer::header())?;
         while self.await_more()? {
             let bytes = self.consumer.try_peek_up_to(most);
             let bytes = bytes
@@ -178,7 +177,7 @@ impl Receiver<'_> {
             let consumed = self.consumer.consume_raw(len);
             consumed.map_err(|error| Failure::stream(error.into()))?;
         }
-        self.write_all(&framer.end())
+        self.write_all(&framer.trailer())
     }
 
     fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
@@ -203,7 +202,7 @@ impl Receiver<'_> {
     }
 
     fn look_around(&mut self) -> Result<(), Failure> {
-        self.progress.show(|| look(self.consumer));
+        self.progress.show(|| reading(self.consumer));
         self.signals.check()
     }
 
@@ -241,14 +240,14 @@ impl Receiver<'_> {
         }
     }
 
-    /// Waits for bytes, or for an end or a death instead. Fails if nobody reads stdout any
-    /// more, even if no byte comes.
+    /// Waits for bytes, for an end, or for a death. Fails if the reader of stdout goes, even if
+    /// no byte comes.
     fn await_bytes(&mut self) -> Result<Found, Failure> {
         let start = Instant::now();
         let limit = self.consumer.timeout();
         loop {
             let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
-            let wait = left.unwrap_or(self.look_for).min(self.look_for);
+            let wait = left.unwrap_or(self.longest_wait).min(self.longest_wait);
             let deadline = Instant::now() + wait;
             match self.consumer.wait_readable_deadline(1, deadline) {
                 Ok(()) => return Ok(Found::Bytes),
@@ -267,7 +266,7 @@ impl Receiver<'_> {
         }
     }
 
-    /// The failure of a wait that took as long as it may.
+    /// The failure of a wait that reached its time limit.
     fn no_byte(&self, limit: Option<Duration>) -> Failure {
         let waited = limit.filter(|limit| !limit.is_zero());
         let waited = waited.map(|limit| format!(" after {limit:?}"));

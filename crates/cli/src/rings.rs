@@ -301,7 +301,7 @@ fn sort_down(segments: &mut [Segment], number: impl Fn(&Segment) -> f64) {
     });
 }
 
-/// Whether the size is that of a ring: a page, and a power of two of bytes.
+/// Whether the size is that of a ring: a page plus a power of two.
 fn has_size_of_a_ring(stat: &Stat) -> bool {
     let ring = stat.size.checked_sub(sysv::page_size());
     ring.is_some_and(|ring| ring.is_power_of_two() && ring >= sysv::page_size())

@@ -2,7 +2,7 @@
 //!
 //! This process reads the writer's stdout into the ring in one thread, and writes the ring to
 //! the reader's stdin in another. The reader's stdin ends only once the writer has succeeded.
-//! If the writer has failed, everybody who reads that pipe is ended first.
+//! If the writer has failed, every process that reads the reader's stdin pipe is ended first.
 
 use std::ffi::OsString;
 use std::fs;
@@ -131,14 +131,14 @@ fn receive(
         let mut receiver = Receiver {
             consumer: &mut consumer,
             stdout: &stdout,
-            look_for: LOOK,
+            longest_wait: LOOK,
             outlives_death: false,
             progress: &mut Progress::new(ProgressArgs::QUIET, "run", false),
             signals,
         };
         receiver.receive_stream()
     });
-    let ends = moved.as_ref().is_err_and(|failure| !failure.is_sigpipe());
+    let ends = moved.as_ref().is_err_and(|failure| !failure.is_output_closed());
     if moved.is_err() {
         consumer.abort(); // ends the writer, too
     }
@@ -152,8 +152,8 @@ fn receive(
     (moved, ends)
 }
 
-/// What the two ends mean: the status of the last command that failed. `reader` is `None` if
-/// the reader was ended here.
+/// Combines both results into one exit status: that of the last command that failed. `reader`
+/// is `None` if the reader was ended here.
 fn verdict(
     (sent, writer): (Result<(), Failure>, ExitStatus),
     moved: Result<(), Failure>,
@@ -173,7 +173,7 @@ fn verdict(
         });
     }
     // A reader that has gone is no failure by itself: a shell's pipes say nothing either.
-    let is_failure = |failure: &Failure| !failure.is_sigpipe() && !failure.is(Code::ReceiverLeft);
+    let is_failure = |failure: &Failure| !failure.is_output_closed() && !failure.is(Code::ReceiverLeft);
     match (moved, sent) {
         (Err(failure), _) | (_, Err(failure)) if is_failure(&failure) => Err(failure),
         _ => Ok(()),
@@ -219,8 +219,8 @@ fn forward(signals: &Signals, child: &Child) {
     }
 }
 
-/// Ends everybody who reads the pipe `to_reader`: the reader and what it has started. Returns
-/// once nobody reads the pipe any more.
+/// Ends every process that reads the pipe `to_reader`: the reader and what it has started.
+/// Returns once no process reads the pipe any more.
 fn end_readers(to_reader: &PipeWriter, reader: &Child) {
     for signal in [Signal::TERM, Signal::KILL] {
         let _ = kill_process(Pid::from_child(reader), signal); // it is not reaped yet
@@ -250,7 +250,8 @@ fn await_end_of_reading(pipe: &PipeWriter) -> bool {
     }
 }
 
-/// The other processes that have the pipe open. Only its readers do.
+/// The other processes that have the pipe open. They are its readers, since only this process
+/// has the write end.
 fn readers_of(pipe: &PipeWriter) -> Vec<Pid> {
     let Ok(found) = rustix::fs::fstat(pipe) else {
         return Vec::new();

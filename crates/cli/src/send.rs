@@ -10,7 +10,7 @@ use shmpipe::{Producer, ReserveError};
 use crate::args::SendArgs;
 use crate::exit::{Code, Failure};
 use crate::framed::Checker;
-use crate::progress::{Look, Progress};
+use crate::progress::{Reading, Progress};
 use crate::signals::Signals;
 use crate::sockets;
 use crate::stream::{LOOK, Stream, Unit};
@@ -61,7 +61,7 @@ fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
     });
     match done.and_then(|()| signals.check()) {
         Ok(()) => {
-            progress.ends(look(&mut producer));
+            progress.ends(reading(&mut producer));
             Ok(producer.close()?)
         }
         Err(failure) => {
@@ -75,10 +75,10 @@ fn send(args: &SendArgs, signals: &Signals) -> Result<(), Failure> {
 }
 
 /// How far the stream is.
-fn look(producer: &mut Producer) -> Look {
+fn reading(producer: &mut Producer) -> Reading {
     let position = producer.position();
     let consumed = producer.consumed().unwrap_or(position); // the next write reports the error
-    Look {
+    Reading {
         bytes: producer.stream_position(),
         fill: position.saturating_sub(consumed) as usize, // at most the capacity
         capacity: producer.capacity(),
@@ -144,7 +144,7 @@ impl Sender<'_> {
     /// Shows progress, and looks for signals and the receiver.
     fn look_around(&mut self, looked: &mut Instant) -> Result<(), Failure> {
         self.signals.check()?;
-        self.progress.show(|| look(self.producer));
+        self.progress.show(|| reading(self.producer));
         if self.needs_receiver && looked.elapsed() >= LOOK {
             self.producer.check_peer()?;
             *looked = Instant::now();
@@ -227,7 +227,7 @@ impl Sender<'_> {
                     let why = format!("timed out after {waited:?}: no room for a byte");
                     return Err(Failure::new(Code::TimedOut, why));
                 }
-                Err(ReserveError::TimedOut { .. }) => self.progress.show(|| look(self.producer)),
+                Err(ReserveError::TimedOut { .. }) => self.progress.show(|| reading(self.producer)),
                 Err(error) => return Err(Failure::stream(error.into())),
             }
         }

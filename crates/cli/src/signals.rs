@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use rustix::process::{Signal, getpgrp};
 use rustix::termios::tcgetpgrp;
@@ -45,7 +45,7 @@ impl Signals {
                 continue; // nohup(1), `trap '' TERM`, `&` in a script
             }
             // A handler runs its actions in this order. So the number is set before the
-            // flag.
+            // flag, and `number` relies on that.
             flag::register_usize(signal, Arc::clone(&last), signal as usize)
                 .and_then(|_| flag::register(signal, Arc::clone(&flag)))
                 .map_err(|error: io::Error| Failure::io("signals", &error))?;
@@ -53,10 +53,18 @@ impl Signals {
         Ok(Signals { flag, last })
     }
 
+    /// The number of the last signal, or 0. A thread whose wait a signal has cancelled, and so has
+    /// seen the flag, sees the number, too.
+    fn number(&self) -> usize {
+        // Acquire, after the library's Relaxed load of the flag: pairs with the handler's SeqCst
+        // store to the flag, which follows its store to `last`.
+        fence(Ordering::Acquire);
+        self.last.load(Ordering::Relaxed) // ordered by the fence
+    }
+
     /// Fails once a signal has come.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        // Relaxed: no other memory depends on the number.
-        match self.last.load(Ordering::Relaxed) {
+        match self.number() {
             0 => Ok(()),
             _ => Err(Failure::interrupted()),
         }
@@ -64,8 +72,7 @@ impl Signals {
 
     /// The result of the command: death by the signal that came, if one did.
     pub(crate) fn end(&self, done: Result<(), Failure>) -> Result<(), Failure> {
-        // Relaxed: no other memory depends on the number.
-        match self.last.load(Ordering::Relaxed) {
+        match self.number() {
             0 => done,
             signal => Err(done
                 .err()
@@ -77,8 +84,7 @@ impl Signals {
     /// The signal to give to children. `None` if none has come, or if a terminal has given it to
     /// all processes of the foreground.
     pub(crate) fn to_forward(&self) -> Option<Signal> {
-        // Relaxed: no other memory depends on the number.
-        let signal = self.last.load(Ordering::Relaxed) as i32; // a signal number, or 0
+        let signal = self.number() as i32; // a signal number, or 0
         let by_terminal = || {
             let terminal = File::open("/dev/tty").ok();
             let group = terminal.and_then(|terminal| tcgetpgrp(terminal).ok());

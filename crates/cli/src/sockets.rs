@@ -14,8 +14,7 @@ use shmpipe::{Consumer, PeekError};
 
 use crate::stream::Stream;
 
-/// The buffer's least size: more than any packet whose length the socket does not tell
-/// beforehand.
+/// The buffer's least size: at least the longest packet of sockets that do not report lengths.
 const LEAST: usize = 64 << 10;
 
 /// Sends bytes of the ring that are there, at most `most`, straight out of the ring. Returns

@@ -1,6 +1,6 @@
-//! A look at what Rust's start-up changes, before it does: closed streams, and the action of
-//! SIGPIPE. The start-up opens `/dev/null` in place of a closed stdin or stdout. It ignores SIGPIPE
-//! in any case.
+//! Records closed streams and the action of SIGPIPE, before Rust's start-up changes them. The
+//! start-up opens `/dev/null` in place of a closed stdin or stdout. It ignores SIGPIPE in any
+//! case.
 //!
 //! Functions in `.init_array` run before `main` of C, with glibc and with musl.
 //! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html>

@@ -12,8 +12,7 @@
 //! | other socket, device, eventfd, and any file that cannot be opened again | polled; then no more is moved than fits |
 //!
 //! poll(2) gets the descriptor that this process was given. The kernel reports that a
-//! FIFO's writers have gone only on a descriptor that was open before, not on one that was
-//! opened later.
+//! FIFO's writers have gone only on a descriptor that was open while there was a writer.
 //!
 //! Some descriptors keep messages apart, and drop the part that a read has no room for: see
 //! [`Unit`].

@@ -49,7 +49,7 @@ pub(crate) fn bar(part: u64, whole: u64, width: usize) -> String {
         0 => 0,
         whole => (part.min(whole) as u128 * inner as u128).div_ceil(whole as u128) as usize,
     };
-    // The bar is full only if all is.
+    // The bar is full only if `part` equals `whole`.
     let filled = if part < whole {
         filled.min(inner.saturating_sub(1))
     } else {

@@ -21,28 +21,28 @@ pub(crate) enum Sort {
     Fill,
     Total,
     Age,
-    /// Bytes per second; as `total` where there is no rate
+    /// Bytes per second, or total bytes if there is no rate
     Rate,
 }
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct LsArgs {
-    /// List all segments, also those that are no rings
+    /// List all segments, not only rings
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Cut nothing, and add key, size, attachments, process ids and who waits
     #[arg(short, long)]
     pub(crate) wide: bool,
-    /// Exact numbers of bytes
+    /// Show exact numbers of bytes
     #[arg(short, long)]
     pub(crate) bytes: bool,
-    /// Sort by this; numbers from the largest
+    /// Sort by this column; numbers from the largest
     #[arg(short, long, value_name = "KEY", default_value = "id")]
     pub(crate) sort: Sort,
-    /// Show the list again and again, each DURATION
+    /// Show the list again every DURATION, or every second
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = interval)]
     pub(crate) watch: Option<Duration>,
-    /// JSON of version 1 instead; with --watch, a line each time
+    /// Print JSON (version 1); with --watch, a line each time
     #[arg(long, conflicts_with_all = ["wide", "bytes"])]
     pub(crate) json: bool,
 }
@@ -51,13 +51,13 @@ pub(crate) struct LsArgs {
 pub(crate) struct StatArgs {
     #[command(flatten)]
     pub(crate) target: StatTarget,
-    /// Which of the rings of PATH, 1 to 255
+    /// The number of the ring, if PATH names several, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "pid"])]
     pub(crate) project: u32,
-    /// Show it again and again, each DURATION
+    /// Show the ring again every DURATION, or every second
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = interval)]
     pub(crate) watch: Option<Duration>,
-    /// JSON of version 1 instead; with --watch, a line each time
+    /// Print JSON (version 1); with --watch, a line each time
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -65,8 +65,8 @@ pub(crate) struct StatArgs {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub(crate) struct StatTarget {
-    /// The file that names the ring. A named ring has no path any more once both sides are
-    /// there: then the ring that was opened by this path is shown
+    /// The file that names the ring. A named ring loses its path once both sides are there:
+    /// then the ring that was opened by this path is shown
     #[arg(value_parser = path())]
     pub(crate) path: Option<PathBuf>,
     /// The id of the ring's segment
@@ -82,7 +82,7 @@ pub(crate) struct TopArgs {
     /// Time between two screens
     #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub(crate) delay: Duration,
-    /// Sort by this; numbers from the largest
+    /// Sort by this column; numbers from the largest
     #[arg(short, long, value_name = "KEY", default_value = "rate")]
     pub(crate) sort: Sort,
     /// Only rings whose path, owner, state or commands contain this
@@ -100,7 +100,7 @@ pub(crate) struct TopArgs {
 pub(crate) struct RmArgs {
     #[command(flatten)]
     pub(crate) target: RmTarget,
-    /// Which of the rings of PATH, 1 to 255
+    /// The number of the ring, if PATH names several, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "stale"])]
     pub(crate) project: u32,
     /// Remove the ring even if it is in use. Its processes continue, but nobody else can
@@ -110,7 +110,7 @@ pub(crate) struct RmArgs {
     /// Say what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
-    /// With --stale: only rings that were made this long ago (10m, 1d)
+    /// With --stale: only rings that were made at least this long ago (10m, 1d)
     #[arg(long, value_name = "DURATION", conflicts_with_all = ["path", "id", "force"], value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
 }
@@ -134,7 +134,7 @@ pub(crate) struct DoctorArgs {
     /// Exit with 1 for a warning, too
     #[arg(long)]
     pub(crate) strict: bool,
-    /// JSON of version 1 instead
+    /// Print JSON (version 1)
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -144,10 +144,10 @@ pub(crate) struct BenchArgs {
     /// Bytes of each throughput measurement
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
     pub(crate) bytes: u64,
-    /// Rounds, in each of which all are measured once
+    /// Rounds; each measures everything once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
-    /// JSON of version 1 instead
+    /// Print JSON (version 1)
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -163,10 +163,10 @@ pub(crate) struct DemoArgs {
     /// Capacity of the ring  [default: 4M]
     #[arg(short, long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
-    /// Bytes of each write, and at most of each read. May be repeated
+    /// Bytes of each write, and the most bytes of each read. May be repeated
     #[arg(long, value_name = "SIZE", default_values = ["4K", "64K", "1M"], value_parser = positive_size)]
     pub(crate) block: Vec<usize>,
-    /// Rounds, in each of which ring and pipe take turns
+    /// Rounds; each measures everything once
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
     /// The seed of the pseudo-random bytes

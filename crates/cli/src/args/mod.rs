@@ -23,7 +23,7 @@ use crate::exit::{Code, Failure};
 /// A pipe made of System V shared memory.
 ///
 /// Two programs on one host stream bytes through a ring in shared memory. A file names the
-/// ring, as a FIFO's does.
+/// ring, as with a FIFO.
 #[derive(Debug, Parser)]
 #[command(
     name = "shmpipe",
@@ -52,8 +52,8 @@ pub(crate) enum Verb {
     /// Write the ring of PATH to stdout
     ///
     /// Waits for the sender, which may start before or after. Exits with 0 once the whole
-    /// stream is written, if the sender exited with 0. A stdout that nobody reads any more
-    /// ends both.
+    /// stream is written, if the sender exited with 0. If the reader of stdout goes, sender
+    /// and receiver end.
     ///
     /// Takes one stream. With --persist, a stream counts as taken once all of it is
     /// written, whether it is whole or broken off. Bytes that a killed receiver has written
@@ -100,7 +100,8 @@ pub(crate) enum Verb {
     Doctor(DoctorArgs),
     /// Measure the ring beside a pipe and a socket on this host
     ///
-    /// Takes less than a minute. Shows medians of interleaved rounds, and their spread.
+    /// Takes less than a minute with the default size: no round begins after 45 seconds. Shows
+    /// medians of interleaved rounds, and their spread.
     #[command(after_long_help = long(texts::BENCH))]
     Bench(BenchArgs),
     /// Stream from a child process through a ring and through a pipe
@@ -171,7 +172,7 @@ fn print(text: &clap::builder::StyledStr) -> Result<(), Failure> {
 
 /// The failure of a command line that is wrong.
 fn wrong(args: &[std::ffi::OsString], error: clap::Error) -> Failure {
-    // clap shows arguments with control characters incompletely. So it gets them escaped.
+    // clap shows arguments with control characters incompletely. So clap gets escaped arguments.
     let escaped = args.iter().map(|arg| match arg.is_empty() {
         true => arg.clone(),
         false => shown(arg).to_string().into(),
@@ -180,7 +181,7 @@ fn wrong(args: &[std::ffi::OsString], error: clap::Error) -> Failure {
     Failure::new(Code::Usage, one_line(&error))
 }
 
-/// The first paragraph of clap's error, which is what is wrong, and what it suggests instead.
+/// clap's message and suggestions in one line.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().take_while(|line| !line.trim().is_empty());

@@ -26,9 +26,9 @@ pub(crate) struct SendArgs {
 pub(crate) struct RecvArgs {
     #[command(flatten)]
     pub(crate) stream: StreamArgs,
-    /// Go on with the next stream, and wait for the next sender, until interrupted. With
-    /// --persist, also wait for a sender that resumes a dead one's stream. Ends with an error
-    /// at a stream that is broken off
+    /// Continue with the next stream, and wait for the next sender, until interrupted. With
+    /// --persist, also wait for a sender that resumes the stream of a dead one. A stream that
+    /// is broken off is an error
     #[arg(short, long, conflicts_with_all = ["framed", "from_parent"])]
     pub(crate) follow: bool,
     /// Append length and digest to the stream, for `send --framed` on another host
@@ -44,11 +44,11 @@ pub(crate) struct StreamArgs {
     /// Use the ring that the parent process has handed over, instead of a PATH
     #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist", "mode", "owner", "wait_for_peer"])]
     from_parent: bool,
-    /// Capacity of the ring, rounded up to a power of two (65536, 64K, 4M)  [default: that of a
-    /// ring that is there, else 4M]
+    /// Capacity of the ring, rounded up to a power of two (65536, 64K, 4M)  [default: that of an
+    /// existing ring, else 4M]
     #[arg(short, long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) capacity: Option<usize>,
-    /// Which of the rings of PATH, 1 to 255
+    /// The number of the ring, if PATH names several, 1 to 255
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(crate) project: u32,
     /// The longest wait for the peer to come, and for the ring to make progress (500ms, 1m30s).

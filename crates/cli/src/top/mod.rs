@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
         false => live(args, &signals),
     };
     match done {
-        // A screen that somebody ends has nothing to say.
+        // An interrupted screen prints no message.
         Err(failure) if failure.is_interrupted() => signals.end(Ok(())).map_err(Failure::mute),
         done => signals.end(done),
     }
