@@ -15,20 +15,20 @@
  * thread is in a call with that end. To end that call, set its flag (shmpipe_flag_set), and join the thread.
  * Different ends are independent, and so are the two ends of one ring. Failures are kept for each thread.
  *
- * errno(3). A call may change errno, whether it succeeds or fails, and tells nothing by it: see
+ * errno(3). A call may change errno, whether it succeeds or fails, and the new value means nothing. Use
  * shmpipe_last_errno(). Only shmpipe_flag_set() leaves errno as it is.
  *
  * Processes. After fork(2), an end belongs to the process that opened it. In the child, calls with it
  * return SHMPIPE_INHERITED, and shmpipe_free() only frees it. exec(2) and exit(2) without
- * shmpipe_close() are a death: the peer gets SHMPIPE_PEER_DIED behind the last byte. A child made by
+ * shmpipe_close() are a death: the peer gets SHMPIPE_PEER_DIED after the last byte. A child made by
  * vfork(2) must not call this library.
  *
  * Trust. The peer may be any process of this user. Whatever the peer writes, no call reads or writes
  * outside the buffers it was given and the ring, and no call waits past its timeout. The bytes of a loan
  * (shmpipe_reserve, shmpipe_peek) can be changed by a peer that breaks the rules: copy, then check.
  *
- * A wrong pointer is undefined behaviour, as in all of C. NULL, a wrong length, role or number is
- * SHMPIPE_INVALID. No function throws, and none ends the process.
+ * A wrong pointer is undefined behaviour, as in all of C. For NULL where it is not allowed, or for a wrong
+ * length, role or number, a call returns SHMPIPE_INVALID. No function throws, and none ends the process.
  */
 #ifndef SHMPIPE_H
 #define SHMPIPE_H
@@ -62,8 +62,8 @@ typedef enum shmpipe_code {
     SHMPIPE_CORRUPTED = -16,        /* the peer broke the protocol */
 
     /* A wrong call. */
-    SHMPIPE_INVALID = -20,          /* an argument, or the other role */
-    SHMPIPE_TOO_LONG = -21,         /* more than the ring, or the buffer, can hold */
+    SHMPIPE_INVALID = -20,          /* a wrong argument, or a call for the other role */
+    SHMPIPE_TOO_LONG = -21,         /* more than the ring, or the buffer, holds */
     SHMPIPE_NOT_ENDED = -22,        /* shmpipe_next_stream: the stream has not ended here */
 
     /* A ring that cannot be opened. */
@@ -71,7 +71,7 @@ typedef enum shmpipe_code {
     SHMPIPE_MISMATCH = -31,         /* the ring has another capacity or life cycle */
     SHMPIPE_ROLE_TAKEN = -32,       /* another process has this role */
     SHMPIPE_TOO_MANY_ENDS = -33,    /* a persistent ring with too many unread ends of streams */
-    SHMPIPE_INCOMPATIBLE = -34,     /* no ring, or one of another version of the layout */
+    SHMPIPE_INCOMPATIBLE = -34,     /* not a ring, or a ring with another layout version */
     SHMPIPE_KEY_COLLISION = -35,    /* ftok(3) gave the key of another file: use another project */
     SHMPIPE_UNTRUSTED = -36,        /* another owner, or a wider mode, than the options allow */
     SHMPIPE_REMOVED = -37,          /* the ring, or its file, is gone */
@@ -90,7 +90,7 @@ enum { SHMPIPE_PRODUCER = 1, SHMPIPE_CONSUMER = 2 };
 /* An end of a ring. */
 typedef struct shmpipe_end shmpipe_end;
 
-/* A flag that ends waits. Waits of ends that were opened with it fail with SHMPIPE_CANCELLED within some
+/* A flag that ends waits. Waits of ends that were opened with it fail with SHMPIPE_CANCELLED within about
  * ten milliseconds (up to 110 in a reader that got nothing for a second), and so does an opening call. */
 typedef struct shmpipe_flag shmpipe_flag;
 
@@ -99,7 +99,7 @@ enum {
     SHMPIPE_PERSISTENT = 1 << 0,         /* the ring stays until shmpipe_remove() */
     SHMPIPE_RESUME = 1 << 1,             /* a producer continues the stream of a dead one */
     SHMPIPE_NO_WAIT = 1 << 2,            /* shmpipe_open does not wait for the peer */
-    SHMPIPE_WAIT = 1 << 3,               /* shmpipe_open waits, on a persistent ring, too */
+    SHMPIPE_WAIT = 1 << 3,               /* shmpipe_open waits for it, even if the ring persists */
     SHMPIPE_CREATE_FILE = 1 << 4,        /* makes the file, if it is missing */
     SHMPIPE_PREFAULT = 1 << 5,           /* populates all pages of the ring now */
     SHMPIPE_ABORT_ON_FREE = 1 << 6,      /* shmpipe_free without shmpipe_close aborts */
@@ -120,7 +120,7 @@ enum {
 enum { SHMPIPE_BALANCED = 0, SHMPIPE_LATENCY = 1, SHMPIPE_THROUGHPUT = 2 };
 
 /* Options. Begin with SHMPIPE_OPTIONS_INIT, and set what differs. Zero is the default of each field
- * but the first and timeout_ns. `size` lets a later version add fields. */
+ * except size and timeout_ns. `size` lets a later version add fields. */
 typedef struct shmpipe_options {
     size_t size;                  /* sizeof(shmpipe_options) */
     uint64_t capacity;            /* in bytes, rounded up to a power of two; 0: 4 MiB */
@@ -163,7 +163,7 @@ int shmpipe_pair(const shmpipe_options *options, shmpipe_end **producer, shmpipe
 int shmpipe_from_parent(const char *name, uint32_t role, const shmpipe_options *options,
                         shmpipe_end **end);
 
-/* Giving the other end of each of these rings to a child that is started by exec(2). Writes the value of
+/* Gives the other end of each of these rings to a child that exec(2) starts. Writes the value of
  * SHMPIPE_VARIABLE for the child's environment, with a NUL, and returns its length. 128 bytes for each
  * end are enough. `names` may be NULL, and a name may be NULL or "". Call shmpipe_given_to() with each
  * end once the child runs, and before it can be reaped. Then a child that ended before it took its end is
@@ -185,8 +185,8 @@ int64_t shmpipe_read(shmpipe_end *end, void *bytes, size_t len, int64_t timeout_
  * the stream broke: the next call tells which. The timeout is that of the whole call. */
 int64_t shmpipe_read_full(shmpipe_end *end, void *bytes, size_t len, int64_t timeout_ns);
 
-/* Loans, without a copy. A loan is one piece of memory. It ends with the next call that moves bytes with
- * this end, and its memory stays mapped until shmpipe_free(). */
+/* Loans: writing and reading without a copy. A loan is one piece of memory. It ends with the next call that
+ * moves bytes with this end, and its memory stays mapped until shmpipe_free(). */
 
 /* Lends room for `least` to `most` bytes, and returns its length. shmpipe_commit() publishes the first
  * `len` bytes of it. Nothing is visible before. */
@@ -205,8 +205,8 @@ int shmpipe_flush(shmpipe_end *end);
 /* Leaving. */
 
 /* Ends the stream in order: the consumer reads what is left, then the end. Waits only for a child that has
- * not taken its end yet. A consumer's close makes the producer's writes fail. An end that is closed can be
- * closed again, which returns 0. SHMPIPE_NEVER_CAME: what was written is lost. */
+ * not taken its end yet. After SHMPIPE_NEVER_CAME, what was written is lost. A consumer's close makes the
+ * producer's writes fail. Closing a closed end returns 0. */
 int shmpipe_close(shmpipe_end *end, int64_t timeout_ns);
 
 /* Breaks the stream off: the consumer reads what is left, then gets SHMPIPE_PRODUCER_ABORTED. */
@@ -229,7 +229,7 @@ int shmpipe_remove(const char *path, const shmpipe_options *options);
 /* Waits until a peer has the other end, or, for a consumer, until there are bytes or an end. */
 int shmpipe_wait_for_peer(shmpipe_end *end, int64_t timeout_ns);
 
-/* shmpipe_peer.state */
+/* shmpipe_occupant.state */
 enum {
     SHMPIPE_NOBODY = 0,      /* nobody has come yet */
     SHMPIPE_PROCESS = 1,     /* the process lives, or nothing proves its death */
@@ -243,7 +243,7 @@ typedef struct shmpipe_occupant {
 } shmpipe_occupant;
 
 /* Asks the kernel whether the peer lives. Returns SHMPIPE_PEER_DIED or another code if this end has no peer
- * any more, and 0 otherwise. Says in *peer who it is, unless that is NULL. */
+ * any more, and 0 otherwise. Writes who it is to *peer, unless that is NULL. */
 int shmpipe_peer(shmpipe_end *end, shmpipe_occupant *peer);
 
 /* The id of the ring's segment, to be given to another process: see shmpipe_attach(). */
@@ -271,7 +271,7 @@ int shmpipe_get_stats(shmpipe_end *end, shmpipe_stats *stats, size_t size);
 
 /* The descriptor for poll(2), epoll(7) and loops built on them, to be watched for input (POLLIN), also for
  * a producer. It is readable until a call with timeout 0 returns SHMPIPE_WOULD_BLOCK, and becomes readable
- * again when that call could do something, or has an error to tell. So: call until SHMPIPE_WOULD_BLOCK,
+ * again when that call could do something, or would return an error. So: call until SHMPIPE_WOULD_BLOCK,
  * then poll. The descriptor belongs to the end, and shmpipe_free() closes it. Never read from it. The first
  * call starts a thread of this process, which ends a second after the last such end. */
 int shmpipe_poll_fd(shmpipe_end *end);

@@ -9,7 +9,7 @@ use ring::{
     ReserveError, TryReadError, TryWriteError, WaitError,
 };
 
-/// Declares the codes, so that one list makes the type, the names and the way back from a number.
+/// Declares the codes, so that one list makes the type, and the names by number.
 macro_rules! codes {
     ($($code:ident = $number:literal, $name:literal;)*) => {
         /// `shmpipe_code`. The numbers are part of the ABI, and never change.
@@ -60,7 +60,7 @@ codes! {
     Internal = -51, c"SHMPIPE_INTERNAL";
 }
 
-/// What a call of C fails with.
+/// The failure of a call from C.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
@@ -68,7 +68,7 @@ pub(crate) struct Failure {
     text: Text,
 }
 
-/// A text that costs nothing until somebody asks for it, or one that is made already.
+/// The text of a failure: a fixed one, which costs nothing, or one made from an error.
 #[derive(Debug)]
 enum Text {
     Fixed(&'static str),
@@ -115,7 +115,7 @@ impl Failure {
         Failure { code, errno, text }
     }
 
-    /// A call that never waits found nothing to do. Such calls may come often, so the text is fixed.
+    /// A call that never waits found nothing to do. Such calls may be frequent, so the text is fixed.
     pub(crate) fn would_block(errno: i32) -> Failure {
         let code = Code::WouldBlock;
         let text = Text::Fixed("there is nothing to read, or no room to write");
@@ -312,8 +312,8 @@ thread_local! {
     static LAST: RefCell<Last> = const { RefCell::new(Last { failure: None, text: None }) };
 }
 
-/// Keeps a failure for this thread, and returns its code. The thread may be about to end, and then
-/// nothing is kept.
+/// Keeps a failure for this thread, and returns its code. Keeps nothing if the thread is about to
+/// end.
 #[cold]
 pub(crate) fn keep(failure: Failure) -> i32 {
     let code = failure.code as i32;
@@ -351,7 +351,7 @@ pub(crate) fn with_text<T>(show: impl FnOnce(&std::ffi::CStr) -> T) -> Option<T>
                 ..
             }) => text.as_str(),
         };
-        // A path in the text may have no NUL, so this keeps all of it.
+        // No path has a NUL, so a path in the text stays whole.
         let text = CString::new(text.replace('\0', "?")).ok()?;
         Some(show(last.text.insert(text)))
     });

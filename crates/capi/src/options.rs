@@ -15,7 +15,7 @@ pub(crate) type Flag = AtomicBool;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct RawOptions {
-    /// Bytes that the caller's header knows.
+    /// The size of the struct in the caller's header.
     pub(crate) size: usize,
     pub(crate) capacity: u64,
     pub(crate) timeout_ns: i64,
@@ -82,7 +82,7 @@ impl Timeout {
     }
 }
 
-/// Makes options of what C asks for. `cancel` is the caller's flag.
+/// Turns C's options into those of the library. `cancel` is the caller's flag.
 pub(crate) fn options(raw: &RawOptions, cancel: Option<Arc<Flag>>) -> Result<Options, Failure> {
     let has = |flag: u32| raw.flags & flag != 0;
     if raw.flags & !ALL != 0 {

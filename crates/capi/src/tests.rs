@@ -9,7 +9,7 @@ use crate::options::{self, RawOptions};
 
 const HEADER: &str = include_str!("../include/shmpipe.h");
 
-/// What the header says behind `name`.
+/// The number that the header gives `name`.
 fn number(name: &str) -> i64 {
     let at = HEADER.find(&format!(" {name} = ")).expect(name);
     let value = &HEADER[at + name.len() + 4..];

@@ -1,4 +1,4 @@
-//! Leaving, the peer, and what an end tells of itself.
+//! Leaving, the peer, and the state of an end.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;

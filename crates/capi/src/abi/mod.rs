@@ -1,6 +1,6 @@
 //! The exported functions: pointers become references, results become codes, and panics stay here.
 //!
-//! `include/shmpipe.h` is the contract with C. Its rules are what the proofs below stand on:
+//! `include/shmpipe.h` is the contract with C. The proofs below rely on its rules:
 //!
 //! 1. An end or a flag is a pointer that this library returned, and that was not freed since.
 //! 2. One thread at a time calls with an end. A flag may be set by any thread.
@@ -29,8 +29,8 @@ use crate::failure::{self, Failure};
 /// Runs a call. A failure is kept for this thread, and its code returned. A panic is a failure.
 #[inline(always)]
 fn guard(call: impl FnOnce() -> Result<i64, Failure>) -> i64 {
-    // A panic may leave an end half changed: its ring then has wrong bytes at worst, as with a peer
-    // that lies, since nothing but bytes depends on an end.
+    // A panic may leave an end half changed. At worst its ring then has wrong bytes, as with a peer
+    // that breaks the protocol, since only bytes depend on an end.
     let caught = catch_unwind(AssertUnwindSafe(|| match call() {
         Ok(value) => value,
         Err(failure) => i64::from(failure::keep(failure)),

@@ -10,7 +10,7 @@ use crate::end::End;
 use crate::failure::{self, Failure};
 use crate::options::Timeout;
 
-/// Runs a blocking call that mostly succeeds at once. As `guard`, in fewer instructions.
+/// Does what `guard` does, in fewer instructions, for a blocking call that mostly succeeds at once.
 #[inline(always)]
 fn plain(call: impl FnOnce() -> std::io::Result<usize>) -> i64 {
     #[cold]
@@ -33,7 +33,7 @@ fn plain(call: impl FnOnce() -> std::io::Result<usize>) -> i64 {
 #[inline(always)]
 unsafe fn bytes_of<'a>(bytes: *const c_void, len: usize) -> Result<&'a [u8], Failure> {
     let bytes = check_buffer(bytes.cast_mut(), len)?;
-    // SAFETY: checked, and the rest is rule 3. Without length, the pointer is dangling.
+    // SAFETY: checked, and the rest is rule 3. With length 0, the pointer may dangle.
     Ok(unsafe { bytes_of_checked(bytes.as_ptr().cast(), len) })
 }
 
@@ -55,7 +55,7 @@ unsafe fn bytes_of_checked<'a>(bytes: *const c_void, len: usize) -> &'a [u8] {
 #[inline(always)]
 unsafe fn bytes_of_mut<'a>(bytes: *mut c_void, len: usize) -> Result<&'a mut [u8], Failure> {
     let bytes = check_buffer(bytes, len)?;
-    // SAFETY: checked, and the rest is rule 3. Without length, the pointer is dangling.
+    // SAFETY: checked, and the rest is rule 3. With length 0, the pointer may dangle.
     Ok(unsafe { bytes_of_mut_checked(bytes.as_ptr().cast(), len) })
 }
 

@@ -13,8 +13,8 @@ use crate::end::{End, role};
 use crate::failure::Failure;
 use crate::options::{Flag, RawOptions, options};
 
-/// The options behind a pointer of C: NULL stands for the defaults. A shorter struct is that of an
-/// older header. A longer one is that of a newer header, and must not ask for what is unknown here.
+/// The options behind a pointer of C. NULL stands for the defaults. A shorter struct comes from an older
+/// header. A longer one comes from a newer header, and its unknown fields must be zero.
 ///
 /// # Safety
 ///
@@ -59,7 +59,7 @@ unsafe fn options_of(raw: *const RawOptions) -> Result<Options, Failure> {
     options(&known, cancel)
 }
 
-/// Another owner of a flag of C.
+/// A share of a flag that C holds.
 ///
 /// # Safety
 ///
@@ -269,7 +269,7 @@ unsafe extern "C" fn shmpipe_given_to(end: *mut End, child: i64) -> c_int {
         let end = unsafe { end_of(end) }?;
         let child = u32::try_from(child).ok().filter(|child| *child > 0);
         let child =
-            child.ok_or_else(|| Failure::invalid("the child's process id is no such id"))?;
+            child.ok_or_else(|| Failure::invalid("the process id of the child is not positive, or too large"))?;
         end.give("", Handover::new())?.given_to(child);
         Ok(())
     })

@@ -78,7 +78,7 @@ impl End {
     }
 }
 
-/// The failure of a blocking call. Out of the way of the calls that succeed.
+/// The failure of a blocking call. Not inlined, so that the calls that succeed stay short.
 #[cold]
 #[inline(never)]
 fn blocked(error: std::io::Error) -> Failure {

@@ -132,7 +132,7 @@ impl End {
         }
     }
 
-    /// Takes the first `len` bytes of those that were lent out of the stream.
+    /// Takes the first `len` of the bytes that were lent, out of the stream.
     #[inline]
     pub(crate) fn consume(&mut self, len: usize) -> Result<usize, Failure> {
         self.take_back(len, "more bytes are consumed than were peeked at")?;

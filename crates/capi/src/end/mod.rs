@@ -1,7 +1,7 @@
-//! An end of a ring, as C holds it: a producer or a consumer, alone or in a set of one once C has asked
-//! for a descriptor to poll.
+//! An end of a ring, as C holds it: a producer or a consumer. Once C has asked for a descriptor to poll,
+//! the handle is the one member of a set.
 
-/// What both handles answer alike.
+/// Runs the same code with either handle.
 macro_rules! either {
     ($end:expr, $handle:ident => $answer:expr) => {
         match $end.handle()? {
@@ -43,7 +43,7 @@ enum State {
     Producer(Producer),
     Consumer(Consumer),
     Polled(Box<Polled>),
-    /// A panic came while the handle was moved.
+    /// A panic interrupted a move of the handle.
     Lost,
 }
 
@@ -116,7 +116,7 @@ impl End {
         }
     }
 
-    /// The producer, for a plain write: one whose descriptor is not polled. Ends a loan.
+    /// The producer, for a plain write, unless its descriptor is polled. Ends a loan.
     #[inline(always)]
     pub(crate) fn as_producer(&mut self) -> Option<&mut Producer> {
         match &mut self.state {
@@ -128,7 +128,7 @@ impl End {
         }
     }
 
-    /// The consumer, for a plain read: one whose descriptor is not polled. Ends a loan.
+    /// The consumer, for a plain read, unless its descriptor is polled. Ends a loan.
     #[inline(always)]
     pub(crate) fn as_consumer(&mut self) -> Option<&mut Consumer> {
         match &mut self.state {
@@ -157,14 +157,15 @@ impl End {
             _ => return done,
         }
         // Something has come meanwhile: bytes, room, an end, or the death of the peer. If a peer has
-        // taken it back, against the protocol, then the descriptor stays readable.
+        // taken that back, against the protocol, then the descriptor stays readable.
         call(self)
     }
 }
 
-/// The instant that lies `limit` ahead, or one that never comes.
+/// The instant that lies `limit` ahead.
 fn after(limit: Duration) -> Instant {
     let now = Instant::now();
+    // A limit from C is at most 292 years, which always fits.
     now.checked_add(limit).unwrap_or(now)
 }
 

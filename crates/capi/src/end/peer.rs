@@ -1,4 +1,4 @@
-//! Leaving, the peer, and what an end tells of itself.
+//! Leaving, the peer, and the state of an end.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::{End, Handle, after};
 use crate::failure::Failure;
 use crate::options::Timeout;
 
-/// `shmpipe_peer`.
+/// `shmpipe_occupant`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct RawPeer {

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 pub(super) struct Polled {
     set: WaitSet<Member>,
     descriptor: OwnedFd,
-    /// From how many bytes on the descriptor tells of bytes or room.
+    /// How many bytes, or how much room, make the descriptor readable.
     least: usize,
 }
 
@@ -61,7 +61,7 @@ impl Polled {
         }
     }
 
-    /// Arms the descriptor for `least` bytes, or for that much room. Returns `false` if they have come.
+    /// Arms the descriptor for `least` bytes, or for that much room. Returns `false` if they are there.
     #[cold]
     pub(super) fn arm(&mut self, least: usize) -> Result<bool, Failure> {
         if self.least != least {
