@@ -121,12 +121,12 @@ def _opened(
 
 
 def open_producer(path: Path, *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:
-    """Opens the end that writes of the ring that a path names, and waits for the reader.
+    """Opens the writing end of the ring that a path names, and waits for the reader.
 
     The file must exist, unless `create_file` is set. `timeout` limits opening, and then each wait, in seconds.
 
     Options: capacity (bytes), persistent, resume, wait (whether to wait for the peer), create_file, prefault,
-    mode (permission bits), owner (a user who is trusted, too), project (1 to 255), require_consumer, batch (bytes),
+    mode (permission bits), owner (another user to trust), project (1 to 255), require_consumer, batch (bytes),
     wait_policy ("adaptive", "park", "spin"), pace ("balanced", "latency", "throughput").
     """
     name = _text(os.fsencode(path))
@@ -134,30 +134,30 @@ def open_producer(path: Path, *, timeout: Optional[float] = None, cancel: Option
 
 
 def open_consumer(path: Path, *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
-    """Opens the end that reads, and waits for the writer. The options are those of open_producer."""
+    """Opens the reading end, and waits for the writer. The options are those of open_producer."""
     name = _text(os.fsencode(path))
     return _opened(Consumer, lambda raw, end: _lib.shmpipe_open(name, _CONSUMER, raw, end), timeout, cancel, options)
 
 
 def create_producer(*, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:
-    """Makes a ring without a name, and takes the end that writes. Another process attaches its `address`."""
+    """Makes a ring without a name, and takes the writing end. Another process attaches its `address`."""
     return _opened(Producer, lambda raw, end: _lib.shmpipe_create(_PRODUCER, raw, end), timeout, cancel, options)
 
 
 def create_consumer(*, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
-    """Makes a ring without a name, and takes the end that reads. Another process attaches its `address`."""
+    """Makes a ring without a name, and takes the reading end. Another process attaches its `address`."""
     return _opened(Consumer, lambda raw, end: _lib.shmpipe_create(_CONSUMER, raw, end), timeout, cancel, options)
 
 
 def attach_producer(address: Tuple[int, int], *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:
-    """Takes the end that writes of a ring that another process made. A forked child does the same."""
+    """Takes the writing end of a ring that another process made. A forked child does the same."""
     at, nonce = _number("id", address[0], 31), _number("nonce", address[1], 64)
     call = lambda raw, end: _lib.shmpipe_attach(at, nonce, _PRODUCER, raw, end)
     return _opened(Producer, call, timeout, cancel, options)
 
 
 def attach_consumer(address: Tuple[int, int], *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
-    """Takes the end that reads of a ring that another process made. A forked child does the same."""
+    """Takes the reading end of a ring that another process made. A forked child does the same."""
     at, nonce = _number("id", address[0], 31), _number("nonce", address[1], 64)
     call = lambda raw, end: _lib.shmpipe_attach(at, nonce, _CONSUMER, raw, end)
     return _opened(Consumer, call, timeout, cancel, options)
@@ -172,9 +172,9 @@ def pair(*, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **op
 
 
 def producer_from_parent(name: str = "", *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Producer:
-    """Takes the end that writes, which the parent process gave to this one.
+    """Takes the writing end that the parent process gave to this one.
 
-    Strikes it out of SHMPIPE_RING, in os.environ, too. No other thread may change the environment meanwhile.
+    Removes it from SHMPIPE_RING, in os.environ, too. No other thread may change the environment meanwhile.
     """
     named = _text(name)
     call = lambda raw, end: _lib.shmpipe_from_parent(named, _PRODUCER, raw, end)
@@ -183,9 +183,9 @@ def producer_from_parent(name: str = "", *, timeout: Optional[float] = None, can
 
 
 def consumer_from_parent(name: str = "", *, timeout: Optional[float] = None, cancel: Optional[Flag] = None, **options: Any) -> Consumer:
-    """Takes the end that reads, which the parent process gave to this one.
+    """Takes the reading end that the parent process gave to this one.
 
-    Strikes it out of SHMPIPE_RING, in os.environ, too. No other thread may change the environment meanwhile.
+    Removes it from SHMPIPE_RING, in os.environ, too. No other thread may change the environment meanwhile.
     """
     named = _text(name)
     call = lambda raw, end: _lib.shmpipe_from_parent(named, _CONSUMER, raw, end)

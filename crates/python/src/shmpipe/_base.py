@@ -113,7 +113,7 @@ _ends: "weakref.WeakSet[End]" = weakref.WeakSet()
 
 
 def _renewed(lock: Any) -> Any:
-    """A lock of an end, in a child that has just been forked. The thread that held it may be none of the child's."""
+    """A lock of an end, in a child that has just been forked. The thread that held it may not exist in the child."""
     if lock._is_owned():
         return lock  # by the thread that forked, which releases it
     if not hasattr(lock, "_at_fork_reinit"):
@@ -162,7 +162,7 @@ class End(io.RawIOBase):
         return self._inherited or os.getpid() != self._pid
 
     def _live(self) -> Handle:
-        """What a call needs. The caller keeps the result in a local variable until its call is over."""
+        """The handle of an open end. The caller keeps it in a local variable until its call is over."""
         handle = self._handle
         if handle is None:
             raise Closed(107, "this end is closed")
@@ -187,7 +187,7 @@ class End(io.RawIOBase):
     ) -> Any:
         """A call that waits until a deadline, in slices. Returns a length, or the code WOULD_BLOCK.
 
-        A call that moves bytes ends a loan. `lend` makes a new one of the result, which is then returned instead.
+        A call that moves bytes ends a loan. `lend` makes a new loan from the result, and the loan is returned instead.
         """
         while True:
             limit = SLICE
@@ -224,7 +224,7 @@ class End(io.RawIOBase):
     # Loans
 
     def _lend(self, handle: Handle, address: int, length: int, writable: bool) -> memoryview:
-        # The class is new for each length, and ctypes keeps one for each. Its instances can be referred to weakly.
+        # A subclass of ctypes' array: an instance can keep the handle, and can be referred to weakly.
         loan = _loan(length).from_address(address)
         loan.owner = handle  # so that the memory stays mapped
         view = memoryview(loan).cast("B")
@@ -300,10 +300,10 @@ class End(io.RawIOBase):
         try:
             self._until(self._deadline(), lib.shmpipe_wait_for_peer, moves=False)
         except Error:
-            pass  # what closes the end says so, too
+            pass  # closing the end raises the error, too
 
     def abort(self) -> None:
-        """Breaks the stream off: the reader gets ProducerAborted. An end that is closed stays so."""
+        """Breaks the stream off: the reader gets ProducerAborted. Has no effect on a closed end."""
         if self.closed:
             return
         try:
@@ -315,7 +315,7 @@ class End(io.RawIOBase):
             self._forget()
 
     def _forget(self) -> None:
-        # The last call or view frees it.
+        # The last call or view that has the handle frees the end.
         self._view = self._lent = self._handle = None
         io.RawIOBase.close(self)
 
@@ -339,7 +339,7 @@ class End(io.RawIOBase):
             raise ValueError("this end is closed")
 
     def __del__(self) -> None:
-        # Nobody has said that the stream is whole.
+        # Without a call of close, the stream does not count as whole.
         if self._handle is not None and not self.closed:
             if not self._is_inherited():
                 warnings.warn("an end of a ring was not closed: %r" % self, ResourceWarning, source=self)
@@ -399,7 +399,7 @@ _LOANS: Dict[int, Any] = {}
 
 
 def _loan(length: int) -> Any:
-    """A type of `length` bytes. A loan cannot change its length, and lengths repeat."""
+    """A type of `length` bytes, kept for the next loan of that length."""
     kind = _LOANS.get(length)
     if kind is None:
         if len(_LOANS) >= 256:

@@ -70,7 +70,7 @@ class Producer(End):
     def reserve(self, least: int, most: Optional[int] = None) -> Optional[memoryview]:
         """Lends room for `least` to `most` bytes, to be filled in place. With timeout 0, None if there is too little.
 
-        `commit` publishes. The view is released before that. A view of it, such as an array of numpy, must be gone.
+        `commit` releases the view and publishes. A view of the view, such as an array of numpy, must be gone by then.
         """
         self._checkClosed()
         most = least if most is None else most
@@ -115,8 +115,8 @@ class Consumer(End):
     def peek(self, least: int = 1, most: Optional[int] = None) -> Optional[memoryview]:
         """Lends `least` to `most` bytes in place. Fewer only before the end of the stream, and none at the end.
 
-        Without `most`, lends all that is there. With timeout 0, None if there is too little. `consume` takes the bytes
-        out of the stream. The view is released before that.
+        Without `most`, lends all that is there. With timeout 0, None if there is too little. `consume` releases
+        the view, and takes the bytes out of the stream.
 
         A writer that breaks the rules can change the bytes while the view exists. If the writer is not trusted, copy
         them by bytes(view) before they are checked and used.

@@ -6,7 +6,7 @@ from typing import Dict, Type
 
 
 class Error(OSError):
-    """A call failed. `code` is the number of shmpipe.h, and `errno` is that of the kernel or a similar one."""
+    """A call failed. `code` is the number of shmpipe.h, and `errno` comes from the kernel, or is the nearest one."""
 
     code: int = 0
 
@@ -80,7 +80,7 @@ class TooManyEnds(OpenError):
 
 
 class Incompatible(OpenError):
-    """No ring, or one of another version of the layout."""
+    """Not a ring, or a ring with another layout version."""
 
 
 class KeyCollision(OpenError):

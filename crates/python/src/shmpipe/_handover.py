@@ -1,4 +1,4 @@
-"""Giving ends to a child that is started by exec(2), and what is left of that in the environment."""
+"""Giving ends to a child that exec(2) starts, and the environment variable that names them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _getenv.argtypes = [c_char_p]
 
 @contextmanager
 def environment_follows() -> Iterator[None]:
-    """Brings os.environ, which is a copy, to what the library has made of the variable in this block."""
+    """Updates os.environ, which is a copy, to the value that the library gives the variable in this block."""
     try:
         yield
     finally:
@@ -38,14 +38,14 @@ def popen(arguments: Any, ends: Ends, **options: Any) -> "subprocess.Popen[Any]"
     """Starts a child by subprocess.Popen, and gives it the other end of each of these rings.
 
     The ends come from create_producer and create_consumer, at most one of each, or more by name. The child takes its ends
-    by consumer_from_parent and producer_from_parent, in whatever language it is written. If the child cannot be started,
+    by consumer_from_parent and producer_from_parent, or their like in another language. If the child cannot be started,
     the ends are as before, and can be given to another child.
     """
     named = list(ends.items()) if isinstance(ends, Mapping) else [("", end) for end in ends]
     names = (c_char_p * len(named))(*[text(name) for name, _ in named])
     value = create_string_buffer(128 * (len(named) + 1))
     with ExitStack() as held:
-        # In one order, so that two threads do not wait for each other.
+        # Locked in one order, so that two threads do not wait for each other.
         for end in sorted((end for _, end in named), key=id):
             end._live()
             with end._gate:
