@@ -60,8 +60,8 @@ pub(crate) fn columns() -> Option<usize> {
     }
 }
 
-/// Shows what `screen` returns again and again, each `interval`. On a terminal each screen takes
-/// the place of the one before. Ends by SIGINT, like any command.
+/// Shows what `screen` returns, again every `interval`. On a terminal each screen takes the place
+/// of the one before. Ends by SIGINT, like any command.
 pub(crate) fn watch(
     interval: Duration,
     mut screen: impl FnMut() -> Result<String, Failure>,

@@ -134,62 +134,38 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
 /// The settings of which a ring needs one value: their names, what was found, and what is needed.
 fn settings(name: &Name, found: &Config) -> [(&'static str, String, String); 14] {
     let wanted = config(name, Create::default());
-    let unlimited = |limit: i64| {
-        if limit > 0 {
-            limit.to_string()
-        } else {
-            "-1".to_owned()
-        }
-    };
     let mut subjects = found.subjects.clone();
     subjects.sort();
-    let on_off = |is: bool| if is { "on" } else { "off" }.to_owned();
+    let has_sources = found.sources.as_ref().is_some_and(|all| !all.is_empty());
+    let persist_mode = found.persist_mode.unwrap_or_default();
+    let of = |setting, found: &dyn fmt::Debug, wanted: &dyn fmt::Debug| {
+        (setting, format!("{found:?}"), format!("{wanted:?}"))
+    };
+    let no_limit = |setting, limit: i64| {
+        let found = if limit > 0 { limit } else { -1 };
+        (setting, found.to_string(), "-1".to_owned())
+    };
+    let off = |setting, is_on: bool| {
+        let found = if is_on { "on" } else { "off" };
+        (setting, found.to_owned(), "off".to_owned())
+    };
     [
-        (
-            "subjects",
-            format!("{subjects:?}"),
-            format!("{:?}", wanted.subjects),
-        ),
-        (
-            "retention",
-            format!("{:?}", found.retention),
-            "Limits".to_owned(),
-        ),
-        ("discard", format!("{:?}", found.discard), "New".to_owned()),
-        ("storage", format!("{:?}", found.storage), "File".to_owned()),
-        ("max_msgs", unlimited(found.max_messages), "-1".to_owned()),
-        (
-            "max_msgs_per_subject",
-            unlimited(found.max_messages_per_subject),
-            "-1".to_owned(),
-        ),
-        (
-            "max_age",
-            format!("{:?}", found.max_age),
-            format!("{:?}", Duration::ZERO),
-        ),
-        ("sealed", on_off(found.sealed), on_off(false)),
-        ("no_ack", on_off(found.no_ack), on_off(false)),
+        of("subjects", &subjects, &wanted.subjects),
+        of("retention", &found.retention, &wanted.retention),
+        of("discard", &found.discard, &wanted.discard),
+        of("storage", &found.storage, &wanted.storage),
+        no_limit("max_msgs", found.max_messages),
+        no_limit("max_msgs_per_subject", found.max_messages_per_subject),
+        of("max_age", &found.max_age, &Duration::ZERO),
+        off("sealed", found.sealed),
+        off("no_ack", found.no_ack),
         // A receiver trims the log.
-        ("deny_purge", on_off(found.deny_purge), on_off(false)),
-        ("deny_delete", on_off(found.deny_delete), on_off(false)),
+        off("deny_purge", found.deny_purge),
+        off("deny_delete", found.deny_delete),
         // The other mode acknowledges what is not stored.
-        (
-            "persist_mode",
-            format!("{:?}", found.persist_mode.unwrap_or_default()),
-            format!("{:?}", PersistenceMode::Default),
-        ),
-        ("mirror", on_off(found.mirror.is_some()), on_off(false)),
-        (
-            "sources",
-            on_off(
-                found
-                    .sources
-                    .as_ref()
-                    .is_some_and(|sources| !sources.is_empty()),
-            ),
-            on_off(false),
-        ),
+        of("persist_mode", &persist_mode, &PersistenceMode::Default),
+        off("mirror", found.mirror.is_some()),
+        off("sources", has_sources),
     ]
 }
 

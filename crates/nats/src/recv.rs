@@ -308,7 +308,7 @@ struct Trim {
     applied: VecDeque<(u64, u64)>,
     /// The first sequence that the log has, as far as known.
     first: u64,
-    /// When the log was last trimmed, and the ring's position then.
+    /// When a trim was last tried, and the ring's position then.
     last: Instant,
     at: u64,
 }
