@@ -29,7 +29,7 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
     Ring(Box<Snapshot>),
-    /// A ring of this crate whose words make no sense, or no sense to this build.
+    /// A ring of this crate, with words that are wrong, or that this build does not know.
     Damaged(Damage),
     /// A segment with the size of a ring. This user may not look inside.
     Unreadable,
@@ -100,8 +100,8 @@ pub(crate) fn survey() -> Result<Vec<Segment>, Failure> {
     Ok(segments)
 }
 
-/// Looks once more at empty rings whose receiver is awake. One that waits looks up for a moment
-/// now and then, and its ring seems to flow. The receiver waits if nothing went through the
+/// Looks once more at empty rings whose receiver is awake. A receiver that waits is awake for a
+/// moment now and then, and its ring then seems to flow. The receiver waits if nothing went through the
 /// ring between the two looks.
 fn look_again(segments: &mut [Segment]) {
     let is_process = |occupant| matches!(occupant, Occupant::Process(_));

@@ -14,7 +14,7 @@ use crate::{Figures, Result, Server, options, runs};
 
 /// Messages of each run.
 const MESSAGES: usize = 200;
-/// The time between two.
+/// The time between two messages.
 const PAUSE: Duration = Duration::from_millis(5);
 const CAPACITY: usize = 1 << 20;
 

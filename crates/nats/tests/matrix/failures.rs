@@ -1,4 +1,4 @@
-//! What goes wrong and comes back, and what is lost for good and said.
+//! Failures that pass, and losses that a relay reports.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn a_broker_that_stops_and_goes_on_loses_nothing() {
     passes("stops", &server, &server.url(), &[], |bytes_pass| {
         bytes_pass();
         server.signal(libc::SIGSTOP);
-        std::thread::sleep(Duration::from_secs(7)); // answers are waited for during 5 s
+        std::thread::sleep(Duration::from_secs(7)); // a relay waits 5 s for an answer
         server.signal(libc::SIGCONT);
         bytes_pass();
     });

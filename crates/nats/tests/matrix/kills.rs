@@ -14,7 +14,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
 }
 
-/// A generator whose seed is told.
+/// A generator whose seed is printed.
 fn random() -> Rng {
     let seed = number("SHMPIPE_SEED", fastrand::u64(..));
     println!("SHMPIPE_SEED={seed}");

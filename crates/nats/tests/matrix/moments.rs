@@ -158,7 +158,7 @@ fn a_full_ring_is_not_taken_for_a_silent_broker() {
             .fill
     };
     until("the ring is full", || fill() == 64 << 10);
-    std::thread::sleep(Duration::from_secs(9)); // silence is borne for 8 s
+    std::thread::sleep(Duration::from_secs(9)); // a receiver allows 8 s of silence
     let ends = read_ends(&mut destination.consumer(), 0, 1);
     assert_eq!(ends, [(200_000, How::Finished)]);
     receiver.assert_runs();

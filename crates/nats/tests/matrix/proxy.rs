@@ -29,7 +29,7 @@ pub(crate) struct Proxy {
 /// Where the client's bytes are held back.
 enum Gate {
     Open,
-    /// At the read that has this text for the so-manieth time.
+    /// At a read that has this text: the first one with 1, the second with 2.
     At(&'static str, u32),
     /// What was read waits here.
     Holds,
@@ -80,8 +80,8 @@ impl Proxy {
         self.mode.store(network as u8, Ordering::Relaxed);
     }
 
-    /// Holds back what the client says, from the read on that has this text for the
-    /// so-manieth time from now on.
+    /// Holds back what the client says, from the read number `count` on that has this text,
+    /// counted from now on.
     pub(crate) fn hold_at(&self, text: &'static str, count: u32) {
         *self.gate.lock().unwrap() = Gate::At(text, count);
     }
