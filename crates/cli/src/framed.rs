@@ -5,7 +5,7 @@
 //! |--:|---|
 //! | 8 | [`HEADER`] |
 //! | any | the stream |
-//! | 8 | [`TRAILER`] |
+//! | 8 | [`TRAILER_START`] |
 //! | 8 | length of the stream in bytes, little-endian |
 //! | 16 | XXH3 of the stream in 128 bits, little-endian |
 //!
@@ -18,7 +18,7 @@ use crate::exit::{Code, Failure};
 /// Begins a framed stream. The last byte is the version.
 const HEADER: [u8; 8] = *b"shmpipe\x01";
 /// Begins the trailer of a framed stream.
-const TRAILER: [u8; 8] = *b"\nwhole:\n";
+const TRAILER_START: [u8; 8] = *b"\nwhole:\n";
 const TRAILER_LEN: usize = 8 + 8 + 16;
 
 /// Makes a framed stream.
@@ -49,7 +49,7 @@ impl Framer {
     /// The trailer, which comes after the stream.
     pub(crate) fn trailer(&self) -> [u8; TRAILER_LEN] {
         let mut trailer = [0; TRAILER_LEN];
-        trailer[..8].copy_from_slice(&TRAILER);
+        trailer[..8].copy_from_slice(&TRAILER_START);
         trailer[8..16].copy_from_slice(&self.len.to_le_bytes());
         trailer[16..].copy_from_slice(&self.digest.digest128().to_le_bytes());
         trailer
