@@ -138,7 +138,8 @@ impl Demo {
         for len in self.pieces(self.capacity as u64) {
             writer.write_all(&zeros[..len]).map_err(Failure::stream)?;
         }
-        control.read_exact(&mut [0])
+        control
+            .read_exact(&mut [0])
             .map_err(|error| Failure::io("the parent", &error))?;
         let before = writer.calls();
         for len in self.pieces(self.plan.bytes()) {

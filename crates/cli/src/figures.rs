@@ -6,7 +6,7 @@ use std::time::Duration;
 use shmpipe::Stats;
 
 use crate::args::ProgressArgs;
-use crate::progress::{Reading, Progress};
+use crate::progress::{Progress, Reading};
 use crate::units;
 
 /// Bytes after which the progress bar looks at the clock again.

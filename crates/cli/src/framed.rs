@@ -83,7 +83,9 @@ impl Checker {
         }
         self.of_header += len;
         self.held.extend_from_slice(&bytes[len..]);
-        let keep = self.held.split_off(self.held.len().saturating_sub(TRAILER_LEN));
+        let keep = self
+            .held
+            .split_off(self.held.len().saturating_sub(TRAILER_LEN));
         let known = std::mem::replace(&mut self.held, keep);
         self.framer.add(&known);
         Ok(known)

@@ -10,7 +10,7 @@ use shmpipe::{Broken, Consumer, Occupant, Options, PeekError, WaitError};
 use crate::args::RecvArgs;
 use crate::exit::{Code, Failure};
 use crate::framed::Framer;
-use crate::progress::{Reading, Progress};
+use crate::progress::{Progress, Reading};
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream};
 

@@ -138,7 +138,9 @@ fn receive(
         };
         receiver.receive_stream()
     });
-    let ends = moved.as_ref().is_err_and(|failure| !failure.is_output_closed());
+    let ends = moved
+        .as_ref()
+        .is_err_and(|failure| !failure.is_output_closed());
     if moved.is_err() {
         consumer.abort(); // ends the writer, too
     }
@@ -173,7 +175,8 @@ fn verdict(
         });
     }
     // A reader that has gone is no failure by itself: a shell's pipes say nothing either.
-    let is_failure = |failure: &Failure| !failure.is_output_closed() && !failure.is(Code::ReceiverLeft);
+    let is_failure =
+        |failure: &Failure| !failure.is_output_closed() && !failure.is(Code::ReceiverLeft);
     match (moved, sent) {
         (Err(failure), _) | (_, Err(failure)) if is_failure(&failure) => Err(failure),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use shmpipe::{Producer, ReserveError};
 use crate::args::SendArgs;
 use crate::exit::{Code, Failure};
 use crate::framed::Checker;
-use crate::progress::{Reading, Progress};
+use crate::progress::{Progress, Reading};
 use crate::signals::Signals;
 use crate::sockets;
 use crate::stream::{LOOK, Stream, Unit};

@@ -268,8 +268,9 @@ unsafe extern "C" fn shmpipe_given_to(end: *mut End, child: i64) -> c_int {
         // SAFETY: the caller guarantees it.
         let end = unsafe { end_of(end) }?;
         let child = u32::try_from(child).ok().filter(|child| *child > 0);
-        let child =
-            child.ok_or_else(|| Failure::invalid("the process id of the child is not positive, or too large"))?;
+        let child = child.ok_or_else(|| {
+            Failure::invalid("the process id of the child is not positive, or too large")
+        })?;
         end.give("", Handover::new())?.given_to(child);
         Ok(())
     })
