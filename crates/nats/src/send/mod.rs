@@ -20,6 +20,7 @@ use shmpipe::Consumer;
 use shmpipe::asynchronous::AsyncConsumer;
 
 use self::answers::Flight;
+use self::publish::Buffers;
 use crate::broker::{Create, Name};
 use crate::error::{Error, Failure};
 use crate::link::{Link, Pauses};
@@ -87,6 +88,7 @@ pub async fn send(
         ring: AsyncConsumer::new(ring),
         window: Window::default(),
         flights: VecDeque::new(),
+        buffers: Buffers::default(),
         session: 0,
         last: 0,
         ahead: 0,
@@ -126,6 +128,7 @@ struct Sender<'a, N> {
     capacity: usize,
     window: Window,
     flights: VecDeque<Flight>,
+    buffers: Buffers,
     /// The sequence of this sender's claim.
     session: u64,
     /// The last sequence in the log, once all records in flight are there.

@@ -1,11 +1,12 @@
 //! What is published: bytes after those in flight, ends, and the death of a producer.
 
+use std::collections::VecDeque;
 use std::future::IntoFuture;
 use std::time::Instant;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use shmpipe::PeekError;
 
 use super::answers::Flight;
@@ -18,8 +19,35 @@ use crate::window::RECORDS;
 /// With fewer records in flight, short records are published at once. With more, bytes gather.
 const SHORT_RECORDS: usize = 16;
 
+/// Buffers for payloads. A new buffer of a long record costs a page fault for each page, which takes as
+/// long as its publication. So a buffer is used again once the client has dropped its payload.
+#[derive(Default)]
+pub(super) struct Buffers(VecDeque<BytesMut>);
+
+impl Buffers {
+    /// A buffer of `len` bytes, while `in_flight` payloads may still be in use. The oldest buffer is
+    /// the first to be free.
+    fn take(&mut self, len: usize, in_flight: usize) -> BytesMut {
+        let spare = self.0.len() > in_flight;
+        let oldest = spare.then(|| self.0.pop_front()).flatten();
+        let mut buffer = oldest.unwrap_or_default();
+        if !buffer.try_reclaim(len) {
+            buffer = BytesMut::with_capacity(len);
+        }
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    /// The bytes of `buffer` as a payload. Keeps its memory for a later one.
+    fn payload(&mut self, mut buffer: BytesMut) -> Bytes {
+        let payload = buffer.split().freeze();
+        self.0.push_back(buffer);
+        payload
+    }
+}
+
 enum Look {
-    Bytes(Vec<u8>),
+    Bytes(BytesMut),
     Nothing,
     End(Ending),
 }
@@ -58,16 +86,17 @@ impl<N: FnMut(&str)> Sender<'_, N> {
                     if self.state == State::Dead {
                         self.state = State::Flows;
                     }
-                    self.publish(Kind::Data, bytes).await?;
+                    let payload = self.buffers.payload(bytes);
+                    self.publish(Kind::Data, payload).await?;
                 }
                 Look::End(ending) if self.flights.is_empty() => {
-                    self.publish(Kind::End(ending), Vec::new()).await?;
+                    self.publish(Kind::End(ending), Bytes::new()).await?;
                 }
                 Look::End(_) => return Ok(()),
                 Look::Nothing if self.state == State::Stops && self.flights.is_empty() => {
                     // The producer is dead: no end came.
                     self.state = State::Dead;
-                    self.publish(Kind::Lost, Vec::new()).await?;
+                    self.publish(Kind::Lost, Bytes::new()).await?;
                 }
                 Look::Nothing => return Ok(()),
             }
@@ -82,7 +111,8 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         let ring = self.ring.get_mut();
         match ring.try_peek_up_to(most) {
             Ok(grant) if grant.len() >= ahead + worth => {
-                let mut bytes = vec![0; grant.len() - ahead];
+                let in_flight = self.flights.len();
+                let mut bytes = self.buffers.take(grant.len() - ahead, in_flight);
                 grant.read_at(&mut bytes, ahead);
                 Ok(Look::Bytes(bytes))
             }
@@ -91,7 +121,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         }
     }
 
-    async fn publish(&mut self, kind: Kind, bytes: Vec<u8>) -> Result<(), Failure> {
+    async fn publish(&mut self, kind: Kind, bytes: Bytes) -> Result<(), Failure> {
         let ring = self.ring.get_ref();
         let record = Record {
             kind,
@@ -104,7 +134,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
             len: bytes.len() as u64,
         };
         let len = bytes.len();
-        let publish = self.message(&record, bytes.into(), self.last);
+        let publish = self.message(&record, bytes, self.last);
         let answer = self.context.send_publish(self.subject.clone(), publish);
         let answer = answer.await.map_err(|error| self.refusal(&error))?;
         self.last += 1;
@@ -128,5 +158,44 @@ impl<N: FnMut(&str)> Sender<'_, N> {
             .payload(payload)
             .expected_stream(self.options.name.to_string())
             .expected_last_sequence(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_dropped_payload_is_used_again() {
+        let mut buffers = Buffers::default();
+        let mut in_flight = VecDeque::new();
+        let mut places = std::collections::HashSet::new();
+        for round in 0..100_u8 {
+            if in_flight.len() == 4 {
+                in_flight.pop_front(); // acknowledged
+            }
+            let mut buffer = buffers.take(1 << 17, in_flight.len());
+            assert!(buffer.iter().all(|byte| *byte == 0));
+            buffer.fill(round);
+            places.insert(buffer.as_ptr());
+            in_flight.push_back(buffers.payload(buffer));
+            let first = round + 1 - in_flight.len() as u8;
+            for (age, payload) in in_flight.iter().enumerate() {
+                let expected = first + age as u8;
+                assert!(payload.iter().all(|byte| *byte == expected)); // nobody writes there
+            }
+        }
+        assert!(places.len() <= 5, "{} buffers", places.len());
+    }
+
+    #[test]
+    fn a_payload_that_is_still_in_use_is_left_alone() {
+        let mut buffers = Buffers::default();
+        let kept = buffers.take(1000, 0);
+        let kept = buffers.payload(kept);
+        // The client holds a payload whose answer has come.
+        let mut next = buffers.take(2000, 0);
+        next.fill(9);
+        assert_eq!(kept, vec![0; 1000]);
     }
 }
