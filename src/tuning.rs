@@ -90,7 +90,7 @@ pub(crate) const BYTES_AWAKE: u64 = 16 << 10;
 pub(crate) const FENCES_AWAKE: u32 = 64;
 
 /// Consecutive polls without progress of the reader after which the writer takes what room is free.
-/// So many polls take some microseconds longer than the longest release on tested machines. With
+/// So many polls outlast the longest release on tested machines by some microseconds. With
 /// 0, a ring of 64 KiB came to 0.69 to 0.80 at 1 KiB, interleaved. With 4 and 400: no better.
 pub(crate) const IDLE_LOOKS: u32 = 40;
 
@@ -168,8 +168,8 @@ pub(crate) const NEAR_LOAD: Duration = Duration::from_nanos(35);
 /// some 20 ns. With 75 or 120 ns here: no better, interleaved.
 pub(crate) const FAR: Duration = Duration::from_nanos(95);
 
-/// Looks at a position per timed one. A timed look costs two looks at the clock. A larger number
-/// costs less, and notices later that a processor has moved. Chosen.
+/// One look at a position in this many is timed, by reading the clock twice. A larger number costs
+/// less, and notices later that a processor has moved. Chosen.
 pub(crate) const LOOKS_PER_SAMPLE: u32 = 16;
 
 /// The least number of samples that decide about the distance. A larger number is misled less, and
@@ -185,8 +185,8 @@ pub(crate) const MOST_PREFETCHED: usize = 1 << 10;
 pub(crate) const SHORTEST_RETURNED: u64 = 1 << 10;
 
 /// Bytes of the next publication of a write, of which `published` bytes are out already, and at
-/// most `longest`. Publications grow, since a reader close behind pays less the longer the write
-/// is.
+/// most `longest`. Publications grow, since the delay of a reader close behind is a smaller part of a
+/// longer write.
 #[inline]
 pub(crate) fn publication(published: usize, longest: usize) -> usize {
     (published / 4).clamp(PUBLICATION, longest)

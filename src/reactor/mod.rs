@@ -1,5 +1,5 @@
 //! The reactor: one thread that waits for async handles, and for the members of sets with a
-//! descriptor. No thread is blocked in a call on one of these handles.
+//! descriptor. These waits block no thread of the program.
 //!
 //! The thread sleeps on the `sleeping` words of all listed handles and on a word of
 //! its own, in one `FUTEX_WAITV`. After waking, the thread looks at each handle,

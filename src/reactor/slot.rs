@@ -100,7 +100,7 @@ impl Waiter {
         lock(&self.state).armed
     }
 
-    /// Releases the segment, after the handle was dropped.
+    /// Gives up the slot, while the handle is being dropped.
     pub(super) fn retire(&self) {
         if !self.epoch.is_current() {
             return self.retire_copy();
@@ -114,7 +114,7 @@ impl Waiter {
         state.armed = false;
         let (vigil, waker) = (state.vigil.take(), state.waker.take());
         drop(state);
-        drop(vigil); // detaches the segment here, or later with the handle
+        drop(vigil); // detaches the segment, unless the handle still has its own clone
         drop_waker(waker);
     }
 

@@ -307,6 +307,7 @@ impl<R: Region> Reader<R> {
     /// one at a time. `copies` means that the caller copies the bytes out, so that an inline
     /// message spares a copy. Single messages set a delivery hint: short ones are delivered inline
     /// too, longer ones demoted. A stream clears the hint.
+    /// `alone` counts for the longer ones only.
     #[inline]
     pub(crate) fn note_arrival(&mut self, found: u64, alone: bool, copies: bool) {
         let suits = match found as usize {

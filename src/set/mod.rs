@@ -285,7 +285,7 @@ impl<H: AsEnd> WaitSet<H> {
     ///   handles every millisecond.
     /// - If the thread has ended and cannot be restarted, the descriptor stays readable.
     /// - A blocking wait, an insertion and a mutable borrow of a handle make the descriptor readable
-    ///   until the next `try_wait`.
+    ///   until `try_wait` next returns `None`.
     ///
     /// Each call returns another descriptor of the same eventfd. After the set is dropped, all of them
     /// stay readable, so that no loop waits for them. A forked child must not watch it: the child's

@@ -84,8 +84,8 @@ impl Effort {
         effort
     }
 
-    /// Counts a wait or a call that needed no sleep, and found `found` bytes without a wait. A side
-    /// that continues like this will not sleep soon, which is worth a promise. Without a promise
+    /// Counts a wait or a call that needed no sleep. `found` are the bytes that were there at once. A
+    /// side that continues like this will not sleep soon, which is worth a promise. Without a promise
     /// the peer fences at each publication. With one, the next sleep costs a barrier first.
     #[inline]
     pub(crate) fn stayed_awake(&mut self, own: &Signals, found: u64) {
@@ -99,7 +99,8 @@ impl Effort {
         }
     }
 
-    /// Counts a fence that a promise of the peer would have spared.
+    /// Counts a fence that a promise of the peer would have spared. After [`FENCES_AWAKE`] of them
+    /// this side has not slept either, so it promises, which spares the peer's fences.
     #[inline]
     pub(super) fn fenced(&mut self, own: &Signals) {
         self.fences = self.fences.saturating_add(1);

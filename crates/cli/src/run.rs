@@ -27,7 +27,7 @@ use crate::send::Sender;
 use crate::signals::Signals;
 use crate::stream::{LOOK, Stream};
 
-/// How long a reader has to end after SIGTERM, before it gets SIGKILL.
+/// The time that a reader gets after SIGTERM to end by itself, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -120,7 +120,8 @@ fn send(
 }
 
 /// Moves the ring to the reader's stdin, and ends the stdin. Ends the reader first, unless the
-/// stream is whole or the reader has gone. Returns whether the reader was ended.
+/// stream is whole or the reader has gone. Returns whether the reader was ended, or was
+/// given the signal that came.
 fn receive(
     to_reader: PipeWriter,
     mut consumer: Consumer,

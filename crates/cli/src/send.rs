@@ -213,7 +213,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Waits for room and shows progress meanwhile. Without progress, the next write waits.
+    /// Waits for room and shows progress meanwhile. If no progress is shown,
+    /// returns at once, and the next write waits.
     fn await_room(&mut self) -> Result<(), Failure> {
         let (start, limit) = (Instant::now(), self.producer.timeout());
         while self.progress.is_shown() {

@@ -301,7 +301,7 @@ impl Search {
 pub struct Ring {
     /// The ring's nonce.
     pub nonce: u64,
-    /// What the ring has released: all before it left the ring.
+    /// What the ring has released: everything before this place.
     pub head: Place,
     /// The last byte, and the ends before it.
     pub tail: Place,
@@ -327,7 +327,8 @@ pub enum Plan {
 pub fn plan(end: Option<LogEnd>, ring: &Ring, begins: bool) -> Result<Plan, LogError> {
     let head = ring.head;
     let Some(end) = end.filter(|end| end.nonce == ring.nonce) else {
-        // The log has nothing of this ring. If the ring is new, nothing else was there.
+        // The log has nothing of this ring. If the log is empty too, what the ring has released is
+        // lost. A log of another ring says nothing about that.
         let is_new = head == Place::START;
         return match end {
             None if !is_new && !begins => Err(lost(Place::START, head)),

@@ -95,7 +95,8 @@ impl Vigil {
     }
 
     /// Whether the peer has published something since the last look that may end the wait. A peer
-    /// wakes nobody if it dies or stops between publishing and waking, or if the wait wants more.
+    /// wakes nobody if it dies or stops between publishing and waking, or if it has
+    /// published less than this side waits for.
     pub(crate) fn has_moved(&self) -> bool {
         let (before, now) = (
             self.began_at,

@@ -30,7 +30,8 @@ use crate::failure::{self, Failure};
 #[inline(always)]
 fn guard(call: impl FnOnce() -> Result<i64, Failure>) -> i64 {
     // A panic may leave an end half changed. At worst its ring then has wrong bytes, as with a peer
-    // that breaks the protocol, since only bytes depend on an end.
+    // that breaks the protocol, since no safety of memory depends on an end's state, only which
+    // bytes move.
     let caught = catch_unwind(AssertUnwindSafe(|| match call() {
         Ok(value) => value,
         Err(failure) => i64::from(failure::keep(failure)),

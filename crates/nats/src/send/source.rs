@@ -21,7 +21,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         Ok(())
     }
 
-    /// Waits for the ring again, once a producer has come after a dead one.
+    /// Lets the next wait be for bytes again, if a producer has come after the dead one.
     pub(super) fn look_for_a_producer(&mut self) {
         let peer = self.ring.get_ref().peer();
         if self.state == State::Dead && matches!(peer, Occupant::Process(_)) {
