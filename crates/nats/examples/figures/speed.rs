@@ -101,7 +101,8 @@ async fn sender(server: &Server, link: &Link, size: usize) -> Result<f64> {
     let mut producer = options(bytes()).open_producer(&path)?;
     producer.try_write_all(&vec![7; bytes()])?;
     producer.close()?;
-    let ring = options(bytes()).open_consumer(&path)?;
+    // A ring that is in use has its pages.
+    let ring = options(bytes()).prefault(true).open_consumer(&path)?;
     let start = Instant::now();
     send(link, ring, &of_record("prefilled", size)?, |_| ()).await?;
     let rate = rate(start);
