@@ -20,8 +20,8 @@
 //! that is in the queue, even while the kernel goes through the other words.
 //!
 //! A wake on a word that is left out reaches nobody. A word is left out if it is beyond the 128 of
-//! one call, or if its peer floods. Its member is looked at after the sleep, which is short for
-//! that reason.
+//! one call, or if its peer floods. Its member is looked at after the sleep. The sleep lasts a slice
+//! at most, and less if there are too many words.
 //!
 //! # What bounds a wait
 //!
