@@ -19,18 +19,18 @@ use crate::window::RECORDS;
 /// With fewer records in flight, short records are published at once. With more, bytes gather.
 const SHORT_RECORDS: usize = 16;
 
-/// Buffers for payloads. A new buffer of a long record costs a page fault for each page, which takes as
-/// long as its publication. So a buffer is used again once the client has dropped its payload.
+/// Buffers for payloads. A new buffer of a long record costs a page fault for each page, so a buffer is
+/// used again once the client has dropped its payload. In turns with new buffers: 0.59 and 0.76 of a
+/// raw publisher's rate at 128 KiB, against 0.55 and 0.68 (`examples/figures`).
 #[derive(Default)]
 pub(super) struct Buffers(VecDeque<BytesMut>);
 
 impl Buffers {
-    /// A buffer of `len` bytes, while `in_flight` payloads may still be in use. The oldest buffer is
-    /// the first to be free.
+    /// A buffer of `len` bytes, while `in_flight` payloads may still be in use. The oldest buffers are
+    /// the first to be free. All free ones but one are dropped, so that the window bounds the memory.
     fn take(&mut self, len: usize, in_flight: usize) -> BytesMut {
-        let spare = self.0.len() > in_flight;
-        let oldest = spare.then(|| self.0.pop_front()).flatten();
-        let mut buffer = oldest.unwrap_or_default();
+        let free = self.0.len().saturating_sub(in_flight);
+        let mut buffer = self.0.drain(..free).next_back().unwrap_or_default();
         if !buffer.try_reclaim(len) {
             buffer = BytesMut::with_capacity(len);
         }
@@ -186,6 +186,21 @@ mod tests {
             }
         }
         assert!(places.len() <= 5, "{} buffers", places.len());
+    }
+
+    /// Found by reading: each of the many buffers of short records grew to a long record's length.
+    #[test]
+    fn buffers_of_records_that_have_left_are_dropped() {
+        let mut buffers = Buffers::default();
+        for in_flight in 0..100 {
+            let short = buffers.take(8, in_flight);
+            drop(buffers.payload(short));
+        }
+        for _ in 0..200 {
+            let long = buffers.take(1 << 17, 2);
+            drop(buffers.payload(long));
+        }
+        assert_eq!(buffers.0.len(), 3);
     }
 
     #[test]
