@@ -31,8 +31,9 @@ use crate::wait;
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-life-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
+/// let consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
 /// assert_eq!(Options::new().snapshot(&path)?.life_cycle, LifeCycle::Named);
+/// # drop(consumer);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -78,6 +79,7 @@ impl std::fmt::Display for LifeCycle {
 /// assert_eq!(ring.producer, Occupant::Process(std::process::id()));
 /// assert_eq!((ring.consumer, ring.consumer_sleeps), (Occupant::Nobody, false));
 /// assert_eq!(ring.life_cycle, LifeCycle::Named);
+/// # drop(producer);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -244,9 +246,10 @@ impl Snapshot {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-all-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
+    /// let consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
     /// let id = Options::new().snapshot(&path)?.id;
     /// assert!(Snapshot::all()?.iter().any(|ring| ring.id == id));
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -380,6 +383,7 @@ impl Options {
     /// let ring = options.snapshot(&path)?;
     /// assert_eq!(ring.consumer, Occupant::Process(std::process::id()));
     /// assert_eq!(ring.producer, Occupant::Nobody);
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```

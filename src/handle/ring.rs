@@ -134,6 +134,7 @@ impl Ring {
     /// assert_eq!((producer.key(), consumer.key()), (None, None)); // both ends are open
     ///
     /// assert_eq!(options.create_anonymous()?.key(), None);
+    /// # drop((producer, consumer));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -127,12 +127,13 @@ impl Options {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-mode-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().mode(0o640).wait_for_peer(false).open_consumer(&path)?;
+    /// let consumer = Options::new().mode(0o640).wait_for_peer(false).open_consumer(&path)?;
     /// let stat = sysv::stat(Options::new().snapshot(&path)?.id)?;
     /// assert_eq!(stat.mode.bits(), 0o640);
     /// // An opener that asks for 0600 refuses the wider segment.
     /// let narrow = Options::new().wait_for_peer(false).open_producer(&path);
     /// assert!(matches!(narrow, Err(OpenError::Untrusted { .. })));
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -160,8 +161,9 @@ impl Options {
     /// let peer = 54321; // the other user's id, by getpwnam(3) or `id -u`
     /// let mut options = Options::new();
     /// options.mode(0o660).owner(peer).wait_for_peer(false);
-    /// let _consumer = options.open_consumer(&path)?; // makes the ring
-    /// let _producer = options.open_producer(&path)?; // our own segment stays trusted
+    /// let consumer = options.open_consumer(&path)?; // makes the ring
+    /// let producer = options.open_producer(&path)?; // our own segment stays trusted
+    /// # drop((consumer, producer));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -183,9 +185,10 @@ impl Options {
     ///
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-project-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
-    /// let _consumer = Options::new().project(7).wait_for_peer(false).open_consumer(&path)?;
+    /// let consumer = Options::new().project(7).wait_for_peer(false).open_consumer(&path)?;
     /// assert!(Options::new().project(7).snapshot(&path).is_ok());
     /// assert!(matches!(Options::new().project(8).snapshot(&path), Err(OpenError::NoRing { .. })));
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```

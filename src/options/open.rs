@@ -40,6 +40,7 @@ impl Options {
     /// let mut producer = Options::new().capacity(1 << 20).open_producer(&path)?;
     /// producer.write_all(b"hello")?;
     /// # drop(coming.join().unwrap()?);
+    /// # drop(producer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -68,6 +69,7 @@ impl Options {
     /// let mut bytes = Vec::new();
     /// consumer.read_to_end(&mut bytes)?;
     /// # coming.join().unwrap()?;
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -100,6 +102,7 @@ impl Options {
     /// let mut consumer = Options::new().open_consumer_by_key(key)?;
     /// producer.try_write(b"abc").unwrap();
     /// assert_eq!(consumer.available()?, 3);
+    /// # drop((producer, consumer));
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -127,6 +130,7 @@ impl Options {
     /// let mut consumer = Options::new().wait_for_peer(false).open_consumer_by_key(key)?;
     /// drop(Options::new().open_producer_by_key(key)?);
     /// assert_eq!(consumer.try_read(&mut [0]), Ok(0)); // the end
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -19,10 +19,11 @@ use crate::sys::sysv::{self, SegmentId};
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-in-use-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let _consumer = Options::new().persistent(true).open_consumer(&path)?;
+/// let consumer = Options::new().persistent(true).open_consumer(&path)?;
 /// let removed = Options::new().remove(&path);
 /// assert!(matches!(removed, Err(RemoveError::InUse { .. })));
 /// Options::new().force_remove(&path)?; // by force
+/// # drop(consumer);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

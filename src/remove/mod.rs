@@ -62,6 +62,7 @@ pub fn remove(id: SegmentId) -> Result<(), RemoveError> {
 /// let id = consumer.id().unwrap();
 /// assert!(matches!(shmpipe::remove(id), Err(RemoveError::InUse { .. })));
 /// shmpipe::force_remove(id)?;
+/// # drop(consumer);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -127,9 +128,10 @@ impl Options {
     /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-force-path-{}", std::process::id()));
     /// # std::fs::write(&path, "")?;
     /// let mut options = Options::new();
-    /// let _consumer = options.persistent(true).open_consumer(&path)?;
+    /// let consumer = options.persistent(true).open_consumer(&path)?;
     /// assert!(matches!(options.remove(&path), Err(RemoveError::InUse { .. })));
     /// options.force_remove(&path)?;
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -210,7 +212,7 @@ fn remove_classified(
 ///
 /// # let path = std::env::temp_dir().join(format!("shmpipe-doc-stale-{}", std::process::id()));
 /// # std::fs::write(&path, "")?;
-/// let _consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
+/// let consumer = Options::new().wait_for_peer(false).open_consumer(&path)?;
 /// let id = Options::new().snapshot(&path)?.id;
 /// assert!(!shmpipe::remove_stale()?.contains(&id)); // its opener lives
 ///
@@ -221,6 +223,7 @@ fn remove_classified(
 ///         println!("{:?} of user {owner:?} would be removed", ring.path);
 ///     }
 /// }
+/// # drop(consumer);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

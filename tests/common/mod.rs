@@ -65,6 +65,14 @@ impl TempPath {
         Key::from_path(&self.0, Project::default()).unwrap()
     }
 
+    /// Removes the file and calls `work` while its inode, and so the key, is
+    /// still nobody else's: a test beside this one may make a file.
+    pub(crate) fn remove_file_while<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _inode = File::open(&self.0).unwrap();
+        std::fs::remove_file(&self.0).unwrap();
+        work()
+    }
+
     /// The segment that is found by this path.
     pub(crate) fn segment(&self) -> Option<SegmentId> {
         sysv::open(self.key()).ok()

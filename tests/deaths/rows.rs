@@ -124,8 +124,7 @@ fn a_deleted_file_ends_waiting() {
             assert!(matches!(error, OpenError::FileGone { .. }), "{error}");
         });
         let id = waited_for(&path);
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(child.wait(), End::Exit(0));
+        path.remove_file_while(|| assert_eq!(child.wait(), End::Exit(0)));
         assert!(sysv::stat(id).is_err(), "its segment is gone");
     });
 }

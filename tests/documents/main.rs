@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod doctests;
 mod examples;
 #[path = "../../benches/figures/mod.rs"]
 #[allow(dead_code)] // the comparison has more uses for it

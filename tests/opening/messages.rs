@@ -109,15 +109,13 @@ fn a_file_that_goes_while_the_peer_is_waited_for() {
     thread::scope(|scope| {
         let opening = scope.spawn(|| options().open_consumer(&path).unwrap_err());
         until(|| is_waited_for(&path));
-        std::fs::remove_file(&path).unwrap();
-        let gone = opening.join().unwrap();
+        let gone = path.remove_file_while(|| opening.join().unwrap());
         assert!(matches!(gone, OpenError::FileGone { .. }), "{gone:?}");
         says(
             &gone,
             &[&name, "consumer", "deleted", "the producer was waited for"],
         );
     });
-    std::fs::write(&path, "").unwrap(); // for the drop of `path`
 }
 
 #[test]

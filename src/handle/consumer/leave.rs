@@ -275,6 +275,7 @@ impl Consumer {
     /// # let coming = std::thread::spawn(move || Options::new().open_producer(other).map(drop));
     /// consumer.wait_for_peer()?;
     /// # coming.join().unwrap()?;
+    /// # drop(consumer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -222,6 +222,7 @@ impl Producer {
     /// # let coming = std::thread::spawn(move || Options::new().open_consumer(other).map(drop));
     /// producer.wait_for_peer()?;
     /// # coming.join().unwrap()?;
+    /// # drop(producer);
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```

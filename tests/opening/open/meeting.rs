@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Consumer, Occupant, OpenError, Options, Role, Snapshot};
@@ -167,17 +167,16 @@ fn who_waits_in_a_ring_that_is_removed_makes_another() {
 #[test]
 fn who_waits_at_a_path_that_goes_away_is_told() {
     let path = TempPath::new();
-    let kept = fs::File::open(&path).unwrap(); // so that the key stays known
     let key = path.key();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| options().open_producer(&path));
         until(|| path.leads_to_a_segment());
-        fs::remove_file(&path).unwrap();
-        let opened = waiting.join().unwrap();
-        assert!(matches!(opened, Err(OpenError::FileGone { .. })));
+        path.remove_file_while(|| {
+            let opened = waiting.join().unwrap();
+            assert!(matches!(opened, Err(OpenError::FileGone { .. })));
+            assert!(sysv::open(key).is_err());
+        });
     });
-    assert!(sysv::open(key).is_err());
-    drop(kept);
 }
 
 #[test]
