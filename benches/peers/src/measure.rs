@@ -99,7 +99,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Data> {
     let extent = Extent {
         most_gib: options.most_gib.unwrap_or(most_gib),
         cpus: allowed.len(),
-        busy_bytes: if options.quick { 16 << 20 } else { 64 << 20 },
+        busy_bytes: if options.quick { 16 << 20 } else { 256 << 20 },
     };
 
     let wanted_place = options.place.unwrap_or(Place::Near);
