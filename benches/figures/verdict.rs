@@ -41,7 +41,43 @@ pub(crate) fn table(questions: &[Asked]) -> String {
             percent(*least),
         );
     }
-    text
+    text + &questions.iter().filter_map(beside_park).collect::<String>()
+}
+
+/// What the default policy takes on a busy machine beside `Park` and beside a pipe.
+fn beside_park(asked: &Asked) -> Option<String> {
+    let (mut wall, mut cpu, mut pipe) = (Vec::new(), Vec::new(), Vec::new());
+    for case in &asked.cases {
+        for ours in asked.question.ours {
+            let ring = ours.strip_prefix("shmpipe, ").unwrap_or_default();
+            let of = |who: &str| asked.cell(case, who).map(|cell| &cell.figures);
+            if let (Some(default), Some(park)) = (of(ours), of(&format!("shmpipe, Park, {ring}"))) {
+                wall.push(default.median / park.median);
+                cpu.push(default.cpu / park.cpu);
+                pipe.extend(of("pipe").map(|pipe| default.median / pipe.median));
+            }
+        }
+    }
+    let most = |ratios: &[f64]| ratios.iter().copied().max_by(f64::total_cmp);
+    let each = |ratios: &[f64]| {
+        let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
+        let mean = (logarithms / ratios.len() as f64).exp();
+        Some(format!(
+            "{} x, at most {} x",
+            number(mean),
+            number(most(ratios)?)
+        ))
+    };
+    let beside_pipe = most(&pipe).map_or(String::new(), |most| {
+        format!(" Its time is at most {} x that of a pipe.", number(most))
+    });
+    Some(format!(
+        "On a busy machine, the default policy beside `Park`, the geometric mean of {} cells: time \
+         {}; processor time {}.{beside_pipe}\n",
+        wall.len(),
+        each(&wall)?,
+        each(&cpu)?,
+    ))
 }
 
 fn line(
@@ -162,6 +198,25 @@ mod tests {
         let line = "| busy machine, 4 KiB (64 KiB ring) | 40.0 ms | 50.0, pipe | yes: 1.25 x |";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("in 1 of 1 cells"), "{text}");
+    }
+
+    #[test]
+    fn on_a_busy_machine_the_default_stands_beside_park() {
+        let one = |who, value, cpu| {
+            let mut one = one("busy machine", who, Kind::Ours, &[value], "ms");
+            one.cpu = vec![cpu];
+            one
+        };
+        let text = verdict(vec![
+            one("shmpipe, 64 KiB ring", 20.0, 0.02),
+            one("shmpipe, Park, 64 KiB ring", 40.0, 0.04),
+            one("shmpipe, 4 MiB ring", 20.0, 0.03),
+            one("shmpipe, Park, 4 MiB ring", 10.0, 0.02),
+            one("pipe", 50.0, 0.04),
+        ]);
+        let line = "the geometric mean of 2 cells: time 1.00 x, at most 2.00 x; processor time \
+                    0.866 x, at most 1.50 x. Its time is at most 0.400 x that of a pipe.\n";
+        assert!(text.ends_with(line), "{text}");
     }
 
     #[test]
