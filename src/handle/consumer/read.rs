@@ -176,7 +176,7 @@ impl Consumer {
 impl io::Read for Consumer {
     /// Reads the available bytes, and blocks while there are none. 0 means the end
     /// of the stream.
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let len = bytes.len();
         let path = self.fast(bytes, SHORT);

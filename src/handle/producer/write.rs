@@ -157,7 +157,7 @@ impl io::Write for Producer {
     /// Writes all of `bytes`, and blocks while the ring is full. Writes fewer only
     /// if the stream breaks or the time limit passes meanwhile. The next call then
     /// returns the error.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let path = self.fast_short(bytes);
         self.finish_fast(path, Ok(bytes.len()), |this| this.write_long(bytes))

@@ -21,8 +21,7 @@ use super::SHORT;
 #[inline(always)]
 pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: usize) {
     // SAFETY: the number in a callee's name is the bytes that it copies at either end, and `len`
-    // was compared to be at least that. Above 32 bytes the second call covers 16..32 and the 16
-    // bytes before the last 16. The caller vouches for both sides.
+    // was compared to be at least that. The caller vouches for both sides.
     unsafe {
         if len > SHORT {
             return long_in(dst, src, len, ahead);
@@ -32,8 +31,7 @@ pub(super) unsafe fn copy_in(dst: *mut u8, src: *const u8, len: usize, ahead: us
         } else if len <= 32 {
             ends_16(dst, src, len);
         } else {
-            ends_16(dst, src, len);
-            ends_16(dst.add(16), src.add(16), len - 32);
+            ends_32(dst, src, len);
         }
     }
 }
@@ -120,30 +118,43 @@ unsafe fn word(dst: *mut u8, src: *const u8) {
 }
 
 /// Defines `unsafe fn name(dst, src, len)`, which copies the first and the last bytes; the number
-/// in its name says how many.
+/// in its name says how many. Each instruction set has its temporary registers: one where one is
+/// enough, since the caller then needs to save fewer.
 macro_rules! ends {
-    ($name:ident, $t:ident, $u:ident, x86_64: $x86_64:literal, aarch64: $aarch64:literal) => {
+    ($name:ident,
+        x86_64: ($($x:ident: $x_class:ident),+) $x86_64:literal,
+        aarch64: ($($a:ident: $a_class:ident),+) $aarch64:literal
+    ) => {
         /// # Safety
         ///
         /// Let `n` be the number in the name. On both sides, the first `n` and the last `n` of
         /// the `len` bytes are valid. The sides do not overlap.
         #[inline(always)]
         unsafe fn $name(dst: *mut u8, src: *const u8, len: usize) {
-            #[cfg(target_arch = "x86_64")]
-            macro_rules! template { () => { $x86_64 }; }
-            #[cfg(target_arch = "aarch64")]
-            macro_rules! template { () => { $aarch64 }; }
             // SAFETY: the block touches just the bytes that the caller vouches for. Loads and
             // stores use no stack and leave the flags alone.
+            #[cfg(target_arch = "x86_64")]
             unsafe {
                 asm!(
-                    template!(),
+                    $x86_64,
                     s = in(reg) src,
                     d = in(reg) dst,
                     s_end = in(reg) src.add(len),
                     d_end = in(reg) dst.add(len),
-                    t = out($t) _,
-                    u = out($u) _,
+                    $($x = out($x_class) _,)+
+                    options(nostack, preserves_flags),
+                );
+            }
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            unsafe {
+                asm!(
+                    $aarch64,
+                    s = in(reg) src,
+                    d = in(reg) dst,
+                    s_end = in(reg) src.add(len),
+                    d_end = in(reg) dst.add(len),
+                    $($a = out($a_class) _,)+
                     options(nostack, preserves_flags),
                 );
             }
@@ -151,66 +162,81 @@ macro_rules! ends {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-macro_rules! vector_ends {
-    ($name:ident, $x86_64:literal, $aarch64:literal) => {
-        ends!($name, xmm_reg, xmm_reg, x86_64: $x86_64, aarch64: $aarch64);
-    };
-}
-#[cfg(target_arch = "aarch64")]
-macro_rules! vector_ends {
-    ($name:ident, $x86_64:literal, $aarch64:literal) => {
-        ends!($name, vreg, vreg, x86_64: $x86_64, aarch64: $aarch64);
-    };
-}
-
-vector_ends!(
+ends!(
     vector_ends_32,
-    "movups {t}, [{s}]; movups {u}, [{s} + 16]; movups [{d}], {t}; movups [{d} + 16], {u}; \
-     movups {t}, [{s_end} - 32]; movups {u}, [{s_end} - 16]; \
-     movups [{d_end} - 32], {t}; movups [{d_end} - 16], {u}",
-    "ldp {t:q}, {u:q}, [{s}]; stp {t:q}, {u:q}, [{d}]; \
-     ldp {t:q}, {u:q}, [{s_end}, #-32]; stp {t:q}, {u:q}, [{d_end}, #-32]"
+    x86_64: (t: xmm_reg, u: xmm_reg)
+        "movups {t}, [{s}]; movups {u}, [{s} + 16]; movups [{d}], {t}; movups [{d} + 16], {u}; \
+         movups {t}, [{s_end} - 32]; movups {u}, [{s_end} - 16]; \
+         movups [{d_end} - 32], {t}; movups [{d_end} - 16], {u}",
+    aarch64: (t: vreg, u: vreg)
+        "ldp {t:q}, {u:q}, [{s}]; stp {t:q}, {u:q}, [{d}]; \
+         ldp {t:q}, {u:q}, [{s_end}, #-32]; stp {t:q}, {u:q}, [{d_end}, #-32]"
 );
-vector_ends!(
+ends!(
     vector_ends_16,
-    "movups {t}, [{s}]; movups {u}, [{s_end} - 16]; movups [{d}], {t}; movups [{d_end} - 16], {u}",
-    "ldr {t:q}, [{s}]; ldur {u:q}, [{s_end}, #-16]; str {t:q}, [{d}]; stur {u:q}, [{d_end}, #-16]"
+    x86_64: (t: xmm_reg, u: xmm_reg)
+        "movups {t}, [{s}]; movups {u}, [{s_end} - 16]; \
+         movups [{d}], {t}; movups [{d_end} - 16], {u}",
+    aarch64: (t: vreg, u: vreg)
+        "ldr {t:q}, [{s}]; ldur {u:q}, [{s_end}, #-16]; \
+         str {t:q}, [{d}]; stur {u:q}, [{d_end}, #-16]"
 );
 ends!(
-    ends_16, reg, reg,
-    x86_64: "mov {t}, [{s}]; mov {u}, [{s} + 8]; mov [{d}], {t}; mov [{d} + 8], {u}; \
-             mov {t}, [{s_end} - 16]; mov {u}, [{s_end} - 8]; \
-             mov [{d_end} - 16], {t}; mov [{d_end} - 8], {u}",
-    aarch64: "ldp {t}, {u}, [{s}]; stp {t}, {u}, [{d}]; \
-              ldp {t}, {u}, [{s_end}, #-16]; stp {t}, {u}, [{d_end}, #-16]"
+    ends_32,
+    x86_64: (t: reg)
+        "mov {t}, [{s}]; mov [{d}], {t}; mov {t}, [{s} + 8]; mov [{d} + 8], {t}; \
+         mov {t}, [{s} + 16]; mov [{d} + 16], {t}; mov {t}, [{s} + 24]; mov [{d} + 24], {t}; \
+         mov {t}, [{s_end} - 32]; mov [{d_end} - 32], {t}; \
+         mov {t}, [{s_end} - 24]; mov [{d_end} - 24], {t}; \
+         mov {t}, [{s_end} - 16]; mov [{d_end} - 16], {t}; \
+         mov {t}, [{s_end} - 8]; mov [{d_end} - 8], {t}",
+    aarch64: (t: reg, u: reg)
+        "ldp {t}, {u}, [{s}]; stp {t}, {u}, [{d}]; \
+         ldp {t}, {u}, [{s}, #16]; stp {t}, {u}, [{d}, #16]; \
+         ldp {t}, {u}, [{s_end}, #-32]; stp {t}, {u}, [{d_end}, #-32]; \
+         ldp {t}, {u}, [{s_end}, #-16]; stp {t}, {u}, [{d_end}, #-16]"
 );
 ends!(
-    ends_8, reg, reg,
-    x86_64: "mov {t}, [{s}]; mov {u}, [{s_end} - 8]; mov [{d}], {t}; mov [{d_end} - 8], {u}",
-    aarch64: "ldr {t}, [{s}]; ldur {u}, [{s_end}, #-8]; \
-              str {t}, [{d}]; stur {u}, [{d_end}, #-8]"
+    ends_16,
+    x86_64: (t: reg)
+        "mov {t}, [{s}]; mov [{d}], {t}; mov {t}, [{s} + 8]; mov [{d} + 8], {t}; \
+         mov {t}, [{s_end} - 16]; mov [{d_end} - 16], {t}; \
+         mov {t}, [{s_end} - 8]; mov [{d_end} - 8], {t}",
+    aarch64: (t: reg, u: reg)
+        "ldp {t}, {u}, [{s}]; stp {t}, {u}, [{d}]; \
+         ldp {t}, {u}, [{s_end}, #-16]; stp {t}, {u}, [{d_end}, #-16]"
 );
 ends!(
-    ends_4, reg, reg,
-    x86_64: "mov {t:e}, [{s}]; mov {u:e}, [{s_end} - 4]; \
-             mov [{d}], {t:e}; mov [{d_end} - 4], {u:e}",
-    aarch64: "ldr {t:w}, [{s}]; ldur {u:w}, [{s_end}, #-4]; \
-              str {t:w}, [{d}]; stur {u:w}, [{d_end}, #-4]"
+    ends_8,
+    x86_64: (t: reg)
+        "mov {t}, [{s}]; mov [{d}], {t}; mov {t}, [{s_end} - 8]; mov [{d_end} - 8], {t}",
+    aarch64: (t: reg, u: reg)
+        "ldr {t}, [{s}]; ldur {u}, [{s_end}, #-8]; str {t}, [{d}]; stur {u}, [{d_end}, #-8]"
 );
 ends!(
-    ends_2, reg, reg,
-    x86_64: "movzx {t:e}, word ptr [{s}]; movzx {u:e}, word ptr [{s_end} - 2]; \
-             mov [{d}], {t:x}; mov [{d_end} - 2], {u:x}",
-    aarch64: "ldrh {t:w}, [{s}]; ldurh {u:w}, [{s_end}, #-2]; \
-              strh {t:w}, [{d}]; sturh {u:w}, [{d_end}, #-2]"
+    ends_4,
+    x86_64: (t: reg)
+        "mov {t:e}, [{s}]; mov [{d}], {t:e}; mov {t:e}, [{s_end} - 4]; mov [{d_end} - 4], {t:e}",
+    aarch64: (t: reg, u: reg)
+        "ldr {t:w}, [{s}]; ldur {u:w}, [{s_end}, #-4]; \
+         str {t:w}, [{d}]; stur {u:w}, [{d_end}, #-4]"
 );
 ends!(
-    ends_1, reg, reg,
-    x86_64: "movzx {t:e}, byte ptr [{s}]; movzx {u:e}, byte ptr [{s_end} - 1]; \
-             mov [{d}], {t:l}; mov [{d_end} - 1], {u:l}",
-    aarch64: "ldrb {t:w}, [{s}]; ldurb {u:w}, [{s_end}, #-1]; \
-              strb {t:w}, [{d}]; sturb {u:w}, [{d_end}, #-1]"
+    ends_2,
+    x86_64: (t: reg)
+        "movzx {t:e}, word ptr [{s}]; mov [{d}], {t:x}; \
+         movzx {t:e}, word ptr [{s_end} - 2]; mov [{d_end} - 2], {t:x}",
+    aarch64: (t: reg, u: reg)
+        "ldrh {t:w}, [{s}]; ldurh {u:w}, [{s_end}, #-2]; \
+         strh {t:w}, [{d}]; sturh {u:w}, [{d_end}, #-2]"
+);
+ends!(
+    ends_1,
+    x86_64: (t: reg_byte)
+        "mov {t}, [{s}]; mov [{d}], {t}; mov {t}, [{s_end} - 1]; mov [{d_end} - 1], {t}",
+    aarch64: (t: reg, u: reg)
+        "ldrb {t:w}, [{s}]; ldurb {u:w}, [{s_end}, #-1]; \
+         strb {t:w}, [{d}]; sturb {u:w}, [{d_end}, #-1]"
 );
 
 /// Copies more than 64 bytes into the ring, by the widest vectors worth using.

@@ -12,17 +12,21 @@ use crate::options::Timeout;
 
 /// Does what `guard` does, in fewer instructions, for a blocking call that mostly succeeds at once.
 #[inline(always)]
-fn plain(call: impl FnOnce() -> std::io::Result<usize>) -> i64 {
+fn plain(call: impl FnOnce() -> i64) -> i64 {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked)
+}
+
+#[inline(always)]
+fn moved(result: std::io::Result<usize>) -> i64 {
     #[cold]
     #[inline(never)]
     fn failed(error: std::io::Error) -> i64 {
         i64::from(failure::keep(error.into()))
     }
-    let caught = catch_unwind(AssertUnwindSafe(|| match call() {
+    match result {
         Ok(len) => len as i64,
         Err(error) => failed(error),
-    }));
-    caught.unwrap_or_else(panicked)
+    }
 }
 
 /// The bytes of a buffer of C.
@@ -69,6 +73,9 @@ unsafe fn bytes_of_mut_checked<'a>(bytes: *mut c_void, len: usize) -> &'a mut [u
     unsafe { std::slice::from_raw_parts_mut(bytes.cast(), len) }
 }
 
+/// The longest message that the library copies in its caller.
+const SHORT: usize = 64;
+
 #[inline(always)]
 fn check_buffer(bytes: *mut c_void, len: usize) -> Result<NonNull<u8>, Failure> {
     if len > isize::MAX as usize {
@@ -100,7 +107,7 @@ unsafe extern "C" fn shmpipe_write(
     len: usize,
     timeout_ns: i64,
 ) -> i64 {
-    if timeout_ns != -1 || bytes.is_null() || len > isize::MAX as usize {
+    if timeout_ns != -1 || bytes.is_null() {
         // SAFETY: the caller guarantees it.
         return unsafe { write_otherwise(end, bytes, len, timeout_ns) };
     }
@@ -109,9 +116,33 @@ unsafe extern "C" fn shmpipe_write(
         // SAFETY: the caller guarantees it.
         return unsafe { write_otherwise(end, bytes, len, timeout_ns) };
     };
-    // SAFETY: not NULL and not too long, and the rest is rule 3.
-    let bytes = unsafe { bytes_of_checked(bytes, len) };
-    plain(|| producer.write(bytes))
+    // One comparison: 0 becomes the largest length.
+    if len.wrapping_sub(1) < SHORT {
+        // SAFETY: not NULL and not too long, and the rest is rule 3.
+        let bytes = unsafe { bytes_of_checked(bytes, len) };
+        return plain(|| moved(producer.write(bytes)));
+    }
+    // SAFETY: the caller guarantees it.
+    unsafe { write_long(end, bytes, len) }
+}
+
+/// A plain call of no byte, or of more than [`SHORT`].
+///
+/// # Safety
+///
+/// Rules 1 to 3, and neither pointer is NULL.
+#[inline(never)]
+unsafe fn write_long(end: *mut End, bytes: *const c_void, len: usize) -> i64 {
+    // SAFETY: the caller guarantees it.
+    match unsafe { end.as_mut() }.and_then(End::as_producer) {
+        Some(producer) if len <= isize::MAX as usize => {
+            // SAFETY: not NULL and not too long, and the rest is rule 3.
+            let bytes = unsafe { bytes_of_checked(bytes, len) };
+            plain(|| moved(producer.write(bytes)))
+        }
+        // SAFETY: the caller guarantees it.
+        _ => unsafe { write_otherwise(end, bytes, len, -1) },
+    }
 }
 
 /// The cases of `shmpipe_write` that are not plain.
@@ -140,7 +171,7 @@ unsafe extern "C" fn shmpipe_read(
     len: usize,
     timeout_ns: i64,
 ) -> i64 {
-    if timeout_ns != -1 || bytes.is_null() || len > isize::MAX as usize {
+    if timeout_ns != -1 || bytes.is_null() {
         // SAFETY: the caller guarantees it.
         return unsafe { read_otherwise(end, bytes, len, timeout_ns) };
     }
@@ -149,9 +180,33 @@ unsafe extern "C" fn shmpipe_read(
         // SAFETY: the caller guarantees it.
         return unsafe { read_otherwise(end, bytes, len, timeout_ns) };
     };
-    // SAFETY: not NULL and not too long, and the rest is rule 3.
-    let bytes = unsafe { bytes_of_mut_checked(bytes, len) };
-    plain(|| consumer.read(bytes))
+    // One comparison: 0 becomes the largest length.
+    if len.wrapping_sub(1) < SHORT {
+        // SAFETY: not NULL and not too long, and the rest is rule 3.
+        let bytes = unsafe { bytes_of_mut_checked(bytes, len) };
+        return plain(|| moved(consumer.read(bytes)));
+    }
+    // SAFETY: the caller guarantees it.
+    unsafe { read_long(end, bytes, len) }
+}
+
+/// A plain call of no byte, or of more than [`SHORT`].
+///
+/// # Safety
+///
+/// Rules 1 to 3, and neither pointer is NULL.
+#[inline(never)]
+unsafe fn read_long(end: *mut End, bytes: *mut c_void, len: usize) -> i64 {
+    // SAFETY: the caller guarantees it.
+    match unsafe { end.as_mut() }.and_then(End::as_consumer) {
+        Some(consumer) if len <= isize::MAX as usize => {
+            // SAFETY: not NULL and not too long, and the rest is rule 3.
+            let bytes = unsafe { bytes_of_mut_checked(bytes, len) };
+            plain(|| moved(consumer.read(bytes)))
+        }
+        // SAFETY: the caller guarantees it.
+        _ => unsafe { read_otherwise(end, bytes, len, -1) },
+    }
 }
 
 /// The cases of `shmpipe_read` that are not plain.

@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use ring::{PeekError, ReserveError};
 
-use super::{End, after};
+use super::{End, Handle, after};
 use crate::failure::Failure;
 use crate::options::Timeout;
 
@@ -23,7 +23,7 @@ impl End {
             Ok(_) | Err(ReserveError::Full { .. }) => self.reserve_slow(least, most, timeout)?,
             Err(error) => return Err(error.into()),
         };
-        self.lent = room.len();
+        self.lend(room.len())?;
         Ok(room)
     }
 
@@ -84,7 +84,7 @@ impl End {
             Ok(_) | Err(PeekError::Empty { .. }) => self.peek_slow(least, most, timeout)?,
             Err(error) => self.last_bytes(error, most)?,
         };
-        self.lent = lent.map_or(0, |lent| lent.len());
+        self.lend(lent.map_or(0, |lent| lent.len()))?;
         Ok(lent)
     }
 
@@ -141,11 +141,23 @@ impl End {
     }
 
     #[inline]
+    fn lend(&mut self, len: usize) -> Result<(), Failure> {
+        self.lent_at = self.position()?;
+        self.lent = len;
+        Ok(())
+    }
+
+    #[inline]
     fn take_back(&mut self, len: usize, excess: &'static str) -> Result<(), Failure> {
-        if len > self.lent {
+        if len > self.lent || self.position()? != self.lent_at {
             return Err(Failure::invalid(excess));
         }
         self.lent = 0;
         Ok(())
+    }
+
+    #[inline]
+    fn position(&mut self) -> Result<u64, Failure> {
+        Ok(either!(self, handle => handle.position()))
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct End {
     state: State,
     /// Bytes that the last reserve or peek lent, and that may be committed or consumed.
     lent: usize,
+    /// The position of the handle when they were lent. A plain write or read moves the handle, which
+    /// ends the loan. So a call that moves bytes need not reset `lent`.
+    lent_at: u64,
 }
 
 #[derive(Debug)]
@@ -82,7 +85,11 @@ impl From<Consumer> for End {
 
 impl End {
     fn new(state: State) -> End {
-        End { state, lent: 0 }
+        End {
+            state,
+            lent: 0,
+            lent_at: 0,
+        }
     }
 
     #[cfg(test)]
@@ -116,26 +123,20 @@ impl End {
         }
     }
 
-    /// The producer, for a plain write, unless its descriptor is polled. Ends a loan.
+    /// The producer, for a plain write, unless its descriptor is polled.
     #[inline(always)]
     pub(crate) fn as_producer(&mut self) -> Option<&mut Producer> {
         match &mut self.state {
-            State::Producer(producer) => {
-                self.lent = 0;
-                Some(producer)
-            }
+            State::Producer(producer) => Some(producer),
             _ => None,
         }
     }
 
-    /// The consumer, for a plain read, unless its descriptor is polled. Ends a loan.
+    /// The consumer, for a plain read, unless its descriptor is polled.
     #[inline(always)]
     pub(crate) fn as_consumer(&mut self) -> Option<&mut Consumer> {
         match &mut self.state {
-            State::Consumer(consumer) => {
-                self.lent = 0;
-                Some(consumer)
-            }
+            State::Consumer(consumer) => Some(consumer),
             _ => None,
         }
     }
