@@ -68,7 +68,7 @@ pub fn the_life_of_an_old_ring_ends_first() {
         region.header().identity.store(&geometry().to_image());
         open::publish(region.header());
         let cleared = region.clone();
-        let creator = thread::spawn(move || cleared.header().disown());
+        let creator = thread::spawn(move || cleared.header().invalidate());
         let old = geometry().to_image();
         let found = region.header().identity.load();
         if (found.version, found.flags) != (old.version, old.flags) {

@@ -307,9 +307,9 @@ impl Header {
         }
     }
 
-    /// Clears the words that make a ring credible, before all others are zeroed. A creator that
-    /// dies in between leaves nothing that looks like a ring.
-    pub(crate) fn disown(&self) {
+    /// Clears the life-cycle word and the identity of an old ring, before all other words are
+    /// zeroed. A creator that dies in between leaves nothing that looks like a ring.
+    pub(crate) fn invalidate(&self) {
         // Relaxed: published by the state word, P3. The store of the magic may become visible
         // before this one. No later store may, since a fence follows the magic.
         self.state.word.store(0, Ordering::Relaxed); // P3

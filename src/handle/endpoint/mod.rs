@@ -296,7 +296,7 @@ impl Endpoint {
     /// inherited the handle. Calls `last_act` while the role is still held.
     pub(crate) fn leave(&mut self, departure: Departure, last_act: impl FnOnce()) -> Left {
         if !self.epoch.is_current() || self.latched == Some(Broken::Closed) {
-            return Left::InOrder;
+            return Left::Done;
         }
         self.give_up(Broken::Closed);
         self.has_closed = departure == Departure::Finished;
@@ -309,17 +309,17 @@ impl Endpoint {
             last_act,
         );
         let Some((before, _)) = left else {
-            return Left::InOrder;
+            return Left::Done;
         };
         if kind != LifeCycleKind::Named {
-            return Left::InOrder;
+            return Left::Done;
         }
         // A failure is not reported. The next process that opens the ring sees the
         // life-cycle word and removes the segment.
         let _ = self.mapping.unlink();
         match before.life() {
             Some(Life::Open) => Left::Alone,
-            _ => Left::InOrder,
+            _ => Left::Done,
         }
     }
 }
@@ -327,7 +327,8 @@ impl Endpoint {
 /// How a side left its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    InOrder,
+    /// The role is given up, or was given up before.
+    Done,
     /// A named ring that nobody had joined, and nobody can join any more.
     Alone,
 }

@@ -39,7 +39,7 @@ impl Producer {
             return FastPath::Miss;
         }
         if self.writer.has_hint() {
-            return self.fast_inline(bytes);
+            return self.fast_hinted(bytes);
         }
         if !self.writer.put_known(bytes) {
             return FastPath::Miss;
@@ -50,7 +50,7 @@ impl Producer {
     /// The fast path for a consumer that asks for single messages. Short messages
     /// are written inline.
     #[inline(never)]
-    fn fast_inline(&mut self, bytes: &[u8]) -> FastPath {
+    fn fast_hinted(&mut self, bytes: &[u8]) -> FastPath {
         if !self.writer.put_hinted(bytes) {
             return FastPath::Miss;
         }

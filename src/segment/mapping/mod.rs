@@ -120,7 +120,7 @@ impl Mapping {
     pub(crate) unsafe fn format_in(base: NonNull<u8>, geometry: Geometry) -> Mapping {
         // SAFETY: the caller has the same duties.
         let mapping = unsafe { Mapping::borrow(base, geometry) };
-        mapping.header().disown();
+        mapping.header().invalidate();
         mapping.zero_after_identity();
         mapping.header().identity.store(&geometry.to_image());
         mapping
