@@ -67,9 +67,9 @@
 //! - `bytes`: the traits of `bytes` on [`TrustedRead`] and [`TrustedWrite`].
 //! - `zerocopy`: messages of one type of plain data. See [`records`].
 //! - `tracing`: events, with the target `shmpipe`, when a ring is made, opened, claimed, paired or
-//!   reclaimed, and when a peer is lost or the protocol broken. None where bytes move. The
-//!   subscriber runs in the calls that report; in a forked child beside threads, its locks are
-//!   its own matter.
+//!   reclaimed, and when a peer is lost or the protocol broken. Calls that only move bytes report
+//!   nothing. The subscriber runs in the calls that report. In a child that was forked beside
+//!   threads, a lock of the subscriber may be held for ever.
 //!
 //! The command `shmpipe` is a separate package, `crates/cli`.
 

@@ -68,8 +68,9 @@ pub(crate) const SPINS_PER_LOOK: u32 = 64;
 pub(crate) const FALSE_WAKES: u32 = 16;
 
 /// Sleeps of a set in one slice that ended early with no member ready, after which the set sleeps
-/// on no word. More than [`FALSE_WAKES`], since the set counts wakes of members that flood here,
-/// too: several of them may be left out, each by its own count, before the set gives up all words.
+/// on no word. This limit is higher than [`FALSE_WAKES`] because it also counts the wakes of members
+/// that flood. So the set leaves out several such members, each by its own count, before it gives up
+/// all words.
 /// The reactor counts only wakes whose cause it does not know, so its limit is [`FALSE_WAKES`].
 /// Chosen.
 pub(crate) const FRUITLESS: u32 = 4 * FALSE_WAKES;

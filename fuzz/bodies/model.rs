@@ -1,5 +1,5 @@
 //! A ring beside a queue of bytes with ends in it. The queue says what each call must
-//! return. The file has more than 450 lines, since it is one state machine: all calls
+//! return. This file has more than 450 lines because it is one state machine: all calls
 //! change one state.
 
 use std::collections::VecDeque;

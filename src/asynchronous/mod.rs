@@ -75,7 +75,7 @@ let mut record = Vec::new();
 assert!(RecordReader::new(consumer).read(&mut record)?);
 assert_eq!(record, b"a frame");
 
-// And the other way round.
+// Here a writer of records writes, and a codec reads.
 RecordWriter::new(back).write(b"a record")?;
 let mut frames = FramedRead::new(AsyncConsumer::from(from_back), codec());
 let frame = block_on(frames.next()).expect("no end")?;

@@ -1,7 +1,7 @@
 //! Marks (P8, P9): a reader finds each end once, at its place, while one writer follows another.
 //!
-//! One file of more than 450 lines: the models share the writers and the reader that its first part
-//! sets up.
+//! This file has more than 450 lines because all its models share the writers and the reader that
+//! its first part sets up.
 
 use loom::thread;
 

@@ -92,8 +92,8 @@ impl Options {
     /// An existing ring keeps a capacity that its creator asked for. Asking for
     /// another capacity fails with
     /// [`OpenError::CapacityMismatch`](crate::OpenError::CapacityMismatch). A ring
-    /// of default capacity is replaced by one of the capacity asked for, while its
-    /// creator waits and nobody has joined it.
+    /// whose creator asked for none is replaced by one of the capacity asked for,
+    /// while its creator waits and nobody has joined it.
     ///
     /// A write may be longer than the ring, but a [grant](crate::WriteGrant) or a
     /// [record](crate::records) may not: a video frame of 6 MB needs a ring of 8 MiB. A larger
@@ -205,7 +205,7 @@ impl Options {
     ///
     /// A persistent ring is a queue of bytes with *ends* in it. Each producer
     /// begins a stream, unless it [resumes](Options::resume) one. Each stream has
-    /// one end, behind its last byte. Consumers get the ends in order, and each end is
+    /// one end, after its last byte. Consumers get the ends in order, and each end is
     /// acknowledged once. These rules hold for rings in [the caller's
     /// memory](Options::create_in) too.
     ///
@@ -221,7 +221,7 @@ impl Options {
     ///
     /// | the consumer | does what |
     /// |---|---|
-    /// | reads, peeks or drains at an end | gets that end at each call; no call returns bytes from behind the end |
+    /// | reads, peeks or drains at an end | gets that end at each call; no call returns bytes from after the end |
     /// | calls [`next_stream`](crate::Consumer::next_stream) | acknowledges the end, and continues with the next stream |
     /// | closes, or drops its handle, after a reading call returned the end | acknowledges the end |
     /// | leaves by [`abort`](crate::Consumer::abort), a panic, a drop under `abort_on_drop`, or dies | acknowledges nothing: the next consumer gets that end again |

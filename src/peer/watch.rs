@@ -52,8 +52,8 @@ impl PeerWatch {
         self.child = Some(Arc::new(Mutex::new(watch)));
     }
 
-    /// Lends the watch to a thread that waits for the handle. What stays still expects
-    /// the child: a handle that is dropped during the loan waits for its child, too.
+    /// Lends the watch to a thread that waits for the handle. The watch that stays still
+    /// expects the child, since a handle that is dropped during the loan waits for its child.
     pub(crate) fn lend(&mut self) -> PeerWatch {
         let child = self.child.clone();
         let stays = PeerWatch {

@@ -17,9 +17,9 @@ pub(super) struct Next {
 
 /// The records that are in the ring, one after the other, without a copy.
 ///
-/// There is at least one. Later records are in the next batch. In [the caller's
-/// memory](crate::Options::create_in), so are records after the wrap. Dropping this value consumes
-/// nothing.
+/// A batch has at least one record. Records that come later are in the next batch, and so, in [the
+/// caller's memory](crate::Options::create_in), are those after the wrap. Dropping this value
+/// consumes nothing.
 ///
 /// # Examples
 ///

@@ -36,8 +36,8 @@ impl AsEnd for RecordReader {
     }
 }
 
-/// Waits for room. Set the low-water mark to the length of the record and 4 bytes more, or the set
-/// returns a writer for whose record there is not room enough.
+/// Waits for room. Set the low-water mark to the length of the record plus 4 bytes. Otherwise the set
+/// returns a writer that has too little room for its record.
 ///
 /// # Examples
 ///

@@ -133,7 +133,7 @@ impl Wait {
     }
 }
 
-/// The error of waiting for `wanted` bytes of a message. Behind the last byte of a broken stream,
+/// The error of waiting for `wanted` bytes of a message. After the last byte of a broken stream,
 /// the error is the reason of the break. Before that, the message is cut.
 fn cut_or(error: PeekError, consumer: &mut Consumer, wanted: usize) -> RecordError {
     let PeekError::Broken(broken) = error else {

@@ -94,7 +94,7 @@ impl RecordReader {
         self.take(record, Wait::Handle)
     }
 
-    /// As [`read`](Self::read), but waits until `deadline`.
+    /// Reads a record as [`read`](Self::read) does, but waits until `deadline`.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl RecordReader {
         self.take(record, Wait::Until(deadline))
     }
 
-    /// As [`read`](Self::read), but never waits.
+    /// Reads a record as [`read`](Self::read) does, but never waits.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl RecordReader {
         next.map(|next| self.batch_from(next)).transpose()
     }
 
-    /// As [`batch`](Self::batch), but waits until `deadline`.
+    /// Lends records as [`batch`](Self::batch) does, but waits until `deadline`.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl RecordReader {
         next.map(|next| self.batch_from(next)).transpose()
     }
 
-    /// As [`batch`](Self::batch), but never waits.
+    /// Lends records as [`batch`](Self::batch) does, but never waits.
     ///
     /// # Errors
     ///

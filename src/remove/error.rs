@@ -44,8 +44,8 @@ pub enum RemoveError {
     Open(OpenError),
 }
 
-/// The user of a ring, because of whom the ring was not removed. A process id is
-/// that of the process's own pid namespace.
+/// The user that keeps a ring from being removed. A process id is that of the
+/// process's own pid namespace.
 ///
 /// # Examples
 ///

@@ -82,7 +82,7 @@ impl Distance {
     }
 }
 
-/// The time of a measurement of nothing.
+/// The time that a measurement of nothing takes: the cost of the clock.
 fn clock_cost() -> Duration {
     let start = now();
     now().saturating_duration_since(start)

@@ -1,9 +1,10 @@
-//! Inline messages: a short message copied onto the cache line of the tail that publishes it.
+//! Inline messages: a short message copied beside the tail that publishes it, on the same line.
 //!
 //! A reader that waits for a reply polls the tail. Fetching the message's own line of the ring
 //! afterwards costs as much again. The reader can ask for inline messages by its delivery hint
 //! ([`Signals::delivery_hint`]). While the hint is set, the writer also copies a short message
-//! beside the tail. The load that finds the new tail then finds the message.
+//! beside the tail. The cache line that brings the new tail then brings the message too, or, on
+//! processors with lines of 64 bytes, its first [`NEAR_BYTES`] bytes.
 //!
 //! The ring remains the stream. An inline message is a copy of the last bytes before a tail, which
 //! lie in the ring too. A reader that comes later, or wants more bytes, reads the ring.

@@ -255,7 +255,7 @@ impl Acknowledged {
     }
 
     /// Acknowledges the next mark, which lies at `position`. From here on the consumer reads the
-    /// stream behind it.
+    /// stream after it.
     pub(crate) fn acknowledge(&mut self, header: &Header, position: u64) {
         self.count = self.count.wrapping_add(1);
         self.began = position;

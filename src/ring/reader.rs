@@ -1,6 +1,7 @@
 //! The reading side.
 //!
-//! One file of more than 450 lines: all functions share the window, its limit and the ending.
+//! This file has more than 450 lines because all its functions share the window, its limit and the
+//! ending.
 
 use super::distance::Distance;
 use super::{adopt, corrupt};
@@ -304,10 +305,9 @@ impl<R: Region> Reader<R> {
     }
 
     /// Records how many bytes a look found after a wait. `alone` means that recent messages came
-    /// one at a time. `copies` means that the caller copies the bytes out, so that an inline
-    /// message spares a copy. Single messages set a delivery hint: short ones are delivered inline
-    /// too, longer ones demoted. A stream clears the hint.
-    /// `alone` counts for the longer ones only.
+    /// one at a time, which matters only for the longer ones. `copies` means that the caller copies
+    /// the bytes out, so that an inline message spares a copy. Single messages set a delivery hint:
+    /// short ones are delivered inline too, longer ones demoted. A stream clears the hint.
     #[inline]
     pub(crate) fn note_arrival(&mut self, found: u64, alone: bool, copies: bool) {
         let suits = match found as usize {

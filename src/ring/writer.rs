@@ -296,7 +296,7 @@ impl<R: Region> Writer<R> {
         })
     }
 
-    /// How the last reader has left, also where that departure does not end this writer's calls. A
+    /// How the last reader has left, even where that departure does not end this writer's calls. A
     /// reader that had left before this writer came does not count.
     pub(crate) fn peer_departure(&self) -> Result<Departure, Corruption> {
         let closed = self.peer_signals().closed.load(Ordering::Acquire); // P4

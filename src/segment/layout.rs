@@ -37,15 +37,15 @@
 //!
 //! P1 to P5 are explained in `ring/mod.rs` and `wait/mod.rs`, P6 in `peer/claim.rs`, P7 in
 //! `ring/inline.rs`, P8 and P9 in `ring/marks.rs`. A segment holds only integers of fixed width.
-//! Every word read here was written by a stranger. Code loads it once, checks the local copy, and
-//! uses that copy.
+//! Another process, which is not trusted, may have written every word read here. Code loads a word
+//! once, checks the local copy, and uses that copy.
 //!
 //! Counters that can wrap, and why wrapping is harmless:
 //!
 //! | count | bits | why harmless |
 //! |---|---|---|
 //! | positions | 64 | only differences of at most the capacity are used |
-//! | generations in the life-cycle word | 16 | a side compares only its own generation, together with its owner word. A wrap takes 65,535 further claims, and the first of them replaces that word |
+//! | generations in the life-cycle word | 16 | a side compares its own together with its owner word, which the next claim replaces. A side forgets a peer's once another process has claimed that role |
 //! | generation in an owner word | 2 | the word also holds the process and its start time. An equal word is a later claim by the same process, which has given up the earlier claim |
 //! | `claims` | 64; the low 56 also in `closed` | 56 bits wrap after 2,000 years of one claim per microsecond |
 //! | marks, acknowledged | 64 | only differences of at most 127 are used |

@@ -5,7 +5,7 @@
 //! The set keeps one invariant between its calls: the descriptor is readable, or each member is
 //! *watched*. A member is watched if its word in the segment says that it sleeps, and the reactor
 //! knows the member. A member also counts as watched if the reactor has taken its wake, and the
-//! write to the descriptor is on the way. Every edge keeps the invariant:
+//! write to the descriptor is on the way. Every event keeps the invariant:
 //!
 //! - **Made.** A new eventfd has the count 1, so it is readable.
 //! - **A look finds a member.** The set writes to the descriptor, unless it has written since it

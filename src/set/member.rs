@@ -161,7 +161,7 @@ pub(super) struct Member<H> {
     /// Dropped before the handle: the reactor then no longer looks at the handle.
     pub(super) parking: Parking,
     pub(super) handle: H,
-    /// The bytes, or the room, from which on the member is ready.
+    /// The number of bytes, or of bytes of room, that makes the member ready.
     least: usize,
     /// The handle's position when the member was last returned, and how often it has been returned
     /// at this position.
@@ -187,7 +187,7 @@ impl<H: AsEnd> Member<H> {
         }
     }
 
-    /// Sets the bytes, or the room, from which on the member is ready.
+    /// Sets the number of bytes, or of bytes of room, that makes the member ready.
     pub(super) fn set_least(&mut self, least: usize) {
         let capacity = match self.handle.as_end() {
             EndMut::Producer(producer) => producer.capacity(),

@@ -7,7 +7,8 @@
 //! | `sleep.rs` | the blocking wait |
 //! | `descriptor.rs` | the descriptor for loops that poll descriptors |
 
-// One file of more than 450 lines: two thirds of them are documentation with examples.
+// This file has more than 450 lines because almost two thirds of them are documentation with
+// examples.
 
 mod collection;
 mod descriptor;
@@ -41,19 +42,19 @@ use crate::wait::{WaitPolicy, deadline};
 /// - **Level-triggered.** A handle stays ready until a call has used up what made it ready. A
 ///   handle at the end of its stream stays ready until
 ///   [`next_stream`](Consumer::next_stream) continues, or until it is removed.
-/// - **Fair.** Each wait begins behind the handle that was returned last. A busy ring does not keep
+/// - **Fair.** Each wait begins after the handle that was returned last. A busy ring does not keep
 ///   a quiet one from being served.
 /// - **Deaths.** A wait asks about every ten milliseconds whether the peers live, 32 of them at a
-///   time. If nothing has come for a second, the wait asks after all peers every 100 ms, and looks
-///   at the cancel flags as often. This applies only if all members are consumers, there are at
-///   most 128 of them, the kernel has `FUTEX_WAITV`, and each peer wakes by futex. The death of a
-///   peer makes its handle ready, and the next `try_` call that finds nothing to do returns
+///   time. If nothing has come for a second, the wait checks all peers every 100 ms, and the cancel
+///   flags as often. This applies only if all members are consumers, there are at most 128 of
+///   them, the kernel has `FUTEX_WAITV`, and each peer wakes by futex. The death of a peer makes
+///   its handle ready, and the next `try_` call that finds nothing to do returns
 ///   [`Broken::Died`]. In a [persistent](crate::Options::persistent) ring, each death is returned
 ///   once, unless a successor has come first, and the set then waits for the next peer. While a
-///   ready handle makes progress, the set asks after no peer. If the handle makes none, the set
-///   asks. Call [`check_peer`](Consumer::check_peer) in a program whose handles are always ready.
+///   ready handle makes progress, the set checks no peer. If the handle makes none, the set checks
+///   them. Call [`check_peer`](Consumer::check_peer) in a program whose handles are always ready.
 /// - **Costs.** There is no thread, unless [`poll_fd`](Self::poll_fd) is called. While a handle is
-///   ready, a wait makes two kinds of system call. It asks after the peers, and it wakes a consumer
+///   ready, a wait makes two kinds of system call. It checks the peers, and it wakes a consumer
 ///   for bytes that a [batch](crate::Producer::set_batch) holds back. Otherwise a wait spins as the
 ///   set's own [`WaitPolicy`] says, then sleeps for all handles in one system call (`FUTEX_WAITV`).
 ///   The kernel takes 128 words at once. With more handles, the wait sleeps on them in turn, and
@@ -230,7 +231,7 @@ impl<H: AsEnd> WaitSet<H> {
     ///
     /// Without [`poll_fd`](Self::poll_fd), the only system calls of this method are wakes, and the
     /// method does not notice the death of a peer. With `poll_fd`, `None` arms the descriptor: one
-    /// system call, up to two for each handle to be armed, and those that ask after a peer.
+    /// system call, up to two for each handle to be armed, and those that check a peer.
     ///
     /// # Errors
     ///
@@ -288,8 +289,8 @@ impl<H: AsEnd> WaitSet<H> {
     ///   until `try_wait` next returns `None`.
     ///
     /// Each call returns another descriptor of the same eventfd. After the set is dropped, all of them
-    /// stay readable, so that no loop waits for them. A forked child must not watch it: the child's
-    /// copy of the set does not serve it.
+    /// stay readable, so that no loop waits for them. A forked child must not watch
+    /// them: the child's copy of the set does not serve them.
     ///
     /// # Errors
     ///
@@ -333,7 +334,7 @@ impl<H: AsEnd> WaitSet<H> {
     }
 
     /// Sets the low-water mark: the bytes that make a consumer ready, or the room that makes a
-    /// producer ready. The default is 1. At most the capacity; a greater number counts as that. A
+    /// producer ready. The default is 1. A number above the capacity counts as the capacity. A
     /// stream that ends with fewer bytes makes the consumer ready, too.
     ///
     /// Use this for records. Otherwise the set returns a consumer with a part of a record again and
@@ -390,7 +391,7 @@ impl<H: AsEnd> WaitSet<H> {
         Some(&mut member.handle)
     }
 
-    /// Looks at all members, beginning behind the one that was returned last. Returns the key of
+    /// Looks at all members, beginning after the one that was returned last. Returns the key of
     /// the first that is ready. Possible system calls: one write to the descriptor, and those of
     /// [`Member::is_ready`].
     fn find(&mut self) -> Option<usize> {

@@ -140,7 +140,7 @@ impl<H: AsEnd> WaitSet<H> {
         }
         self.disarm();
         let started = now();
-        // Without this check, a set whose spins always succeed would never ask after its peers.
+        // Without this check, a set whose spins always succeed would never check its peers.
         if self.slice_has_passed(started) {
             self.begin_slice(started);
             if let Some(key) = self.find() {

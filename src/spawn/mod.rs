@@ -14,7 +14,8 @@
 //! 4. A child that has taken an end strikes the entry out of its environment. So the
 //!    processes that it starts are given nothing.
 //!
-//! One file of more than 450 lines: two thirds of them are documentation with examples.
+//! This file has more than 450 lines because almost two thirds of them are documentation with
+//! examples.
 
 mod take;
 mod variable;

@@ -31,8 +31,9 @@ pub(crate) fn strike(name: &CStr, offset: usize, byte: u8) -> io::Result<()> {
 }
 
 /// Takes the variable `name` out of the environment, by overwriting the first byte of its name.
-/// Later calls find no such variable, and programs that this process starts get none: they get one
-/// of another name. An empty string would be no variable, which some programs show.
+/// Later calls find no variable of this name. Programs that this process starts inherit it under
+/// another name. A zero byte would leave an empty string in the environment, which some programs
+/// show.
 pub(crate) fn hide(name: &CStr) -> io::Result<()> {
     let mut value = find(name).ok_or(io::ErrorKind::NotFound)?;
     // There may be more than one of the name.

@@ -129,7 +129,7 @@ pub(crate) enum Sleep {
 /// here.
 ///
 /// `own` are the caller's signals, and `wanted` is the peer position from which on a wake is
-/// useful. Calls the closure `check` at most once per [`SLICE`] of time, also across several short
+/// useful. Calls the closure `check` at most once per [`SLICE`] of time, even across several short
 /// waits. The closure says whether to go on, and how long the next sleeps may be. The answer holds
 /// until the next one, within this call. A value that has become ready in the meantime takes
 /// precedence over an error of the closure. After the deadline there is exactly one more look.

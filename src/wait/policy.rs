@@ -49,10 +49,9 @@ pub(crate) enum SpinBudget {
 /// [`Consumer::position`](crate::Consumer::position) and, from outside,
 /// [`Snapshot::written`](crate::Snapshot::written).
 ///
-/// Only calls that had to wait are counted. A count of all calls would cost each of them an
-/// instruction or more, on the path that has the fewest. Among the others, some look at the peer's
-/// position, and some need not. Their numbers say how far both sides have run apart, and nothing about
-/// the caller, who can count its own calls.
+/// Only calls that had to wait are counted. A count of all calls would lengthen the shortest path by
+/// an instruction or more, and a caller can count its own calls. Of the calls that did not wait, only
+/// some look at the peer's position. Their number would say how far the two sides have run apart.
 ///
 /// # Examples
 ///

@@ -12,7 +12,7 @@
 //!
 //! The test has two such machines: see [`Stores`].
 //!
-//! The file has more than 450 lines, since it is one model: machine, sleeper, waker, and the
+//! This file has more than 450 lines because it is one model: machine, sleeper, waker, and the
 //! faults that it must find.
 
 use std::collections::HashSet;

@@ -249,7 +249,7 @@ impl Consumer {
         (&mut self.end, wanted, ready)
     }
 
-    /// Copies bytes out and leaves them in the stream, from `offset` behind the next byte. The
+    /// Copies bytes out and leaves them in the stream, from `offset` after the next byte. The
     /// caller knows that they are available, in one piece or not.
     pub(crate) fn copy_ahead(&self, bytes: &mut [u8], offset: usize) {
         let position = position::after(self.reader.head(), offset);

@@ -1,7 +1,7 @@
 //! How bytes get out of the ring, in up to three steps. The first is a short copy in
 //! the caller (`fast`), the second a copy of up to one release (`_long`), the third
-//! the rest (`_slow`). Each step handles what the step before left. Why three:
-//! `handle/producer/transfer.rs`.
+//! the rest (`_slow`). Each step handles what the step before left.
+//! `handle/producer/transfer.rs` says why there are three.
 
 use std::io;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Moves bytes between a ring and a file descriptor without a copy in this process.
 //! The kernel reads into the ring, or writes out of the ring. In a segment, any
-//! span of the ring is one piece, so read(2) and write(2) serve. In the caller's
-//! memory a span can wrap: then readv(2) and writev(2) serve.
+//! span of the ring is one piece, so read(2) and write(2) suffice. In the caller's
+//! memory a span can wrap: readv(2) and writev(2) then take both parts.
 #![allow(unsafe_code)] // passes a region's addresses to the kernel
 
 mod unwaited;

@@ -9,7 +9,8 @@
 //! A fork copies a held grant. As with handles, the methods of the copy check the
 //! process before they change anything shared.
 //!
-//! One file of more than 450 lines: two thirds of them are documentation with examples.
+//! This file has more than 450 lines because more than half of them are documentation with
+//! examples.
 #![allow(unsafe_code)] // makes slices of a region's addresses
 
 mod cursor;

@@ -1,6 +1,7 @@
 //! Grants of bytes.
 //!
-//! One file of more than 450 lines: more than half of them are documentation with examples.
+//! This file has more than 450 lines because more than half of them are documentation with
+//! examples.
 
 use std::ptr::NonNull;
 use std::time::Instant;

@@ -259,7 +259,7 @@ impl bytes::Buf for TrustedRead<'_> {
     }
 }
 
-// SAFETY: `chunk_mut` returns the room behind what was written, all of which is initialised, and
+// SAFETY: `chunk_mut` returns the room after what was written, all of which is initialised, and
 // `advance_mut` panics beyond its end. Both look at one length, which only `advance_mut` and
 // `write` move, forwards.
 #[cfg(feature = "bytes")]

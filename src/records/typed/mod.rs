@@ -10,7 +10,8 @@
 //! stream. In a persistent ring, a side that comes later finds the preamble gone. That side checks
 //! only that its position is between two messages.
 
-/// What both owners of a handle have. The fields `$handle` and `kind` are theirs.
+/// Defines what `MessageReader` and `MessageWriter` have in common. Both own a handle, in the field
+/// `$handle`, and have a field `kind`.
 macro_rules! owner {
     ($owner:ident, $handle:ident: $type:ident, $whole:literal) => {
         impl<T> $owner<T> {

@@ -106,7 +106,7 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
         self.take(messages, Wait::Handle)
     }
 
-    /// As [`read_slice`](Self::read_slice), but waits until `deadline`.
+    /// Reads messages as [`read_slice`](Self::read_slice) does, but waits until `deadline`.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl<T: FromBytes + IntoBytes> MessageReader<T> {
         self.take(messages, Wait::Until(deadline))
     }
 
-    /// As [`read_slice`](Self::read_slice), but never waits.
+    /// Reads messages as [`read_slice`](Self::read_slice) does, but never waits.
     ///
     /// # Errors
     ///

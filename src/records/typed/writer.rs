@@ -51,7 +51,7 @@ pub struct MessageWriter<T> {
 
 impl<T: IntoBytes + Immutable> MessageWriter<T> {
     /// Makes a writer of messages. `name` is what both sides call them: readers with another name
-    /// are refused at the beginning of a stream. Behind the beginning, nothing names the type: a
+    /// are refused at the beginning of a stream. After the beginning, nothing names the type: a
     /// writer that resumes a stream, and a reader that joins one, are trusted. Nothing is written
     /// before the first message.
     ///

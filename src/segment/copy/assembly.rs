@@ -1,6 +1,6 @@
 //! Copies by assembly, which treats either side as shared.
 //!
-//! The file has more than 450 lines, since all of it is one table. Each length, direction and
+//! This file has more than 450 lines because all of it is one table. Each length, direction and
 //! instruction set has a block, beside its proof.
 
 use std::arch::asm;

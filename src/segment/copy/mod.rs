@@ -13,8 +13,8 @@
 //!
 //! # Why the assembly is sound
 //!
-//! Rust has no settled rule for memory that a stranger may write; unsafe-code-guidelines [#152] and
-//! [#607] discuss it. What this module needs is a bytewise atomic `memcpy`, which RFC [#3301]
+//! Rust has no settled rule for memory that another process may write. The issues [#152] and [#607]
+//! of unsafe-code-guidelines discuss it. What this module needs is a bytewise atomic `memcpy`, which RFC [#3301]
 //! proposes and Rust does not have yet.
 //!
 //! An assembly block is opaque to the compiler. The block is sound if some Rust code could stand in

@@ -79,8 +79,8 @@ pub(crate) unsafe trait Region {
         self.copy_out(position, bytes, beyond);
     }
 
-    /// Demotes the cache lines (CLDEMOTE) of the `len` bytes from `position` on, which are about to
-    /// be published, so that a waiting reader finds them sooner. A hint: changes no byte, and does
+    /// Demotes the cache lines (CLDEMOTE) of the `len` bytes from `position` on, so that a waiting
+    /// reader finds them sooner. The bytes are about to be published. A hint: changes no byte, and does
     /// nothing on processors that prefetch from a peer's cache.
     ///
     /// # Panics

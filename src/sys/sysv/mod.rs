@@ -18,7 +18,8 @@
 //! 3. Attaching and removing are separate. Dropping an attachment never removes the segment, and
 //!    [`remove`] never detaches anyone.
 
-// Here: the buffers of `shmctl`, and sysconf. In `attach` and `double`: attachments, mmap and munmap.
+// This file has the buffers of `shmctl`, and sysconf. `attach` and `double` have the attachments,
+// mmap and munmap.
 #![allow(unsafe_code)]
 
 mod attach;
