@@ -22,7 +22,7 @@ fn options(policy: WaitPolicy) -> Options {
     options
 }
 
-/// Sends so many messages as the parent says, to one channel after the other.
+/// Sends as many messages as the parent says, to one channel after the other.
 fn send_to_all(mut channels: Vec<impl Write>, next: &mut dyn FnMut() -> Option<u64>) {
     let message = [7; MESSAGE];
     while let Some(count) = next() {
@@ -107,7 +107,7 @@ fn ping(mut wake: impl FnMut(), mut answers: Consumer, next: &mut dyn FnMut() ->
     }
 }
 
-/// The time of so many wakes and answers. `wait` returns after a wake.
+/// The time of that many wakes and answers. `wait` returns after a wake.
 fn pong(child: &mut Child, answers: &mut Producer, count: u64, mut wait: impl FnMut()) -> Duration {
     let start = Instant::now();
     child.order(count);
@@ -226,7 +226,7 @@ fn watch(epoll: &OwnedFd, file: &impl AsRawFd, name: u64) {
 /// Waits for events, and returns their number.
 fn wait(epoll: &OwnedFd, events: &mut [libc::epoll_event]) -> usize {
     let (room, first) = (events.len() as i32, events.as_mut_ptr());
-    // SAFETY: room for so many events.
+    // SAFETY: room for that many events.
     let ready = unsafe { libc::epoll_wait(epoll.as_raw_fd(), first, room, -1) };
     assert!(ready > 0, "{}", std::io::Error::last_os_error());
     ready as usize

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each path names a ring. A producer may come before the collector, later, or never, and
-//! another one may follow. The collector prints each line behind the name of its ring, and
+//! another one may follow. The collector prints each line after the name of its ring, and
 //! how each stream ended. The first argument is a time in seconds: the collector ends if
 //! nothing comes for so long.
 

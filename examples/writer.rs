@@ -9,7 +9,7 @@
 //! made from the file, as `ftok` does.
 //!
 //! Each run writes a stream of its own. After two runs, `reader` finds the second stream
-//! behind the first.
+//! after the first.
 
 use std::error::Error;
 use std::io::{self, Write};

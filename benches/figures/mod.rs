@@ -1,7 +1,7 @@
 //! Tables, charts and a page of the documentation, from the data of a run.
 //!
 //! The comparison (`benches/peers`) prints and draws with this. A test
-//! (`tests/documents/figures.rs`) makes the page again from the data that is kept in
+//! (`tests/documents/kept.rs`) makes the page again from the data that is kept in
 //! `benches/peers/data`, and runs no measurement.
 
 pub(crate) mod chart;

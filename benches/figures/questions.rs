@@ -41,7 +41,7 @@ pub(crate) enum Shown {
 }
 
 impl Shown {
-    /// What a cell holds, in words: its first figures, and those behind the part of the
+    /// What a cell holds, in words: its first figures, and those after the part of the
     /// limit.
     pub(crate) fn legend(self) -> (&'static str, &'static str) {
         const SPREAD: &str = "median of the rounds (least..most)";

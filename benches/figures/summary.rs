@@ -40,7 +40,7 @@ impl Asked {
             .filter_map(move |(who, _)| self.cell(case, who))
     }
 
-    /// What each cell of the table shows: a spread instead of percentiles that nobody knows.
+    /// What each cell of the table shows: a spread if the percentiles are not known.
     pub(crate) fn shown(&self) -> Shown {
         let mut cells = self.cells.values();
         match self.question.cell {
@@ -49,7 +49,7 @@ impl Asked {
         }
     }
 
-    /// The better one of each two: the last one of all is the best.
+    /// The order from the worst cell to the best one.
     fn order(&self, a: &Cell, b: &Cell) -> std::cmp::Ordering {
         let order = a.figures.median.total_cmp(&b.figures.median);
         match self.question.better {
@@ -88,7 +88,7 @@ impl Asked {
         cells
     }
 
-    /// How good a figure is, of another one's: 2 is twice as good.
+    /// How many times as good as the other figure one figure is.
     pub(crate) fn ratio(&self, one: &Cell, other: &Cell) -> f64 {
         let ratio = one.figures.median / other.figures.median;
         match self.question.better {

@@ -124,7 +124,7 @@ pub(crate) fn table(asked: &Asked) -> String {
     text + "\n"
 }
 
-/// What stands behind the name of a contender between threads.
+/// What stands after the name of a contender between threads.
 pub(crate) fn threads(kind: Kind) -> &'static str {
     if kind == Kind::Threads {
         " (threads)"

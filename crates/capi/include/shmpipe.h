@@ -11,7 +11,7 @@
  * call returns the code. Signals do not end a wait: see shmpipe_flag.
  *
  * Threads. An end may move from thread to thread, but one thread at a time may call with it. That holds for
- * each function, also for shmpipe_close(), shmpipe_abort() and shmpipe_free(): never call them while another
+ * each function, including shmpipe_close(), shmpipe_abort() and shmpipe_free(): never call them while another
  * thread is in a call with that end. To end that call, set its flag (shmpipe_flag_set), and join the thread.
  * Different ends are independent, and so are the two ends of one ring. Failures are kept for each thread.
  *
@@ -269,7 +269,7 @@ typedef struct shmpipe_stats {
 /* Fills *stats, up to size bytes. `size` is sizeof(shmpipe_stats). */
 int shmpipe_get_stats(shmpipe_end *end, shmpipe_stats *stats, size_t size);
 
-/* The descriptor for poll(2), epoll(7) and loops built on them, to be watched for input (POLLIN), also for
+/* The descriptor for poll(2), epoll(7) and loops built on them, to be watched for input (POLLIN), even for
  * a producer. It is readable until a call with timeout 0 returns SHMPIPE_WOULD_BLOCK, and becomes readable
  * again when that call could do something, or would return an error. So: call until SHMPIPE_WOULD_BLOCK,
  * then poll. The descriptor belongs to the end, and shmpipe_free() closes it. Never read from it. The first

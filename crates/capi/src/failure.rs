@@ -99,7 +99,7 @@ impl Failure {
         }
     }
 
-    /// The id of a segment leads to another ring than the caller means.
+    /// The id of a segment leads to a ring other than the one that the caller means.
     #[cold]
     pub(crate) fn other_ring() -> Failure {
         let (code, errno) = (Code::Removed, ENOENT);

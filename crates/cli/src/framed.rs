@@ -9,7 +9,8 @@
 //! | 8 | length of the stream in bytes, little-endian |
 //! | 16 | XXH3 of the stream in 128 bits, little-endian |
 //!
-//! The digest finds accidents, not forgers: whoever can change the stream can change the digest.
+//! The digest finds accidental damage, not forgery: whoever can change the stream can change the
+//! digest.
 
 use xxhash_rust::xxh3::Xxh3;
 

@@ -175,7 +175,7 @@ fn verdict(
             }
         });
     }
-    // A reader that has gone is no failure by itself: a shell's pipes say nothing either.
+    // A reader that has gone is no failure by itself, as in a pipeline of a shell.
     let is_failure =
         |failure: &Failure| !failure.is_output_closed() && !failure.is(Code::ReceiverLeft);
     match (moved, sent) {

@@ -131,7 +131,7 @@ fn check(name: &Name, found: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// The settings of which a ring needs one value: their names, what was found, and what is needed.
+/// The settings that must have one certain value: their names, what was found, and what is needed.
 fn settings(name: &Name, found: &Config) -> [(&'static str, String, String); 14] {
     let wanted = config(name, Create::default());
     let mut subjects = found.subjects.clone();

@@ -2,8 +2,12 @@
 //!
 //! A sender owns the log from its claim on, until the next claim. The sequence of the
 //! claim is its session. A record of another session is *void*: it was in flight while
-//! another sender claimed the log. Each record carries an expected last sequence. That
-//! fences one record, not a window, so every reader applies this rule.
+//! another sender claimed the log.
+//!
+//! Each record carries the sequence that it expects to be the last one in the log. The broker
+//! refuses the record if another one is the last. That does not suffice: a claim may take the
+//! place of the first of several records in flight. The broker then refuses that record, and
+//! accepts the second one. So every reader applies the rule of sessions.
 //!
 //! The first record in the log is valid: whoever trims the log keeps the last record that
 //! was applied, and all claims after it.
@@ -40,7 +44,7 @@ pub enum LogError {
     LostBytes {
         /// Position of the first missing byte.
         from: u64,
-        /// Position behind the last missing byte.
+        /// Position after the last missing byte.
         to: u64,
     },
     /// Ends of streams are missing from the log.
@@ -301,9 +305,9 @@ impl Search {
 pub struct Ring {
     /// The ring's nonce.
     pub nonce: u64,
-    /// What the ring has released: everything before this place.
+    /// The place before which the ring has released everything.
     pub head: Place,
-    /// The last byte, and the ends before it.
+    /// The place after the last byte that was written.
     pub tail: Place,
 }
 

@@ -31,7 +31,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Sends what a ring holds and gets. Bytes leave the ring once the broker has them.
+    /// Sends what a ring holds, and what comes later. Bytes leave the ring once the broker has them.
     Send(Send),
     /// Receives into a ring.
     Recv(Recv),

@@ -229,7 +229,7 @@ impl Record {
     }
 }
 
-/// The start of a stranger's text, escaped.
+/// The start of a text that anybody may have written, escaped.
 fn shown(text: &str) -> String {
     text.chars().take(32).flat_map(char::escape_debug).collect()
 }

@@ -77,8 +77,8 @@ impl RecvOptions {
 /// without an end, and the next receiver continues. A file beside the path, with `.nats`
 /// added to its name, says what the ring is a copy of.
 ///
-/// `notice` is called for each temporary failure, such as a broker that does not answer, for
-/// each message that is no record, and for each loss that is accepted.
+/// `notice` is called for each message that is no record, and for each loss that is accepted.
+/// It is also called for each temporary failure, such as a broker that does not answer.
 ///
 /// # Errors
 ///
@@ -333,8 +333,9 @@ impl Trim {
     }
 }
 
-/// Messages of the stream, in order. Bytes are asked for in advance, and never more than
-/// twice the amount: this bounds the memory of a receiver.
+/// Messages of the stream, in order. Each request asks for [`bytes`](Pull::bytes). The next
+/// request is made once half of them have come. So at most 1.5 times as many bytes are on
+/// their way, which bounds the memory of a receiver.
 struct Pull {
     context: Context,
     consumer: Consumer<Config>,

@@ -187,7 +187,7 @@ fn add(epoll: &OwnedFd, end: &UnixStream, at: usize) -> io::Result<()> {
 /// The number of events.
 fn wait(epoll: &OwnedFd, events: &mut [libc::epoll_event]) -> usize {
     let (at, room) = (events.as_mut_ptr(), events.len() as libc::c_int);
-    // SAFETY: there is room for so many events.
+    // SAFETY: there is room for that many events.
     let ready = unsafe { libc::epoll_wait(epoll.as_raw_fd(), at, room, -1) };
     usize::try_from(ready).expect("a wait that no signal interrupts")
 }

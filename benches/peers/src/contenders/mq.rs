@@ -101,7 +101,7 @@ impl Sender for SystemVEnd {
             self.2 += 1;
             self.1.bytes[..piece.len()].copy_from_slice(piece);
             let message = (&raw const *self.1).cast();
-            // SAFETY: a message of at least so many bytes behind its kind.
+            // SAFETY: a message of at least that many bytes after its kind.
             let sent = unsafe { libc::msgsnd(self.0, message, piece.len(), 0) };
             done(sent as libc::ssize_t).unwrap();
         }
@@ -117,7 +117,7 @@ impl Receiver for SystemVEnd {
         for piece in block.chunks_mut(PIECE) {
             self.2 += 1;
             let message = (&raw mut *self.1).cast();
-            // SAFETY: room for so many bytes behind the kind.
+            // SAFETY: room for that many bytes after the kind.
             let len = done(unsafe { libc::msgrcv(self.0, message, PIECE, 0, 0) }).unwrap();
             assert_eq!(len, piece.len());
             piece.copy_from_slice(&self.1.bytes[..len]);

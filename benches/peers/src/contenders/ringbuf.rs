@@ -79,7 +79,7 @@ impl SenderInPlace for HeapProd<u8> {
                     // SAFETY: `open` has initialised all of the ring.
                     make(unsafe { initialised(&mut second[..len - whole]) });
                 }
-                // SAFETY: so many bytes are vacant, and initialised.
+                // SAFETY: that many bytes are vacant, and initialised.
                 unsafe { self.advance_write_index(len) };
                 return;
             }
@@ -99,7 +99,7 @@ impl ReceiverInPlace for HeapCons<u8> {
                 if whole < len {
                     check(&second[..len - whole]);
                 }
-                // SAFETY: so many bytes are occupied.
+                // SAFETY: that many bytes are occupied.
                 unsafe { self.advance_read_index(len) };
                 return;
             }

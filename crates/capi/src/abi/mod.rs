@@ -29,9 +29,9 @@ use crate::failure::{self, Failure};
 /// Runs a call. A failure is kept for this thread, and its code returned. A panic is a failure.
 #[inline(always)]
 fn guard(call: impl FnOnce() -> Result<i64, Failure>) -> i64 {
-    // A panic may leave an end half changed. At worst its ring then has wrong bytes, as with a peer
-    // that breaks the protocol, since no safety of memory depends on an end's state, only which
-    // bytes move.
+    // A panic may leave an end half changed. The state of an end decides which bytes move, and no
+    // safety of memory depends on it. So at worst the ring has wrong bytes, as with a peer that
+    // breaks the protocol.
     let caught = catch_unwind(AssertUnwindSafe(|| match call() {
         Ok(value) => value,
         Err(failure) => i64::from(failure::keep(failure)),

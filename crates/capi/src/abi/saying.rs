@@ -22,7 +22,7 @@ extern "C" fn shmpipe_flag_new() -> *const Flag {
 unsafe extern "C" fn shmpipe_flag_set(flag: *const Flag, on: c_int) {
     // SAFETY: NULL, or a flag that was not freed (rule 1).
     if let Some(flag) = unsafe { flag.as_ref() } {
-        flag.store(on != 0, Ordering::Relaxed); // says only itself
+        flag.store(on != 0, Ordering::Relaxed); // publishes no other data
     }
 }
 

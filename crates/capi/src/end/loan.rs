@@ -59,8 +59,8 @@ impl End {
         Ok(len)
     }
 
-    /// Lends at least `least` bytes, and at most `most`. Fewer only at the end of the stream, where
-    /// `None` stands for no bytes.
+    /// Lends at least `least` bytes, and at most `most`. Lends fewer only at the end of the stream,
+    /// and returns `None` if no bytes are left there.
     #[inline]
     pub(crate) fn peek(
         &mut self,

@@ -19,7 +19,7 @@ fn a_writer_that_goes_on_does_not_prolong_read_full() {
     // Commits without a copy, and so is faster than the copies of the reader.
     let writing = std::thread::spawn(move || {
         let start = Instant::now();
-        // Relaxed: the flag says only itself.
+        // Relaxed: the flag publishes no other data.
         while !until.load(Ordering::Relaxed) && start.elapsed() < Duration::from_secs(30) {
             if let Ok(room) = producer.try_reserve_raw(1 << 16) {
                 producer.commit_raw(room.len()).unwrap();
@@ -31,7 +31,7 @@ fn a_writer_that_goes_on_does_not_prolong_read_full() {
         let read = end.read_full(&mut bytes, Timeout::For(Duration::from_millis(20)));
         assert!(read.unwrap_or(0) < bytes.len());
     }
-    over.store(true, Ordering::Relaxed); // says only itself
+    over.store(true, Ordering::Relaxed); // publishes no other data
     writing.join().unwrap();
 }
 

@@ -14,7 +14,7 @@
 //! | `SHMPIPE_NATS_RUNS` | the number of runs, 5 by default |
 //! | `SHMPIPE_NATS_MIB` | the MiB of a run of `speed` and `memory`, 128 by default |
 //!
-//! What is compared takes turns, and each run begins with another one. Figures are medians,
+//! The programs that are compared run in turns, and each run begins with another one. Figures are medians,
 //! with the least and the most.
 
 mod hop;

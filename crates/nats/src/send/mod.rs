@@ -60,12 +60,12 @@ impl SendOptions {
     }
 }
 
-/// Sends what `ring` holds and gets, until an error, or the last of
+/// Sends what `ring` holds, and what comes later, until an error, or the last of
 /// [`SendOptions::ends`]. Bytes and ends leave the ring once the broker has acknowledged
 /// them. So the future can be dropped at any time, and the next sender continues.
 ///
-/// `notice` is called for each temporary failure, such as a broker that does not answer, and
-/// with the state of a log that cannot be continued.
+/// `notice` is called for each temporary failure, such as a broker that does not answer. It is
+/// also called with the state of a log that cannot be continued.
 ///
 /// # Errors
 ///

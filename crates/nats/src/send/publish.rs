@@ -19,9 +19,10 @@ use crate::window::RECORDS;
 /// With fewer records in flight, short records are published at once. With more, bytes gather.
 const SHORT_RECORDS: usize = 16;
 
-/// Buffers for payloads. A new buffer of a long record costs a page fault for each page, so a buffer is
-/// used again once the client has dropped its payload. In turns with new buffers: 0.59 and 0.76 of a
-/// raw publisher's rate at 128 KiB, against 0.55 and 0.68 (`examples/figures`).
+/// Buffers for payloads. A new buffer of a long record costs a page fault for each page. So a buffer is
+/// used again once the client has dropped its payload. Two measurements alternated with new buffers
+/// (`examples/figures`, 128 KiB). Of a raw publisher's rate, they gave 0.59 against 0.55, and 0.76
+/// against 0.68.
 #[derive(Default)]
 pub(super) struct Buffers(VecDeque<BytesMut>);
 

@@ -123,7 +123,7 @@ def checked(result: int) -> int:
 
 
 def number(name: str, value: Any, bits: int) -> int:
-    """An unsigned number for a C type of so many bits. ctypes would cut off what does not fit."""
+    """An unsigned number for a C type of that many bits. ctypes would cut off what does not fit."""
     whole = operator.index(value)
     if not 0 <= whole < 1 << bits:
         raise ValueError("%s is out of range: %d" % (name, whole))
