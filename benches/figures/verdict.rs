@@ -36,7 +36,7 @@ pub(crate) fn table(questions: &[Asked]) -> String {
     if let (Some(least), Some(middle)) = (parts.first(), parts.get(parts.len() / 2)) {
         let _ = writeln!(
             text,
-            "Of the limit: {} in the middle, {} in the worst cell.",
+            "Part of the limit: {} in the median cell, {} in the worst one.",
             percent(*middle),
             percent(*least),
         );
@@ -152,7 +152,7 @@ mod tests {
         let text = verdict(series(9.0));
         assert!(text.contains("| **no**: 0.900 x |"), "{text}");
         assert!(text.contains("in 0 of 1 cells"), "{text}");
-        assert!(text.contains("36 % in the worst cell"), "{text}");
+        assert!(text.contains("36 % in the worst one"), "{text}");
     }
 
     #[test]
