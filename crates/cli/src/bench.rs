@@ -6,11 +6,13 @@
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Value, json};
 use shmpipe::{DEFAULT_CAPACITY, Options, Ring};
 
@@ -239,8 +241,9 @@ fn round_trip(duplex: Duplex) -> io::Result<f64> {
 
 /// Bytes per second as in a shell, including program start-up.
 fn shell(way: Way, bytes: u64) -> io::Result<f64> {
-    let name = format!("shmpipe-bench-{}", std::process::id());
-    let path = std::env::temp_dir().join(name);
+    // A file without a name, so that none is left by a bench that is killed.
+    let file = memfd_create("shmpipe-bench", MemfdFlags::CLOEXEC)?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     let source = format!("head -c {bytes} /dev/zero");
     let script = match way {
         Way::Ring => format!(
@@ -255,12 +258,15 @@ fn shell(way: Way, bytes: u64) -> io::Result<f64> {
         .arg(&path);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let start = Instant::now();
-    let status = command.status();
+    let ended = command.output()?; // its messages come with a failure, or not at all
     let time = start.elapsed();
-    let _ = fs::remove_file(&path); // only the ring's run made the file
-    match status?.success() {
+    match ended.status.success() {
         true => Ok(bytes as f64 / time.as_secs_f64()),
-        false => Err(io::Error::other("the command of the shell failed")),
+        false => {
+            let said = String::from_utf8_lossy(&ended.stderr);
+            let why = format!("the command of the shell failed: {}", said.trim_end());
+            Err(io::Error::other(why))
+        }
     }
 }
 

@@ -20,10 +20,10 @@ Exit codes:
   5  timed out
   6  the receiver left
   7  the sender broke the stream off
-After SIGINT, SIGTERM or SIGHUP, send and recv clean up and then die of that
-signal: 128 plus its number in a shell. A signal that was ignored at the start
-stays ignored. If nobody reads stdout any more, the command dies of SIGPIPE
-(141), as filters do. Stdin and stdout must be open.";
+After SIGINT, SIGTERM, SIGHUP or SIGQUIT, send, recv and run clean up, and then
+die of that signal: 128 plus its number in a shell. A signal that was ignored at
+the start stays ignored. If nobody reads stdout any more, the command dies of
+SIGPIPE (141), as filters do. Stdin and stdout must be open.";
 
 /// The kind of failure, where callers treat it specially.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

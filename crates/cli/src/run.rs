@@ -35,7 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         let why = "expected a command, `--` and another command (see --help)";
         return Err(Failure::new(Code::Usage, why));
     };
-    let signals = Signals::catch()?;
+    let signals = Signals::catch_more()?;
     let mut options = Options::new();
     options
         .cancel_on(Arc::clone(&signals.flag))
@@ -66,7 +66,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (writer, moved, (!was_ended).then_some(status))
     });
-    signals.end(verdict(writer, moved, reader))
+    // After a signal, that both commands failed is no news.
+    let interrupted = signals.check();
+    signals.end(interrupted.and_then(|()| verdict(writer, moved, reader)))
 }
 
 fn pipe() -> Result<(PipeReader, PipeWriter), Failure> {

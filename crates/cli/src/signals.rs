@@ -1,4 +1,5 @@
-//! The signals that end a stream: SIGINT, SIGTERM and SIGHUP. For `top`, also SIGQUIT.
+//! The signals that end a stream: SIGINT, SIGTERM, SIGHUP and SIGQUIT. For `run` and `top`, also
+//! others by which a process ends.
 //!
 //! Each signal sets a flag. The flag ends waits in the library, and
 //! [`Stream`](crate::stream::Stream) looks at it after each of its short waits. Once the
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use rustix::process::{Signal, getpgrp};
 use rustix::termios::tcgetpgrp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
 use crate::exit::Failure;
@@ -29,12 +30,13 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn catch() -> Result<Signals, Failure> {
-        Signals::catch_all(&[SIGINT, SIGTERM, SIGHUP])
+        Signals::catch_all(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT])
     }
 
-    /// Catches SIGQUIT as well, for a command that has to give the terminal back.
-    pub(crate) fn catch_on_screen() -> Result<Signals, Failure> {
-        Signals::catch_all(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+    /// Catches more signals: for a command whose sudden death would leave the terminal as it is,
+    /// or let another command take a part of a stream for the whole.
+    pub(crate) fn catch_more() -> Result<Signals, Failure> {
+        Signals::catch_all(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM])
     }
 
     fn catch_all(signals: &[i32]) -> Result<Signals, Failure> {
@@ -91,7 +93,7 @@ impl Signals {
             group == Some(getpgrp())
         };
         match Signal::from_named_raw(signal) {
-            Some(Signal::INT) if by_terminal() => None,
+            Some(Signal::INT | Signal::QUIT) if by_terminal() => None,
             signal => signal,
         }
     }

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const FIRST: Duration = Duration::from_millis(300);
 
 pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
-    let signals = Signals::catch_on_screen()?;
+    let signals = Signals::catch_more()?;
     let done = match args.batch {
         true => batch(args, &signals),
         false => live(args, &signals),

@@ -89,6 +89,7 @@ fn a_signal_is_ignored_where_it_was() {
     for (name, signal) in [
         ("HUP", Signal::HUP),
         ("INT", Signal::INT),
+        ("QUIT", Signal::QUIT),
         ("TERM", Signal::TERM),
     ] {
         for verb in ["send", "recv"] {
@@ -342,7 +343,7 @@ fn a_closed_stdout_is_told_where_sigpipe_is_ignored() {
 
 /// Interrupts a receiver whose `stdout` nobody reads any more for a while.
 #[track_caller]
-fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) {
+fn goes_on_after(signal: Signal, stdout: impl Into<Stdio>, mut read: impl Read) {
     const LEN: usize = 2_000_000;
     let seed = unique();
     let path = filled(&stream(seed, 0, LEN));
@@ -354,9 +355,9 @@ fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) 
     let has_bytes = || options.snapshot(&path).is_ok_and(|ring| ring.fill > 0);
     let is_stuck = || Task::of(receiver.id()).is_asleep() && has_bytes();
     until("its stdout is full", || is_stuck().then_some(()));
-    kill_process(Pid::from_child(&receiver), Signal::TERM).unwrap();
+    kill_process(Pid::from_child(&receiver), signal).unwrap();
     let ended = receiver.wait_with_output().unwrap();
-    assert_eq!(ended.status.signal(), Some(Signal::TERM.as_raw()));
+    assert_eq!(ended.status.signal(), Some(signal.as_raw()));
     read.read_to_end(&mut taken).unwrap();
     assert!(taken.len() < LEN);
     taken.extend(receive_rest(&path));
@@ -366,10 +367,13 @@ fn goes_on_after_an_interruption(stdout: impl Into<Stdio>, mut read: impl Read) 
 
 #[test]
 fn an_interrupted_receiver_of_a_persistent_ring_loses_nothing() {
-    let (read, written) = std::io::pipe().unwrap();
-    goes_on_after_an_interruption(written, read);
-    let (read, written) = UnixStream::pair().unwrap();
-    goes_on_after_an_interruption(OwnedFd::from(written), read);
+    take_signals();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        let (read, written) = std::io::pipe().unwrap();
+        goes_on_after(signal, written, read);
+        let (read, written) = UnixStream::pair().unwrap();
+        goes_on_after(signal, OwnedFd::from(written), read);
+    }
 }
 
 #[test]

@@ -133,11 +133,17 @@ fn a_reader_that_ignores_sigterm_is_killed() {
 /// Both commands get the signal, and nothing is left of them or the ring.
 #[test]
 fn a_signal_goes_to_both() {
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+    for signal in [
+        Signal::TERM,
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::USR1,
+    ] {
         let (one, two) = (TempPath::new(), TempPath::new());
         let script = |path: &TempPath| {
             let path = path.display();
-            let trap = format!("trap 'echo told > {path}; exit 0' TERM HUP INT");
+            let trap = format!("trap 'echo told > {path}; exit 0' TERM HUP INT QUIT USR1");
             format!("{trap}; echo ready > {path}; while :; do sleep 0.05; done")
         };
         let joined = run(&[

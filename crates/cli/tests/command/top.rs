@@ -129,7 +129,14 @@ fn a_ring_is_removed_after_a_question() {
 
 #[test]
 fn signals_give_the_terminal_back() {
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
+    for signal in [
+        Signal::TERM,
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::ALARM,
+    ] {
         let mut top = top((24, 80), &[]);
         top.until_it_shows(&["q quit"]);
         kill_process(Pid::from_child(&top.child), signal).unwrap();
