@@ -268,7 +268,7 @@ _shmpipe() {
             return 0
             ;;
         shmpipe__subcmd__rm)
-            opts="-f -n -h --id --stale --project --force --dry-run --older-than --help"
+            opts="-f -n -o -h --id --stale --project --force --dry-run --older-than --owner --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -283,6 +283,14 @@ _shmpipe() {
                     return 0
                     ;;
                 --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

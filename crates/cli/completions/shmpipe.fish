@@ -107,6 +107,7 @@ complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s h -l help -d 'Pr
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l id -d 'The id of the ring\'s segment' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l project -d 'The number of the ring, if PATH names several, 1 to 255' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l older-than -d 'With --stale: only rings that were made at least this long ago (10m, 1d)' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s o -l owner -d 'For root: remove rings of this user, by name or number, and with the rights of this user' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l stale -d 'All rings that dead processes have left behind; never a persistent ring'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s f -l force -d 'Remove the ring even if it is in use. Its processes continue, but nobody else can find the ring any more'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s n -l dry-run -d 'Say what would be removed, and remove nothing'

@@ -185,7 +185,8 @@ pub(crate) fn footer(segments: &[Segment]) -> Vec<String> {
     };
     let unreadable = count(&|segment| matches!(segment.seen, Seen::Unreadable));
     let damaged = count(&|segment| matches!(segment.seen, Seen::Damaged(_)));
-    let stale = count(&Segment::is_stale);
+    let stale = count(&|segment| segment.is_stale() && segment.is_own());
+    let of_others = count(&|segment| segment.is_stale() && !segment.is_own());
     [
         counted(
             unreadable,
@@ -194,13 +195,18 @@ pub(crate) fn footer(segments: &[Segment]) -> Vec<String> {
         ),
         counted(
             damaged,
-            "ring cannot be used: `shmpipe rm --id ID` removes it",
-            "rings cannot be used: `shmpipe rm --id ID` removes them",
+            "ring cannot be used: `shmpipe rm --id ID` removes it, or says what does",
+            "rings cannot be used: `shmpipe rm --id ID` removes them, or says what does",
         ),
         counted(
             stale,
             "ring was left by dead processes: `shmpipe rm --stale` removes it",
             "rings were left by dead processes: `shmpipe rm --stale` removes them",
+        ),
+        counted(
+            of_others,
+            "ring of another user was left by dead processes: `shmpipe rm --stale --owner USER` removes it, for root",
+            "rings of other users were left by dead processes: `shmpipe rm --stale --owner USER` removes them, for root",
         ),
     ]
     .into_iter()

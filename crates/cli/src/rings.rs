@@ -191,6 +191,11 @@ impl Segment {
         }
     }
 
+    /// Whether it belongs to this user.
+    pub(crate) fn is_own(&self) -> bool {
+        self.stat.uid == geteuid().as_raw()
+    }
+
     /// Whether dead processes have left it behind, as `rm --stale` sees it.
     pub(crate) fn is_stale(&self) -> bool {
         matches!(self.state(), State::Stale)
@@ -203,7 +208,7 @@ impl Segment {
         matches!(self.seen, Seen::Foreign)
             && has_size_of_a_ring(&self.stat)
             && self.stat.mode == Mode::OWNER_ONLY
-            && self.stat.uid == geteuid().as_raw()
+            && self.is_own()
             && self.stat.attached == 0
             && !self.creator_lives()
     }
@@ -311,7 +316,7 @@ fn state_of(ring: &Snapshot) -> State {
     use Occupant::{Dead, Left, Nobody, Process};
     let persists = ring.life_cycle == LifeCycle::Persistent;
     match (ring.producer, ring.consumer) {
-        _ if ring.attached == 0 && !persists => State::Stale,
+        _ if !persists && is_left(ring) => State::Stale,
         (Process(_), Process(_)) if ring.fill == ring.capacity => State::Full,
         (Process(_), Process(_)) if ring.producer_sleeps && ring.fill > 0 => State::Full,
         (Process(_), Process(_)) if ring.consumer_sleeps && ring.fill == 0 => State::Idle,
@@ -323,6 +328,17 @@ fn state_of(ring: &Snapshot) -> State {
         (Process(_), _) => State::NoReceiver,
         _ => State::Kept,
     }
+}
+
+/// Whether no process is left that uses a ring that does not persist. Others may be looking at it
+/// just now, and so have it attached.
+fn is_left(ring: &Snapshot) -> bool {
+    let both = [ring.producer, ring.consumer];
+    let is_dead = |side: &Occupant| matches!(side, Occupant::Dead(_));
+    let is_away = |side: &Occupant| is_dead(side) || *side == Occupant::Nobody;
+    ring.attached == 0
+        // A ring without a key is a pair's, and goes with its last attachment.
+        || ring.key.is_some() && both.iter().any(is_dead) && both.iter().all(is_away)
 }
 
 /// The name of a user, or the number of one without a name.

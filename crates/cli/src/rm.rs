@@ -1,16 +1,34 @@
 //! `shmpipe rm`: removes rings, and only rings.
+//!
+//! Catches no signals, and so dies of them at once. What it locks, and what it attaches, goes with
+//! it.
 
+use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use shmpipe::error::Incompatible;
 use shmpipe::escape::shown;
+use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Occupant, OpenError, Options, RemoveError, Snapshot, User};
 
 use crate::args::{RmArgs, RmTarget};
 use crate::exit::Failure;
 use crate::rings::{Segment, holder, is_of_path, survey, user_name};
 
+/// How long only processes without a role may have a ring attached before it counts as in use.
+/// `ls` and `top` attach each ring for a moment.
+const LOOKING: Duration = Duration::from_secs(1);
+/// Between two tries meanwhile.
+const PAUSE: Duration = Duration::from_millis(5);
+
 pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
+    if let Some(owner) = args.owner {
+        become_user(owner)?;
+    }
     match &args.target {
         RmTarget {
             path: Some(path), ..
@@ -19,7 +37,7 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
             options.project(args.project);
             let name = format!("the ring of {}", shown(path));
             if args.dry_run {
-                let ring = options.snapshot(path).map_err(|error| {
+                let ring = unobserved(|| options.snapshot(path)).map_err(|error| {
                     let error = RemoveError::from(error);
                     used_by_a_pair(&name, path, &error).unwrap_or(error.into())
                 })?;
@@ -27,7 +45,7 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
             }
             let removed = match args.force {
                 true => options.force_remove(path),
-                false => options.remove(path),
+                false => unobserved_removal(|| options.remove(path)),
             };
             removed
                 .map_err(|error| used_by_a_pair(&name, path, &error).unwrap_or(explained(error)))?;
@@ -35,11 +53,13 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
         }
         RmTarget { id: Some(id), .. } => {
             if args.dry_run {
-                return would_remove(&format!("segment {id}"), &Snapshot::of(*id)?, args.force);
+                let ring = unobserved(|| Snapshot::of(*id))
+                    .map_err(|error| explained(RemoveError::from(error)))?;
+                return would_remove(&format!("segment {id}"), &ring, args.force);
             }
             let removed = match args.force {
                 true => shmpipe::force_remove(*id),
-                false => shmpipe::remove(*id),
+                false => remove(*id),
             };
             removed.map_err(explained)?;
             say(format_args!("removed segment {id}"))
@@ -54,11 +74,83 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
     }
 }
 
+/// Removes a ring that nobody uses, even if somebody looks at it.
+pub(crate) fn remove(id: SegmentId) -> Result<(), RemoveError> {
+    unobserved_removal(|| shmpipe::remove(id))
+}
+
+/// Tries again for a moment while only processes without a role have the ring attached.
+fn unobserved_removal(
+    mut remove: impl FnMut() -> Result<(), RemoveError>,
+) -> Result<(), RemoveError> {
+    let start = Instant::now();
+    loop {
+        let removed = remove();
+        let by_others = matches!(
+            removed,
+            Err(RemoveError::InUse {
+                by: User::Others { .. },
+                ..
+            })
+        );
+        if !by_others || start.elapsed() >= LOOKING {
+            return removed;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Looks again for a moment, as [`unobserved_removal`] tries again.
+fn unobserved(
+    mut look: impl FnMut() -> Result<Snapshot, OpenError>,
+) -> Result<Snapshot, OpenError> {
+    let start = Instant::now();
+    loop {
+        let ring = look()?;
+        let by_others = ring.attached > 0 && users_of(&ring).is_empty();
+        if !by_others || start.elapsed() >= LOOKING {
+            return Ok(ring);
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Takes on the user and the groups of `owner`, for good. So root removes what `owner` may remove,
+/// and nothing else. This process has one thread.
+fn become_user(owner: u32) -> Result<(), Failure> {
+    if geteuid().as_raw() == owner {
+        return Ok(());
+    }
+    let become_it = || -> io::Result<()> {
+        let uid = Uid::from_raw(owner);
+        let user = uzers::get_user_by_uid(owner);
+        let groups = user
+            .as_ref()
+            .and_then(|user| uzers::get_user_groups(user.name(), user.primary_group_id()));
+        let groups = groups.unwrap_or_default();
+        let groups: Vec<Gid> = groups
+            .iter()
+            .map(|group| Gid::from_raw(group.gid()))
+            .collect();
+        set_thread_groups(&groups)?;
+        if let Some(user) = user {
+            let gid = Gid::from_raw(user.primary_group_id());
+            set_thread_res_gid(gid, gid, gid)?;
+        }
+        Ok(set_thread_res_uid(uid, uid, uid)?)
+    };
+    become_it().map_err(|error| {
+        let name = user_name(owner);
+        Failure::io(format_args!("only root can act for {name}"), &error)
+    })
+}
+
 /// Removes the stale rings that are old enough, or says which these are.
 fn remove_some(args: &RmArgs) -> Result<(), Failure> {
     let least = args.older_than.unwrap_or_default();
     let is_meant = |segment: &Segment| {
-        (segment.is_stale() || segment.may_be_empty_leftover()) && segment.age() >= least
+        let is_stale = segment.is_stale() && segment.is_own();
+        (is_stale || segment.may_be_empty_leftover()) && segment.age() >= least
     };
     let mut failed = None;
     for segment in survey()?.iter().filter(|segment| is_meant(segment)) {
@@ -71,10 +163,10 @@ fn remove_some(args: &RmArgs) -> Result<(), Failure> {
             say(format_args!("would remove segment {id} ({what})"))?;
             continue;
         }
-        match shmpipe::remove(id) {
+        match remove(id) {
             Ok(()) => say(format_args!("removed segment {id}"))?,
-            // Somebody has just joined it, or removed it, or it is not ours to remove.
-            Err(RemoveError::InUse { .. }) => {}
+            // Somebody has just joined it, or removed it.
+            Err(RemoveError::InUse { .. } | RemoveError::Open(OpenError::Removed { .. })) => {}
             // Not all of it is zero, so it belongs to another program.
             Err(_) if !segment.is_stale() => {}
             Err(error) => _ = failed.get_or_insert(Failure::from(error)),
@@ -83,8 +175,12 @@ fn remove_some(args: &RmArgs) -> Result<(), Failure> {
     failed.map_or(Ok(()), Err)
 }
 
-/// Says that a ring would be removed, or by whom it is in use.
+/// Says that a ring would be removed, or why not.
 fn would_remove(name: &str, ring: &Snapshot, force: bool) -> Result<(), Failure> {
+    let uid = sysv::stat(ring.id).map_err(OpenError::from)?.uid;
+    if let Some(failure) = of_another_user(ring.id, uid) {
+        return Err(failure);
+    }
     let mut users = users_of(ring);
     if users.is_empty() && ring.attached > 0 {
         users.push(format!(
@@ -123,7 +219,10 @@ fn used_by_a_pair(name: &str, path: &Path, error: &RemoveError) -> Option<Failur
     let RemoveError::Open(OpenError::NoRing { .. }) = error else {
         return None;
     };
-    let segments = survey().ok()?;
+    let segments = match survey() {
+        Ok(segments) => segments,
+        Err(failure) => return Some(failure), // there may be a pair
+    };
     let pair = segments.iter().find(|segment| is_of_path(segment, path))?;
     let users = users_of(pair.ring()?);
     (!users.is_empty()).then(|| {
@@ -134,17 +233,42 @@ fn used_by_a_pair(name: &str, path: &Path, error: &RemoveError) -> Option<Failur
     })
 }
 
-/// The failure, with the names of the commands that use the ring.
+/// The failure for a segment of the user `uid`, unless that is this user.
+fn of_another_user(id: SegmentId, uid: u32) -> Option<Failure> {
+    let own = geteuid();
+    if uid == own.as_raw() {
+        return None;
+    }
+    let user = user_name(uid);
+    let how = match own.is_root() {
+        true => format!("add `--owner {user}` to remove it"),
+        false => format!("only {user} and root can remove it"),
+    };
+    let why = format_args!("segment {id} belongs to {user}: {how}").to_string();
+    Some(Failure::other(why))
+}
+
+/// The failure, with the names of the commands that use the ring, or with what else removes it.
 fn explained(error: RemoveError) -> Failure {
-    if let RemoveError::Open(OpenError::Untrusted {
-        id, uid: Some(uid), ..
-    }) = &error
-        && *uid != geteuid().as_raw()
-    {
-        let user = user_name(*uid);
-        return Failure::other(format_args!(
-            "segment {id} belongs to {user}: only that user's `shmpipe rm` removes it"
-        ));
+    match &error {
+        RemoveError::Open(OpenError::Untrusted {
+            id, uid: Some(uid), ..
+        }) => {
+            if let Some(failure) = of_another_user(*id, *uid) {
+                return failure;
+            }
+        }
+        // A ring by its magic, whose other words mean nothing to this build.
+        RemoveError::Open(OpenError::NotARing { id, reason, .. })
+            if !matches!(
+                reason,
+                Incompatible::NoMagic | Incompatible::TooSmall { .. }
+            ) =>
+        {
+            let hint = format!(" (`ipcrm -m {id}` removes it)");
+            return Failure::from(error).and(hint);
+        }
+        _ => {}
     }
     let name = |pid: Option<u32>| pid.filter(|&pid| pid != 0).and_then(crate::rings::name_of);
     let names = match &error {

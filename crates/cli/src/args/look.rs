@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 use shmpipe::sysv::SegmentId;
 
-use super::values::{duration, interval, path, positive_size, size};
+use super::values::{duration, interval, path, positive_size, size, user};
 
 /// What rings are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -113,6 +113,9 @@ pub(crate) struct RmArgs {
     /// With --stale: only rings that were made at least this long ago (10m, 1d)
     #[arg(long, value_name = "DURATION", conflicts_with_all = ["path", "id", "force"], value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
+    /// For root: remove rings of this user, by name or number, and with the rights of this user
+    #[arg(short, long, value_name = "USER", value_parser = user)]
+    pub(crate) owner: Option<u32>,
 }
 
 #[derive(Args, Debug)]

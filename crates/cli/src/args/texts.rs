@@ -59,6 +59,7 @@ pub(super) const RM: &str = "\
   shmpipe rm /tmp/ring
   shmpipe rm --stale --dry-run
   shmpipe rm --stale --older-than 1h
+  shmpipe rm --owner alice --stale      for root
   shmpipe rm --id 32768 --force";
 
 pub(super) const DOCTOR: &str = "\

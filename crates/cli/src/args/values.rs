@@ -87,12 +87,15 @@ pub(super) fn mode(text: &str) -> Result<u32, &'static str> {
     }
 }
 
+/// The number that stands for no user in calls of the kernel.
+const NO_USER: u32 = u32::MAX;
+
 /// A user by name or by number.
 pub(super) fn user(text: &str) -> Result<u32, String> {
     match (text.parse(), uzers::get_user_by_name(text)) {
         (_, Some(user)) => Ok(user.uid()),
-        (Ok(uid), None) => Ok(uid),
-        (Err(_), None) => Err("there is no such user".to_owned()),
+        (Ok(uid), None) if uid != NO_USER => Ok(uid),
+        (_, None) => Err("there is no such user".to_owned()),
     }
 }
 
@@ -165,6 +168,8 @@ mod tests {
             assert!(mode(wrong).is_err(), "{wrong}");
         }
         assert_eq!((user("root"), user("54321")), (Ok(0), Ok(54321)));
-        assert!(user("no such user").is_err());
+        for wrong in ["no such user", "", "-1", "4294967295", "4294967296"] {
+            assert!(user(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -135,7 +135,7 @@ impl State {
 
     /// Removes a ring that nobody uses.
     pub(super) fn remove(&mut self, id: SegmentId) {
-        self.message = match shmpipe::remove(id) {
+        self.message = match crate::rm::remove(id) {
             Ok(()) => {
                 self.all.retain(|segment| segment.id() != id);
                 format!("removed segment {id}")

@@ -15,6 +15,7 @@ mod paths;
 mod persist;
 mod progress;
 mod refusals;
+mod removing;
 mod run;
 mod running;
 mod signals;
