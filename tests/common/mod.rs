@@ -4,6 +4,7 @@
 #![allow(unsafe_code)] // words of segments
 
 pub(crate) mod filter;
+pub(crate) mod forged;
 #[cfg(feature = "__failpoints")]
 pub(crate) mod kill;
 pub(crate) mod maps;
