@@ -104,8 +104,9 @@ fn resident_pages(attachment: &Attachment, bytes: Range<usize>) -> Option<Vec<bo
     (done == 0).then(|| pages.iter().map(|page| page & 1 == 1).collect())
 }
 
-/// Whether these bytes, which begin at a multiple of a word, are zero. Reads whole words only:
-/// bytes after the attachment's last whole word are not read.
+/// Whether these bytes, which begin at a multiple of a word, are zero. Reads whole words. No byte
+/// is left out: a segment with the size of a ring ends with a whole word, and a segment of another
+/// size is refused before it is attached.
 fn is_zero_read(attachment: &Attachment, bytes: Range<usize>) -> bool {
     const WORD: usize = size_of::<u64>();
     let end = bytes.end.min(attachment.len() / WORD * WORD);
