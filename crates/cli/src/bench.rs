@@ -21,7 +21,8 @@ use crate::exit::Failure;
 use crate::figures::{Spread, debug_build};
 use crate::fork::{Forked, fork};
 use crate::json;
-use crate::text::print;
+use crate::ls::wrapped;
+use crate::text::{columns, print};
 use crate::units;
 
 /// No round begins after this time. So rounds of the default size take less than a minute in all.
@@ -29,6 +30,8 @@ const TIME: Duration = Duration::from_secs(45);
 const BLOCKS: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
 /// Bytes that go first, before the clock starts.
 const WARM_UP: usize = 2 * DEFAULT_CAPACITY;
+/// Columns of the table of figures.
+const TABLE: usize = 77;
 /// Bytes of a round-trip message, and the number of trips.
 const MESSAGE: usize = 64;
 const TRIPS: u32 = 10_000;
@@ -101,7 +104,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
     print(match args.json {
         true => in_json(&cells, args, rounds, busy),
-        false => in_words(&cells, args, rounds, busy),
+        false => in_words(&cells, args, rounds, busy, columns()),
     })
 }
 
@@ -323,23 +326,34 @@ fn processors() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-fn in_words(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) -> String {
-    let mut text = format!(
-        "{} in each run, {rounds} of {} rounds, {} processors; medians (least .. most)\n",
+/// The figures as a table. On a screen that is narrower than the table, each has a line of its own.
+fn in_words(
+    cells: &[Cell],
+    args: &BenchArgs,
+    rounds: u32,
+    busy: Option<f64>,
+    width: Option<usize>,
+) -> String {
+    let title = format!(
+        "{} in each run, {rounds} of {} rounds, {} processors; medians (least .. most)",
         units::bytes(args.bytes),
         args.rounds,
         processors()
     );
-    text += debug_build();
+    let mut text = wrapped(&title, width) + &debug_build(width);
     if let Some(busy) = busy.filter(|&busy| busy > 0.1) {
-        text += &format!(
-            "the machine was busy: {:.0}% of it, before this began\n",
+        let busy = format!(
+            "the machine was busy: {:.0}% of it, before this began",
             busy * 100.0
         );
+        text += &wrapped(&busy, width);
     }
-    text += &format!("\n{:<17}", "");
-    for way in WAYS {
-        text += &format!(" {:<19}", way.name());
+    let is_narrow = width.is_some_and(|width| width < TABLE);
+    if !is_narrow {
+        text += &format!("\n{:<17}", "");
+        for way in WAYS {
+            text += &format!(" {:<19}", way.name());
+        }
     }
     let mut shown = Vec::new();
     for cell in cells {
@@ -361,9 +375,13 @@ fn in_words(cells: &[Cell], args: &BenchArgs, rounds: u32, busy: Option<f64>) ->
             let spread = Spread::of(cell.figures.clone());
             let [least, median, most] =
                 [spread.least, spread.median, spread.most].map(|figure| digits(figure * scale));
-            text += &format!(" {:<19}", format!("{median} ({least} .. {most})"));
+            let figures = format!("{median} ({least} .. {most})");
+            text += &match is_narrow {
+                true => format!("\n  {:<6} {figures}", cell.way.name()),
+                false => format!(" {figures:<19}"),
+            };
         }
     }
-    text.trim_end().to_owned()
-        + "\n\nin a shell: head | send, recv | cat; beside head | cat | cat | cat > /dev/null\n"
+    let shell = "in a shell: head | send, recv | cat; beside head | cat | cat | cat > /dev/null";
+    text.trim_end().to_owned() + "\n\n" + &wrapped(shell, width)
 }

@@ -76,6 +76,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         &demo.title(args.rounds),
         demo.plan.bytes(),
         &results,
+        crate::text::columns(),
     ))
 }
 
@@ -266,10 +267,9 @@ impl Demo {
         };
         format!(
             "{} {what}, from a child process to its parent\n\
-             every byte verified; a ring of {} bytes; {of_rounds}\n{}",
+             every byte verified; a ring of {} bytes; {of_rounds}",
             self.plan.bytes(),
             self.capacity,
-            figures::debug_build()
         )
     }
 

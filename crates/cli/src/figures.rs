@@ -6,9 +6,12 @@ use std::time::Duration;
 use shmpipe::Stats;
 
 use crate::args::ProgressArgs;
+use crate::ls::wrapped;
 use crate::progress::{Progress, Reading};
 use crate::units;
 
+/// Columns of the tables.
+const TABLES: usize = 64;
 /// Bytes after which the progress bar looks at the clock again.
 const BAR_STEP: u64 = 16 << 20;
 
@@ -75,10 +78,17 @@ impl Rounds {
     }
 }
 
-/// The figures of all runs, below `title`.
-pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds]) -> String {
-    let mut text =
-        format!("{title}\n   block   ring GB/s   pipe GB/s   ratio   ring's least .. most\n");
+/// The figures of all runs, below `title`. A screen that is narrower than the tables gets less of
+/// them.
+pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds], width: Option<usize>) -> String {
+    let is_narrow = width.is_some_and(|width| width < TABLES);
+    let title = title.lines().map(|line| wrapped(line, width));
+    let mut text = title.collect::<String>() + &debug_build(width) + "\n";
+    text += "   block   ring GB/s   pipe GB/s   ratio";
+    text += match is_narrow {
+        true => "\n",
+        false => "   ring's least .. most\n",
+    };
     for rounds in results {
         let speeds = |runs: &[Run]| {
             let speed = |run: &Run| bytes as f64 / run.time.as_secs_f64() / 1e9;
@@ -90,30 +100,45 @@ pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds]) -> String {
             true => format!("{ratio:.2}"),
             false => "-".to_owned(), // a stream of no bytes
         };
+        let spread = match is_narrow {
+            true => String::new(),
+            false => format!("   {:.2} .. {:.2}", ring.least, ring.most),
+        };
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{block:>8} {:>11.2} {:>11.2} {ratio:>7}   {:.2} .. {:.2}",
-            ring.median, pipe.median, ring.least, ring.most
+            "{block:>8} {:>11.2} {:>11.2} {ratio:>7}{spread}",
+            ring.median, pipe.median
         );
     }
-    text.push_str("\nthe ring, in the last round   slept   woke the other\n");
+    text += &calls(results, is_narrow);
+    let calls =
+        "each of these is one system call; the ring makes no other while both sides are busy";
+    text + &wrapped(calls, width)
+}
+
+/// How often both sides of the ring slept and woke the other.
+fn calls(results: &[Rounds], is_narrow: bool) -> String {
+    let mut text = match is_narrow {
+        true => "\n   the ring, last round  slept    woke\n",
+        false => "\nthe ring, in the last round   slept   woke the other\n",
+    }
+    .to_owned();
+    let (name_width, wakes_width) = if is_narrow { (13, 7) } else { (18, 16) };
     for rounds in results {
         let Some(run) = rounds.ring.last() else {
             continue;
         };
         for (name, calls) in [("producer", run.producer), ("consumer", run.consumer)] {
             let block = units::bytes(rounds.block as u64);
+            // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "{block:>8} {name:<18}  {:>6} {:>16}",
+                "{block:>8} {name:<name_width$}  {:>6} {:>wakes_width$}",
                 calls.sleeps, calls.wakes
             );
         }
     }
-    text.push_str(
-        "each of these is one system call; the ring makes no other while both sides are busy\n",
-    );
     text
 }
 
@@ -140,10 +165,13 @@ impl Spread {
 }
 
 /// The line that a report of a debug build has.
-pub(crate) fn debug_build() -> &'static str {
+pub(crate) fn debug_build(width: Option<usize>) -> String {
     match cfg!(debug_assertions) {
-        true => "a debug build, whose figures mean nothing: --release\n",
-        false => "",
+        true => wrapped(
+            "a debug build, whose figures mean nothing: --release",
+            width,
+        ),
+        false => String::new(),
     }
 }
 

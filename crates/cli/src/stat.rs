@@ -10,15 +10,19 @@ use shmpipe::{Occupant, Options, Snapshot};
 use crate::args::StatArgs;
 use crate::exit::Failure;
 use crate::json;
-use crate::ls::waits;
+use crate::ls::{waits, wrapped};
 use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, survey};
-use crate::text::{print, watch};
+use crate::text::{columns, print, watch};
 use crate::units::{age, bar, bytes, percent};
 
 /// How long the ring is looked at.
 const SPAN: Duration = Duration::from_secs(1);
 /// The number of looks at who waits, within that time.
 const LOOKS: u32 = 40;
+
+/// Columns of a fact's name, and the fewest columns of its value.
+const NAME: usize = 12;
+const LEAST: usize = 8;
 
 /// How often each side was seen to wait.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +41,9 @@ pub(crate) fn run(args: &StatArgs) -> Result<(), Failure> {
                 json::line("stat", json!({ "rings": rings }))
             }
             false => {
-                let rings: Vec<String> = rings.iter().map(in_words).collect();
+                let width = columns();
+                let rings = rings.iter().map(|ring| in_words(ring, width));
+                let rings: Vec<String> = rings.collect();
                 rings.join("\n")
             }
         })
@@ -147,11 +153,17 @@ fn in_json((segment, waits): &(Segment, Waits)) -> Value {
     value
 }
 
-fn in_words((segment, _): &(Segment, Waits)) -> String {
+/// A line for each fact. A value that is too long for `width` goes on below itself.
+fn in_words((segment, _): &(Segment, Waits), width: Option<usize>) -> String {
     let mut text = String::new();
     let stat = &segment.stat;
+    let room = width.map(|width| width.saturating_sub(NAME + 1).max(LEAST));
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{:<12} {value}", format!("{name}:")); // writing to a string
+        let mut name = format!("{name}:");
+        for part in wrapped(&value, room).lines() {
+            let _ = writeln!(text, "{name:<NAME$} {part}"); // writing to a string
+            name.clear();
+        }
     };
     line("path", segment.path());
     line("segment", format!("{}, {} bytes", stat.id, stat.size));

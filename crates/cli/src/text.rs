@@ -52,7 +52,8 @@ pub(crate) fn paint(colour: Colour, text: &str) -> String {
 pub(crate) fn columns() -> Option<usize> {
     let asked = env::var("COLUMNS")
         .ok()
-        .and_then(|columns| columns.parse().ok());
+        .and_then(|columns| columns.parse().ok())
+        .filter(|&columns| columns > 0);
     match tcgetwinsize(io::stdout().as_fd()) {
         Ok(size) if size.ws_col > 0 => Some(size.ws_col.into()),
         Ok(_) => Some(asked.unwrap_or(80)),

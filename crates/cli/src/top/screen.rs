@@ -98,7 +98,7 @@ pub(super) fn text(state: &State) -> String {
         .map(|segment| row(state, segment))
         .collect();
     let width = columns();
-    let mut text = format!("{}\n", title(state));
+    let mut text = wrapped(&title(state), width);
     text += &table::render(&COLUMNS, &rows, width);
     for line in footer(&state.shown) {
         text += &wrapped(&line, width);

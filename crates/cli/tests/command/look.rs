@@ -7,7 +7,7 @@ use serde_json::Value;
 use shmpipe::Snapshot;
 use shmpipe::sysv::{self, Mode, SegmentId};
 
-use crate::common::{TempPath, stream};
+use crate::common::{TempPath, stream, unique};
 use crate::running::{DONE, FAILURE, Running, USAGE, until, until_read};
 
 /// A segment of the tests, removed with the test.
@@ -160,6 +160,57 @@ fn a_list_fits() {
     Running::new(["ls", "--sort", "colour"])
         .end()
         .with(USAGE, "[possible values: path");
+}
+
+/// What is too long for a line of `stat` goes on below itself, and nothing is lost. Characters of
+/// two columns count twice.
+#[test]
+fn a_stat_fits() {
+    use unicode_width::UnicodeWidthStr;
+    let folder = std::env::temp_dir().join(format!("\u{4e2d}\u{6587}{:016x}", unique()));
+    fs::create_dir(&folder).unwrap();
+    let path = TempPath::new_in(&folder);
+    let mut sender = Running::verb("send", &path, &["-p", "-c", "256K"]);
+    sender.feed_all(stream(1, 0, 180_000));
+    sender.end().with(DONE, "");
+    for columns in [40, 60, 80] {
+        for verb in ["stat", "ls"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+            command.arg(verb).env("COLUMNS", columns.to_string());
+            if verb == "stat" {
+                command.arg(&*path);
+            }
+            let shown = command.stdin(Stdio::null()).output().unwrap();
+            let text = String::from_utf8(shown.stdout).unwrap();
+            assert!(text.lines().all(|line| line.width() <= columns), "{text}");
+            if verb == "stat" {
+                let whole: String = text.split_whitespace().collect();
+                for words in [
+                    format!("path:{}", path.display()),
+                    "fill:180000[##############......]68%".to_owned(),
+                    "bottleneck:notbothsidesarethere".to_owned(),
+                ] {
+                    assert!(whole.contains(&words), "{words}: {text}");
+                }
+                let names = text.lines().filter(|line| !line.starts_with(' '));
+                assert!(names.count() >= 15, "{text}");
+            }
+        }
+    }
+    for columns in [0, 1, 9] {
+        for args in [&["stat", path.to_str().unwrap()][..], &["ls"], &["doctor"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+            command.args(args).env("COLUMNS", columns.to_string());
+            let shown = command.stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8_lossy(&shown.stderr);
+            assert!(
+                said.is_empty() && !shown.stdout.is_empty(),
+                "{args:?} {columns}: {said}"
+            );
+        }
+    }
+    drop(path);
+    fs::remove_dir(&folder).unwrap();
 }
 
 /// Other users' segments are rows, and so is what is no ring, if asked for.

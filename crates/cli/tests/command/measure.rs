@@ -146,6 +146,14 @@ fn a_bench_measures_all_ways() {
         "{}",
         shown.text()
     );
+    let demo = ["demo", "--bytes", "1M", "--rounds", "1"];
+    for args in [&["bench", "--bytes", "1M", "--rounds", "1"][..], &demo] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        let narrow = command.args(args).env("COLUMNS", "40").output().unwrap();
+        let text = String::from_utf8(narrow.stdout).unwrap();
+        assert!(text.lines().count() > 15, "{text}");
+        assert!(text.lines().all(|line| line.len() <= 40), "{text}");
+    }
     Running::new(["bench", "--rounds", "0"])
         .end()
         .with(USAGE, "1..=100");
