@@ -1,5 +1,6 @@
 //! The header against the code: numbers, names and layouts.
 
+use std::collections::BTreeMap;
 use std::mem::offset_of;
 use std::process::Command;
 
@@ -131,4 +132,84 @@ fn the_structs_of_the_header_are_those_of_the_library() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A type of C, with the name of what it belongs to or without. Written as stars for a pointer, and
+/// otherwise by Rust's name.
+fn type_of_c(declared: &str) -> String {
+    let stars = declared.matches(['*', '[']).count();
+    match declared.replace("const ", "").split_whitespace().next() {
+        _ if stars > 0 => "*".repeat(stars),
+        Some("int" | "int32_t") => "i32".into(),
+        Some("int64_t") => "i64".into(),
+        Some("uint32_t") => "u32".into(),
+        Some("uint64_t") => "u64".into(),
+        Some("size_t") => "usize".into(),
+        Some("void") => String::new(),
+        _ => panic!("{declared}"),
+    }
+}
+
+/// The same of a type of Rust.
+fn type_of_rust(declared: &str) -> String {
+    let declared = declared.split_once(": ").map_or(declared, |(_, kind)| kind);
+    match declared.matches('*').count() {
+        0 => declared.replace("c_int", "i32"),
+        stars => "*".repeat(stars),
+    }
+}
+
+/// The result and the parameters of each function of the header.
+fn functions_of_the_header() -> BTreeMap<String, Vec<String>> {
+    let code = HEADER
+        .split("*/")
+        .map(|part| part.split("/*").next().unwrap());
+    let code = code.collect::<String>().replace("\\\n", "");
+    let code = code.lines().filter(|line| !line.starts_with('#'));
+    let code = code.collect::<Vec<_>>().join(" ");
+    let mut found = BTreeMap::new();
+    for statement in code.split(';') {
+        let Some((head, parameters)) = statement.split_once('(') else {
+            continue; // a type
+        };
+        let name = head.rsplit([' ', '*']).next().unwrap();
+        let result = head.strip_suffix(name).unwrap();
+        let result = result.rsplit('{').next().unwrap(); // behind `extern "C" {`
+        let parameters = parameters.trim_end().strip_suffix(')').unwrap();
+        let kinds = [result].into_iter().chain(parameters.split(','));
+        let kinds = kinds.map(|kind| type_of_c(kind.trim()));
+        found.insert(name.to_owned(), kinds.collect());
+    }
+    found
+}
+
+/// The same of the functions that this library exports.
+fn functions_of_the_library() -> BTreeMap<String, Vec<String>> {
+    let sources = [
+        include_str!("abi/leaving.rs"),
+        include_str!("abi/moving.rs"),
+        include_str!("abi/opening.rs"),
+        include_str!("abi/saying.rs"),
+    ];
+    let mut found = BTreeMap::new();
+    for source in sources {
+        for declared in source.split("extern \"C\" fn ").skip(1) {
+            let (name, rest) = declared.split_once('(').unwrap();
+            let (parameters, rest) = rest.split_once(')').unwrap();
+            let (result, _) = rest.split_once('{').unwrap();
+            let result = result.trim().trim_start_matches("-> ");
+            let parameters = parameters.trim().trim_end_matches(',');
+            let kinds = [result].into_iter().chain(parameters.split(','));
+            let kinds = kinds.map(|kind| type_of_rust(kind.trim()));
+            found.insert(name.to_owned(), kinds.collect());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_functions_of_the_header_have_the_types_of_the_library() {
+    let (header, library) = (functions_of_the_header(), functions_of_the_library());
+    assert!(header.len() > 25, "{header:?}");
+    assert_eq!(header, library);
 }
