@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -404,6 +405,42 @@ static void persistent(const char *path)
     CHECK(shmpipe_remove(path, NULL) == 0);
 }
 
+/* What another version, feature, line size, byte order or width left in the header is refused, and stays as it was. */
+static void forged_headers(const char *path)
+{
+    static const struct {
+        int offset;
+        uint32_t word;
+        const char *text;
+    } forged[] = {
+        {8, 3, "version 3"},         {8, 1, "version 1"},      {12, 0x04030201, "byte order"},
+        {16, 64, "line size"},       {76, 1u << 31, "features"}, {28, 4096, "header says"},
+    };
+    shmpipe_options options = SHMPIPE_OPTIONS_INIT;
+    options.flags = SHMPIPE_PERSISTENT;
+    options.capacity = 4096;
+    CHECK(shmpipe_open(path, SHMPIPE_PRODUCER, &options, &producer) == 0);
+    int32_t id = shmpipe_id(producer);
+    shmpipe_free(producer);
+    char *segment = (char *)shmat(id, NULL, 0), before[4096];
+    CHECK(segment != (char *)-1);
+    for (size_t n = 0; n < sizeof forged / sizeof *forged; n++) {
+        uint32_t good;
+        memcpy(&good, segment + forged[n].offset, sizeof good);
+        memcpy(segment + forged[n].offset, &forged[n].word, sizeof good);
+        memcpy(before, segment, sizeof before);
+        for (uint32_t role = SHMPIPE_PRODUCER; role <= SHMPIPE_CONSUMER; role++) {
+            CHECK(shmpipe_open(path, role, &options, &producer) == SHMPIPE_INCOMPATIBLE && producer == NULL);
+            CHECK(strstr(shmpipe_last_error(), forged[n].text) != NULL);
+            CHECK(shmpipe_attach(id, 0, role, NULL, &producer) == SHMPIPE_INCOMPATIBLE && producer == NULL);
+        }
+        CHECK(memcmp(before, segment, sizeof before) == 0);
+        memcpy(segment + forged[n].offset, &good, sizeof good);
+    }
+    CHECK(shmdt(segment) == 0);
+    CHECK(shmpipe_remove(path, NULL) == 0);
+}
+
 static void batches(void)
 {
     shmpipe_options options = SHMPIPE_OPTIONS_INIT;
@@ -457,6 +494,7 @@ int main(int argc, char **argv)
     flags(argv[1]);
     descriptors();
     persistent(argv[1]);
+    forged_headers(argv[1]);
     batches();
     threads();
     puts("all checks hold");
