@@ -72,8 +72,8 @@ fn beside_park(asked: &Asked) -> Option<String> {
         format!(" Its time is at most {} x that of a pipe.", number(most))
     });
     Some(format!(
-        "On a busy machine, the default policy beside `Park`, the geometric mean of {} cells: time \
-         {}; processor time {}.{beside_pipe}\n",
+        "On a busy machine, the default policy takes this multiple of what `Park` takes, by the \
+         geometric mean of {} cells: time {}; processor time {}.{beside_pipe}\n",
         wall.len(),
         each(&wall)?,
         each(&cpu)?,
@@ -183,7 +183,7 @@ mod tests {
             ),
         ]);
         assert!(text.contains("| yes: 3.00 x |  |  |"), "{text}");
-        assert!(!text.contains("Of the limit"), "{text}");
+        assert!(!text.contains("Part of the limit"), "{text}");
     }
 
     #[test]
