@@ -55,9 +55,21 @@ impl TempPath {
     }
 
     pub(crate) fn new_in(folder: impl AsRef<Path>) -> TempPath {
-        let name = format!("shmpipe-test-{:016x}", unique());
-        let path = folder.as_ref().join(name);
-        File::create_new(&path).unwrap();
+        let mut taken = Vec::new();
+        let path = loop {
+            let name = format!("shmpipe-test-{:016x}", unique());
+            let path = folder.as_ref().join(name);
+            File::create_new(&path).unwrap();
+            // A key has 16 bits of the inode, so a test beside this one may have the same.
+            let key = Key::from_path(&path, Project::default()).unwrap();
+            if sysv::open(key).is_err() {
+                break path;
+            }
+            taken.push(path); // stays until there is another, which so gets another inode
+        };
+        taken
+            .iter()
+            .for_each(|path| std::fs::remove_file(path).unwrap());
         TempPath(path)
     }
 
