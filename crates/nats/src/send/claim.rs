@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use shmpipe::{PeekError, Snapshot};
 
+use super::payloads::Payloads;
 use super::source::{ending, next_stream};
 use super::{Sender, State};
 use crate::broker;
@@ -23,6 +24,7 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         let info = broker::find(&self.context, name, self.options.create).await?;
         let payload = self.link.client().max_payload();
         self.chunk = broker::most_payload(&info.config, payload)?.min(self.options.chunk);
+        self.payloads = Payloads::of(self.chunk);
         let handle = broker::handle(&self.context, name).await?;
         let end = broker::find_end(&handle, name, &info).await?;
         if let Some(end) = end.filter(|end| self.had_session && end.nonce != self.nonce) {

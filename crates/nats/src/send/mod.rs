@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `claim` | finds the log's end, releases what the log has, claims the log |
 //! | `publish` | takes bytes and ends from the ring, and publishes them as a window of records |
+//! | `payloads` | keeps the memory of records for later ones |
 //! | `answers` | waits for the broker and the ring, and releases what was acknowledged |
 //! | `source` | the ring's side: the ends that it shows, and how they are acknowledged |
 
 mod answers;
 mod claim;
+mod payloads;
 mod publish;
 mod source;
 
@@ -20,7 +22,7 @@ use shmpipe::Consumer;
 use shmpipe::asynchronous::AsyncConsumer;
 
 use self::answers::Flight;
-use self::publish::Buffers;
+use self::payloads::Payloads;
 use crate::broker::{Create, Name};
 use crate::error::{Error, Failure};
 use crate::link::{Link, Pauses};
@@ -88,7 +90,7 @@ pub async fn send(
         ring: AsyncConsumer::new(ring),
         window: Window::default(),
         flights: VecDeque::new(),
-        buffers: Buffers::default(),
+        payloads: Payloads::of(options.chunk),
         session: 0,
         last: 0,
         ahead: 0,
@@ -128,7 +130,7 @@ struct Sender<'a, N> {
     capacity: usize,
     window: Window,
     flights: VecDeque<Flight>,
-    buffers: Buffers,
+    payloads: Payloads,
     /// The sequence of this sender's claim.
     session: u64,
     /// The last sequence in the log, once all records in flight are there.
