@@ -95,9 +95,13 @@ async fn raw_publisher(client: &async_nats::Client, size: usize) -> Result<f64> 
     Ok(rate)
 }
 
-/// The sending leg alone: all bytes are in the ring before.
+/// The sending leg alone: all bytes are in the ring before. So is the stream at the broker, as that of
+/// the publisher is: an empty stream of the ring makes it.
 async fn sender(server: &Server, link: &Link, size: usize) -> Result<f64> {
     let path = server.ring("prefilled");
+    options(bytes()).open_producer(&path)?.close()?;
+    let ring = options(bytes()).open_consumer(&path)?;
+    send(link, ring, &of_record("prefilled", size)?, |_| ()).await?;
     let mut producer = options(bytes()).open_producer(&path)?;
     producer.try_write_all(&vec![7; bytes()])?;
     producer.close()?;
