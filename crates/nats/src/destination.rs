@@ -13,10 +13,10 @@ use std::time::Duration;
 use shmpipe::asynchronous::AsyncProducer;
 use shmpipe::{OpenError, Options, Producer, TryWriteError};
 
-use crate::broker::Name;
 use crate::error::{Error, Failure};
 use crate::log::Copied;
 use crate::record::{Ending, Place};
+use crate::settings::Name;
 
 /// The pause between attempts to open the ring.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -39,13 +39,15 @@ mod destination;
 mod error;
 mod link;
 pub mod log;
+mod pull;
 pub mod record;
 mod recv;
 mod send;
+mod settings;
 pub mod window;
 
-pub use broker::{Create, Name};
 pub use error::Error;
 pub use link::Link;
 pub use recv::{RecvOptions, recv};
 pub use send::{SendOptions, send};
+pub use settings::{Create, Name};

@@ -109,7 +109,7 @@ struct Send {
     /// Fail if the stream is missing.
     #[arg(long)]
     no_create: bool,
-    /// The most bytes in a record.
+    /// The most bytes in a record, up to 1 MiB.
     #[arg(long, value_name = "BYTES", default_value_t = 128 << 10)]
     chunk: usize,
     /// Begin the log at what the ring still has, although it has released bytes before.

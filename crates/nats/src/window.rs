@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub const LEAST: usize = 512 << 10;
 /// The largest window, in bytes. It bounds the memory of a sender.
 pub const MOST: usize = 8 << 20;
+/// The most bytes of a record's payload. A longer one would fill the window alone.
+pub const LONGEST: usize = 1 << 20;
 /// The most records that may be in flight, however short they are.
 pub const RECORDS: usize = 512;
 

@@ -11,6 +11,8 @@ use crate::broker;
 use crate::error::{Error, Failure};
 use crate::log::{LogError, Plan, Ring, plan};
 use crate::record::{Kind, Place, Record};
+use crate::settings;
+use crate::window::LONGEST;
 
 impl<N: FnMut(&str)> Sender<'_, N> {
     /// Claims the stream and sends, until an error or the last of `ends`.
@@ -23,7 +25,8 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         let name = &self.options.name;
         let info = broker::find(&self.context, name, self.options.create).await?;
         let payload = self.link.client().max_payload();
-        self.chunk = broker::most_payload(&info.config, payload)?.min(self.options.chunk);
+        let most = settings::most_payload(&info.config, payload)?;
+        self.chunk = most.min(self.options.chunk).min(LONGEST);
         self.payloads = Payloads::of(self.chunk);
         let handle = broker::handle(&self.context, name).await?;
         let end = broker::find_end(&handle, name, &info).await?;

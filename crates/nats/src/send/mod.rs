@@ -23,9 +23,9 @@ use shmpipe::asynchronous::AsyncConsumer;
 
 use self::answers::Flight;
 use self::payloads::Payloads;
-use crate::broker::{Create, Name};
 use crate::error::{Error, Failure};
 use crate::link::{Link, Pauses};
+use crate::settings::{Create, Name};
 use crate::window::Window;
 
 /// What a sender is asked for.
@@ -35,7 +35,7 @@ pub struct SendOptions {
     pub name: Name,
     /// How the stream is created if it is not there. `None`: it must be there.
     pub create: Option<Create>,
-    /// The most bytes in a record.
+    /// The most bytes in a record: 1 MiB at most, and what the broker takes.
     pub chunk: usize,
     /// Begin the log at what the ring still has, even if the ring has released bytes
     /// before that are not in the log. The receiver checks whether it has them.

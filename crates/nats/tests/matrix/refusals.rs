@@ -160,6 +160,47 @@ fn a_stream_with_other_limits_is_named_and_left_alone() {
     }
 }
 
+/// Settings that servers have since 2.10. An earlier one ignores them.
+#[test]
+fn a_stream_with_settings_of_later_servers_is_named_and_left_alone() {
+    let ring = Ring::new();
+    let server = Server::new();
+    let is_later = crate::server::version() >= [2, 10, 0];
+    for (name, setting, value, said) in [
+        (
+            "moved",
+            "subject_transform",
+            r#"{"src": "shmpipe.moved", "dest": "elsewhere"}"#,
+            "its subject_transform is",
+        ),
+        (
+            "hasty",
+            "consumer_limits",
+            r#"{"inactive_threshold": 1000000000}"#,
+            "its consumer_limits.inactive_threshold is 1000000000, not 30000000000 or more",
+        ),
+    ] {
+        let config = format!(
+            r#"{{"name": "{name}", "subjects": ["shmpipe.{name}", "shmpipe.{name}.claim"],
+            "retention": "limits", "discard": "new", "storage": "file", "num_replicas": 1,
+            "max_bytes": 1000000, "max_msgs": -1, "max_msgs_per_subject": -1, "max_consumers": -1,
+            "{setting}": {value}}}"#
+        );
+        let made = server.client(async |client| {
+            let subject = format!("$JS.API.STREAM.CREATE.{name}");
+            client.request(subject, config.into()).await.unwrap()
+        });
+        let made: serde_json::Value = serde_json::from_slice(&made.payload).unwrap();
+        assert!(made["error"].is_null(), "{made}");
+        let has_it = !made["config"][setting].is_null();
+        assert_eq!(has_it, is_later, "{made}");
+        if is_later {
+            Relay::send(&ring.path(), name, &server.url(), &[]).fails(1, said);
+            Relay::recv(&ring.path(), name, &server.url(), &[]).fails(1, said);
+        }
+    }
+}
+
 #[test]
 fn a_stream_that_is_missing_is_created_or_named() {
     let ring = Ring::new();
