@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Failure};
-use crate::log::{LogEnd, Search};
+use crate::log::{self, LogEnd, Search};
 use crate::record::{Record, RecordError};
 use crate::settings::{self, Create, Name};
 
@@ -160,7 +160,8 @@ pub(crate) async fn find_end(
     let mut sequence = first;
     while anchor.is_none() && sequence <= last {
         let record = load(stream, name, sequence).await?;
-        anchor = record.map(|record| (sequence, record));
+        let possible = record.filter(|record| log::is_possible(sequence, record));
+        anchor = possible.map(|record| (sequence, record));
         sequence += 1;
     }
     let Some((from, anchor)) = anchor else {
@@ -174,9 +175,9 @@ pub(crate) async fn find_end(
         let Some(record) = load(stream, name, sequence).await? else {
             continue;
         };
-        if let Some(end) = search.look(sequence, &record) {
+        if let Some(end) = search.look(sequence, &record)? {
             return Ok(Some(end));
         }
     }
-    Ok(search.look(from, &anchor))
+    Ok(search.look(from, &anchor)?)
 }

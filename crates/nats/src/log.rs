@@ -10,11 +10,19 @@
 //! accepts the second one. So every reader applies the rule of sessions.
 //!
 //! The first record in the log is valid: whoever trims the log keeps the last record that
-//! was applied, and all claims after it.
+//! was applied, and all claims after it. If another one deletes a claim, the records of its
+//! session do not count, and are no void records either: they are an error.
 
 use thiserror::Error;
 
 use crate::record::{Ending, Kind, Place, Record};
+
+/// Whether a relay may have written the record with this sequence: a claim comes before its records.
+/// Any other record is a forger's, and void wherever it stands.
+#[must_use]
+pub fn is_possible(sequence: u64, record: &Record) -> bool {
+    record.kind.is_claim() || record.session < sequence
+}
 
 /// Which records count: those of the latest claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +38,21 @@ impl Sessions {
             self.latest = Some(sequence);
             return true;
         }
-        // The first record of all is valid.
+        if !is_possible(sequence, record) {
+            return false;
+        }
+        // The first possible record is valid.
         *self.latest.get_or_insert(record.session) == record.session
+    }
+
+    /// Fails if the record is of a later session than the latest: its claim is missing.
+    fn check(self, sequence: u64, record: &Record) -> Result<(), LogError> {
+        let session = record.session;
+        let is_later = self.latest.is_some_and(|latest| latest < session);
+        if is_later && is_possible(sequence, record) {
+            return Err(LogError::LostClaim { session });
+        }
+        Ok(())
     }
 }
 
@@ -54,6 +75,12 @@ pub enum LogError {
         from: u64,
         /// Number of the stream that follows them.
         to: u64,
+    },
+    /// A claim is missing from the log, and so its session's records do not count.
+    #[error("lost the claim of session {session}")]
+    LostClaim {
+        /// The session.
+        session: u64,
     },
     /// A record contradicts what came before.
     #[error("a record at byte {position} of stream {stream} contradicts the log so far")]
@@ -159,6 +186,12 @@ impl Reader {
     /// [`LogError`]; nothing changes then.
     pub fn read(&mut self, sequence: u64, record: &Record, joins: bool) -> Result<Step, LogError> {
         let mut sessions = self.sessions;
+        if let Err(error) = sessions.check(sequence, record) {
+            if !joins || self.source.is_some() {
+                return Err(error);
+            }
+            sessions.latest = Some(record.session);
+        }
         let counts = sessions.admit(sequence, record);
         let step = match counts {
             true => self.step(sequence, record, joins)?,
@@ -269,7 +302,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Begins with the last claim in the log, or with the first record if there is no
+    /// Begins with the last claim in the log, or with the first possible record if there is no
     /// claim.
     #[must_use]
     pub fn new(sequence: u64, anchor: &Record) -> Search {
@@ -289,14 +322,21 @@ impl Search {
 
     /// Looks at the record with this sequence; sequences descend to that of the anchor.
     /// Returns the end of the log once it is known.
-    #[must_use]
-    pub fn look(&self, sequence: u64, record: &Record) -> Option<LogEnd> {
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::LostClaim`] if the record is of a later session than the last claim.
+    pub fn look(&self, sequence: u64, record: &Record) -> Result<Option<LogEnd>, LogError> {
+        let sessions = Sessions {
+            latest: Some(self.session),
+        };
+        sessions.check(sequence, record)?;
         let is_valid = sequence == self.anchor || record.session == self.session;
-        is_valid.then(|| LogEnd {
+        Ok(is_valid.then(|| LogEnd {
             nonce: record.nonce,
             at: record.end().unwrap_or(record.at),
             session: self.session,
-        })
+        }))
     }
 }
 

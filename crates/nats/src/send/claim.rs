@@ -29,11 +29,15 @@ impl<N: FnMut(&str)> Sender<'_, N> {
         self.chunk = most.min(self.options.chunk).min(LONGEST);
         self.payloads = Payloads::of(self.chunk);
         let handle = broker::handle(&self.context, name).await?;
-        let end = broker::find_end(&handle, name, &info).await?;
+        let begins = self.options.begins && !self.had_session;
+        let end = match broker::find_end(&handle, name, &info).await {
+            // What the log ends with does not matter then.
+            Err(Failure::Fatal(Error::Log(LogError::LostClaim { .. }))) if begins => None,
+            end => end?,
+        };
         if let Some(end) = end.filter(|end| self.had_session && end.nonce != self.nonce) {
             return Err(Error::Superseded { nonce: end.nonce }.into());
         }
-        let begins = self.options.begins && !self.had_session;
         let bounds = self.bounds()?;
         let plan = match plan(end, &bounds, begins) {
             Ok(plan) => plan,

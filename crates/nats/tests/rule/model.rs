@@ -1,19 +1,17 @@
-//! The log rule against a plain model: a broker that keeps a list, senders that are killed
-//! and come back with records still in flight, readers that are killed, and messages that
-//! are late, duplicated, overlapping, forged or missing.
+//! The model: a source ring, its sender, a broker that keeps a list, and a reader.
 
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use shmpipe_nats::log::{
-    Copied, LogEnd, LogError, Plan, Reader, Ring, Search, Sessions, Step, plan,
+    LogEnd, LogError, Plan, Reader, Ring, Search, Sessions, Step, is_possible, plan,
 };
 use shmpipe_nats::record::{Ending, Kind, Place, Record};
 
 /// What a source ring got, and has released.
 #[derive(Clone, Debug)]
-struct Source {
-    nonce: u64,
+pub(crate) struct Source {
+    pub(crate) nonce: u64,
     /// Ends by stream, and their positions.
     ends: Vec<(u64, Ending)>,
     tail: u64,
@@ -64,8 +62,8 @@ impl Source {
 type Sent = (Record, u64);
 
 #[derive(Clone, Debug)]
-struct Sender {
-    session: u64,
+pub(crate) struct Sender {
+    pub(crate) session: u64,
     /// What it publishes next.
     at: Place,
     expects: u64,
@@ -75,24 +73,24 @@ struct Sender {
 type Got = (u64, Vec<(u64, Ending)>, u64);
 
 #[derive(Debug)]
-struct World {
-    source: Source,
-    sender: Option<Sender>,
+pub(crate) struct World {
+    pub(crate) source: Source,
+    pub(crate) sender: Option<Sender>,
     /// Under way from this sender, and from those that were killed.
     fresh: VecDeque<Sent>,
     late: VecDeque<Sent>,
-    log: Vec<(u64, Record)>,
+    pub(crate) log: Vec<(u64, Record)>,
     last: u64,
     /// What the reader has: its copy, the sequence that it has read, and what it read of
     /// each ring.
-    reader: Reader,
-    read: u64,
+    pub(crate) reader: Reader,
+    pub(crate) read: u64,
     applied: u64,
     got: Vec<Got>,
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+pub(crate) enum Act {
     Write(u64),
     End(Ending),
     Publish(u8, u64),
@@ -108,7 +106,7 @@ enum Act {
     Delete(u8),
 }
 
-fn act() -> impl Strategy<Value = Act> {
+pub(crate) fn act() -> impl Strategy<Value = Act> {
     let ending = prop_oneof![
         Just(Ending::Finished),
         Just(Ending::Aborted),
@@ -131,7 +129,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 impl World {
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         World {
             source: Source::new(1),
             sender: None,
@@ -155,20 +153,19 @@ impl World {
         true
     }
 
-    fn append(&mut self, record: Record) {
+    pub(crate) fn append(&mut self, record: Record) {
         self.last += 1;
         self.log.push((self.last, record));
     }
 
     /// The plain rule: reads all of the log, and remembers every claim.
     fn end_of_log(&self) -> Option<LogEnd> {
-        let mut latest =
-            self.log
-                .first()
-                .map(|&(sequence, record)| match record.kind.is_claim() {
-                    true => sequence,
-                    false => record.session,
-                })?;
+        let possible = |&&(sequence, ref record): &&(u64, Record)| is_possible(sequence, record);
+        let first = self.log.iter().find(possible);
+        let mut latest = first.map(|&(sequence, record)| match record.kind.is_claim() {
+            true => sequence,
+            false => record.session,
+        })?;
         let mut end = None;
         for &(sequence, record) in &self.log {
             if record.kind.is_claim() {
@@ -185,6 +182,17 @@ impl World {
         end
     }
 
+    /// The sequences of the records that count.
+    pub(crate) fn valid(&self) -> Vec<u64> {
+        let mut sessions = Sessions::default();
+        let counts = |&&(sequence, ref record): &&(u64, Record)| sessions.admit(sequence, record);
+        self.log
+            .iter()
+            .filter(counts)
+            .map(|&(sequence, _)| sequence)
+            .collect()
+    }
+
     /// As a sender finds it: the last claim, then backwards.
     fn search(&self) -> Option<LogEnd> {
         let claim = self
@@ -192,7 +200,8 @@ impl World {
             .iter()
             .rev()
             .find(|(_, record)| record.kind.is_claim());
-        let &(from, anchor) = claim.or(self.log.first())?;
+        let possible = |&&(sequence, ref record): &&(u64, Record)| is_possible(sequence, record);
+        let &(from, anchor) = claim.or(self.log.iter().find(possible))?;
         let search = Search::new(from, &anchor);
         let back = self
             .log
@@ -200,7 +209,7 @@ impl World {
             .rev()
             .take_while(|&&(sequence, _)| sequence >= from);
         back.clone()
-            .find_map(|(sequence, record)| search.look(*sequence, record))
+            .find_map(|(sequence, record)| search.look(*sequence, record).unwrap())
     }
 
     /// Starts a sender; what the last one had in flight is late from now on.
@@ -231,7 +240,7 @@ impl World {
         });
     }
 
-    fn publish(&mut self, count: u8, most: u64) {
+    pub(crate) fn publish(&mut self, count: u8, most: u64) {
         if self.sender.is_none() {
             self.start();
         }
@@ -249,7 +258,7 @@ impl World {
     }
 
     /// Delivers messages of the present sender, and answers it.
-    fn deliver(&mut self, count: u8) {
+    pub(crate) fn deliver(&mut self, count: u8) {
         for _ in 0..count {
             let Some(sent) = self.fresh.pop_front() else {
                 return;
@@ -262,7 +271,7 @@ impl World {
         }
     }
 
-    fn read(&mut self, count: u8) -> Result<(), LogError> {
+    pub(crate) fn read(&mut self, count: u8) -> Result<(), LogError> {
         let next: Vec<_> = self
             .log
             .iter()
@@ -306,12 +315,12 @@ impl World {
         Ok(())
     }
 
-    fn restart_reader(&mut self) {
+    pub(crate) fn restart_reader(&mut self) {
         self.reader = Reader::new(self.reader.source());
         self.read = 0;
     }
 
-    fn act(&mut self, act: &Act) -> Result<(), LogError> {
+    pub(crate) fn act(&mut self, act: &Act) -> Result<(), LogError> {
         match *act {
             Act::Write(len) => self.source.tail += len,
             Act::End(ending) => self.source.ends.push((self.source.tail, ending)),
@@ -366,7 +375,7 @@ impl World {
     }
 
     /// Lets everything arrive, and reads all of it.
-    fn settle(&mut self) -> Result<(), LogError> {
+    pub(crate) fn settle(&mut self) -> Result<(), LogError> {
         for _ in 0..10_000 {
             self.publish(u8::MAX, 16);
             let before = self.source.head;
@@ -385,7 +394,7 @@ impl World {
         Ok(())
     }
 
-    fn assert_copied(&self) {
+    pub(crate) fn assert_copied(&self) {
         let Some((nonce, ends, position)) = self.got.last() else {
             return;
         };
@@ -397,197 +406,4 @@ impl World {
             "all is acknowledged"
         );
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn each_byte_and_each_end_comes_once_and_in_order(
-        acts in proptest::collection::vec(act(), 1..80),
-    ) {
-        let mut world = World::new();
-        for act in &acts {
-            world.act(act).unwrap();
-        }
-        world.settle().unwrap();
-        world.assert_copied();
-        // A reader that was killed at any time reads nothing twice.
-        world.restart_reader();
-        world.settle().unwrap();
-        world.assert_copied();
-    }
-
-    #[test]
-    fn a_missing_record_is_never_a_silent_gap(
-        acts in proptest::collection::vec(act(), 1..60),
-        deleted in proptest::collection::vec(any::<u8>(), 1..3),
-    ) {
-        let mut world = World::new();
-        for act in &acts {
-            world.act(act).unwrap();
-        }
-        world.publish(u8::MAX, 3);
-        world.deliver(u8::MAX);
-        for which in deleted {
-            world.act(&Act::Delete(which)).unwrap();
-        }
-        // `read` asserts that bytes are adjacent. The rest is read, or an error says why not.
-        let log: Vec<_> = world.log.clone();
-        for (sequence, _) in log {
-            if sequence > world.read && world.read(1).is_err() {
-                break;
-            }
-        }
-    }
-
-    /// Records of the session that owns the log, at any place: what a forger writes who
-    /// has read the log.
-    #[test]
-    fn a_forger_in_the_session_adds_no_gap(
-        acts in proptest::collection::vec(act(), 1..40),
-        forged in proptest::collection::vec((0..80u64, 0..4u64, 1..20u64, any::<bool>()), 1..5),
-    ) {
-        let mut world = World::new();
-        for act in &acts {
-            world.act(act).unwrap();
-        }
-        let Some(session) = world.sender.as_ref().map(|sender| sender.session) else {
-            return Ok(());
-        };
-        for (position, stream, len, ends) in forged {
-            world.append(Record {
-                kind: if ends { Kind::End(Ending::Finished) } else { Kind::Data },
-                nonce: world.source.nonce,
-                session,
-                at: Place { stream, position },
-                len: if ends { 0 } else { len },
-            });
-        }
-        let before = world.reader;
-        match world.read(u8::MAX) {
-            Ok(()) => {}
-            // An error changes nothing, so the next reader finds it, too.
-            Err(error) => {
-                let after = world.reader;
-                prop_assert!(world.read(1) == Err(error), "{before:?} {after:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_plan_never_skips_a_byte(
-        head in 0..50u64, len in 0..50u64, streams in 0..3u64, more in 0..3u64,
-        at in 0..120u64, stream in 0..8u64, same in any::<bool>(), begins in any::<bool>(),
-    ) {
-        let ring = Ring {
-            nonce: 7,
-            head: Place { stream: streams, position: head },
-            tail: Place { stream: streams + more, position: head + len },
-        };
-        let end = LogEnd {
-            nonce: if same { 7 } else { 8 },
-            at: Place { stream, position: at },
-            session: 3,
-        };
-        match plan(Some(end), &ring, begins) {
-            Ok(Plan::Continue(to)) => {
-                prop_assert_eq!(to, end.at);
-                prop_assert!(same && (head..=head + len).contains(&at));
-                prop_assert!((streams..=streams + more).contains(&stream));
-            }
-            Ok(Plan::Begin(from)) => {
-                prop_assert_eq!(from, ring.head);
-                prop_assert!(!same || begins);
-            }
-            Err(LogError::LostBytes { from, to }) => prop_assert!((from, to) == (at, head) && at < head),
-            Err(LogError::LostEnds { from, to }) => {
-                prop_assert!((from, to) == (stream, streams) && stream < streams);
-            }
-            Err(error) => {
-                let contradicts = matches!(error, LogError::Contradiction { .. });
-                let ahead = at > head + len || stream > streams + more;
-                prop_assert!(contradicts && ahead);
-            }
-        }
-    }
-}
-
-fn record(kind: Kind, session: u64, position: u64, len: u64) -> Record {
-    Record {
-        kind,
-        nonce: 1,
-        session,
-        at: Place {
-            stream: 0,
-            position,
-        },
-        len,
-    }
-}
-
-/// The window of a sender that was superseded lands behind the claim: each record expects
-/// the right sequence, and only the session tells.
-#[test]
-fn a_late_window_is_void_although_its_sequences_fit() {
-    let mut sessions = Sessions::default();
-    assert!(sessions.admit(1, &record(Kind::Begin, 0, 0, 0)));
-    assert!(sessions.admit(2, &record(Kind::Data, 1, 0, 5)));
-    assert!(sessions.admit(3, &record(Kind::Claim, 0, 5, 0)));
-    assert!(!sessions.admit(4, &record(Kind::Data, 1, 10, 5)));
-    assert!(sessions.admit(5, &record(Kind::Data, 3, 5, 5)));
-}
-
-#[test]
-fn a_wiped_log_is_told_from_a_new_ring() {
-    let place = |position| Place {
-        stream: 0,
-        position,
-    };
-    let ring = |head| Ring {
-        nonce: 1,
-        head: place(head),
-        tail: place(100),
-    };
-    assert_eq!(plan(None, &ring(0), false), Ok(Plan::Begin(place(0))));
-    let lost = LogError::LostBytes { from: 0, to: 10 };
-    assert_eq!(plan(None, &ring(10), false), Err(lost));
-    assert_eq!(lost.to_string(), "lost bytes 0 to 10");
-    assert_eq!(plan(None, &ring(10), true), Ok(Plan::Begin(place(10))));
-}
-
-#[test]
-fn a_reader_behind_a_new_beginning_names_what_it_misses() {
-    let copied = |position| {
-        let at = Place {
-            stream: 0,
-            position,
-        };
-        Reader::new(Some(Copied {
-            nonce: 1,
-            at,
-            began: 0,
-        }))
-    };
-    let begin = record(Kind::Begin, 0, 10, 0);
-    assert_eq!(copied(10).read(1, &begin, false), Ok(Step::Nothing));
-    assert_eq!(copied(12).read(1, &begin, false), Ok(Step::Nothing));
-    let lost = LogError::LostBytes { from: 4, to: 10 };
-    assert_eq!(copied(4).read(1, &begin, false), Err(lost));
-}
-
-#[test]
-fn a_reader_without_a_copy_does_not_begin_in_the_middle() {
-    let data = record(Kind::Data, 5, 10, 3);
-    let trimmed = LogError::Trimmed {
-        nonce: 1,
-        position: 10,
-    };
-    assert_eq!(Reader::new(None).read(9, &data, false), Err(trimmed));
-    let mut joins = Reader::new(None);
-    assert!(matches!(
-        joins.read(9, &data, true),
-        Ok(Step::Begin { nonce: 1, .. })
-    ));
-    assert_eq!(joins.read(9, &data, true), Ok(Step::Append { skip: 0 }));
 }
