@@ -142,6 +142,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // After an error, rings are left. They go before their files do: a file's inode, and so the key,
+        // is the next file's.
+        for file in std::fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if file.file_type().is_ok_and(|kind| kind.is_file()) {
+                let _ = Options::new().force_remove(file.path());
+            }
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -6,6 +6,7 @@
 //! that pass while kills come at any time.
 #![allow(unsafe_code)] // children die with their test
 
+mod clock;
 mod cluster;
 mod ends;
 mod failures;
@@ -17,7 +18,10 @@ mod refusals;
 mod relay;
 mod rings;
 mod server;
+mod tools;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +37,16 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(start.elapsed() < PATIENCE, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says that a test is left out, also to `.ci/not-run`.
+fn not_run(test: &str, why: &str) {
+    let line = format!("nats: {test}: {why}\n");
+    print!("not run: {line}");
+    if let Some(list) = std::env::var_os("SHMPIPE_NOT_RUN") {
+        let file = OpenOptions::new().append(true).create(true).open(list);
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes())); // it was said already
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::relay::Relay;
 use crate::rings::{Reader, Ring, Writer};
 use crate::server::Server;
-use crate::until;
+use crate::{not_run, until};
 
 fn ip(args: &str) -> bool {
     let output = Command::new("ip").args(args.split_whitespace()).output();
@@ -63,8 +63,8 @@ impl Drop for Namespace {
 #[test]
 fn a_cable_that_is_pulled_loses_nothing() {
     let Some(namespace) = Namespace::new() else {
-        println!("not run: network namespaces need root, and the program ip");
-        return;
+        let why = "a network namespace needs root, and the program ip";
+        return not_run("a cable that is pulled", why);
     };
     let server = Server::in_namespace(&namespace.name, &namespace.address);
     let url = server.url();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use shmpipe::{Broken, Consumer, Options, PeekError, Producer, WaitError};
+use shmpipe::{Broken, Consumer, OpenError, Options, PeekError, Producer, RemoveError, WaitError};
 
 use crate::{Folder, PATIENCE};
 
@@ -75,9 +75,14 @@ impl Ring {
     }
 }
 
+/// The ring goes before its file: the file's inode, and so the key, is the next file's.
 impl Drop for Ring {
     fn drop(&mut self) {
-        let _ = Options::new().force_remove(self.path());
+        match Options::new().force_remove(self.path()) {
+            Ok(()) | Err(RemoveError::Open(OpenError::NoRing { .. })) => {} // `lose` may have done so
+            Err(error) if std::thread::panicking() => eprintln!("a ring is left: {error}"),
+            Err(error) => panic!("a ring is left: {error}"),
+        }
     }
 }
 
