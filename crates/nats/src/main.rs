@@ -18,7 +18,7 @@ Exit codes:
   1  an error
   2  wrong usage
   3  another sender has taken the stream over
-  4  bytes or ends are lost, or the far ring is new
+  4  bytes, ends or a claim are lost, or the far ring is new
 After a signal: 128 plus its number.";
 
 /// Relays a persistent ring of shmpipe to a ring on another host, through NATS JetStream.
