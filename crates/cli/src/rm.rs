@@ -1,7 +1,7 @@
 //! `shmpipe rm`: removes rings, and only rings.
 //!
-//! Catches no signals, and so dies of them at once. What it locks, and what it attaches, goes with
-//! it.
+//! The verb catches no signals, and so dies of them at once. The kernel then ends its locks and
+//! attachments.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::rings::{Segment, holder, is_of_path, survey, user_name};
 /// How long only processes without a role may have a ring attached before it counts as in use.
 /// `ls` and `top` attach each ring for a moment.
 const LOOKING: Duration = Duration::from_secs(1);
-/// Between two tries meanwhile.
+/// The pause between two tries meanwhile.
 const PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {

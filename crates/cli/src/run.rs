@@ -66,7 +66,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (writer, moved, (!was_ended).then_some(status))
     });
-    // After a signal, that both commands failed is no news.
+    // After a signal, both commands are expected to fail.
     let interrupted = signals.check();
     signals.end(interrupted.and_then(|()| verdict(writer, moved, reader)))
 }

@@ -153,7 +153,7 @@ fn in_json((segment, waits): &(Segment, Waits)) -> Value {
     value
 }
 
-/// A line for each fact. A value that is too long for `width` goes on below itself.
+/// A line for each fact. A value that is too long for `width` continues in the lines below.
 fn in_words((segment, _): &(Segment, Waits), width: Option<usize>) -> String {
     let mut text = String::new();
     let stat = &segment.stat;

@@ -5,8 +5,8 @@
 //! the window doubles in each round. When the rate no longer grows, neither does the window.
 //! A window that is full for longer only fills the broker's queue.
 //!
-//! A round trip counts as [`LEAST_TRIP`] at least. On a short path most of the trip is the broker's own
-//! work, in several threads. These then idle unless each has a record to work on, and one to go on with.
+//! A round trip counts as [`LEAST_TRIP`] at least. On a short path most of the trip is the work of the
+//! broker's threads. A thread then idles unless it has a record to work on, and the next one too.
 
 use std::time::{Duration, Instant};
 
