@@ -12,7 +12,7 @@ use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use shmpipe::error::Incompatible;
 use shmpipe::escape::shown;
-use shmpipe::sysv::{self, SegmentId};
+use shmpipe::sysv::{self, SegmentId, SysvErrorKind};
 use shmpipe::{Occupant, OpenError, Options, RemoveError, Snapshot, User};
 
 use crate::args::{RmArgs, RmTarget};
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
             if args.dry_run {
                 let ring = unobserved(|| options.snapshot(path)).map_err(|error| {
                     let error = RemoveError::from(error);
-                    used_by_a_pair(&name, path, &error).unwrap_or(error.into())
+                    used_by_a_pair(&name, path, &error).unwrap_or_else(|| explained(error))
                 })?;
                 return would_remove(&name, &ring, args.force);
             }
@@ -47,8 +47,9 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
                 true => options.force_remove(path),
                 false => unobserved_removal(|| options.remove(path)),
             };
-            removed
-                .map_err(|error| used_by_a_pair(&name, path, &error).unwrap_or(explained(error)))?;
+            removed.map_err(|error| {
+                used_by_a_pair(&name, path, &error).unwrap_or_else(|| explained(error))
+            })?;
             say(format_args!("removed {name}"))
         }
         RmTarget { id: Some(id), .. } => {
@@ -242,6 +243,7 @@ fn of_another_user(id: SegmentId, uid: u32) -> Option<Failure> {
     let user = user_name(uid);
     let how = match own.is_root() {
         true => format!("add `--owner {user}` to remove it"),
+        false if uid == Uid::ROOT.as_raw() => "only root can remove it".to_owned(),
         false => format!("only {user} and root can remove it"),
     };
     let why = format_args!("segment {id} belongs to {user}: {how}").to_string();
@@ -267,6 +269,12 @@ fn explained(error: RemoveError) -> Failure {
         {
             let hint = format!(" (`ipcrm -m {id}` removes it)");
             return Failure::from(error).and(hint);
+        }
+        // Of a dry run, which has to look at the ring.
+        RemoveError::Open(OpenError::System(system))
+            if system.kind() == SysvErrorKind::PermissionDenied =>
+        {
+            return Failure::from(error).and(": only its owner and root can remove it");
         }
         _ => {}
     }

@@ -212,12 +212,15 @@ impl OpenError {
                 for (at, user) in trusted.iter().enumerate() {
                     write!(f, "{} {user}", if at == 0 { "" } else { "," })?;
                 }
-                write!(f, " only (Options::owner({uid}) trusts it)")
+                write!(
+                    f,
+                    " only (Options::owner({uid}) or --owner {uid} trusts it)"
+                )
             }
             (_, Some(mode)) if mode & !most != 0 => write!(
                 f,
                 "has mode {mode:04o}, and no more than {most:04o} is trusted \
-                 (Options::mode(0o{mode:o}) trusts it)"
+                 (Options::mode(0o{mode:o}) or --mode {mode:o} trusts it)"
             ),
             (Some(uid), Some(mode)) => {
                 write!(

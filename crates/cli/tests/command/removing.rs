@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use shmpipe::sysv::{self, SegmentId};
 
-use crate::common::{TempPath, is_root, options, poke};
+use crate::common::{Segment, TempPath, bytes_of, is_root, options, poke};
 use crate::running::{DONE, FAILURE, Running, USAGE, until};
 
 /// The state of a segment, as `ls --json` has it. `None` if the segment has gone.
@@ -91,11 +91,12 @@ fn a_ring_of_a_later_version_is_told_how_to_remove() {
     let producer = options().persistent(true).open_producer(&path).unwrap();
     let id = producer.id().unwrap();
     drop(producer);
+    let _goes = Segment { id }; // also if the test fails
     for (offset, bytes, state) in [
         (8, 3_u32.to_ne_bytes(), "other version"),
         (24, 3_u32.to_ne_bytes(), "corrupt"),
     ] {
-        let good = crate::common::bytes_of(id)[offset..offset + 4].to_vec();
+        let good = bytes_of(id)[offset..offset + 4].to_vec();
         poke(id, offset, &bytes);
         assert_eq!(state_of(id).unwrap(), state);
         let hint = format!("(`ipcrm -m {id}` removes it)");
@@ -217,7 +218,24 @@ fn root_removes_the_rings_of_a_user_that_it_names() {
         .with(DONE, "");
     assert!(!leads_to_a_segment(&ring));
 
-    // Who is not root acts for nobody else.
+    // Who is not root removes nobody else's.
+    let roots = Segment::new(None, 3 * sysv::page_size(), 0o600);
+    let id = roots.id.to_string();
+    for (dry, words) in [
+        (
+            &["rm", "--id", &id][..],
+            "belongs to root: only root can remove it",
+        ),
+        (
+            &["rm", "--id", &id, "-n"],
+            "only its owner and root can remove it",
+        ),
+    ] {
+        let refused = other.run(dry);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), FAILURE, "{said}");
+        assert!(said.contains(words), "{said}");
+    }
     let refused = other.run(&["rm", "--stale", "-o", "root"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), FAILURE, "{said}");
