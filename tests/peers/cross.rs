@@ -23,6 +23,18 @@ fn a_peer_that_only_polls_is_enough() {
     }
 }
 
+/// The C peer puts short messages beside the tail, takes them from there, and leaves fences out. The others
+/// are as ever.
+#[test]
+fn a_peer_of_the_highest_level_meets_each_other() {
+    for pair in pairs() {
+        for block in [8, 100, 1000] {
+            let more = format!("capacity=4096 level=full block={block}");
+            meet(pair, "consumer", 40_000, &more);
+        }
+    }
+}
+
 #[test]
 fn much_data_arrives_whole() {
     let long = asked_for("SHMPIPE_PEERS").is_some();

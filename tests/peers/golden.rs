@@ -57,6 +57,15 @@ pub(crate) fn questions() -> Vec<(String, String)> {
         let refused = if is_gone { "gone" } else { "taken" };
         questions.push((what, after.unwrap_or_else(|| refused.to_owned())));
     }
+    for header in list("headers") {
+        let words = header["words"].as_array().unwrap().iter().map(|word| {
+            let digits = word[1].as_str().unwrap();
+            let swapped = u64::from_str_radix(digits, 16).unwrap().swap_bytes();
+            format!(" {}:{swapped:#x}", word[0])
+        });
+        let words: String = words.collect();
+        questions.push((format!("header{words}"), text(&header["read"])));
+    }
     for (name, value) in constants(&all["constants"]) {
         questions.push((format!("constant {name}"), value.to_string()));
     }

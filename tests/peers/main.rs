@@ -7,6 +7,7 @@ mod common;
 mod cross;
 mod deaths;
 mod golden;
+mod in_memory;
 mod languages;
 mod library;
 mod mutants;

@@ -4,7 +4,8 @@
  *   peer vectors                                           answers questions from the input
  *
  * Prints one line that begins with "peer:". C11, one mapping. Level "futex"; level=polls neither wakes
- * nor sleeps on a futex. */
+ * nor sleeps on a futex, and level=full has inline messages and asymmetric fences, too. With kind=memory
+ * the file is mapped, and holds the ring. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,10 +29,11 @@
 /* Every number of the format, by name. A mutant of the peer has another one. */
 #define CONSTANTS                                                                                          \
     X(magic, 0x00657069706d6873) X(version, 2) X(byte_order, 0x01020304) X(line, 128)                      \
-    X(anonymous, 1) X(named, 2) X(persistent, 3)                                                           \
+    X(anonymous, 1) X(named, 2) X(persistent, 3) X(memory, 4)                                              \
     X(at_version, 8) X(at_byte_order, 12) X(at_line, 16) X(at_kind, 20) X(at_capacity, 24)                 \
     X(at_ring_offset, 32) X(at_nonce, 40) X(at_device, 48) X(at_inode, 56) X(at_project, 64)               \
-    X(at_flags, 68) X(at_required, 76) X(at_state, 128) X(consumer_hint, 652) X(consumer_places, 680)      \
+    X(at_flags, 68) X(at_required, 76) X(at_birth, 80) X(at_state, 128)                                    \
+    X(consumer_hint, 652) X(consumer_places, 680)                                                          \
     X(first_mark, 1024) X(marks, 128) X(mark_size, 16) X(mark_ending, 8) X(at_path, 3072)                  \
     X(path_size, 1024) X(ring, 4096) X(smallest, 4096) X(usual, 4194304) X(mode, 0x180)                    \
     X(unborn, 0) X(open, 1) X(paired, 2) X(replaced, 3) X(removed, 4) X(life_bits, 0xff)                   \
@@ -42,6 +45,8 @@
     X(died_end, 40) X(explicit, 1) X(unwaited, 2) X(views, 1) X(wakes, 1)                                  \
     X(awake, 0) X(asleep, 1) X(promised, 2) X(barrier, 2) X(futex_wait, 0) X(futex_wake, 1)                \
     X(any_news, 0xffffffffffffffff) X(places_wanted, 1) X(reserved, 2)                                     \
+    X(inline_end, 264) X(inline_start, 272) X(inline_bytes, 280) X(inline_most, 104) X(hint_inline, 1)     \
+    X(knows_inline, 2) X(hears, 4) X(register_barriers, 4) X(no_views, 0)                                  \
     X(key_project, 24) X(key_device, 16) X(key_device_bits, 0xff) X(key_inode_bits, 0xffff)
 /* The same for the producer and the consumer: offsets, and shifts in the life-cycle word. */
 #define WORDS                                                                                       \
@@ -115,7 +120,8 @@ static struct {
     uint64_t kind, capacity, size;
     char *base;
     struct shmid_ds stat;
-    bool futex;
+    bool futex, full, hears, knows;
+    uint64_t checked, unusable; /* the claim whose record was checked, and the tail at the check */
     uint64_t generation, owner, number, position, known, before, limit, acknowledged;
     enum ending ending;
     double asked;
@@ -138,8 +144,11 @@ static void futex(uint64_t at, int operation, uint32_t value, double seconds) {
 }
 static void membarrier(void) { syscall(SYS_membarrier, F_barrier, 0, 0); }
 static void remove_segment(void) { shmctl(r.id, IPC_RMID, NULL); }
+static bool lasts(uint64_t kind) { return kind == F_persistent || kind == F_memory; }
+static uint64_t views(void) { return r.kind == F_memory ? F_no_views : F_views; }
 static uint64_t attached(void) {
     struct shmid_ds stat;
+    if (r.kind == F_memory) return UINT64_MAX; /* nobody counts, so the count proves nothing */
     return shmctl(r.id, IPC_STAT, &stat) == 0 ? stat.shm_nattch : UINT64_MAX;
 }
 
@@ -229,15 +238,15 @@ static uint64_t next_generation(uint64_t word, int role) {
 static enum claim claimed(uint64_t word, int role, uint64_t kind, bool dead, uint64_t *after) {
     if (life(word) != F_open && life(word) != F_paired) return GONE;
     uint64_t was = tenure(word, role);
-    if (was != F_free && was != F_lost && !(was == F_held && dead && kind == F_persistent)) return TAKEN;
+    if (was != F_free && was != F_lost && !(was == F_held && dead && lasts(kind))) return TAKEN;
     *after = (with_tenure(word, role, F_held) & ~(F_generation_bits << W_generation[role])) |
              next_generation(word, role) << W_generation[role];
-    if (kind != F_persistent && generation(word, 1 - role)) *after = with_life(*after, F_paired);
+    if (!lasts(kind) && generation(word, 1 - role)) *after = with_life(*after, F_paired);
     return CLAIMED;
 }
 
 static uint64_t left(uint64_t word, int role, uint64_t kind) {
-    if (kind == F_persistent) return with_tenure(word, role, F_free);
+    if (lasts(kind)) return with_tenure(word, role, F_free);
     uint64_t after = with_tenure(word, role, F_left);
     return kind == F_named && life(word) == F_open ? with_life(after, F_removed) : after;
 }
@@ -268,8 +277,20 @@ static enum ending how_ended(uint64_t word) {
 
 /* Sleeping and waking. */
 
+/* Says that a barrier comes before the next sleep, so that the peer needs no fence until then. */
+static void promise(void) {
+    uint32_t awake = F_awake;
+    if (r.hears)
+        atomic_compare_exchange_strong_explicit(w4(W_sleeping[r.role]), &awake, F_promised, memory_order_relaxed,
+                                                memory_order_relaxed);
+}
+
 static void wake(bool always, uint64_t position) {
     if (!r.futex) return;
+    if (r.hears && !always) {
+        atomic_signal_fence(memory_order_seq_cst);
+        if (get4(W_sleeping[r.peer]) == F_promised) return; /* awake, and its barrier is our fence */
+    }
     atomic_thread_fence(memory_order_seq_cst);
     if (get4(W_sleeping[r.peer]) != F_asleep) return;
     if (!always && (int64_t)(position - get8(W_wanted[r.peer])) < 0) return;
@@ -300,6 +321,7 @@ static bool sleep_until(bool (*ready)(void), uint64_t wanted, bool (*ask)(void))
         atomic_thread_fence(memory_order_seq_cst);
         if (!ready()) futex(W_sleeping[r.role], F_futex_wait, F_asleep, SLICE);
         atomic_exchange_explicit(w4(W_sleeping[r.role]), F_awake, memory_order_relaxed);
+        promise();
     }
     return true;
 }
@@ -313,10 +335,10 @@ static bool peer_died(void) {
     uint64_t is = tenure(word, r.peer);
     if (is > F_lost) fail("StateWord");
     bool dead = false;
-    if (is == F_held || (h.owner && is != F_left)) dead = h.gone || attached() < F_views + h.views;
+    if (is == F_held || (h.owner && is != F_left)) dead = h.gone || attached() < views() + h.views;
     dead = dead || is == F_lost; /* of an anonymous ring, somebody has the id: nothing proves that nobody comes */
     if (state() != word || get8(W_owner[r.peer]) != h.owner) return false;
-    if (r.kind == F_persistent && dead) {
+    if (lasts(r.kind) && dead) {
         if (is == F_held) change(word, with_tenure(word, r.peer, F_lost));
         if (h.owner && (is != F_held || (h.owner & F_owner_generation_bits) == (generation(word, r.peer) & F_owner_generation_bits)))
             swap8(W_owner[r.peer], h.owner, 0, memory_order_release);
@@ -357,7 +379,7 @@ static bool settle(uint64_t found) {
 static enum claim try_claim(void) {
     int me = r.role;
     uint64_t word = state(), found = get8(W_owner[me]), after; /* step 1 */
-    bool dead = found && (holder(me).gone || attached() <= F_views);
+    bool dead = found && (holder(me).gone || attached() <= views());
     enum claim result = claimed(word, me, r.kind, dead, &after);
     if (result != CLAIMED) return result;
     if (found && !dead) return TAKEN;
@@ -370,15 +392,15 @@ static enum claim try_claim(void) {
         swap8(W_owner[me], r.owner, found, memory_order_release);
         return TAKEN;
     }
-    if (me == PRODUCER && r.kind == F_persistent && !settle(found)) return NO_PLACE; /* step 4 */
+    if (me == PRODUCER && lasts(r.kind) && !settle(found)) return NO_PLACE;         /* step 4 */
     r.number = get8(W_claims[me]) + 1;                                               /* step 5 */
     store8(W_claims[me], r.number, memory_order_release);
     atomic_thread_fence(memory_order_release);
     set8(W_start[me], start); /* step 6 */
     set4(W_pid_namespace[me], space);
     set4(W_time_namespace[me], namespace("time"));
-    set4(W_views[me], F_views);
-    set4(W_capabilities[me], r.futex ? F_wakes : 0);
+    set4(W_views[me], views());
+    set4(W_capabilities[me], (r.futex ? F_wakes : 0) | (r.full ? F_knows_inline : 0) | (r.hears ? F_hears : 0));
     store8(W_complete[me], r.owner, memory_order_release);
     set8(W_closed[me], 0); /* step 7 */
     if (atomic_exchange_explicit(w4(W_sleeping[me]), F_awake, memory_order_relaxed) == F_promised) membarrier();
@@ -394,9 +416,13 @@ static enum claim try_claim(void) {
     r.position = load8(W_position[me], memory_order_acquire); /* step 9 */
     r.known = load8(W_position[r.peer], memory_order_acquire);
     if ((me == PRODUCER ? r.position - r.known : r.known - r.position) > r.capacity) fail("out of range");
-    r.before = r.kind == F_persistent ? get8(W_closed[r.peer]) : 0;
+    r.before = lasts(r.kind) ? get8(W_closed[r.peer]) : 0;
     r.acknowledged = get8(W_count[CONSUMER]);
     r.limit = r.position;
+    r.knows = false;
+    if (r.full && me == PRODUCER) set8(F_inline_end, r.position ^ 1ull << 63); /* step 10 */
+    if (r.full && me == CONSUMER) set4(F_consumer_hint, F_hint_inline);
+    promise();
     if (r.kind == F_named && life(after) == F_paired) remove_segment(); /* step 11 */
     wake(true, 0);                                                      /* step 12 */
     return CLAIMED;
@@ -417,7 +443,7 @@ static bool claim(void) {
         if (result == CLAIMED) return true;
         if (result == GONE) return false;
         if (result == NO_PLACE) { /* the lock of the file is not held meanwhile */
-            flock(opener.fd, LOCK_UN);
+            if (r.kind != F_memory) flock(opener.fd, LOCK_UN);
             await_place();
             return false;
         }
@@ -440,12 +466,12 @@ static void acknowledge(void) {
 static void leave(uint64_t how) {
     if (get8(W_owner[r.role]) == r.owner) {
         store8(W_closed[r.role], r.number << F_claim_shift | how, memory_order_release);
-        if (r.kind == F_persistent && r.role == PRODUCER) leave_mark(get8(W_count[PRODUCER]), r.position, how);
-        else if (r.kind == F_persistent && how == F_finished && r.ending && r.limit == r.position) acknowledge();
+        if (lasts(r.kind) && r.role == PRODUCER) leave_mark(get8(W_count[PRODUCER]), r.position, how);
+        else if (lasts(r.kind) && how == F_finished && r.ending && r.limit == r.position) acknowledge();
         for (uint64_t word = state(); tenure(word, r.role) == F_held && generation(word, r.role) == r.generation;
              word = state())
             if (change(word, left(word, r.role, r.kind))) break;
-        if (r.kind == F_persistent) swap8(W_owner[r.role], r.owner, 0, memory_order_release);
+        if (lasts(r.kind)) swap8(W_owner[r.role], r.owner, 0, memory_order_release);
         wake(true, 0);
         if (r.kind == F_named) remove_segment();
     }
@@ -466,10 +492,23 @@ static bool consumer_left(void) {
     uint64_t closed = load8(W_closed[CONSUMER], memory_order_acquire);
     if (closed == 0 || closed == r.before) return false;
     if (how_closed(closed) == CORRUPT) fail("ClosedWord");
-    return r.kind != F_persistent;
+    return !lasts(r.kind);
 }
 
 static bool can_write(void) { return consumer_left() || room(); }
+
+/* Puts the next n bytes beside the tail, too. */
+static void put_inline(const char *bytes, uint64_t n) {
+    set8(F_inline_end, (r.position + n) ^ 1ull << 63);
+    atomic_thread_fence(memory_order_release);
+    set8(F_inline_start, r.position);
+    for (uint64_t at = 0; at < n; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + at, n - at < 8 ? n - at : 8);
+        set8(F_inline_bytes + at, word);
+    }
+    set8(F_inline_end, r.position + n);
+}
 
 static void write_all(const char *bytes, uint64_t len) {
     while (len) {
@@ -481,14 +520,42 @@ static void write_all(const char *bytes, uint64_t len) {
         uint64_t first = n < r.capacity - index ? n : r.capacity - index;
         memcpy(r.base + F_ring + index, bytes, first);
         memcpy(r.base + F_ring, bytes + first, n - first);
+        if (r.full && n <= F_inline_most && get4(F_consumer_hint) == F_hint_inline) put_inline(bytes, n);
         store8(W_position[PRODUCER], r.position += n, memory_order_release);
         wake(false, r.position);
         bytes += n, len -= n;
     }
 }
 
+/* Checks what the producer knows, unless this claim of it was found to know inline messages. */
+static bool check_producer(void) {
+    uint64_t claims = get8(W_claims[PRODUCER]);
+    if (r.knows && r.checked == claims) return false;
+    uint64_t owner = get8(W_owner[PRODUCER]), complete = load8(W_complete[PRODUCER], memory_order_acquire);
+    uint32_t can = get4(W_capabilities[PRODUCER]);
+    atomic_thread_fence(memory_order_acquire);
+    r.checked = claims;
+    r.knows = owner && owner == complete && get8(W_owner[PRODUCER]) == owner && (can & F_knows_inline) &&
+              get8(W_claims[PRODUCER]) == claims;
+    return true;
+}
+
+/* Copies n bytes, all that are left, from beside the tail. False: only the ring has them. */
+static bool get_inline(char *bytes, uint64_t n) {
+    if (!r.full || !r.knows || r.known == r.unusable || n != r.known - r.position || n > F_inline_most) return false;
+    if (get8(F_inline_end) != r.known || get8(F_inline_start) != r.position) return false;
+    for (uint64_t at = 0; at < n; at += 8) {
+        uint64_t word = get8(F_inline_bytes + at);
+        memcpy(bytes + at, &word, n - at < 8 ? n - at : 8);
+    }
+    atomic_thread_fence(memory_order_acquire);
+    return get8(F_inline_end) == r.known;
+}
+
 static uint64_t look(void) {
-    uint64_t tail = load8(W_position[PRODUCER], memory_order_acquire), readable = tail - r.position;
+    uint64_t tail = load8(W_position[PRODUCER], memory_order_acquire);
+    if (r.full && check_producer()) r.unusable = tail = load8(W_position[PRODUCER], memory_order_acquire);
+    uint64_t readable = tail - r.position;
     if (readable > r.capacity) fail("TailOutOfRange");
     if (readable < r.known - r.position) fail("TailMovedBack");
     r.limit = r.known = tail;
@@ -499,7 +566,7 @@ static uint64_t look(void) {
 static bool can_read(void) {
     if (r.limit != r.position || r.ending) return true;
     uint64_t readable = look();
-    if (r.kind == F_persistent) {
+    if (lasts(r.kind)) {
         if (unread_marks(r.acknowledged) == 0) return readable;
         readable = look();
         uint64_t at = place(r.acknowledged), position = get8(at);
@@ -525,8 +592,10 @@ static int64_t read_some(char *bytes, uint64_t most) {
     uint64_t n = r.limit - r.position, index = r.position & (r.capacity - 1);
     if (n > most) n = most;
     uint64_t first = n < r.capacity - index ? n : r.capacity - index;
-    memcpy(bytes, r.base + F_ring + index, first);
-    memcpy(bytes + first, r.base + F_ring, n - first);
+    if (!get_inline(bytes, n)) {
+        memcpy(bytes, r.base + F_ring + index, first);
+        memcpy(bytes + first, r.base + F_ring, n - first);
+    }
     if (n) {
         store8(W_position[CONSUMER], r.position += n, memory_order_release);
         wake(false, r.position);
@@ -543,16 +612,17 @@ static const char *untrusted(void) {
     return r.size < F_ring + F_smallest || (size & (size - 1)) ? "not a ring: no magic" : NULL;
 }
 
-static const char *refusal(void) {
+static const char *refusal(bool in_memory) {
     if (get8(0) != F_magic) return "not a ring: no magic";
     if (get4(F_at_byte_order) != F_byte_order) return "not a ring: byte order";
     if (get4(F_at_version) != F_version) return "not a ring: version";
     if (get4(F_at_line) != F_line) return "not a ring: line";
     if (get4(F_at_required)) return "not a ring: unknown features";
     uint64_t kind = get4(F_at_kind), capacity = get8(F_at_capacity);
-    if (kind != F_anonymous && kind != F_named && kind != F_persistent) return "not a ring: life cycle";
-    if (get8(F_at_ring_offset) != F_ring || capacity < F_smallest || (capacity & (capacity - 1)) ||
-        F_ring + capacity != r.size)
+    bool known = in_memory ? kind == F_memory : kind == F_anonymous || kind == F_named || kind == F_persistent;
+    if (!known) return "not a ring: life cycle";
+    if (get8(F_at_ring_offset) != F_ring || capacity == 0 || (capacity & (capacity - 1)) || capacity > r.size - F_ring ||
+        (!in_memory && (capacity < F_smallest || F_ring + capacity != r.size)))
         return "not a ring: size";
     return NULL;
 }
@@ -584,7 +654,7 @@ static void fill(uint64_t kind, uint64_t capacity, uint64_t flags, const char *p
     uint64_t nonce = 0;
     if (syscall(SYS_getrandom, &nonce, sizeof nonce, 0) != sizeof nonce) fail("getrandom");
     set8(F_at_nonce, nonce), set4(F_at_flags, flags);
-    if (kind != F_anonymous) {
+    if (kind == F_named || kind == F_persistent) {
         set8(F_at_device, opener.file.st_dev), set8(F_at_inode, opener.file.st_ino);
         set4(F_at_project, number("project"));
         size_t len = strlen(path);
@@ -637,14 +707,15 @@ static bool judge(void) {
     bool alone = attached() == F_views, magic = get8(0) == F_magic;
     uint32_t version = get4(F_at_version);
     if (life(word) == F_unborn && (is_zero(0, F_at_state) || (magic && (version == 0 || version == F_version)))) {
-        if (alone && is_gone(r.stat.shm_cpid, namespace("pid"), 0, 0, 0) && is_zero(F_at_state, magic ? F_at_path : r.size))
+        if (alone && is_gone(r.stat.shm_cpid, namespace("pid"), 0, 0, 0)) {
+            if (!is_zero(F_at_state, magic ? F_at_path : r.size)) fail("not a ring: no magic");
             remove_segment();
-        else if (opener.newborn_since == 0) opener.newborn_since = now();
+        } else if (opener.newborn_since == 0) opener.newborn_since = now();
         else if (now() - opener.newborn_since > 1) fail("half made");
         detach();
         return false;
     }
-    if (refusal()) fail(refusal());
+    if (refusal(false)) fail(refusal(false));
     if (get8(F_at_device) != opener.file.st_dev || get8(F_at_inode) != opener.file.st_ino ||
         get4(F_at_project) != number("project"))
         fail("collision");
@@ -710,7 +781,7 @@ static void open_path(void) {
 static void open_id(int id) {
     if (!attach(id)) fail("gone");
     if (untrusted()) fail(untrusted());
-    if (refusal()) fail(refusal());
+    if (refusal(false)) fail(refusal(false));
     if (!take(get4(F_at_kind))) fail("gone");
 }
 
@@ -723,6 +794,24 @@ static void make_anonymous(void) {
     printf("made: %d %016llx\n", id, (unsigned long long)get8(F_at_nonce));
     fflush(stdout);
     if (!take(F_anonymous)) fail("gone");
+}
+
+/* A ring in a file that is mapped. With a capacity, makes the ring anew. */
+static void open_memory(void) {
+    int fd = open(argument("path"), O_RDWR | O_CLOEXEC);
+    struct stat file;
+    if (fd < 0 || fstat(fd, &file) != 0) fail(strerror(errno));
+    r.size = file.st_size, r.kind = F_memory, r.capacity = number("capacity");
+    r.base = mmap(NULL, r.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (r.base == MAP_FAILED) fail(strerror(errno));
+    if (r.capacity) {
+        store8(F_at_state, 0, memory_order_relaxed);
+        for (uint64_t at = 0; at < F_ring; at += 8) set8(at, 0);
+        fill(F_memory, r.capacity, F_explicit, "");
+    }
+    if (refusal(true)) fail(refusal(true));
+    if (life(state()) != F_open) fail("half made");
+    for (r.capacity = get8(F_at_capacity); !claim(); nap()) check_deadline("timed out: no place for another end");
 }
 
 static void from_parent(void) {
@@ -797,7 +886,7 @@ static void run(void) {
             done += n;
         }
         printf("%s%s bytes=%llu digest=%08x", stream ? "; " : "peer: ", how, (unsigned long long)done, digest);
-        if (r.kind == F_persistent && r.ending && stream + 1 < streams) acknowledge();
+        if (lasts(r.kind) && r.ending && stream + 1 < streams) acknowledge();
     }
     printf("\n"), fflush(stdout);
     if (is("end", "kill")) raise(SIGKILL);
@@ -811,9 +900,49 @@ static uint64_t constant(const char *name) {
     fail("no such constant");
 }
 
+/* Prints all that a header says, given as words with their offsets. */
+static void show_header(char *words) {
+    r.size = 8192;
+    r.base = aligned_alloc(4096, r.size);
+    memset(r.base, 0, r.size);
+    unsigned at;
+    unsigned long long value;
+    for (char *word = strtok(words, " \n"); word; word = strtok(NULL, " \n"))
+        if (sscanf(word, "%u:%llx", &at, &value) == 2 && at < 4096) set8(at & ~7u, value);
+    if (refusal(false)) {
+        puts(refusal(false));
+        return;
+    }
+    uint64_t all = state(), is = life(all);
+    const char *name = is == F_open       ? "open"
+                       : is == F_paired   ? "paired"
+                       : is == F_replaced ? "replaced"
+                       : is == F_removed  ? "removed"
+                                          : "unborn";
+    printf("kind=%u capacity=%llu nonce=%llu device=%llu inode=%llu project=%u flags=%u birth=%llu life=%s ", get4(F_at_kind),
+           (unsigned long long)get8(F_at_capacity), (unsigned long long)get8(F_at_nonce), (unsigned long long)get8(F_at_device),
+           (unsigned long long)get8(F_at_inode), get4(F_at_project), get4(F_at_flags), (unsigned long long)get8(F_at_birth), name);
+    for (int role = PRODUCER; role <= CONSUMER; role++) {
+        uint64_t owner = get8(W_owner[role]);
+        is = tenure(all, role);
+        name = is == F_free ? "free" : is == F_held ? "held" : is == F_left ? "left" : is == F_lost ? "lost" : "corrupt";
+        printf("tenure=%s generation=%u pid=%u whole=%d start=%llu spaces=%u/%u views=%u capabilities=%u position=%llu ", name,
+               (unsigned)generation(all, role), (unsigned)(owner >> F_owner_pid), get8(W_complete[role]) == owner,
+               (unsigned long long)get8(W_start[role]), get4(W_pid_namespace[role]), get4(W_time_namespace[role]),
+               get4(W_views[role]), get4(W_capabilities[role]), (unsigned long long)get8(W_position[role]));
+        printf("closed=%s sleeping=%u wanted=%llu claims=%llu marks=%llu ", endings[how_closed(get8(W_closed[role]))],
+               get4(W_sleeping[role]), (unsigned long long)get8(W_wanted[role]), (unsigned long long)get8(W_claims[role]),
+               (unsigned long long)get8(W_count[role]));
+    }
+    uint64_t last = place(get8(W_count[PRODUCER]) - 1);
+    printf("hint=%u places=%u last=%llu:%llu\n", get4(F_consumer_hint), get4(F_consumer_places),
+           (unsigned long long)get8(last), (unsigned long long)get8(last + F_mark_ending));
+    free(r.base);
+}
+
 /* Answers each line of the input with what this peer makes of it. */
 static void vectors(void) {
-    char line[256], what[16], kind[16], role[16];
+    char line[4096], what[16], kind[16], role[16];
     unsigned long long a, b, c, d;
     while (fgets(line, sizeof line, stdin)) {
         if (sscanf(line, "owner %llx %llx %llx %llx", &a, &b, &c, &d) == 4) {
@@ -824,6 +953,8 @@ static void vectors(void) {
             printf("%s %llu\n", endings[how_ended(a)], how_ended(a) == DIED ? a >> F_died_pid : 0);
         } else if (sscanf(line, "key %llx %llx %llx", &a, &b, &c) == 3) {
             printf("0x%08x\n", (unsigned)key_of(a, b, c));
+        } else if (strncmp(line, "header ", 7) == 0) {
+            show_header(line + 7);
         } else if (sscanf(line, "constant %15s", what) == 1) {
             line[strcspn(line, "\n")] = 0;
             printf("%llu\n", (unsigned long long)constant(line + 9));
@@ -858,8 +989,10 @@ int main(int count, char **words) {
     if (answers) return vectors(), 0;
     deadline = now() + strtod(argument("timeout"), NULL);
     r.role = is("role", "consumer") ? CONSUMER : PRODUCER, r.peer = 1 - r.role;
-    r.futex = is("level", "futex");
-    if (!is("kind", "anonymous")) open_path();
+    r.futex = !is("level", "polls"), r.full = is("level", "full");
+    r.hears = r.full && syscall(SYS_membarrier, F_register_barriers, 0, 0) == 0;
+    if (is("kind", "memory")) open_memory();
+    else if (!is("kind", "anonymous")) open_path();
     else if (is("id", "")) make_anonymous();
     else if (is("id", "parent")) from_parent();
     else open_id(number("id"));

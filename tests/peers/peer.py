@@ -4,7 +4,8 @@
     peer.py role=producer path=FILE bytes=N [key=value...]    one end of a ring: see ARGUMENTS
     peer.py vectors                                           answers questions from the input
 
-Prints one line, which begins with "peer:". Level "futex"; level=polls neither wakes nor sleeps on a futex.
+Prints one line, which begins with "peer:". Level "futex"; level=polls neither wakes nor sleeps on a futex. No rings in
+the caller's memory.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ C = {
     "magic": int.from_bytes(b"shmpipe\0", "little"), "version": 2, "byte_order": 0x01020304, "line": 128,
     "anonymous": 1, "named": 2, "persistent": 3,
     "at_version": 8, "at_byte_order": 12, "at_line": 16, "at_kind": 20, "at_capacity": 24, "at_ring_offset": 32,
-    "at_nonce": 40, "at_device": 48, "at_inode": 56, "at_project": 64, "at_flags": 68, "at_optional": 72,
+    "at_nonce": 40, "at_device": 48, "at_inode": 56, "at_project": 64, "at_flags": 68,
     "at_required": 76, "at_birth": 80, "at_state": 128,
     "producer_owner": 136, "producer_complete": 144, "producer_start": 152, "producer_pid_namespace": 160,
     "producer_time_namespace": 164, "producer_views": 168, "producer_capabilities": 172, "producer_position": 256,
@@ -43,7 +44,7 @@ C = {
     "producer_tenure": 8, "consumer_tenure": 12, "producer_generation": 16, "consumer_generation": 32,
     "owner_generation": 0, "owner_start": 2, "owner_namespace": 24, "owner_pid": 42,
     "finished": 1, "aborted": 2, "died": 3, "claim_shift": 8, "explicit": 1, "unwaited": 2,
-    "wakes": 1, "knows_inline": 2, "asleep": 1, "promised": 2, "reserved": 2, "key_project": 24,
+    "wakes": 1, "asleep": 1, "promised": 2, "reserved": 2, "key_project": 24,
 }
 ROLES = ("producer", "consumer")
 SLICE = 0.01
@@ -72,6 +73,7 @@ for size, kind in ((4, ctypes.c_uint32), (8, ctypes.c_uint64)):
 SYS = {"x86_64": (202, 324, 434), "aarch64": (98, 283, 434)}[os.uname().machine]
 SYS_FUTEX, SYS_MEMBARRIER, SYS_PIDFD_OPEN = SYS
 IPC_CREAT, IPC_EXCL, IPC_RMID, IPC_STAT, SHM_DEST = 0o1000, 0o2000, 0, 2, 0o1000
+AT_EMPTY_PATH, STATX_BTIME = 0x1000, 0x800
 ENOENT, EEXIST, EINVAL, EIDRM, ESRCH = 2, 17, 22, 43, 3
 
 
@@ -321,7 +323,7 @@ class Ring:
         self.m, self.role, self.peer, self.kind = memory, role, other(role), kind
         self.capacity = memory.load(C["at_capacity"])
         self.ring = memory.bytes[C["ring"]:C["ring"] + self.capacity]
-        self.futex, self.resume, self.asked = level == "futex", resume, time.monotonic()
+        self.futex, self.resume, self.asked = level != "polls", resume, time.monotonic()
         self.persistent = kind == C["persistent"]
 
     def at(self, what, role=None):
@@ -655,7 +657,7 @@ class Ring:
 # Finding a ring.
 
 
-def fill(memory, kind, capacity, file, flags, path):
+def fill(memory, kind, capacity, file, birth, flags, path):
     """The header of a new ring."""
     memory.store(0, C["magic"])
     fence(RELEASE)
@@ -665,6 +667,7 @@ def fill(memory, kind, capacity, file, flags, path):
         ("capacity", capacity, 8), ("ring_offset", C["ring"], 8),
         ("nonce", int.from_bytes(os.urandom(8), "little"), 8),
         ("device", device, 8), ("inode", inode, 8), ("project", project, 4), ("flags", flags, 4),
+        ("birth", birth, 8),
     ):
         memory.store(C[f"at_{name}"], value, size=size)
     path = os.fsencode(path)[:1024]
@@ -702,12 +705,23 @@ def key_of(project, device, inode):
     return project << C["key_project"] | (device & 0xFF) << 16 | inode & 0xFFFF
 
 
+def birth_of(path, flags=0, fd=-100):
+    """When a file was made, in nanoseconds since 1970; 0 if unknown."""
+    found = ctypes.create_string_buffer(256)
+    if libc.statx(fd, os.fsencode(path), flags, STATX_BTIME, found) != 0:
+        return 0
+    (mask,) = struct.unpack_from("=I", found, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", found, 80)
+    return seconds * 10**9 + nanoseconds if mask & STATX_BTIME and seconds >= 0 else 0
+
+
 class Opener:
     def __init__(self, a, deadline):
         self.a, self.deadline, self.path, self.role = a, deadline, a["path"], a["role"]
         self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         stat = os.fstat(self.fd)
         self.file = stat.st_dev, stat.st_ino, int(a["project"])
+        self.birth = birth_of("", AT_EMPTY_PATH, self.fd)
         self.key = ctypes.c_int32(key_of(self.file[2], stat.st_dev, stat.st_ino)).value
         self.kind, self.newborn_since = C[a["kind"]], None
 
@@ -755,7 +769,7 @@ class Opener:
             memory = Memory(number)
         except OSError:
             raise StartOver from None
-        fill(memory, self.kind, capacity, self.file, flags, self.path)
+        fill(memory, self.kind, capacity, self.file, self.birth, flags, self.path)
         return self.take(memory)
 
     def take(self, memory):
@@ -796,7 +810,9 @@ class Opener:
         empty = memory.read_only_zero(0, 128)
         if life(word) == C["unborn"] and (empty or magic == C["magic"] and version in (0, C["version"])):
             end = 3072 if magic else memory.size
-            if alone and is_gone(stat.cpid, namespace("pid")) and memory.read_only_zero(128, end):
+            if alone and is_gone(stat.cpid, namespace("pid")):
+                if not memory.read_only_zero(128, end):
+                    raise Failure("not a ring: no magic")
                 remove(memory.id)
                 raise StartOver
             self.newborn_since = self.newborn_since or time.monotonic()
@@ -807,7 +823,8 @@ class Opener:
         if why:
             raise Failure(f"not a ring: {why}")
         ring_file = (memory.load(C["at_device"]), memory.load(C["at_inode"]), memory.load(C["at_project"], size=4))
-        if ring_file != self.file:
+        births = memory.load(C["at_birth"]), self.birth
+        if ring_file != self.file or 0 not in births and births[0] != births[1]:
             raise Failure("collision")
         kind = memory.load(C["at_kind"], size=4)
         if kind == C["anonymous"] or life(word) not in (C["open"], C["paired"], C["replaced"], C["removed"]):
@@ -857,7 +874,8 @@ class Opener:
 
         def ask():
             at_path = os.stat(self.path)
-            if Stat(ring.m.id).dest or (at_path.st_dev, at_path.st_ino) != self.file[:2]:
+            same = (at_path.st_dev, at_path.st_ino) == self.file[:2] and birth_of(self.path) == self.birth
+            if Stat(ring.m.id).dest or not same:
                 raise StartOver
 
         try:
@@ -893,7 +911,7 @@ def make_anonymous(a, deadline):
     capacity = int(a["capacity"]) or 65536
     memory = Memory(libc.shmget(0, C["ring"] + capacity, IPC_CREAT | IPC_EXCL | 0o600))
     remove(memory.id)
-    fill(memory, C["anonymous"], capacity, (0, 0, 0), 0, "")
+    fill(memory, C["anonymous"], capacity, (0, 0, 0), 0, 0, "")
     print(f"made: {memory.id} {memory.load(C['at_nonce']):016x}", flush=True)
     ring = Ring(memory, a["role"], C["anonymous"], a["level"])
     ring.claim(deadline)
@@ -974,6 +992,45 @@ def run(a):
     ring.leave("aborted" if a["end"] == "abort" else "finished")
 
 
+class Image(Memory):
+    """A header as data, and no ring."""
+
+    def __init__(self, words):
+        self.kept, self.size = ctypes.create_string_buffer(3 * 4096), 8192
+        self.base = ctypes.addressof(self.kept) + 4095 & ~4095
+        for word in words:
+            offset, value = word.split(":")
+            self.store(int(offset), int(value, 0))
+
+
+def name_of(value, *names):
+    return next(name for name in names if C[name] == value)
+
+
+def read_header(m):
+    """All that a header says, in one line."""
+    if refuse(m):
+        return refuse(m)
+    word, said = m.load(C["at_state"]), []
+    for name, size in (("kind", 4), ("capacity", 8), ("nonce", 8), ("device", 8), ("inode", 8), ("project", 4),
+                       ("flags", 4), ("birth", 8)):
+        said.append(f"{name}={m.load(C[f'at_{name}'], size=size)}")
+    said.append(f"life={name_of(life(word), 'unborn', 'open', 'paired', 'replaced', 'removed')}")
+    for role in ROLES:
+        load = lambda what, size=8: m.load(C[f"{role}_{what}"], size=size)
+        said.append(f"tenure={name_of(tenure(word, role), 'free', 'held', 'left', 'lost')}")
+        said.append(f"generation={generation(word, role)} pid={load('owner') >> C['owner_pid']}")
+        said.append(f"whole={int(load('owner') == load('complete'))} start={load('start')}")
+        said.append(f"spaces={load('pid_namespace', 4)}/{load('time_namespace', 4)}")
+        said.append(f"views={load('views', 4)} capabilities={load('capabilities', 4)} position={load('position')}")
+        said.append(f"closed={how_closed(load('closed')) or 'open'} sleeping={load('sleeping', 4)}")
+        said.append(f"wanted={load('wanted')} claims={load('claims')} marks={load('marks')}")
+    last = Ring.place(m.load(C["producer_marks"]) - 1 & M64)
+    said.append(f"hint={m.load(C['consumer_hint'], size=4)} places={m.load(C['consumer_places'], size=4)}")
+    said.append(f"last={m.load(last)}:{m.load(last + 8)}")
+    return " ".join(said)
+
+
 def vectors():
     """Answers each line of the input with what this peer makes of it."""
     number = lambda text: int(text, 0)
@@ -990,6 +1047,8 @@ def vectors():
                 answer = f"{key_of(*map(number, words)):#010x}"
             elif what == "constant":
                 answer = str(C[words[0]])
+            elif what == "header":
+                answer = read_header(Image(words))
             else:
                 kind, before = C[words[0]], number(words[-1])
                 event, role = what, words[1]

@@ -19,6 +19,7 @@ use crate::segment::mapping::Mapping;
 use crate::segment::record::owner_word;
 use crate::segment::region::mapped::MappedRegion;
 use crate::segment::state::{LifeCycleKind, State};
+use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys::process::Process;
 use crate::sys::sysv::{FileIdentity, Project};
 
@@ -117,8 +118,66 @@ impl Made {
             let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             (bytes != [0; 8]).then(|| json!([offset, digits]))
         });
-        json!({ "name": name, "words": words.collect::<Vec<_>>() })
+        json!({ "name": name, "words": words.collect::<Vec<_>>(), "read": self.read() })
     }
+
+    /// What the library reads in the header.
+    fn read(&self) -> String {
+        let header = self.mapping.header();
+        let (is, state) = (header.identity.load(), header.state());
+        let made = eight(&header.side(Role::Producer).signals.marks);
+        let last = &header.marks[made.wrapping_sub(1) as usize % MARKS];
+        let consumer = &header.side(Role::Consumer).signals;
+        let life = format!("{:?}", state.life().unwrap()).to_lowercase();
+        [
+            format!(
+                "kind={} capacity={} nonce={} device={} inode={} project={} flags={} birth={} life={life}",
+                is.kind, is.capacity, is.nonce, is.device, is.inode, is.project, is.flags, is.birth
+            ),
+            read_side(header, state, Role::Producer),
+            read_side(header, state, Role::Consumer),
+            format!(
+                "hint={} places={} last={}:{}",
+                four(&consumer.delivery_hint),
+                four(&consumer.places),
+                eight(&last.position),
+                eight(&last.ending)
+            ),
+        ]
+        .join(" ")
+    }
+}
+
+fn eight(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed) // one thread
+}
+
+fn four(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed) // one thread
+}
+
+fn read_side(header: &Header, state: State, role: Role) -> String {
+    let (record, side) = (header.record(role), header.side(role));
+    let (owner, signals) = (eight(&record.owner), &side.signals);
+    let tenure = format!("{:?}", state.tenure(role).unwrap()).to_lowercase();
+    let closed = how(eight(&signals.closed));
+    let is_whole = u32::from(eight(&record.complete) == owner);
+    format!(
+        "tenure={tenure} generation={} pid={} whole={is_whole} start={} spaces={}/{} views={} capabilities={} \
+         position={} closed={closed} sleeping={} wanted={} claims={} marks={}",
+        state.generation(role),
+        crate::segment::record::pid_of(owner),
+        eight(&record.start),
+        four(&record.pid_namespace),
+        four(&record.time_namespace),
+        four(&record.views),
+        four(&record.capabilities),
+        eight(&side.position),
+        four(&signals.sleeping),
+        eight(&signals.wanted),
+        eight(&signals.claims),
+        eight(&signals.marks),
+    )
 }
 
 fn process(pid: u32) -> Process {
@@ -218,22 +277,24 @@ fn owners() -> Vec<Value> {
     cases.map(owner).into()
 }
 
+/// How a side has left, by its closed word.
+fn how(closed: u64) -> &'static str {
+    match Departure::from_word(closed) {
+        Ok(Departure::Open) => "open",
+        Ok(Departure::Finished) => "finished",
+        Ok(Departure::Aborted) => "aborted",
+        Err(_) => "corrupt",
+    }
+}
+
 fn closed_words() -> Vec<Value> {
-    let name = |departure| match departure {
-        Departure::Open => "open",
-        Departure::Finished => "finished",
-        Departure::Aborted => "aborted",
-    };
     let made = [Departure::Finished, Departure::Aborted]
         .into_iter()
         .flat_map(|departure| {
             [1, 2, 255, 256, u64::MAX >> 8].map(|claim| departure.to_word(claim))
         });
     let other = [0, 1, 2, 3, 0x100, 0x103, 0x1ff, u64::MAX];
-    let shown = |word| {
-        let how = Departure::from_word(word).map_or("corrupt", name);
-        json!({"word": hex(word), "number": hex(word >> 8), "how": how})
-    };
+    let shown = |word| json!({"word": hex(word), "number": hex(word >> 8), "how": how(word)});
     made.chain(other).map(shown).collect()
 }
 
@@ -301,7 +362,8 @@ fn the_golden_vectors_are_those_of_the_code() {
     }
     let made = json!({
         "about": "made by src/ring/tests/vectors.rs; words as hexadecimal numbers, \
-                  headers as offsets with eight bytes in memory order",
+                  headers as offsets with eight bytes in memory order, \
+                  and what the library reads there",
         "constants": constants(),
         "headers": headers(),
         "transitions": transitions(),

@@ -5,11 +5,21 @@ use std::os::unix::fs::MetadataExt;
 use super::{Place, Subject, persistent, read};
 use crate::common::offsets::{REQUIRED, STATE, mark};
 use crate::common::{bytes_of, poke};
-use crate::languages::Peer;
+use crate::languages::{Peer, Python};
 use shmpipe::sysv;
 
+/// The birth of a file, if the file system tells; 0 in the C peer, which may leave the word alone.
+fn birth(subject: &Subject, file: &std::fs::Metadata) -> u64 {
+    let age = file.created().ok().filter(|_| subject.is(Python));
+    let age = age.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    age.map_or(0, |age| age.as_nanos() as u64)
+}
+
+/// Where the optional features are.
+const OPTIONAL: usize = 72;
+
 /// The header of a new ring of one page with one holder, at literal offsets, as the page has it.
-fn expected_bytes(peer: &Peer, role: usize, path: &str) -> Vec<u8> {
+fn expected_bytes(subject: &Subject, peer: &Peer, role: usize, path: &str) -> Vec<u8> {
     let pid = u64::from(peer.pid());
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next();
@@ -46,6 +56,7 @@ fn expected_bytes(peer: &Peer, role: usize, path: &str) -> Vec<u8> {
         (32, 4096),
         (48, file.dev()),
         (56, file.ino()),
+        (80, birth(subject, &file)),
         (128, state),
         (record, owner),
         (record + 8, owner),
@@ -76,7 +87,8 @@ pub(super) fn bytes(peer: &Subject, role: usize) -> bool {
     let Some(id) = path.segment() else {
         return false;
     };
-    let (mut bytes, mut expected) = (bytes_of(id), expected_bytes(&holder, role, &long));
+    let mut bytes = bytes_of(id);
+    let mut expected = expected_bytes(peer, &holder, role, &long);
     let mode = sysv::stat(id).is_ok_and(|stat| stat.mode.bits() == 0o600);
     holder.kill();
     for unlike in [40..48, 648..652, 656..664] {
@@ -100,20 +112,28 @@ pub(super) fn usual_capacity(peer: &Subject) -> bool {
     opened && is
 }
 
-/// Whether the peer refuses an unknown feature, and an unknown life.
+/// Whether the peer refuses an unknown feature, and an unknown life. Features that are optional are none
+/// of its business, and are left as they are.
 pub(super) fn refusals(peer: &Subject) -> bool {
     let forged: [(&str, usize, u8); 2] = [
         ("error=not a ring: unknown features", REQUIRED, 1),
         ("error=not a ring: state", STATE, 0x81),
     ];
-    forged.into_iter().all(|(expected, offset, byte)| {
+    let refuses = forged.into_iter().all(|(expected, offset, byte)| {
         let path = Place::new();
         let id = persistent(&path);
         poke(id, offset, &[byte]);
         let words = format!("role=consumer path={} kind=persistent", path.display());
         let said = peer.peer(&words).find("peer: ");
         said.is_some_and(|said| said.starts_with(expected))
-    })
+    });
+    let path = Place::new();
+    let id = persistent(&path);
+    poke(id, OPTIONAL, &[0xff; 4]);
+    let words = format!("role=producer path={} kind=persistent", path.display());
+    refuses
+        && peer.peer(&words).find("peer: wrote").is_some()
+        && read(id, OPTIONAL) as u32 == u32::MAX
 }
 
 /// Whether the peer finds a tenure, and a record of an end, that cannot be.

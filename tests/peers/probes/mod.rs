@@ -1,6 +1,7 @@
 //! What a peer must do, in situations that show each number of the format. A probe says whether it did.
 
 mod header;
+mod levels;
 mod lives;
 mod sleeping;
 
@@ -22,11 +23,14 @@ pub(crate) struct Subject {
 type Probe = fn(&Subject) -> bool;
 
 /// The quick ones first.
-pub(crate) const PROBES: [(&str, Probe); 18] = [
+pub(crate) const PROBES: [(&str, Probe); 21] = [
     ("vectors", crate::golden::agrees),
     ("bytes of a producer", |peer| header::bytes(peer, 0)),
     ("bytes of a consumer", |peer| header::bytes(peer, 1)),
     ("usual capacity", header::usual_capacity),
+    ("puts inline", levels::puts_inline),
+    ("takes inline", levels::takes_inline),
+    ("in memory", crate::in_memory::shares),
     ("refusals", header::refusals),
     ("writes", |peer| lives::streams(peer, true)),
     ("reads", |peer| lives::streams(peer, false)),
@@ -68,7 +72,11 @@ impl Subject {
         command(self.language, &words)
     }
 
-    fn peer(&self, words: &str) -> Peer {
+    pub(crate) fn is(&self, language: Language) -> bool {
+        self.language == language
+    }
+
+    pub(crate) fn peer(&self, words: &str) -> Peer {
         let words = format!("{words} timeout={} {}", self.patience, self.mutant);
         Peer::new(self.language, &words)
     }
@@ -95,7 +103,7 @@ impl Subject {
         true
     }
 
-    fn limit(&self) -> Option<Duration> {
+    pub(crate) fn limit(&self) -> Option<Duration> {
         Some(Duration::from_secs(self.patience))
     }
 }
