@@ -24,8 +24,7 @@ impl Options {
     /// The header takes a page, at least 4096 bytes. The ring follows: the largest
     /// power of two that fits, or the [capacity](Options::capacity) asked for,
     /// rounded up to a power of two. The least capacity is one byte. Bytes after
-    /// the ring are not touched. `memory` must be a multiple of 128 on x86-64 and
-    /// aarch64, and of 256 on other machines. Pages always are.
+    /// the ring are not touched. `memory` must be a multiple of 128. Pages always are.
     ///
     /// Differences from a ring in a segment:
     ///
