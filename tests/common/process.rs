@@ -81,6 +81,10 @@ impl Exec {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.0.wait().unwrap()
     }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
 }
 
 impl From<Child> for Exec {

@@ -195,6 +195,11 @@ impl Peer {
         self.exec.wait();
     }
 
+    /// Whether the peer has ended, however it did.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.exec.has_ended()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.exec.kill();
         self.ended();

@@ -86,9 +86,10 @@ impl Subject {
         Peer::new(self.language, &words)
     }
 
-    /// Whether the peer says this, and nothing else, at its end.
+    /// Whether the peer says this, and nothing else, and then ends. It leaves after it has spoken.
     fn says(&self, words: &str, expected: &str) -> bool {
-        self.peer(words).find("peer: ").as_deref() == Some(expected)
+        let mut peer = self.peer(words);
+        peer.find("peer: ").as_deref() == Some(expected) && self.sees(|| peer.has_ended())
     }
 
     /// Whether a condition comes true while this peer is patient.
