@@ -125,7 +125,7 @@ fn a_deleted_file_ends_waiting() {
         });
         let id = waited_for(&path);
         path.remove_file_while(|| assert_eq!(child.wait(), End::Exit(0)));
-        assert!(sysv::stat(id).is_err(), "its segment is gone");
+        until(|| sysv::stat(id).is_err()); // somebody may just look at it
     });
 }
 

@@ -85,7 +85,7 @@ fn a_forked_child_writes_to_its_parent() {
             receive(&mut consumer, SEED, 500_000, 10_000);
             assert_eq!(child.wait(), End::Exit(0));
             drop(consumer);
-            assert!(sysv::stat(id).is_err(), "the segment has gone");
+            until(|| sysv::stat(id).is_err()); // somebody may just look at it
         },
     );
 }

@@ -21,7 +21,7 @@ fn a_ring_dropped_without_a_role_leaves_nothing() {
     let id = ring.id().unwrap();
     assert!(sysv::stat(id).is_ok_and(|stat| stat.marked_for_removal && stat.key_raw == 0));
     drop(ring);
-    assert!(sysv::stat(id).is_err());
+    until(|| sysv::stat(id).is_err()); // somebody may just look at it
 }
 
 #[test]
