@@ -121,10 +121,13 @@ unsafe fn word(dst: *mut u8, src: *const u8) {
 /// in its name says how many. Each instruction set has its temporary registers: one where one is
 /// enough, since the caller then needs to save fewer.
 macro_rules! ends {
-    ($name:ident,
-        x86_64: ($($x:ident: $x_class:ident),+) $x86_64:literal,
-        aarch64: ($($a:ident: $a_class:ident),+) $aarch64:literal
-    ) => {
+    ($name:ident, x86_64: $x86_64:tt $x86_64_template:literal, aarch64: $aarch64:tt $aarch64_template:literal) => {
+        #[cfg(target_arch = "x86_64")]
+        ends!($name, $x86_64 $x86_64_template);
+        #[cfg(target_arch = "aarch64")]
+        ends!($name, $aarch64 $aarch64_template);
+    };
+    ($name:ident, ($($t:ident: $class:ident),+) $template:literal) => {
         /// # Safety
         ///
         /// Let `n` be the number in the name. On both sides, the first `n` and the last `n` of
@@ -133,28 +136,14 @@ macro_rules! ends {
         unsafe fn $name(dst: *mut u8, src: *const u8, len: usize) {
             // SAFETY: the block touches just the bytes that the caller vouches for. Loads and
             // stores use no stack and leave the flags alone.
-            #[cfg(target_arch = "x86_64")]
             unsafe {
                 asm!(
-                    $x86_64,
+                    $template,
                     s = in(reg) src,
                     d = in(reg) dst,
                     s_end = in(reg) src.add(len),
                     d_end = in(reg) dst.add(len),
-                    $($x = out($x_class) _,)+
-                    options(nostack, preserves_flags),
-                );
-            }
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            unsafe {
-                asm!(
-                    $aarch64,
-                    s = in(reg) src,
-                    d = in(reg) dst,
-                    s_end = in(reg) src.add(len),
-                    d_end = in(reg) dst.add(len),
-                    $($a = out($a_class) _,)+
+                    $($t = out($class) _,)+
                     options(nostack, preserves_flags),
                 );
             }

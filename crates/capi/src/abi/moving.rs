@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
+use ring::{Consumer, Producer};
+
 use super::{end_of, guard, guard_code, panicked, put};
 use crate::end::End;
 use crate::failure::{self, Failure};
@@ -123,25 +125,20 @@ unsafe extern "C" fn shmpipe_write(
         return plain(|| moved(producer.write(bytes)));
     }
     // SAFETY: the caller guarantees it.
-    unsafe { write_long(end, bytes, len) }
+    unsafe { write_long(producer, bytes, len) }
 }
 
 /// A plain call of no byte, or of more than [`SHORT`].
 ///
 /// # Safety
 ///
-/// Rules 1 to 3, and neither pointer is NULL.
+/// Rule 3.
 #[inline(never)]
-unsafe fn write_long(end: *mut End, bytes: *const c_void, len: usize) -> i64 {
+unsafe fn write_long(producer: &mut Producer, bytes: *const c_void, len: usize) -> i64 {
     // SAFETY: the caller guarantees it.
-    match unsafe { end.as_mut() }.and_then(End::as_producer) {
-        Some(producer) if len <= isize::MAX as usize => {
-            // SAFETY: not NULL and not too long, and the rest is rule 3.
-            let bytes = unsafe { bytes_of_checked(bytes, len) };
-            plain(|| moved(producer.write(bytes)))
-        }
-        // SAFETY: the caller guarantees it.
-        _ => unsafe { write_otherwise(end, bytes, len, -1) },
+    match unsafe { bytes_of(bytes, len) } {
+        Ok(bytes) => plain(|| moved(producer.write(bytes))),
+        Err(failure) => i64::from(failure::keep(failure)),
     }
 }
 
@@ -187,25 +184,20 @@ unsafe extern "C" fn shmpipe_read(
         return plain(|| moved(consumer.read(bytes)));
     }
     // SAFETY: the caller guarantees it.
-    unsafe { read_long(end, bytes, len) }
+    unsafe { read_long(consumer, bytes, len) }
 }
 
 /// A plain call of no byte, or of more than [`SHORT`].
 ///
 /// # Safety
 ///
-/// Rules 1 to 3, and neither pointer is NULL.
+/// Rule 3.
 #[inline(never)]
-unsafe fn read_long(end: *mut End, bytes: *mut c_void, len: usize) -> i64 {
+unsafe fn read_long(consumer: &mut Consumer, bytes: *mut c_void, len: usize) -> i64 {
     // SAFETY: the caller guarantees it.
-    match unsafe { end.as_mut() }.and_then(End::as_consumer) {
-        Some(consumer) if len <= isize::MAX as usize => {
-            // SAFETY: not NULL and not too long, and the rest is rule 3.
-            let bytes = unsafe { bytes_of_mut_checked(bytes, len) };
-            plain(|| moved(consumer.read(bytes)))
-        }
-        // SAFETY: the caller guarantees it.
-        _ => unsafe { read_otherwise(end, bytes, len, -1) },
+    match unsafe { bytes_of_mut(bytes, len) } {
+        Ok(bytes) => plain(|| moved(consumer.read(bytes))),
+        Err(failure) => i64::from(failure::keep(failure)),
     }
 }
 
