@@ -21,8 +21,7 @@ use crate::exit::Failure;
 use crate::figures::{Spread, debug_build};
 use crate::fork::{Forked, fork};
 use crate::json;
-use crate::ls::wrapped;
-use crate::text::{columns, print};
+use crate::text::{columns, print, wrapped};
 use crate::units;
 
 /// No round begins after this time. So rounds of the default size take less than a minute in all.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use shmpipe::Stats;
 
 use crate::args::ProgressArgs;
-use crate::ls::wrapped;
 use crate::progress::{Progress, Reading};
+use crate::text::wrapped;
 use crate::units;
 
 /// Columns of the tables.

@@ -81,36 +81,33 @@ pub(crate) fn remove(id: SegmentId) -> Result<(), RemoveError> {
 }
 
 /// Tries again for a moment while only processes without a role have the ring attached.
-fn unobserved_removal(
-    mut remove: impl FnMut() -> Result<(), RemoveError>,
-) -> Result<(), RemoveError> {
-    let start = Instant::now();
-    loop {
-        let removed = remove();
-        let by_others = matches!(
+fn unobserved_removal(remove: impl FnMut() -> Result<(), RemoveError>) -> Result<(), RemoveError> {
+    outlast_looks(remove, |removed| {
+        matches!(
             removed,
             Err(RemoveError::InUse {
                 by: User::Others { .. },
                 ..
             })
-        );
-        if !by_others || start.elapsed() >= LOOKING {
-            return removed;
-        }
-        thread::sleep(PAUSE);
-    }
+        )
+    })
 }
 
 /// Looks again for a moment, as [`unobserved_removal`] tries again.
-fn unobserved(
-    mut look: impl FnMut() -> Result<Snapshot, OpenError>,
-) -> Result<Snapshot, OpenError> {
+fn unobserved(look: impl FnMut() -> Result<Snapshot, OpenError>) -> Result<Snapshot, OpenError> {
+    outlast_looks(look, |looked| {
+        let ring = looked.as_ref();
+        ring.is_ok_and(|ring| ring.attached > 0 && users_of(ring).is_empty())
+    })
+}
+
+/// The answer of `ask`. Asks again, for [`LOOKING`] at most, while the answer is that others look.
+fn outlast_looks<T>(mut ask: impl FnMut() -> T, others_look: impl Fn(&T) -> bool) -> T {
     let start = Instant::now();
     loop {
-        let ring = look()?;
-        let by_others = ring.attached > 0 && users_of(&ring).is_empty();
-        if !by_others || start.elapsed() >= LOOKING {
-            return Ok(ring);
+        let answer = ask();
+        if !others_look(&answer) || start.elapsed() >= LOOKING {
+            return answer;
         }
         thread::sleep(PAUSE);
     }

@@ -10,9 +10,9 @@ use shmpipe::{Occupant, Options, Snapshot};
 use crate::args::StatArgs;
 use crate::exit::Failure;
 use crate::json;
-use crate::ls::{waits, wrapped};
+use crate::ls::waits;
 use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, survey};
-use crate::text::{columns, print, watch};
+use crate::text::{columns, print, watch, wrapped};
 use crate::units::{age, bar, bytes, percent};
 
 /// How long the ring is looked at.

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
+use unicode_width::UnicodeWidthChar;
 
 use crate::exit::Failure;
 
@@ -81,5 +82,47 @@ pub(crate) fn watch(
             Err(_) => print(text)?,
         }
         thread::sleep(interval);
+    }
+}
+
+/// `text` in lines of at most `width` columns, divided between words. A word that is wider than a
+/// line goes on in the next one.
+pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
+    let width = width.unwrap_or(usize::MAX);
+    let columns_of = |c: char| c.width().unwrap_or(0);
+    let mut lines = String::new();
+    let mut len = 0;
+    for word in text.split(' ') {
+        let word_len: usize = word.chars().map(columns_of).sum();
+        if len > 0 && len + 1 + word_len > width {
+            lines.push('\n');
+            len = 0;
+        } else if len > 0 {
+            lines.push(' ');
+            len += 1;
+        }
+        for c in word.chars() {
+            if len > 0 && len + columns_of(c) > width {
+                lines.push('\n');
+                len = 0;
+            }
+            lines.push(c);
+            len += columns_of(c);
+        }
+    }
+    lines + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_are_divided_between_words_and_only_then_within() {
+        assert_eq!(wrapped("one two three", None), "one two three\n");
+        assert_eq!(wrapped("one two three", Some(8)), "one two\nthree\n");
+        assert_eq!(wrapped("at /tmp/abc", Some(4)), "at\n/tmp\n/abc\n");
+        assert_eq!(wrapped("中文字符", Some(5)), "中文\n字符\n"); // two columns each
+        assert_eq!(wrapped("", Some(5)), "\n");
     }
 }

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use crate::args::DoctorArgs;
 use crate::exit::Failure;
 use crate::json;
-use crate::ls::wrapped;
 use crate::rings::survey;
-use crate::text::{Colour, columns, paint, print};
+use crate::text::{Colour, columns, paint, print, wrapped};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {

@@ -8,10 +8,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Clear, Paragraph, Row, Table, TableState, Wrap};
 
 use super::state::{Mode, State};
-use crate::ls::{colour, footer, waits, wrapped};
+use crate::ls::{colour, footer, waits};
 use crate::rings::Segment;
 use crate::table::{self, Column, cut, cut_end};
-use crate::text::{Colour, columns};
+use crate::text::{Colour, columns, wrapped};
 use crate::units::{bar, bytes, percent};
 
 const HELP: &str = "\

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use shmpipe::sysv::{self, SegmentId};
+use shmpipe::sysv::SegmentId;
 use shmpipe::{Occupant, Snapshot};
 
 use crate::common::{PATIENCE, Task, TempPath};
@@ -40,6 +40,16 @@ pub(crate) fn take_signals() {
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
+
+/// Signals by which a process ends, and which can be caught.
+pub(crate) const ENDING: [Signal; 6] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::TERM,
+    Signal::USR1,
+    Signal::ALARM,
+];
 
 /// A running `shmpipe`, killed and reaped with the test.
 pub(crate) struct Running {
@@ -264,7 +274,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// The segment goes; the kernel may take a moment after the last exit.
 #[track_caller]
 pub(crate) fn is_gone(id: SegmentId, path: &TempPath) {
-    until("the segment is gone", || sysv::stat(id).err());
+    crate::common::until_gone(id);
     assert!(!path.leads_to_a_segment());
 }
 

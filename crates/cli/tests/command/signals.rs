@@ -13,22 +13,13 @@ use shmpipe::{Occupant, Snapshot};
 
 use crate::common::{TempPath, is_locked, is_waited_for, options};
 use crate::running::{
-    DONE, Ended, PEER_DIED, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, collect, is_full, is_gone,
-    until, until_stuck,
+    DONE, ENDING, Ended, PEER_DIED, RECEIVER_LEFT, Running, SENDER_BROKE_OFF, collect, is_full,
+    is_gone, until, until_stuck,
 };
 use crate::terminal::{Apart, Terminal};
 
 /// The signals after which `send` and `recv` clean up.
 const CAUGHT: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
-/// These, and others by which a process ends.
-const ENDING: [Signal; 6] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::TERM,
-    Signal::USR1,
-    Signal::ALARM,
-];
 
 /// Some signals would leave a core file.
 fn without_core_files() {
@@ -68,19 +59,8 @@ fn is_free(path: &TempPath) {
 /// Each signal that ends a process, in each state of a pair: nothing stays, and the peer fails.
 #[test]
 fn no_signal_leaves_a_ring_or_a_stream_that_looks_whole() {
-    let all = [
-        Signal::HUP,
-        Signal::INT,
-        Signal::QUIT,
-        Signal::TERM,
-        Signal::USR1,
-        Signal::ALARM,
-        Signal::PIPE,
-        Signal::ABORT,
-        Signal::KILL,
-    ];
     without_core_files();
-    for signal in all {
+    for signal in [&ENDING[..], &[Signal::PIPE, Signal::ABORT, Signal::KILL]].concat() {
         for (at_sender, is_busy) in [(true, false), (true, true), (false, false), (false, true)] {
             let path = TempPath::new();
             let receiver = Running::unread(["recv".as_ref(), path.as_os_str()]);

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{TempPath, stream};
-use crate::running::{DONE, FAILURE, Running, USAGE, until};
+use crate::running::{DONE, ENDING, FAILURE, Running, USAGE, until};
 use crate::terminal::{Apart, Terminal};
 
 fn top(size: (u16, u16), args: &[&str]) -> Terminal {
@@ -129,14 +129,7 @@ fn a_ring_is_removed_after_a_question() {
 
 #[test]
 fn signals_give_the_terminal_back() {
-    for signal in [
-        Signal::TERM,
-        Signal::HUP,
-        Signal::INT,
-        Signal::QUIT,
-        Signal::USR1,
-        Signal::ALARM,
-    ] {
+    for signal in ENDING {
         let mut top = top((24, 80), &[]);
         top.until_it_shows(&["q quit"]);
         kill_process(Pid::from_child(&top.child), signal).unwrap();
