@@ -178,6 +178,12 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until the segment is gone. Somebody who looks at all rings has it attached for a moment.
+#[track_caller]
+pub(crate) fn until_gone(id: SegmentId) {
+    until(|| sysv::stat(id).is_err());
+}
+
 /// A segment of the test's own making, which goes with the test.
 #[derive(Debug)]
 pub(crate) struct Segment {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::offsets::{CAPABILITIES, CLOSED, HEAD, OWNERS, SIGNALS, SLEEPING, TAIL};
-use crate::common::{End, Fork, PATIENCE, TempPath, alone, is_waited_for, until};
+use crate::common::{End, Fork, PATIENCE, TempPath, alone, is_waited_for, until, until_gone};
 use shmpipe::error::Rule;
 use shmpipe::sysv::{self, Attachment};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, WaitPolicy};
@@ -125,7 +125,7 @@ fn a_deleted_file_ends_waiting() {
         });
         let id = waited_for(&path);
         path.remove_file_while(|| assert_eq!(child.wait(), End::Exit(0)));
-        until(|| sysv::stat(id).is_err()); // somebody may just look at it
+        until_gone(id);
     });
 }
 

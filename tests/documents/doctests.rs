@@ -1,22 +1,8 @@
 //! What the examples in the documentation leave to others.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// The sources and documents below `folder`.
-fn texts(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            texts(&path, found);
-        } else if path
-            .extension()
-            .is_some_and(|end| end == "rs" || end == "md")
-        {
-            found.push(path);
-        }
-    }
-}
+use crate::{files_below, root};
 
 /// The code blocks of a text, each with the number of its first line. A line has
 /// lost the marks of its comment and the mark that hides it.
@@ -73,9 +59,8 @@ fn outlive_the_file(lines: &[&str]) -> Vec<String> {
 /// that is still open then has the key of a ring that somebody else is about to make.
 #[test]
 fn no_example_removes_the_file_of_an_open_ring() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = vec![root.join("README.md")];
-    texts(&root.join("src"), &mut files);
+    let mut files = files_below(&root().join("src"), &["rs", "md"]);
+    files.push(root().join("README.md"));
     let (mut removals, mut faults) = (0, Vec::new());
     for file in files {
         let text = fs::read_to_string(&file).unwrap();

@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ORDERINGS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
+use crate::{files_below, root};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+const ORDERINGS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
 
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(root().join(path)).unwrap()
@@ -18,21 +16,12 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// The files of the library; neither its tests and models nor the command.
 fn sources() -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![root().join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() {
-                folders.extend((name != "models").then_some(path));
-            } else if name.ends_with(".rs")
-                && !["tests.rs", "order.rs", "recording.rs"].contains(&name)
-            {
-                files.push(path);
-            }
-        }
-    }
+    let mut files = files_below(&root().join("src"), &["rs"]);
+    files.retain(|file| {
+        let is = |names: &[&str]| names.iter().any(|name| file.ends_with(name));
+        let is_model = file.components().any(|part| part.as_os_str() == "models");
+        !is_model && !is(&["tests.rs", "order.rs", "recording.rs"])
+    });
     files
 }
 

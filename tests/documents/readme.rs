@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::{files_below, root};
 
 #[track_caller]
 fn text(path: &str) -> String {
@@ -185,27 +183,16 @@ fn every_step_that_is_named_exists() {
     }
 }
 
-/// Every file below a folder.
-fn sources(folder: &Path, found: &mut String) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-}
-
 #[test]
 fn every_test_that_is_left_out_exists_and_has_a_reason() {
     if !is_checkout("every_test_that_is_left_out_exists_and_has_a_reason") {
         return;
     }
-    let mut all = String::new();
-    sources(&root().join("src"), &mut all);
-    sources(&root().join("tests"), &mut all);
-    sources(&root().join("crates"), &mut all);
+    let all: String = ["src", "tests", "crates"]
+        .iter()
+        .flat_map(|folder| files_below(&root().join(folder), &["rs"]))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
     let list = text(".ci/tests-left-out");
     let lines: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
     assert!(!lines.is_empty());

@@ -10,7 +10,7 @@ use shmpipe::sysv::{self, SysvErrorKind};
 use shmpipe::{LifeCycle, Occupant, OpenError, Options, RemoveError, Snapshot, WaitPolicy};
 
 use crate::common::offsets::{HEAD, TAIL, set_start};
-use crate::common::{Segment, TempPath, bytes_of, options, page, until};
+use crate::common::{Segment, TempPath, bytes_of, options, page, until, until_gone};
 
 fn persistent() -> Options {
     let mut options = options();
@@ -243,7 +243,7 @@ fn a_removed_ring_is_removed() {
     let id = producer.id().unwrap();
     drop(producer);
     shmpipe::Options::new().remove(&path).unwrap();
-    until(|| sysv::stat(id).is_err()); // somebody may just look at it
+    until_gone(id);
     assert_eq!(sysv::stat(id).unwrap_err().kind(), SysvErrorKind::Removed);
     match Snapshot::of(id) {
         Err(OpenError::Removed { id: named, .. }) => assert_eq!(named, id),

@@ -7,7 +7,7 @@ use shmpipe::{Occupant, OpenError, RemoveError};
 
 use super::{kill_when, read, read_on, reader, write, writer};
 use crate::common::{
-    End, Fork, Segment, TempPath, alone, move_to_own_ipc_namespace, options, page, until,
+    End, Fork, Segment, TempPath, alone, move_to_own_ipc_namespace, options, page, until_gone,
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn a_persistent_ring_is_removed_by_its_path() {
     let id = path.segment().unwrap();
     shmpipe::Options::new().remove(&path).unwrap();
     assert!(!path.leads_to_a_segment());
-    until(|| sysv::stat(id).is_err());
+    until_gone(id);
     let again = shmpipe::Options::new().remove(&path);
     assert!(matches!(
         again,
@@ -40,7 +40,7 @@ fn a_ring_in_use_is_removed_by_force_only_and_goes_on() {
     producer.close().unwrap();
     assert_eq!(read_on(&mut consumer), b"still");
     drop((producer, consumer));
-    until(|| sysv::stat(id).is_err()); // somebody may just look at it
+    until_gone(id);
 }
 
 #[test]

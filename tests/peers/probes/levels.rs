@@ -1,7 +1,9 @@
 //! The level of inline messages and asymmetric fences, which the C peer has.
 
 use super::{Place, Subject, persistent, read};
-use crate::common::offsets::{CAPABILITIES, CLOSED, HEAD, SIGNALS, SLEEPING, TAIL, WANTED, WANTS};
+use crate::common::offsets::{
+    CAPABILITIES, CLOSED, HEAD, HEADER, SIGNALS, SLEEPING, TAIL, WANTED, WANTS,
+};
 use crate::common::{poke, stream};
 use crate::languages::{C, Peer, Rust, outcome};
 use shmpipe::sysv::SegmentId;
@@ -10,9 +12,6 @@ use shmpipe::sysv::SegmentId;
 const INLINE_END: usize = 264;
 const INLINE_START: usize = 272;
 const INLINE_BYTES: usize = 280;
-/// Where the ring is.
-const RING: usize = 4096;
-
 fn half(id: SegmentId, offset: usize) -> u32 {
     (read(id, offset & !7) >> (8 * (offset & 4))) as u32
 }
@@ -41,7 +40,7 @@ pub(super) fn puts_inline(peer: &Subject) -> bool {
     let written = peer.says(&format!("{words} bytes={len}"), &outcome("wrote", len));
     let there = [read(id, INLINE_END), read(id, INLINE_START), read(id, TAIL)] == [len, 0, len]
         && bytes(id, INLINE_BYTES, len as usize) == stream(0x5eed, 0, len as usize)
-        && bytes(id, RING, len as usize) == stream(0x5eed, 0, len as usize)
+        && bytes(id, HEADER, len as usize) == stream(0x5eed, 0, len as usize)
         && half(id, CAPABILITIES[0]) == able;
     // The next claim takes the message back, and one byte too many is in the ring alone.
     let written = written
@@ -84,7 +83,7 @@ pub(super) fn takes_inline(peer: &Subject) -> bool {
                     && read(id, signals + WANTED) == 1
                     && half(id, signals + WANTS) == 1
             });
-            poke(id, RING, ring);
+            poke(id, HEADER, ring);
             poke(id, INLINE_START, &0_u64.to_ne_bytes());
             poke(id, INLINE_BYTES, beside);
             poke(id, INLINE_END, &len.to_ne_bytes());

@@ -3,10 +3,8 @@
 use std::io::{self, Read, Write};
 use std::thread;
 
-use shmpipe::sysv;
-
 use super::{SEED, anonymous, receive, send};
-use crate::common::{End, Exec, Fork, TempPath, alone, options, part, stream, until};
+use crate::common::{End, Exec, Fork, TempPath, alone, options, part, stream, until, until_gone};
 
 /// A child that is exec'ed and shares nothing with this process but the path.
 /// It plays `role`: the other end of the ring that [`play`] plays.
@@ -85,7 +83,7 @@ fn a_forked_child_writes_to_its_parent() {
             receive(&mut consumer, SEED, 500_000, 10_000);
             assert_eq!(child.wait(), End::Exit(0));
             drop(consumer);
-            until(|| sysv::stat(id).is_err()); // somebody may just look at it
+            until_gone(id);
         },
     );
 }

@@ -112,6 +112,23 @@ impl Scene {
             self.producer.consumed().unwrap() == at + 1000
         });
     }
+
+    /// A receiver that accepts the loss delivers the bytes from `from` to `to`. Only at `died` may the
+    /// stream break off.
+    fn what_is_left_arrives(&self, name: &str, from: u64, died: u64, to: u64) {
+        let (path, url) = (self.destination.path(), self.server.url());
+        let mut receiver = Relay::recv(&path, name, &url, &["--accept-loss"]);
+        let (mut consumer, mut here) = (self.destination.consumer(), from);
+        until("what the log still has", || {
+            receiver.assert_runs();
+            match next(&mut consumer, here) {
+                Some(Ok(len)) => here += len,
+                Some(Err(how)) => assert_eq!((here, how), (died, How::Died)),
+                None => {}
+            }
+            here == to
+        });
+    }
 }
 
 /// Deletes the record of this kind at this position.
@@ -145,18 +162,7 @@ fn a_record_that_a_tool_deletes_is_named_by_the_receiver() {
     scene.sender.kill();
     scene.sender.restart();
     scene.write(3000);
-    let (path, url) = (scene.destination.path(), scene.server.url());
-    let mut receiver = Relay::recv(&path, "deleted", &url, &["--accept-loss"]);
-    let (mut consumer, mut here) = (scene.destination.consumer(), 2000);
-    until("what the log still has", || {
-        receiver.assert_runs();
-        match next(&mut consumer, here) {
-            Some(Ok(len)) => here += len,
-            Some(Err(how)) => assert_eq!((here, how), (2000, How::Died)),
-            None => {}
-        }
-        here == 4000
-    });
+    scene.what_is_left_arrives("deleted", 2000, 2000, 4000);
 }
 
 #[test]
@@ -188,18 +194,7 @@ fn a_claim_that_a_tool_deletes_is_named_by_both_relays() {
     let (path, url) = (scene.source.path(), scene.server.url());
     scene.sender = Relay::send(&path, "unclaimed", &url, &["--begin"]);
     scene.write(4000);
-    let path = scene.destination.path();
-    let mut receiver = Relay::recv(&path, "unclaimed", &url, &["--accept-loss"]);
-    let (mut consumer, mut here) = (scene.destination.consumer(), 1000);
-    until("all bytes", || {
-        receiver.assert_runs();
-        match next(&mut consumer, here) {
-            Some(Ok(len)) => here += len,
-            Some(Err(how)) => assert_eq!((here, how), (3000, How::Died)),
-            None => {}
-        }
-        here == 5000
-    });
+    scene.what_is_left_arrives("unclaimed", 1000, 3000, 5000);
 }
 
 #[test]
