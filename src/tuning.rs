@@ -178,7 +178,9 @@ pub(crate) const LOOKS_PER_SAMPLE: u32 = 16;
 pub(crate) const SAMPLES: u32 = 6;
 
 /// The most bytes that a commit or a consume in place prefetches. More would fill the buffers of
-/// outstanding loads; fewer hide less of the next access. Chosen.
+/// outstanding loads; fewer hide less of the next access. Chosen. A writer on AMD prefetches so much
+/// only for a far reader. For a near one, blocks of 1 KiB came to 0.73 of the limit with it, and to
+/// 0.98 without (interleaved, Zen 3).
 pub(crate) const MOST_PREFETCHED: usize = 1 << 10;
 
 /// Bytes of the shortest read whose lines are returned. With 4 KiB, a ring of 64 KiB came to 0.44

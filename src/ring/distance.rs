@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::segment::region::Returning;
+use crate::segment::region::Pays;
 use crate::sync::now;
 use crate::tuning::{FAR, LOOKS_PER_SAMPLE, NEAR_LOAD, SAMPLES};
 
@@ -17,28 +17,28 @@ pub(crate) struct Distance {
     looks: u32,
     /// Far samples less near ones, from 0 to [`SAMPLES`].
     score: u32,
-    returns_lines: bool,
+    /// Whether a measure pays that moves cache lines sooner.
+    pays: bool,
     /// Whether the distance matters, and the clock is fast enough to time a load.
     measures: bool,
 }
 
 impl Distance {
     /// A peer that is near until samples say otherwise.
-    pub(crate) fn new(returning: Returning) -> Distance {
-        let matters = returning == Returning::WhenFar;
+    pub(crate) fn new(pays: Pays) -> Distance {
+        let matters = pays == Pays::WhenFar;
         Distance {
             looks: LOOKS_PER_SAMPLE,
             score: 0,
-            returns_lines: returning == Returning::Always,
+            pays: pays == Pays::Always,
             measures: matters && (0..4).any(|_| clock_cost() < NEAR_LOAD),
         }
     }
 
-    /// Whether lines are to be returned: always, or since the peer is in another part of the
-    /// machine.
+    /// Whether the measure pays: always, or since the peer is in another part of the machine.
     #[inline(always)]
-    pub(crate) fn returns_lines(&self) -> bool {
-        self.returns_lines
+    pub(crate) fn pays(&self) -> bool {
+        self.pays
     }
 
     /// Makes the load of a position, and times some loads. `known` is the last accepted position.
@@ -75,9 +75,9 @@ impl Distance {
             self.score = self.score.saturating_sub(1);
         }
         if self.score == SAMPLES {
-            self.returns_lines = true;
+            self.pays = true;
         } else if self.score == 0 {
-            self.returns_lines = false;
+            self.pays = false;
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
 
     /// A distance after these samples.
     fn after(samples: &[Duration]) -> Distance {
-        let mut distance = Distance::new(Returning::WhenFar);
+        let mut distance = Distance::new(Pays::WhenFar);
         for &sample in samples {
             distance.note(sample);
         }
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn a_peer_is_near_until_several_samples_say_otherwise() {
         let few = vec![FAR; SAMPLES as usize - 1];
-        assert!(!after(&[]).returns_lines());
-        assert!(!after(&few).returns_lines());
-        assert!(after(&[few.as_slice(), &[FAR]].concat()).returns_lines());
+        assert!(!after(&[]).pays());
+        assert!(!after(&few).pays());
+        assert!(after(&[few.as_slice(), &[FAR]].concat()).pays());
     }
 
     #[test]
@@ -114,10 +114,10 @@ mod tests {
         let mut distance = after(&vec![FAR; 10 * SAMPLES as usize]);
         for _ in 1..SAMPLES {
             distance.note(NEAR_LOAD);
-            assert!(distance.returns_lines());
+            assert!(distance.pays());
         }
         distance.note(NEAR_LOAD);
-        assert!(!distance.returns_lines());
+        assert!(!distance.pays());
     }
 
     #[test]
@@ -126,23 +126,23 @@ mod tests {
         for _ in 0..10 * SAMPLES {
             distance.note(Duration::from_nanos(1));
         }
-        assert!(distance.returns_lines());
+        assert!(distance.pays());
     }
 
     #[test]
     fn where_the_distance_does_not_matter_nothing_is_timed() {
-        for (returning, returns) in [(Returning::Never, false), (Returning::Always, true)] {
-            let mut distance = Distance::new(returning);
+        for (pays, is_paid) in [(Pays::Never, false), (Pays::Always, true)] {
+            let mut distance = Distance::new(pays);
             for known in 0..u64::from(LOOKS_PER_SAMPLE * SAMPLES * 2) {
                 distance.sample(known, || known + 1);
             }
-            assert_eq!((distance.returns_lines(), distance.score), (returns, 0));
+            assert_eq!((distance.pays(), distance.score), (is_paid, 0));
         }
     }
 
     #[test]
     fn each_load_is_made_once() {
-        let mut distance = Distance::new(Returning::WhenFar);
+        let mut distance = Distance::new(Pays::WhenFar);
         let loads = std::cell::Cell::new(0);
         for known in 0..3 * u64::from(LOOKS_PER_SAMPLE) {
             let load = || {

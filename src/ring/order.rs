@@ -9,7 +9,7 @@ use super::*;
 use crate::ring::marks::Ending;
 use crate::segment::closed::Departure;
 use crate::segment::layout::Header;
-use crate::segment::region::Returning;
+use crate::segment::region::Pays;
 use crate::segment::region::heap::HeapRegion;
 use crate::sync::recording::{self, Access};
 use crate::wait::Effort;
@@ -113,8 +113,8 @@ unsafe impl Region for Recorder {
 
     const SHORTEST_RETURNED: u64 = 1;
 
-    fn returning(&self) -> Returning {
-        Returning::Always
+    fn returning(&self) -> Pays {
+        Pays::Always
     }
 
     fn return_lines(&self, position: u64, len: u64) {

@@ -55,7 +55,7 @@ pub(crate) struct Reader<R> {
     unverified_tail: u64,
     /// Whether the last message was so long that its inline copy extends beyond the tail's line.
     far: bool,
-    /// How far the writer's cache is.
+    /// How far the writer's cache is, which decides whether lines are returned.
     distance: Distance,
 }
 
@@ -213,7 +213,7 @@ impl<R: Region> Reader<R> {
     #[inline(always)]
     pub(crate) fn release_known(&mut self, len: usize) -> bool {
         let start = self.head();
-        let skips = self.window.skip(Role::Consumer, len);
+        let skips = self.window.skip(Role::Consumer, len, true);
         if skips {
             self.release_from(start, len as u64);
         }
@@ -358,7 +358,7 @@ impl<R: Region> Reader<R> {
     /// Releases the `len` bytes from `start` up to the window's position.
     #[inline(always)]
     fn release_from(&mut self, start: u64, len: u64) {
-        if len >= R::SHORTEST_RETURNED && self.distance.returns_lines() {
+        if len >= R::SHORTEST_RETURNED && self.distance.pays() {
             self.region().return_lines(start, len);
         }
         let side = self.region().header().side(Role::Consumer);

@@ -1,5 +1,6 @@
 //! The writing side.
 
+use super::distance::Distance;
 use super::{adopt, corrupt};
 use crate::error::Corruption;
 use crate::ring::inline;
@@ -33,6 +34,8 @@ pub(crate) struct Writer<R> {
     closed_before: u64,
     /// Number of marks before the stream being written, in a ring that has marks.
     marks: Option<u64>,
+    /// How far the reader's cache is, which decides about prefetches in place.
+    distance: Distance,
 }
 
 /// What the departure of its reader means to a writer.
@@ -67,6 +70,7 @@ impl<R: Region> Writer<R> {
         // The last writer may have died between an inline message and its publication.
         own.inline.clear(tail); // P7
         let marks = persists.then(|| own.signals.marks.load(Ordering::Relaxed)); // P6
+        let distance = Distance::new(region.prefetching());
         let mut window = Window::new(region, tail);
         window.open(capacity - occupied);
         Ok(Writer {
@@ -78,6 +82,7 @@ impl<R: Region> Writer<R> {
             departures,
             closed_before,
             marks,
+            distance,
         })
     }
 
@@ -100,8 +105,9 @@ impl<R: Region> Writer<R> {
             return Ok(known);
         }
         // The ring may be full by the last known head: load a new one.
-        let side = self.region().header().side(Role::Consumer);
-        let head = side.position.load(Ordering::Acquire); // P2
+        let side = self.window.region().header().side(Role::Consumer);
+        let load = || side.position.load(Ordering::Acquire); // P2
+        let head = self.distance.sample(self.known_head, load);
         let tail = self.tail();
         let occupied = position::occupied(tail, self.known_head, head, self.capacity)
             .map_err(|fault| corrupt(fault, Role::Consumer, tail, self.known_head, head))?;
@@ -210,7 +216,7 @@ impl<R: Region> Writer<R> {
     /// reader has set a delivery hint, returns `false` and does nothing.
     #[inline(always)]
     pub(crate) fn advance_known(&mut self, len: usize) -> bool {
-        if self.has_hint() || !self.window.skip(Role::Producer, len) {
+        if self.has_hint() || !self.window.skip(Role::Producer, len, self.distance.pays()) {
             return false;
         }
         failpoint!(CopiedIn);

@@ -12,7 +12,7 @@
 
 use std::ptr::NonNull;
 
-use super::{Region, Returning};
+use super::{Pays, Region};
 use crate::role::Role;
 use crate::segment::copy::{self, Caches};
 use crate::segment::layout::Header;
@@ -224,6 +224,14 @@ unsafe impl Region for MappedRegion {
         }
     }
 
+    fn prefetching(&self) -> Pays {
+        if self.caches.prefetch_from_peer {
+            Pays::WhenFar
+        } else {
+            Pays::Always
+        }
+    }
+
     #[inline(always)]
     fn prefetch_next(&self, role: Role, position: u64, len: usize, beyond: u64) {
         let distance = match role {
@@ -247,11 +255,11 @@ unsafe impl Region for MappedRegion {
 
     const SHORTEST_RETURNED: u64 = SHORTEST_RETURNED;
 
-    fn returning(&self) -> Returning {
+    fn returning(&self) -> Pays {
         match self.capacity() {
-            _ if !self.caches.prefetch_from_peer => Returning::Never,
-            ..=SMALL_RING => Returning::Always,
-            _ => Returning::WhenFar,
+            _ if !self.caches.prefetch_from_peer => Pays::Never,
+            ..=SMALL_RING => Pays::Always,
+            _ => Pays::WhenFar,
         }
     }
 

@@ -20,12 +20,11 @@ pub(crate) mod heap;
 pub(crate) mod mapped;
 pub(crate) mod window;
 
-/// When a reader makes the cache lines of read bytes exclusive, before it releases them. The writer
-/// then gets each line in one step.
+/// Where a measure that moves cache lines sooner pays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Returning {
+pub(crate) enum Pays {
     Never,
-    /// When the writer's cache is far.
+    /// Where the peer's cache is far.
     WhenFar,
     Always,
 }
@@ -102,6 +101,11 @@ pub(crate) unsafe trait Region {
         let _ = (position, len);
     }
 
+    /// Whether it pays that a writer in place [prefetches](Self::prefetch_next) more than a line.
+    fn prefetching(&self) -> Pays {
+        Pays::Never
+    }
+
     /// Prefetches lines that `role` will access in place soon. `role` has just accessed `len` bytes
     /// up to `position`, and owns the next `beyond` bytes. A hint: changes no byte.
     #[inline(always)]
@@ -112,9 +116,9 @@ pub(crate) unsafe trait Region {
     /// Bytes of the shortest read whose lines are returned.
     const SHORTEST_RETURNED: u64 = u64::MAX;
 
-    /// Whether it pays to [return lines](Self::return_lines).
-    fn returning(&self) -> Returning {
-        Returning::Never
+    /// Whether it pays that the reader [returns lines](Self::return_lines).
+    fn returning(&self) -> Pays {
+        Pays::Never
     }
 
     /// Makes the cache lines of the `len` bytes from `position` on exclusive, so that the writer

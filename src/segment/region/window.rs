@@ -12,6 +12,7 @@
 
 use super::Region;
 use crate::role::Role;
+use crate::segment::copy::SHORT;
 
 /// A region, a position in its ring, and the end of what may be touched from there on.
 #[derive(Debug)]
@@ -93,14 +94,17 @@ impl<R: Region> Window<R> {
     }
 
     /// Advances by `len` bytes if the window has that many. Otherwise returns `false` and does
-    /// nothing. For bytes that `role` has accessed in place.
+    /// nothing. For bytes that `role` has accessed in place. Prefetches a line for the next access,
+    /// and more lines where `prefetches_many`.
     #[inline(always)]
-    pub(crate) fn skip(&mut self, role: Role, len: usize) -> bool {
+    pub(crate) fn skip(&mut self, role: Role, len: usize, prefetches_many: bool) -> bool {
         let Some(left) = self.left_after(len) else {
             return false;
         };
         self.move_on(len);
-        self.region.prefetch_next(role, self.position, len, left);
+        if len <= SHORT || prefetches_many {
+            self.region.prefetch_next(role, self.position, len, left);
+        }
         true
     }
 
@@ -188,13 +192,13 @@ mod tests {
     fn a_skip_stays_in_the_window() {
         let mut window = Window::new(Once(HeapRegion::new(8, 5)), 5);
         assert!(!window.holds(1));
-        assert!(!window.skip(Role::Consumer, 1));
+        assert!(!window.skip(Role::Consumer, 1, true));
         window.open(8);
         assert!(window.holds(3) && !window.holds(4)); // the run ends
-        assert!(window.skip(Role::Producer, 2));
-        assert!(window.holds(1) && !window.skip(Role::Producer, 2));
+        assert!(window.skip(Role::Producer, 2, true));
+        assert!(window.holds(1) && !window.skip(Role::Producer, 2, true));
         assert_eq!(window.position(), 7);
-        assert!(window.skip(Role::Consumer, 1) && !window.holds(1));
+        assert!(window.skip(Role::Consumer, 1, true) && !window.holds(1));
         assert_eq!(window.position(), 8);
     }
 
