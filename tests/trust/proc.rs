@@ -51,9 +51,8 @@ impl Drop for Cell {
 
 /// Whether chroot(2) could be had, and an IPC namespace of our own.
 fn has_cells(test: &str) -> bool {
-    let mut probe = Fork::new(|| {
-        crate::common::exit_now(i32::from(!Cell::new().chroot()));
-    });
+    let cell = Cell::new(); // of this process, which can still remove the folder
+    let mut probe = Fork::new(|| crate::common::exit_now(i32::from(!cell.chroot())));
     let has = move_to_own_ipc_namespace() && probe.wait() == End::Exit(0);
     if !has {
         skipped(test, "chroot");
