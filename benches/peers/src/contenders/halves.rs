@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::board::{Board, Slot, Slots};
 use crate::cells::CAPACITY;
 use crate::channel::Spec;
+use crate::job::stream::Target;
 use crate::job::{Job, in_place, sized};
 use crate::pattern::{Cursor, Source};
 use crate::run::{Plan, Sample, TRIPS};
@@ -69,9 +70,11 @@ fn run(
     let board = Shared::<Board>::new();
     let ring = Shared::<Memory>::new();
     let capacity = spec.capacity.min(CAPACITY);
+    let block = job.block();
     // A longer block passes in pieces of the whole ring.
-    let block = job.block().min(capacity);
-    assert!(capacity.is_multiple_of(block), "a ring is whole blocks");
+    let piece = block.min(capacity);
+    assert!(capacity.is_multiple_of(piece), "a ring is whole pieces");
+    assert!(block.is_multiple_of(piece), "a block is whole pieces");
     let children = [true, false].map(|reads| {
         sys::fork(|| {
             sys::pin(plan.cpus[usize::from(!reads)]);
@@ -84,6 +87,7 @@ fn run(
                 time: plan.time,
                 capacity,
                 block,
+                piece,
             });
             let (elapsed, used) = (start.elapsed(), Usage::of_process().since(used));
             let after = board.bounce(reads, TRIPS);
@@ -105,25 +109,40 @@ fn run(
     })
 }
 
-/// Copies blocks into the ring, or copies them out and checks them.
+/// Copies blocks into the ring, or copies them out and checks them. The private memory has the
+/// length and the alignment of a contender's. So a block that is longer than the ring and than
+/// a cache passes through the same caches.
 fn copy(turns: &Turns<'_>) -> f64 {
-    let block = turns.block;
+    let Turns { block, piece, .. } = *turns;
     let source = Source::new(block, 0);
-    let mut target = vec![1; block];
+    let mut target = Target::new(block, 0);
     let mut cursor = Cursor::default();
+    let mut checked = cursor;
+    let mut from = source.next(&mut cursor, block);
+    let mut passed = 0; // bytes of the present block
     turns.take(|| {
-        for at in (0..turns.capacity).step_by(block) {
-            let place = turns.ring.at(at, block);
+        for at in (0..turns.capacity).step_by(piece) {
+            let place = turns.ring.at(at, piece);
             if turns.reads {
-                // SAFETY: both ranges have `block` bytes. It is the reader's turn, and the
+                let to = &mut target.bytes()[passed..][..piece];
+                // SAFETY: both ranges have `piece` bytes. It is the reader's turn, and the
                 // barrier orders the turns.
-                unsafe { target.as_mut_ptr().copy_from_nonoverlapping(place, block) };
-                assert!(source.check(&mut cursor, &target));
+                unsafe { to.as_mut_ptr().copy_from_nonoverlapping(place, piece) };
             } else {
-                let from = source.next(&mut cursor, block).as_ptr();
-                // SAFETY: both ranges have `block` bytes. It is the writer's turn, and the
+                let from = &from[passed..][..piece];
+                // SAFETY: both ranges have `piece` bytes. It is the writer's turn, and the
                 // barrier orders the turns.
-                unsafe { place.copy_from_nonoverlapping(from, block) };
+                unsafe { place.copy_from_nonoverlapping(from.as_ptr(), piece) };
+            }
+            passed += piece;
+            if passed < block {
+                continue;
+            }
+            passed = 0;
+            if turns.reads {
+                assert!(source.check(&mut checked, target.bytes()));
+            } else {
+                from = source.next(&mut cursor, block);
             }
         }
     })
@@ -131,7 +150,7 @@ fn copy(turns: &Turns<'_>) -> f64 {
 
 /// Makes blocks in the ring, or checks them there.
 fn touch(turns: &Turns<'_>) -> f64 {
-    let block = turns.block;
+    let block = turns.piece; // no grant is longer than the ring
     let source = Source::new(block, 0);
     let mut cursor = Cursor::default();
     turns.take(|| {
@@ -161,6 +180,8 @@ struct Turns<'a> {
     time: Duration,
     capacity: usize,
     block: usize,
+    /// Bytes that are copied at once: a block, or a whole ring of a longer one.
+    piece: usize,
 }
 
 impl Turns<'_> {
@@ -208,7 +229,7 @@ mod tests {
         let left = AtomicU32::new(0);
         let count = |reads: bool| {
             let mut rounds = 0;
-            let rate = turns(&board, &ring, reads, 4096).take(|| {
+            let rate = turns(&board, &ring, reads, 4096, CAPACITY).take(|| {
                 rounds += 1;
                 let before = left.swap(rounds, Ordering::Relaxed);
                 assert_eq!(before, if reads { rounds } else { rounds - 1 });
@@ -227,26 +248,39 @@ mod tests {
     #[test]
     fn both_ways_check_every_block() {
         for side in [copy, touch] {
-            for block in [64, 4096, 1 << 20] {
+            for (block, capacity) in [
+                (64, CAPACITY),
+                (4096, CAPACITY),
+                (1 << 20, CAPACITY),
+                (1 << 20, 64 << 10),
+            ] {
                 let board = Shared::<Board>::new();
                 let ring = Shared::<Memory>::new();
+                let turns = |reads| turns(&board, &ring, reads, block, capacity);
                 std::thread::scope(|scope| {
-                    let writer = scope.spawn(|| side(&turns(&board, &ring, false, block)));
-                    assert!(side(&turns(&board, &ring, true, block)) > 0.0);
+                    let writer = scope.spawn(|| side(&turns(false)));
+                    assert!(side(&turns(true)) > 0.0);
                     assert!(writer.join().unwrap() > 0.0);
                 });
             }
         }
     }
 
-    fn turns<'a>(board: &'a Board, ring: &'a Memory, reads: bool, block: usize) -> Turns<'a> {
+    fn turns<'a>(
+        board: &'a Board,
+        ring: &'a Memory,
+        reads: bool,
+        block: usize,
+        capacity: usize,
+    ) -> Turns<'a> {
         Turns {
             board,
             ring,
             reads,
             time: Duration::from_micros(50),
-            capacity: CAPACITY,
+            capacity,
             block,
+            piece: block.min(capacity),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod delays;
 pub(crate) mod in_place;
 pub(crate) mod many;
-mod stream;
+pub(crate) mod stream;
 #[cfg(feature = "async")]
 pub(crate) mod tasks;
 
@@ -163,8 +163,10 @@ impl Setting<'_> {
         self.meet();
     }
 
-    /// Runs longer and longer legs, until all of the channel was used and its pace is known.
-    /// Returns the number of blocks for the measured leg.
+    /// Runs longer and longer legs, until all of the channel was used and its pace is known: from a
+    /// leg that took a good part of the measured one. In the first laps, the kernel provides the
+    /// memory, and a side that waited for that sleeps. Returns the number of blocks for the
+    /// measured leg.
     fn warm_up(&self, block: usize, mut leg: impl FnMut(u64)) -> u64 {
         const ENOUGH: Duration = Duration::from_millis(60);
         let start = Instant::now();
@@ -174,9 +176,11 @@ impl Setting<'_> {
             count = self.announce(count);
             let from = Instant::now();
             leg(count);
-            pace = from.elapsed().as_secs_f64() / count as f64;
+            let took = from.elapsed();
+            pace = took.as_secs_f64() / count as f64;
             moved += count * block as u64;
-            let over = start.elapsed() > ENOUGH || moved >= 2 * self.capacity as u64;
+            let all_used = moved >= 2 * self.capacity as u64;
+            let over = start.elapsed() > ENOUGH || all_used && took > self.time / 4;
             // The first pair decides, since the others may see another clock.
             if self.first {
                 self.board.set_more(!over);

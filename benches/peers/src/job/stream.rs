@@ -78,13 +78,13 @@ fn leg<R: Receiver>(
 }
 
 /// Memory to receive into, `skew` bytes past a page.
-struct Target {
+pub(crate) struct Target {
     memory: Vec<u8>,
     range: std::ops::Range<usize>,
 }
 
 impl Target {
-    fn new(block: usize, skew: usize) -> Target {
+    pub(crate) fn new(block: usize, skew: usize) -> Target {
         let memory = vec![1; block + skew + 4096];
         let start = memory.as_ptr().align_offset(4096) + skew;
         Target {
@@ -93,7 +93,7 @@ impl Target {
         }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         &mut self.memory[self.range.clone()]
     }
 }
