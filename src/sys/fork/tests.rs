@@ -1,6 +1,7 @@
 //! Tests epochs in every kind of child, in threads that race for the first use, and without the
 //! page.
 
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
@@ -194,22 +195,11 @@ fn without_the_page_the_handler_alone_detects_a_fork() {
     if !is_alone() {
         return alone("without_the_page_the_handler_alone_detects_a_fork");
     }
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a live, writable rlimit.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) }, 0);
-    let none = libc::rlimit {
-        rlim_cur: 1,
-        ..limit
-    };
-    // SAFETY: `none` is a live rlimit. From here no memory can be mapped.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &none) }, 0);
     let epoch = Epoch::current();
-    // SAFETY: `limit` is a live rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
-    assert_eq!(WORD.load(Relaxed).cast_const(), &raw const FALLBACK); // this thread stored it
+    let page = (&raw const PAGE).cast_mut().cast();
+    // SAFETY: the advice changes only what a child sees, which then is the page as it is.
+    let kept = unsafe { libc::madvise(page, size_of::<Page>(), libc::MADV_KEEPONFORK) };
+    assert_eq!(kept, 0);
     assert!(epoch.is_current());
     assert!(in_child(by_fork, || !epoch.is_current() && Epoch::current() != epoch));
     assert!(
