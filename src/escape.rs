@@ -39,7 +39,13 @@ pub fn explained(path: &Path, error: io::Error) -> io::Error {
             let dangles = format!("a symbolic link to {target}, which leads to no file");
             io::Error::new(error.kind(), dangles)
         }
-        _ => error,
+        _ => match path.parent().filter(|_| missing) {
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+                let why = format!("there is no folder {}", shown(folder));
+                io::Error::new(error.kind(), why)
+            }
+            _ => error,
+        },
     }
 }
 

@@ -87,19 +87,31 @@ fn a_lock_that_is_not_had() {
 
 #[test]
 fn a_file_that_is_not_there() {
-    let missing = short().open_consumer("/nowhere/at\nall").unwrap_err();
-    says(
-        &missing,
-        &[
-            r#""/nowhere/at\nall""#,
-            "only names the ring",
-            "must be there",
-        ],
-    );
-    let looked = shmpipe::Options::new()
-        .snapshot("/nowhere/at\nall")
-        .unwrap_err();
-    says(&looked, &[r#""/nowhere/at\nall""#, "only names the ring"]);
+    let path = TempPath::new();
+    let missing = path.with_extension("at\nall");
+    let name = format!("{missing:?}");
+    let opened = short().open_consumer(&missing).unwrap_err();
+    says(&opened, &[&name, "only names the ring", "must be there"]);
+    let looked = shmpipe::Options::new().snapshot(&missing).unwrap_err();
+    says(&looked, &[&name, "only names the ring"]);
+}
+
+/// Found in use: a user was told to make the file, although no file can be made there.
+#[test]
+fn a_folder_that_is_not_there() {
+    for creates in [false, true] {
+        let mut options = short();
+        let missing = options
+            .create_file(creates)
+            .open_consumer("/nowhere/at\nall/x");
+        let words = [
+            r#""/nowhere/at\nall/x""#,
+            r#"there is no folder "/nowhere/at\nall""#,
+        ];
+        let missing = missing.unwrap_err();
+        says(&missing, &words);
+        assert!(!missing.to_string().contains("make it"), "{missing}");
+    }
 }
 
 #[test]

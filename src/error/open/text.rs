@@ -190,7 +190,8 @@ impl OpenError {
     /// The message of [`OpenError::Path`].
     fn fmt_path(f: &mut fmt::Formatter<'_>, path: &Path, source: &io::Error) -> fmt::Result {
         write!(f, "{}: {source}", shown(path))?;
-        if source.kind() == io::ErrorKind::NotFound && !path.as_os_str().is_empty() {
+        // Otherwise the source says what is missing.
+        if source.raw_os_error() == Some(libc::ENOENT) {
             f.write_str(
                 "; the file only names the ring, but it must be there: make it, empty will do",
             )?;

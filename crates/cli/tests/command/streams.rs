@@ -90,7 +90,7 @@ fn a_path_that_cannot_name_a_ring_is_1() {
     let missing = directory.join(format!("{:x}/ring", unique()));
     Running::verb("recv", &missing, &[])
         .end()
-        .with(FAILURE, "No such file");
+        .with(FAILURE, "there is no folder");
 }
 
 #[test]
