@@ -164,7 +164,7 @@ _shmpipe() {
             return 0
             ;;
         shmpipe__subcmd__help)
-            opts="-h --help"
+            opts="-h --help send recv run ls stat top rm doctor bench demo completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

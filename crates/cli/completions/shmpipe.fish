@@ -43,7 +43,7 @@ complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s c -l capacity -
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -l project -d 'The number of the ring, if PATH names several, 1 to 255' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s t -l timeout -d 'The longest wait for the peer to come, and for the ring to make progress (500ms, 1m30s). A bare number is seconds  [default: no limit]' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s m -l mode -d 'Permission bits of the ring, and of PATH if it is made, as `mkfifo -m` (660) [default: 600]' -r
-complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s o -l owner -d 'Another user whose rings are trusted, by name or number. May be repeated' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s o -l owner -d 'Another user whose rings are trusted, by name or number. May be repeated' -r -f -a "(__fish_complete_users)"
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -l from-parent -d 'Use the ring that the parent process has handed over, instead of a PATH'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s p -l persist -d 'Keep the ring until `shmpipe rm` removes it, and do not wait for the peer to come'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand send" -s w -l wait-for-peer -d 'With --persist: wait for the peer to come, as without --persist'
@@ -57,7 +57,7 @@ complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s c -l capacity -
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -l project -d 'The number of the ring, if PATH names several, 1 to 255' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s t -l timeout -d 'The longest wait for the peer to come, and for the ring to make progress (500ms, 1m30s). A bare number is seconds  [default: no limit]' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s m -l mode -d 'Permission bits of the ring, and of PATH if it is made, as `mkfifo -m` (660) [default: 600]' -r
-complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s o -l owner -d 'Another user whose rings are trusted, by name or number. May be repeated' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s o -l owner -d 'Another user whose rings are trusted, by name or number. May be repeated' -r -f -a "(__fish_complete_users)"
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -l from-parent -d 'Use the ring that the parent process has handed over, instead of a PATH'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s p -l persist -d 'Keep the ring until `shmpipe rm` removes it, and do not wait for the peer to come'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand recv" -s w -l wait-for-peer -d 'With --persist: wait for the peer to come, as without --persist'
@@ -107,7 +107,7 @@ complete -c shmpipe -n "__fish_shmpipe_using_subcommand top" -s h -l help -d 'Pr
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l id -d 'The id of the ring\'s segment' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l project -d 'The number of the ring, if PATH names several, 1 to 255' -r
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l older-than -d 'With --stale: only rings that were made at least this long ago (10m, 1d)' -r
-complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s o -l owner -d 'For root: remove rings of this user, by name or number, and with the rights of this user' -r
+complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s o -l owner -d 'For root: remove rings of this user, by name or number, and with the rights of this user' -r -f -a "(__fish_complete_users)"
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -l stale -d 'All rings that dead processes have left behind; never a persistent ring'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s f -l force -d 'Remove the ring even if it is in use. Its processes continue, but nobody else can find the ring any more'
 complete -c shmpipe -n "__fish_shmpipe_using_subcommand rm" -s n -l dry-run -d 'Say what would be removed, and remove nothing'

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use shmpipe::sysv::SegmentId;
 
-use super::values::{duration, interval, path, positive_size, size, user};
+use super::values::{capacity, duration, interval, number, path, positive_size, size, user};
 
 /// What rings are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -52,7 +52,7 @@ pub(crate) struct StatArgs {
     #[command(flatten)]
     pub(crate) target: StatTarget,
     /// The number of the ring, if PATH names several, 1 to 255
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "pid"])]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1_u32, Some(255)), conflicts_with_all = ["id", "pid"])]
     pub(crate) project: u32,
     /// Show the ring again every DURATION, or every second
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = interval)]
@@ -67,13 +67,13 @@ pub(crate) struct StatArgs {
 pub(crate) struct StatTarget {
     /// The file that names the ring. A named ring loses its path once both sides are there:
     /// then the ring that was opened by this path is shown
-    #[arg(value_parser = path())]
+    #[arg(value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) path: Option<PathBuf>,
     /// The id of the ring's segment
     #[arg(long, value_name = "N")]
     pub(crate) id: Option<SegmentId>,
     /// The rings of this process
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(1_u32, None))]
     pub(crate) pid: Option<u32>,
 }
 
@@ -86,13 +86,19 @@ pub(crate) struct TopArgs {
     #[arg(short, long, value_name = "KEY", default_value = "rate")]
     pub(crate) sort: Sort,
     /// Only rings whose path, owner, state or commands contain this
-    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) filter: String,
     /// Print screens as text, one after the other
     #[arg(short, long)]
     pub(crate) batch: bool,
     /// End after this many screens
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number(1_u64, None))]
     pub(crate) iterations: Option<u64>,
 }
 
@@ -101,7 +107,7 @@ pub(crate) struct RmArgs {
     #[command(flatten)]
     pub(crate) target: RmTarget,
     /// The number of the ring, if PATH names several, 1 to 255
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255), conflicts_with_all = ["id", "stale"])]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1_u32, Some(255)), conflicts_with_all = ["id", "stale"])]
     pub(crate) project: u32,
     /// Remove the ring even if it is in use. Its processes continue, but nobody else can
     /// find the ring any more
@@ -114,7 +120,7 @@ pub(crate) struct RmArgs {
     #[arg(long, value_name = "DURATION", conflicts_with_all = ["path", "id", "force"], value_parser = duration)]
     pub(crate) older_than: Option<Duration>,
     /// For root: remove rings of this user, by name or number, and with the rights of this user
-    #[arg(short, long, value_name = "USER", value_parser = user)]
+    #[arg(short, long, value_name = "USER", value_parser = user, value_hint = ValueHint::Username)]
     pub(crate) owner: Option<u32>,
 }
 
@@ -122,7 +128,7 @@ pub(crate) struct RmArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct RmTarget {
     /// The file that names the ring
-    #[arg(value_parser = path())]
+    #[arg(value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) path: Option<PathBuf>,
     /// The id of the ring's segment
     #[arg(long, value_name = "N")]
@@ -148,7 +154,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
     pub(crate) bytes: u64,
     /// Rounds; each measures everything once
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = number(1_u32, Some(100)))]
     pub(crate) rounds: u32,
     /// Print JSON (version 1)
     #[arg(long)]
@@ -158,22 +164,22 @@ pub(crate) struct BenchArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// A file to stream instead of pseudo-random bytes
-    #[arg(conflicts_with_all = ["bytes", "seed"], value_parser = path())]
+    #[arg(conflicts_with_all = ["bytes", "seed"], value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Bytes to stream in each run
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
     pub(crate) bytes: u64,
     /// Capacity of the ring  [default: 4M]
-    #[arg(short, long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(short, long, value_name = "SIZE", value_parser = capacity)]
     pub(crate) capacity: Option<usize>,
     /// Bytes of each write, and the most bytes of each read. May be repeated
     #[arg(long, value_name = "SIZE", default_values = ["4K", "64K", "1M"], value_parser = positive_size)]
     pub(crate) block: Vec<usize>,
     /// Rounds; each measures everything once
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = number(1_u32, Some(100)))]
     pub(crate) rounds: u32,
     /// The seed of the pseudo-random bytes
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(0_u64, None))]
     pub(crate) seed: u64,
 }
 
@@ -186,6 +192,6 @@ pub(crate) struct CompletionsArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ManArgs {
     /// The folder for the pages
-    #[arg(value_parser = path())]
+    #[arg(value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
 }

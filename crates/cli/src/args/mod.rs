@@ -6,9 +6,11 @@ mod texts;
 mod values;
 
 use std::env;
+use std::ffi::OsString;
 
+use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use shmpipe::escape::shown;
 
 pub(crate) use look::{
@@ -124,8 +126,38 @@ pub(crate) enum Verb {
 }
 
 /// The definitions of the command line.
-pub(crate) fn command() -> clap::Command {
-    CommandLine::command()
+pub(crate) fn command() -> Command {
+    let command = CommandLine::command();
+    let verbs = command.get_subcommands().map(Command::get_name);
+    let verbs: Vec<String> = verbs.map(str::to_owned).collect();
+    let command = command.mut_subcommand("help", |help| {
+        let verbs = PossibleValuesParser::new(&verbs);
+        help.mut_arg("verb", |arg| {
+            arg.value_parser(verbs).hide_possible_values(true)
+        })
+    });
+    command.mut_subcommands(|verb| verb.mut_args(mannered))
+}
+
+/// An option with what all options have in common.
+fn mannered(arg: Arg) -> Arg {
+    let is_option = !arg.is_positional();
+    // The last one counts, so that an alias of a shell can be overruled. To choose two rings is a
+    // mistake.
+    let chooses = ["id", "pid"].contains(&arg.get_id().as_str());
+    let may_override = matches!(arg.get_action(), ArgAction::Set | ArgAction::SetTrue);
+    let id = arg.get_id().clone();
+    let arg = match is_option && may_override && !chooses {
+        true => arg.overrides_with(id),
+        false => arg,
+    };
+    // A number below zero is a wrong value, not an unknown option.
+    let numbers = ["SIZE", "DURATION", "N", "BITS"];
+    let mut names = arg.get_value_names().unwrap_or_default().iter();
+    match is_option && names.any(|name| numbers.contains(&name.as_str())) {
+        true => arg.allow_hyphen_values(true),
+        false => arg,
+    }
 }
 
 /// Parses the command line. `Err(Ok(()))` if it asked for help or the version, which are
@@ -143,11 +175,9 @@ pub(crate) fn parse() -> Result<Verb, Result<(), Failure>> {
     }
 }
 
-fn parse_from(
-    args: impl IntoIterator<Item = std::ffi::OsString>,
-) -> Result<Verb, Result<(), Failure>> {
+fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Verb, Result<(), Failure>> {
     let args: Vec<_> = args.into_iter().collect();
-    match CommandLine::try_parse_from(&args) {
+    match parsed(&args) {
         Ok(line) => Ok(line.verb),
         Err(end) => match end.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Err(print(&end.render())),
@@ -161,6 +191,12 @@ fn parse_from(
     }
 }
 
+fn parsed(args: &[OsString]) -> clap::error::Result<CommandLine> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(args)?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 /// Prints help, with colours if stdout is a terminal.
 fn print(text: &clap::builder::StyledStr) -> Result<(), Failure> {
     crate::start::check_stdout()?;
@@ -171,13 +207,14 @@ fn print(text: &clap::builder::StyledStr) -> Result<(), Failure> {
 }
 
 /// The failure of a command line that is wrong.
-fn wrong(args: &[std::ffi::OsString], error: clap::Error) -> Failure {
+fn wrong(args: &[OsString], error: clap::Error) -> Failure {
     // clap shows arguments with control characters incompletely. So clap gets escaped arguments.
     let escaped = args.iter().map(|arg| match arg.is_empty() {
         true => arg.clone(),
         false => shown(arg).to_string().into(),
     });
-    let error = CommandLine::try_parse_from(escaped).err().unwrap_or(error);
+    let escaped: Vec<_> = escaped.collect();
+    let error = parsed(&escaped).err().unwrap_or(error);
     Failure::new(Code::Usage, one_line(&error))
 }
 
@@ -201,6 +238,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        CommandLine::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
-use super::values::{duration, mode, path, positive_size, user};
+use super::values::{capacity, duration, mode, number, path, user};
 
 #[derive(Args, Debug)]
 pub(crate) struct SendArgs {
@@ -39,17 +39,17 @@ pub(crate) struct RecvArgs {
 #[derive(Args, Debug)]
 pub(crate) struct StreamArgs {
     /// The file that names the ring. Made if missing; its contents do not matter
-    #[arg(required_unless_present = "from_parent", value_parser = path())]
+    #[arg(required_unless_present = "from_parent", value_parser = path(), value_hint = ValueHint::FilePath)]
     path: Option<PathBuf>,
     /// Use the ring that the parent process has handed over, instead of a PATH
     #[arg(long, conflicts_with_all = ["path", "capacity", "project", "persist", "mode", "owner", "wait_for_peer"])]
     from_parent: bool,
     /// Capacity of the ring, rounded up to a power of two (65536, 64K, 4M)  [default: that of an
     /// existing ring, else 4M]
-    #[arg(short, long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(short, long, value_name = "SIZE", value_parser = capacity)]
     pub(crate) capacity: Option<usize>,
     /// The number of the ring, if PATH names several, 1 to 255
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number(1_u32, Some(255)))]
     pub(crate) project: u32,
     /// The longest wait for the peer to come, and for the ring to make progress (500ms, 1m30s).
     /// A bare number is seconds  [default: no limit]
@@ -66,7 +66,7 @@ pub(crate) struct StreamArgs {
     #[arg(short, long, value_name = "BITS", value_parser = mode)]
     mode: Option<u32>,
     /// Another user whose rings are trusted, by name or number. May be repeated
-    #[arg(short, long, value_name = "USER", value_parser = user)]
+    #[arg(short, long, value_name = "USER", value_parser = user, value_hint = ValueHint::Username)]
     owner: Vec<u32>,
     #[command(flatten)]
     pub(crate) progress: ProgressArgs,
@@ -133,7 +133,7 @@ impl StreamArgs {
 #[command(override_usage = "shmpipe run [OPTIONS] -- WRITER [ARG]... -- READER [ARG]...")]
 pub(crate) struct RunArgs {
     /// Capacity of the ring, rounded up to a power of two  [default: 4M]
-    #[arg(short, long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(short, long, value_name = "SIZE", value_parser = capacity)]
     pub(crate) capacity: Option<usize>,
     /// The writer's command line, `--`, and the reader's
     #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND")]

@@ -1,9 +1,11 @@
 //! Values on the command line: sizes, durations, modes, users, paths.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, StringValueParser, TypedValueParser};
 use fundu::{CustomDurationParserBuilder, CustomTimeUnit, TimeUnit};
 use parse_size::Config;
 
@@ -38,6 +40,28 @@ pub(super) fn positive_size(text: &str) -> Result<usize, &'static str> {
         Ok(bytes) => Ok(bytes),
         Err(_) => Err("more than an address space holds"),
     }
+}
+
+/// The capacity of a ring, which the library bounds.
+pub(super) fn capacity(text: &str) -> Result<usize, &'static str> {
+    match positive_size(text)? {
+        bytes if bytes > 1 << 61 => Err("at most 2E (2^61 bytes)"),
+        bytes => Ok(bytes),
+    }
+}
+
+/// A whole number of at least `least`, and of at most `most`, if there is such a limit.
+pub(super) fn number<T>(least: T, most: Option<T>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    StringValueParser::new().try_map(move |text| match text.parse::<T>() {
+        Ok(number) if number >= least && most.iter().all(|most| number <= *most) => Ok(number),
+        _ => Err(match &most {
+            Some(most) => format!("expected a whole number from {least} to {most}"),
+            None => format!("expected a whole number of at least {least}"),
+        }),
+    })
 }
 
 /// A time: `100us`, `500ms`, `1.5s`, `1m30s`, `1h`, `1d`. A bare number is seconds. `inf`, or a
@@ -131,6 +155,8 @@ mod tests {
         for large in ["18446744073709551616", "16777216TiB"] {
             assert_eq!(size(large), Err("more than 64 bits hold"));
         }
+        assert_eq!((capacity("2E"), capacity("1T")), (Ok(1 << 61), Ok(1 << 40)));
+        assert!(capacity("2305843009213693953").is_err() && capacity("0").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::TempPath;
-use crate::running::{DONE, Ended, FAILURE, Running, USAGE};
+use crate::running::{DONE, Ended, FAILURE, Running, TIMED_OUT, USAGE};
 
 fn run(args: &[&str]) -> Ended {
     Running::new(args).end()
@@ -15,7 +15,61 @@ fn a_wrong_word_gets_a_suggestion() {
     run(&["sned"]).with(USAGE, "a similar subcommand exists: 'send'");
     run(&["send", "--capcity", "4K", "/x"]).with(USAGE, "a similar argument exists: '--capacity'");
     run(&["ls", "--sort", "fil"]).with(USAGE, "a similar value exists: 'fill'");
-    run(&["help", "recieve"]).with(USAGE, "unrecognized");
+    run(&["help", "recieve"]).with(USAGE, "a similar value exists: 'recv'");
+}
+
+/// Found in use: an option that was also in an alias of the shell was refused.
+#[test]
+fn the_last_of_an_option_counts() {
+    let path = TempPath::new();
+    let path = path.to_str().unwrap();
+    for args in [
+        &["recv", path, "-t", "1h", "-t", "1ms"][..],
+        &[
+            "recv",
+            path,
+            "-q",
+            "-t1ms",
+            "-q",
+            "-c",
+            "8K",
+            "--capacity=4K",
+        ],
+    ] {
+        run(args).with(TIMED_OUT, "");
+    }
+    let shown = run(&["top", "-b", "-n", "3", "-bd1h", "-d", "50ms", "-n", "1"]).with(DONE, "");
+    assert_eq!(shown.text().matches("by rate").count(), 1);
+    run(&["ls", "-a", "-a", "--sort", "path", "-s", "id"]).with(DONE, "");
+    // To name two rings is a mistake.
+    run(&["rm", "--id", "1", "--id", "2"]).with(USAGE, "multiple times");
+    run(&["stat", "--pid", "1", "--pid", "2"]).with(USAGE, "multiple times");
+}
+
+/// Found in use: `-1` was called an unexpected argument.
+#[test]
+fn a_number_below_zero_is_a_wrong_value() {
+    for (args, words) in [
+        (&["send", "x", "-c", "-1"][..], "expected bytes"),
+        (&["send", "x", "-t", "-1s"], "expected a time"),
+        (&["send", "x", "-m", "-660"], "expected permission bits"),
+        (
+            &["recv", "x", "--project", "-1"],
+            "a whole number from 1 to 255",
+        ),
+        (&["top", "-n", "-1"], "a whole number of at least 1"),
+        (&["top", "-n", "1.5"], "a whole number of at least 1"),
+        (&["stat", "--id", "-1"], "a segment id is a number"),
+        (&["stat", "--pid", "-1"], "a whole number of at least 1"),
+        (&["bench", "--rounds", "-1"], "a whole number from 1 to 100"),
+        (&["rm", "--stale", "--older-than", "-1"], "expected a time"),
+        (&["demo", "--seed", "-1"], "a whole number of at least 0"),
+    ] {
+        let value = args.last().unwrap();
+        let ended = run(args).with(USAGE, words);
+        let wrong = format!("invalid value '{value}'");
+        assert!(ended.stderr.contains(&wrong), "{}", ended.stderr);
+    }
 }
 
 /// A bare call, `help` and `-h` are short; `--help` is long. Lines are no wider than a terminal.

@@ -156,5 +156,5 @@ fn a_bench_measures_all_ways() {
     }
     Running::new(["bench", "--rounds", "0"])
         .end()
-        .with(USAGE, "1..=100");
+        .with(USAGE, "from 1 to 100");
 }
