@@ -18,7 +18,7 @@ use crate::segment::mapping::inspect;
 use crate::segment::position;
 use crate::segment::state::{Life, LifeCycleKind};
 use crate::sync::{Ordering, fence};
-use crate::sys::sysv::{self, FileIdentity, Key, SegmentId, SysvErrorKind};
+use crate::sys::sysv::{self, FileIdentity, Key, Project, SegmentId, SysvErrorKind};
 use crate::tuning::LOOKS;
 use crate::wait;
 
@@ -135,6 +135,9 @@ pub struct Snapshot {
     /// process that can write to the segment may have changed the path, and the
     /// file may have moved. Escape the path before showing it.
     pub path: Option<PathBuf>,
+    /// The project id with which the ring was opened by its file; `None` of a ring
+    /// without a file.
+    pub project: Option<Project>,
     /// The occupant of the producer's role.
     pub producer: Occupant,
     /// The occupant of the consumer's role.
@@ -222,6 +225,7 @@ impl Snapshot {
             unread_ends: marks::unread_ends(header),
             nonce: geometry.nonce,
             path: (!path.is_empty()).then(|| PathBuf::from(OsString::from_vec(path))),
+            project: Project::new(geometry.project).ok(), // 0 means no file
             producer,
             consumer,
             producer_sleeps: sleeps(header, Role::Producer, producer),

@@ -44,6 +44,7 @@ pub(crate) fn segment(segment: &Segment) -> Value {
 fn ring(ring: &Snapshot, segment: &Segment) -> Value {
     json!({
         "path": ring.path.as_ref().map(|path| path.to_string_lossy()),
+        "project": ring.project.map(|id| id.get()),
         "key": ring.key.map(|key| key.to_string()),
         "attached": ring.attached,
         "life_cycle": ring.life_cycle.to_string(),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::thread;
@@ -130,13 +131,32 @@ fn look_again(segments: &mut [Segment]) {
     }
 }
 
-/// The ring that was opened by `path`, although no key leads to it any more.
-pub(crate) fn is_of_path(segment: &Segment, path: &Path) -> bool {
-    let made_by = segment.ring().and_then(|ring| ring.path.as_ref());
+/// Whether it is the ring that was opened by `path`, although no key may lead to it any more.
+pub(crate) fn is_of_path(segment: &Segment, path: &Path, project: u32) -> bool {
+    let Some(ring) = segment.ring() else {
+        return false;
+    };
     let absolute = std::path::absolute(path).ok();
-    made_by.is_some_and(|made_by| {
-        std::path::absolute(made_by).is_ok_and(|made_by| Some(made_by) == absolute)
-    })
+    let made_by = ring.path.as_ref().map(std::path::absolute);
+    let has_path = made_by.is_some_and(|made_by| made_by.is_ok_and(|path| Some(path) == absolute));
+    has_path
+        && ring
+            .project
+            .is_some_and(|id| u32::from(id.get()) == project)
+}
+
+/// Whether the file that should name a ring does not exist.
+pub(crate) fn has_no_file(error: &OpenError) -> bool {
+    matches!(error, OpenError::Path { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// The failure of a verb that makes no file, if just the file is missing.
+pub(crate) fn no_file(error: &OpenError) -> Option<Failure> {
+    let OpenError::Path { path, source, .. } = error else {
+        return None;
+    };
+    let says = || format!("no ring at {}: there is no such file", shown(path));
+    (source.raw_os_error() == Some(libc::ENOENT)).then(|| Failure::other(says()))
 }
 
 impl Segment {
@@ -217,9 +237,16 @@ impl Segment {
         fs::exists(format!("/proc/{}", self.stat.creator_pid)).unwrap_or(true)
     }
 
+    /// The path, and the project id if that is not 1: `/tmp/ring#2`.
     pub(crate) fn path(&self) -> String {
-        let path = self.ring().and_then(|ring| ring.path.as_ref());
-        path.map_or_else(|| "-".to_owned(), |path| shown(path).to_string())
+        let path = self
+            .ring()
+            .and_then(|ring| Some((ring, ring.path.as_ref()?)));
+        match path.map(|(ring, path)| (shown(path), ring.project)) {
+            None => "-".to_owned(),
+            Some((path, Some(project))) if project.get() != 1 => format!("{path}#{project}"),
+            Some((path, _)) => path.to_string(),
+        }
     }
 
     pub(crate) fn owner(&self) -> String {

@@ -17,13 +17,16 @@ use shmpipe::{Occupant, OpenError, Options, RemoveError, Snapshot, User};
 
 use crate::args::{RmArgs, RmTarget};
 use crate::exit::Failure;
-use crate::rings::{Segment, holder, is_of_path, survey, user_name};
+use crate::rings::{Segment, has_no_file, holder, is_of_path, no_file, survey, user_name};
 
 /// How long only processes without a role may have a ring attached before it counts as in use.
 /// `ls` and `top` attach each ring for a moment.
 const LOOKING: Duration = Duration::from_secs(1);
 /// The pause between two tries meanwhile.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// How a ring in use can be removed all the same.
+const BY_FORCE: &str = " (--force removes it)";
 
 pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
     if let Some(owner) = args.owner {
@@ -32,38 +35,20 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
     match &args.target {
         RmTarget {
             path: Some(path), ..
-        } => {
-            let mut options = Options::new();
-            options.project(args.project);
-            let name = format!("the ring of {}", shown(path));
-            if args.dry_run {
-                let ring = unobserved(|| options.snapshot(path)).map_err(|error| {
-                    let error = RemoveError::from(error);
-                    used_by_a_pair(&name, path, &error).unwrap_or_else(|| explained(error))
-                })?;
-                return would_remove(&name, &ring, args.force);
-            }
-            let removed = match args.force {
-                true => options.force_remove(path),
-                false => unobserved_removal(|| options.remove(path)),
-            };
-            removed.map_err(|error| {
-                used_by_a_pair(&name, path, &error).unwrap_or_else(|| explained(error))
-            })?;
-            say(format_args!("removed {name}"))
-        }
+        } => remove_by_path(path, args),
         RmTarget { id: Some(id), .. } => {
+            let name = format!("segment {id}");
             if args.dry_run {
                 let ring = unobserved(|| Snapshot::of(*id))
-                    .map_err(|error| explained(RemoveError::from(error)))?;
-                return would_remove(&format!("segment {id}"), &ring, args.force);
+                    .map_err(|error| explained(&name, error.into(), BY_FORCE))?;
+                return would_remove(&name, &ring, args.force);
             }
             let removed = match args.force {
                 true => shmpipe::force_remove(*id),
                 false => remove(*id),
             };
-            removed.map_err(explained)?;
-            say(format_args!("removed segment {id}"))
+            removed.map_err(|error| explained(&name, error, BY_FORCE))?;
+            say(format_args!("removed {name}"))
         }
         _ if args.dry_run || args.older_than.is_some() => remove_some(args),
         _ => {
@@ -73,6 +58,29 @@ pub(crate) fn run(args: &RmArgs) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn remove_by_path(path: &Path, args: &RmArgs) -> Result<(), Failure> {
+    let name = match args.project {
+        1 => format!("the ring of {}", shown(path)),
+        project => format!("the ring of {} with project id {project}", shown(path)),
+    };
+    let failed = |error: RemoveError| {
+        let unfound = unfound(&name, path, args.project, &error);
+        unfound.unwrap_or_else(|| explained(&name, error, BY_FORCE))
+    };
+    let mut options = Options::new();
+    options.project(args.project);
+    if args.dry_run {
+        let ring = unobserved(|| options.snapshot(path)).map_err(|error| failed(error.into()))?;
+        return would_remove(&name, &ring, args.force);
+    }
+    let removed = match args.force {
+        true => options.force_remove(path),
+        false => unobserved_removal(|| options.remove(path)),
+    };
+    removed.map_err(failed)?;
+    say(format_args!("removed {name}"))
 }
 
 /// Removes a ring that nobody uses, even if somebody looks at it.
@@ -193,10 +201,8 @@ fn would_remove(name: &str, ring: &Snapshot, force: bool) -> Result<(), Failure>
             users.join(" and ")
         )),
         (false, false) => {
-            let why = format!(
-                "{name} is in use by {} (--force removes it)",
-                users.join(" and ")
-            );
+            let users = users.join(" and ");
+            let why = format!("{name} is in use by {users}{BY_FORCE}");
             Err(Failure::other(why))
         }
     }
@@ -204,7 +210,11 @@ fn would_remove(name: &str, ring: &Snapshot, force: bool) -> Result<(), Failure>
 
 /// The processes that have a role of the ring, in words.
 fn users_of(ring: &Snapshot) -> Vec<String> {
-    let both = [("sender", ring.producer), ("receiver", ring.consumer)];
+    in_words([ring.producer, ring.consumer])
+}
+
+fn in_words([producer, consumer]: [Occupant; 2]) -> Vec<String> {
+    let both = [("sender", producer), ("receiver", consumer)];
     let used = both.into_iter().filter_map(|(role, occupant)| {
         let is_used = matches!(occupant, Occupant::Process(_));
         is_used.then(|| format!("the {role}, {}", holder(occupant)))
@@ -212,23 +222,32 @@ fn users_of(ring: &Snapshot) -> Vec<String> {
     used.collect()
 }
 
-/// The failure for a path that leads to no ring any more, because both sides are there.
-fn used_by_a_pair(name: &str, path: &Path, error: &RemoveError) -> Option<Failure> {
-    let RemoveError::Open(OpenError::NoRing { .. }) = error else {
+/// The failure for a path that leads to no ring: because both sides are there, or because the file
+/// has gone.
+fn unfound(name: &str, path: &Path, project: u32, error: &RemoveError) -> Option<Failure> {
+    let RemoveError::Open(error) = error else {
         return None;
     };
+    if !has_no_file(error) && !matches!(error, OpenError::NoRing { .. }) {
+        return None;
+    }
     let segments = match survey() {
         Ok(segments) => segments,
-        Err(failure) => return Some(failure), // there may be a pair
+        Err(failure) => return Some(failure), // there may be such a ring
     };
-    let pair = segments.iter().find(|segment| is_of_path(segment, path))?;
-    let users = users_of(pair.ring()?);
-    (!users.is_empty()).then(|| {
-        Failure::other(format_args!(
+    let of_path = |segment: &&Segment| is_of_path(segment, path, project);
+    let Some(found) = segments.iter().find(of_path) else {
+        return no_file(error);
+    };
+    let users = users_of(found.ring()?);
+    let id = found.id();
+    Some(Failure::other(match users.is_empty() {
+        false => format!(
             "{name} is in use by {}, and goes with them: no path leads to it any more",
             users.join(" and ")
-        ))
-    })
+        ),
+        true => format!("no path leads to {name} any more: `shmpipe rm --id {id}` removes it"),
+    }))
 }
 
 /// The failure for a segment of the user `uid`, unless that is this user.
@@ -239,7 +258,7 @@ fn of_another_user(id: SegmentId, uid: u32) -> Option<Failure> {
     }
     let user = user_name(uid);
     let how = match own.is_root() {
-        true => format!("add `--owner {user}` to remove it"),
+        true => format!("`shmpipe rm --owner {user} --id {id}` removes it"),
         false if uid == Uid::ROOT.as_raw() => "only root can remove it".to_owned(),
         false => format!("only {user} and root can remove it"),
     };
@@ -247,8 +266,9 @@ fn of_another_user(id: SegmentId, uid: u32) -> Option<Failure> {
     Some(Failure::other(why))
 }
 
-/// The failure, with the names of the commands that use the ring, or with what else removes it.
-fn explained(error: RemoveError) -> Failure {
+/// The failure to remove the ring `name`, with who uses it, or with what else removes it.
+/// `by_force` says how a ring in use can be removed all the same.
+pub(crate) fn explained(name: &str, error: RemoveError, by_force: &str) -> Failure {
     match &error {
         RemoveError::Open(OpenError::Untrusted {
             id, uid: Some(uid), ..
@@ -275,23 +295,29 @@ fn explained(error: RemoveError) -> Failure {
         }
         _ => {}
     }
-    let name = |pid: Option<u32>| pid.filter(|&pid| pid != 0).and_then(crate::rings::name_of);
-    let names = match &error {
-        RemoveError::InUse {
-            by: User::Sides { producer, consumer },
-            ..
-        } => [name(*producer), name(*consumer)],
+    if let RemoveError::InUse {
+        by: User::Sides { producer, consumer },
+        ..
+    } = &error
+    {
+        let process = |pid: &Option<u32>| pid.map_or(Occupant::Nobody, Occupant::Process);
+        let users = in_words([producer, consumer].map(process));
+        if !users.is_empty() {
+            let users = users.join(" and ");
+            return Failure::other(format_args!("{name} is in use by {users}{by_force}"));
+        }
+    }
+    let by = match &error {
         RemoveError::InUse {
             by: User::Maker(pid) | User::Others { last: pid, .. },
             ..
-        } => [name(*pid), None],
-        _ => [None, None],
+        } => pid.and_then(crate::rings::name_of),
+        _ => None,
     };
-    let names: Vec<String> = names.into_iter().flatten().collect();
     let failure = Failure::from(error);
-    match names.is_empty() {
-        true => failure,
-        false => failure.and(format_args!(" (commands: {})", names.join(", "))),
+    match by {
+        None => failure,
+        Some(command) => failure.and(format_args!(" (command: {command})")),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::args::StatArgs;
 use crate::exit::Failure;
 use crate::json;
 use crate::ls::waits;
-use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, survey};
+use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, no_file, survey};
 use crate::text::{columns, print, watch, wrapped};
 use crate::units::{age, bar, bytes, percent};
 
@@ -77,9 +77,9 @@ fn find(args: &StatArgs) -> Result<Vec<Segment>, Failure> {
             Ok(ring) => segments.retain(|segment| segment.id() == ring.id),
             Err(error) => {
                 // A named ring has no key any more once both sides are there.
-                segments.retain(|segment| is_of_path(segment, path));
+                segments.retain(|segment| is_of_path(segment, path, args.project));
                 if segments.is_empty() {
-                    return Err(error.into());
+                    return Err(no_file(&error).unwrap_or_else(|| error.into()));
                 }
             }
         }

@@ -9,6 +9,7 @@ use shmpipe::sysv::SegmentId;
 use crate::args::{Sort, TopArgs};
 use crate::exit::Failure;
 use crate::rings::{self, Segment, add_rates, survey};
+use crate::rm::{self, explained};
 
 /// Rates that are kept of each ring.
 pub(super) const HISTORY: usize = 60;
@@ -135,12 +136,15 @@ impl State {
 
     /// Removes a ring that nobody uses.
     pub(super) fn remove(&mut self, id: SegmentId) {
-        self.message = match crate::rm::remove(id) {
+        self.message = match rm::remove(id) {
             Ok(()) => {
                 self.all.retain(|segment| segment.id() != id);
                 format!("removed segment {id}")
             }
-            Err(error) => error.to_string().replace('\n', " "),
+            Err(error) => {
+                let failure = explained(&format!("segment {id}"), error, "");
+                failure.message().replace('\n', " ")
+            }
         };
         self.arrange();
     }

@@ -198,7 +198,7 @@ fn root_removes_the_rings_of_a_user_that_it_names() {
     ] {
         Running::new(args).end().with(
             FAILURE,
-            "belongs to 54323: add `--owner 54323` to remove it",
+            &format!("belongs to 54323: `shmpipe rm --owner 54323 --id {id}` removes it"),
         );
     }
     Running::new(["rm", "--id", &id, "-o", "54324"]).end().with(

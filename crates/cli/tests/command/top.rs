@@ -123,7 +123,7 @@ fn a_ring_is_removed_after_a_question() {
     second.press("d");
     second.until_it_shows(&["? y/n"]);
     second.press("y");
-    second.until_it_shows(&["in use by the producer"]);
+    second.until_it_shows(&["in use by the sender"]);
     assert!(used.leads_to_a_segment());
 }
 
