@@ -5,6 +5,7 @@
 
 mod screen;
 mod state;
+mod stop;
 
 use std::io::{self, IsTerminal};
 use std::thread;
@@ -12,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::process::{Signal, kill_current_process_group};
 
 use crate::args::TopArgs;
 use crate::exit::Failure;
 use crate::signals::Signals;
 use crate::text;
 use state::{Mode, State};
+use stop::Stops;
 
 /// The longest wait for a key before signals are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -70,10 +73,27 @@ impl Screen {
         Ok(Screen(terminal))
     }
 
-    /// Gives the terminal to the shell, until that continues this process.
-    fn suspend(&mut self) -> Result<(), Failure> {
+    /// Gives the terminal to the shell, stops, and takes the terminal once this process is
+    /// continued.
+    fn suspend(&mut self, by_key: bool, stops: &Stops) -> Result<(), Failure> {
+        let _ = self.0.show_cursor(); // fails if the terminal has gone, as the next call does
         let _ = ratatui::try_restore(); // the shell sets it, too
-        let _ = signal_hook::low_level::raise(libc::SIGTSTP); // stops here
+        if by_key {
+            // As the terminal does it: a script that has started this process stops, too.
+            let _ = kill_current_process_group(Signal::TSTP);
+        }
+        stops.stop();
+        stops.has_continued(); // this is known
+        self.take()
+    }
+
+    /// Takes the terminal, which the shell may have changed while this process was stopped.
+    fn take_again(&mut self) -> Result<(), Failure> {
+        let _ = ratatui::try_restore(); // otherwise its modes count as set
+        self.take()
+    }
+
+    fn take(&mut self) -> Result<(), Failure> {
         // A new `Screen` would not do: the drop of the old one would end the new one.
         self.0 = ratatui::try_init().map_err(|error| Failure::io("the terminal", &error))?;
         Ok(())
@@ -94,13 +114,14 @@ fn live(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
     }
     let mut state = State::new(args);
     state.look()?;
+    let stops = Stops::hold()?;
     let mut screen = Screen::new()?;
     let mut shown = 0;
     let mut next = Instant::now() + FIRST.min(args.delay);
     loop {
         let drawn = screen.0.draw(|frame| screen::draw(frame, &mut state));
         drawn.map_err(|error| Failure::io("the terminal", &error))?;
-        if await_event(&mut state, &mut screen, next, signals)? {
+        if await_event(&mut state, &mut screen, next, (signals, &stops))? {
             return Ok(());
         }
         if Instant::now() >= next {
@@ -121,11 +142,17 @@ fn await_event(
     state: &mut State,
     screen: &mut Screen,
     next: Instant,
-    signals: &Signals,
+    (signals, stops): (&Signals, &Stops),
 ) -> Result<bool, Failure> {
     let failed = |error: io::Error| Failure::io("the terminal", &error);
     loop {
         signals.check()?;
+        if stops.is_asked() {
+            return screen.suspend(false, stops).map(|()| false);
+        }
+        if stops.has_continued() {
+            return screen.take_again().map(|()| false);
+        }
         let left = next.saturating_duration_since(Instant::now());
         match event::poll(left.min(LOOK)) {
             Ok(false) if left.is_zero() => return Ok(false),
@@ -135,23 +162,21 @@ fn await_event(
             Ok(true) => {}
         }
         return match event::read().map_err(failed)? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => on_key(state, screen, key),
+            Event::Key(key) if key.kind != KeyEventKind::Release => {
+                if key.code == KeyCode::Char('z') && key.modifiers.contains(KeyModifiers::CONTROL) {
+                    return screen.suspend(true, stops).map(|()| false);
+                }
+                on_key(state, key)
+            }
             _ => Ok(false), // another size, for example
         };
     }
 }
 
 /// Returns whether to end.
-fn on_key(state: &mut State, screen: &mut Screen, key: KeyEvent) -> Result<bool, Failure> {
-    let with_control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match (key.code, with_control) {
-        (KeyCode::Char('c'), true) => return Ok(true),
-        (KeyCode::Char('z'), true) => {
-            screen.suspend()?;
-            return Ok(false);
-        }
-        (_, true) => return Ok(false),
-        _ => {}
+fn on_key(state: &mut State, key: KeyEvent) -> Result<bool, Failure> {
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return Ok(key.code == KeyCode::Char('c'));
     }
     match &mut state.mode {
         Mode::Filter => match key.code {

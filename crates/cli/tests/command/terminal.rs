@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::running::{take_signals, until};
 
@@ -39,6 +39,18 @@ impl Terminal {
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
         apart: Apart,
     ) -> Terminal {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        Terminal::start((rows, columns), command.args(args), apart)
+    }
+
+    /// Runs a shell with job control. In its script, the command is `"$0"`.
+    pub(crate) fn shell(size: (u16, u16), script: &str) -> Terminal {
+        let mut shell = Command::new("sh");
+        shell.args(["-mc", script, env!("CARGO_BIN_EXE_shmpipe")]);
+        Terminal::start(size, &mut shell, Apart::default())
+    }
+
+    fn start((rows, columns): (u16, u16), command: &mut Command, apart: Apart) -> Terminal {
         take_signals();
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
         let master = master.unwrap();
@@ -53,12 +65,11 @@ impl Terminal {
             .unwrap();
         tcsetwinsize(&slave, size(rows, columns)).unwrap();
         let stream = || Stdio::from(OwnedFd::from(slave.try_clone().unwrap()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
         command
-            .args(args)
             .env("TERM", "xterm-256color")
-            .env_remove("NO_COLOR");
-        command.env_remove("COLUMNS").env_remove("LINES");
+            .env_remove("NO_COLOR")
+            .env_remove("COLUMNS")
+            .env_remove("LINES");
         if apart.no_colour {
             command.env("NO_COLOR", "1");
         }
@@ -110,6 +121,21 @@ impl Terminal {
             self.parser.process(&part);
         }
         self.parser.screen().contents()
+    }
+
+    /// Has keys come by lines, as a shell does before it reads a command.
+    pub(crate) fn cook(&mut self) {
+        let mut modes = tcgetattr(&self.master).unwrap();
+        modes
+            .local_modes
+            .insert(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(&self.master, OptionalActions::Now, &modes).unwrap();
+    }
+
+    /// Whether keys come at once, to a full-screen program.
+    pub(crate) fn is_raw(&mut self) -> bool {
+        let modes = tcgetattr(&self.master).unwrap().local_modes;
+        self.is_alternate() && !modes.contains(LocalModes::ICANON)
     }
 
     /// Whether a full-screen program has the screen.

@@ -1,5 +1,6 @@
 //! The live screen, on terminals of several sizes.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,6 +126,64 @@ fn a_ring_is_removed_after_a_question() {
     second.press("y");
     second.until_it_shows(&["in use by the sender"]);
     assert!(used.leads_to_a_segment());
+}
+
+/// The process that a shell has started.
+fn child_of(shell: u32) -> Pid {
+    let parent_of = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        fields.split_whitespace().nth(1)?.parse().ok()
+    };
+    until("the shell has a child", || {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Pid::from_raw(pids.find(|&pid| parent_of(pid) == Some(shell))?)
+    })
+}
+
+/// Found in use: SIGTSTP left the terminal to the shell without its modes and its screen.
+#[test]
+fn a_stop_gives_the_terminal_to_the_shell_until_that_continues_it() {
+    let script = r#""$0" top -d 100ms; echo stopped; read line; fg > /dev/null; echo ended"#;
+    for by in ["^Z", "SIGTSTP", "SIGSTOP"] {
+        let mut shell = Terminal::shell((24, 80), script);
+        shell.until_it_shows(&["q quit"]);
+        let top = child_of(shell.child.id());
+        match by {
+            "^Z" => shell.press("\x1a"),
+            "SIGTSTP" => kill_process(top, Signal::TSTP).unwrap(),
+            _ => kill_process(top, Signal::STOP).unwrap(),
+        }
+        shell.until_it_shows(&["stopped"]);
+        match by {
+            "SIGSTOP" => shell.cook(), // nobody else can
+            _ => assert!(shell.is_plain(), "{by}"),
+        }
+        shell.press("\n");
+        until("it has the terminal again", || shell.is_raw().then_some(()));
+        shell.until_it_shows(&["q quit"]);
+        shell.press("q");
+        assert!(shell.end().success());
+        until("the terminal is as before", || {
+            shell.is_plain().then_some(())
+        });
+        shell.until_it_shows(&["ended"]);
+    }
+}
+
+/// A shell that has been told to ignore the stop.
+#[test]
+fn a_stop_that_is_ignored_changes_nothing() {
+    let mut shell = Terminal::shell((24, 80), r#"trap '' TSTP; "$0" top -d 100ms"#);
+    shell.until_it_shows(&["q quit"]);
+    let top = child_of(shell.child.id());
+    kill_process(top, Signal::TSTP).unwrap();
+    shell.press("?");
+    shell.until_it_shows(&["j, down   next ring"]);
+    assert!(shell.is_raw());
+    shell.press("qq");
+    assert!(shell.end().success());
 }
 
 #[test]
