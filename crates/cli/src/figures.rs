@@ -56,7 +56,7 @@ impl From<Stats> for Calls {
 }
 
 /// One run through a ring or a pipe.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) time: Duration,
     pub(crate) producer: Calls,
@@ -64,7 +64,7 @@ pub(crate) struct Run {
 }
 
 /// The runs with one block size.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rounds {
     pub(crate) block: usize,
     pub(crate) ring: Vec<Run>,
@@ -84,10 +84,9 @@ pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds], width: Option<
     let is_narrow = width.is_some_and(|width| width < TABLES);
     let title = title.lines().map(|line| wrapped(line, width));
     let mut text = title.collect::<String>() + &debug_build(width) + "\n";
-    text += "   block   ring GB/s   pipe GB/s   ratio";
     text += match is_narrow {
-        true => "\n",
-        false => "   ring's least .. most\n",
+        true => "GB/s\n block    ring    pipe   ratio\n",
+        false => "   block   ring GB/s   pipe GB/s   ratio   ring's least .. most\n",
     };
     for rounds in results {
         let speeds = |runs: &[Run]| {
@@ -100,16 +99,16 @@ pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds], width: Option<
             true => format!("{ratio:.2}"),
             false => "-".to_owned(), // a stream of no bytes
         };
-        let spread = match is_narrow {
-            true => String::new(),
-            false => format!("   {:.2} .. {:.2}", ring.least, ring.most),
+        text += &match is_narrow {
+            true => format!(
+                "{block:>6} {:>7.2} {:>7.2} {ratio:>7}\n",
+                ring.median, pipe.median
+            ),
+            false => format!(
+                "{block:>8} {:>11.2} {:>11.2} {ratio:>7}   {:.2} .. {:.2}\n",
+                ring.median, pipe.median, ring.least, ring.most
+            ),
         };
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "{block:>8} {:>11.2} {:>11.2} {ratio:>7}{spread}",
-            ring.median, pipe.median
-        );
     }
     text += &calls(results, is_narrow);
     let calls =
@@ -120,11 +119,14 @@ pub(crate) fn report(title: &str, bytes: u64, results: &[Rounds], width: Option<
 /// How often both sides of the ring slept and woke the other.
 fn calls(results: &[Rounds], is_narrow: bool) -> String {
     let mut text = match is_narrow {
-        true => "\n   the ring, last round  slept    woke\n",
+        true => "\nthe ring, last round\n block           slept    woke\n",
         false => "\nthe ring, in the last round   slept   woke the other\n",
     }
     .to_owned();
-    let (name_width, wakes_width) = if is_narrow { (13, 7) } else { (18, 16) };
+    let (block_width, name_width, wakes_width) = match is_narrow {
+        true => (6, 8, 7),
+        false => (8, 19, 16),
+    };
     for rounds in results {
         let Some(run) = rounds.ring.last() else {
             continue;
@@ -134,7 +136,7 @@ fn calls(results: &[Rounds], is_narrow: bool) -> String {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "{block:>8} {name:<name_width$}  {:>6} {:>wakes_width$}",
+                "{block:>block_width$} {name:<name_width$} {:>6} {:>wakes_width$}",
                 calls.sleeps, calls.wakes
             );
         }
@@ -209,6 +211,31 @@ impl Drop for Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_fits() {
+        let run = || Run {
+            time: Duration::from_millis(100),
+            producer: Calls {
+                sleeps: 123_456,
+                wakes: 1,
+            },
+            consumer: Calls::default(),
+        };
+        let mut rounds = Rounds::new(64 << 10);
+        rounds.ring.extend([run(), run()]);
+        rounds.pipe.push(run());
+        for width in [30, 40, 63, 64, 80, 120] {
+            let text = report("a title", 1 << 30, &[rounds.clone()], Some(width));
+            assert!(text.lines().all(|line| line.len() <= width), "{text}");
+            let figures = if width < 64 {
+                "10.74   10.74    1.00"
+            } else {
+                "10.74       10.74    1.00"
+            };
+            assert!(text.contains(figures) && text.contains("123456"), "{text}");
+        }
+    }
 
     #[test]
     fn a_median_is_in_the_middle() {

@@ -17,6 +17,11 @@ pub(crate) fn line(verb: &str, object: Value) -> String {
     format!("{whole}\n")
 }
 
+/// What comes between two looks of `--watch`: nothing between lines of JSON.
+pub(crate) fn between(is_json: bool) -> &'static str {
+    if is_json { "" } else { "\n" }
+}
+
 /// A segment that is, or may be, a ring.
 pub(crate) fn segment(segment: &Segment) -> Value {
     let stat = &segment.stat;

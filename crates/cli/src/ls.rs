@@ -9,7 +9,7 @@ use crate::args::LsArgs;
 use crate::exit::Failure;
 use crate::json;
 use crate::rings::{Seen, Segment, State, add_rates, sort, survey};
-use crate::table::{Cell, Column, cut_end, render};
+use crate::table::{Cell, Column, Part, cut_end, render};
 use crate::text::{Colour, columns, print, watch, wrapped};
 use crate::units::{age, bar, bytes, percent};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &LsArgs) -> Result<(), Failure> {
         Ok(list(&segments, args))
     };
     match args.watch {
-        Some(interval) => watch(interval, screen),
+        Some(interval) => watch(interval, json::between(args.json), screen),
         None => print(screen()?),
     }
 }
@@ -56,16 +56,17 @@ fn list(segments: &[Segment], args: &LsArgs) -> String {
     text
 }
 
-const NARROW: [Column; 9] = [
-    Column::new("PATH", 0).cut(8),
-    Column::new("ID", 5).number(),
-    Column::new("OWNER", 7).cut(6),
+const NARROW: [Column; 10] = [
+    Column::new("PATH", 0).cut(8, Part::End),
+    Column::new("ID", 6).number(),
+    Column::new("OWNER", 8).cut(6, Part::Start),
     Column::new("STATE", 0),
-    Column::new("CAP", 6).number(),
-    Column::new("FILL", 0),
-    Column::new("TOTAL", 3).number(),
-    Column::new("AGE", 4).number(),
-    Column::new("FROM > TO", 2),
+    Column::new("CAP", 7).number(),
+    Column::new("", 2), // the bar of FILL
+    Column::new("FILL", 1).number(),
+    Column::new("TOTAL", 4).number(),
+    Column::new("AGE", 5).number(),
+    Column::new("FROM > TO", 3),
 ];
 
 /// What `--wide` adds.
@@ -95,13 +96,12 @@ fn row(segment: &Segment, args: &LsArgs) -> Vec<Cell> {
         false => cut_end(&name, NAME),
     });
     let [from, to] = names;
-    let filled = match args.bytes {
-        true => fill.to_string(),
-        false => format!(
-            "{} {:>3}%",
-            bar(fill, capacity, BAR),
-            percent(fill, capacity)
-        ),
+    let (bar, filled) = match args.bytes {
+        true => (String::new(), fill.to_string()),
+        false => {
+            let filled = format!("{}%", percent(fill, capacity));
+            (of_ring(bar(fill, capacity, BAR)), filled)
+        }
     };
     let unread = ring.map_or(0, |ring| ring.unread_ends);
     let mut cells: Vec<Cell> = vec![
@@ -116,6 +116,7 @@ fn row(segment: &Segment, args: &LsArgs) -> Vec<Cell> {
             colour: colour(state),
         },
         of_ring(number(capacity)).into(),
+        bar.into(),
         of_ring(filled).into(),
         of_ring(number(segment.total())).into(),
         age(segment.age()).into(),

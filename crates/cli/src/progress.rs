@@ -9,6 +9,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
 use crate::args::ProgressArgs;
+use crate::text::is_dumb;
 use crate::units::{bar, bytes, clock, percent};
 
 /// The time between two draws of the line.
@@ -50,6 +51,8 @@ pub(crate) struct Progress {
     /// The bytes at moments within the last [`RATE`], or at the last line of numbers.
     samples: VecDeque<(Instant, u64)>,
     has_line: bool,
+    /// Columns of the line. A dumb terminal erases nothing but by blanks.
+    drawn_columns: usize,
 }
 
 impl Progress {
@@ -73,6 +76,7 @@ impl Progress {
             drawn: now,
             samples: VecDeque::new(),
             has_line: false,
+            drawn_columns: 0,
         }
     }
 
@@ -167,7 +171,8 @@ impl Progress {
     /// Removes the line, as if there had been none.
     pub(crate) fn clear(&mut self) {
         if self.has_line {
-            say("\r\x1b[K");
+            self.say_line("");
+            say("\r");
             self.has_line = false;
         }
     }
@@ -178,8 +183,21 @@ impl Progress {
         }
         let width = columns();
         let line: String = line.chars().take(width.saturating_sub(1)).collect();
-        say(&format!("\r{line}\x1b[K"));
+        self.say_line(&line);
         self.has_line = true;
+    }
+
+    /// Puts `line` in place of the line before.
+    fn say_line(&mut self, line: &str) {
+        let columns = line.chars().count();
+        match is_dumb() {
+            true => {
+                let blanks = self.drawn_columns.saturating_sub(columns);
+                say(&format!("\r{line}{:blanks$}", ""));
+            }
+            false => say(&format!("\r{line}\x1b[K")),
+        }
+        self.drawn_columns = columns;
     }
 }
 
@@ -219,10 +237,17 @@ fn line(
     let amount = bytes(reading.bytes);
     let rate_text = format!("{}/s", bytes(rate as u64)); // saturates
     let fill = percent(reading.fill as u64, reading.capacity as u64);
-    let mut line = format!("{name}: {amount:>5} {:>5} {rate_text:>7}", clock(time));
+    let mut line = format!("{name}: {amount:>5}");
     let room = |line: &str| width.saturating_sub(line.len() + 1);
+    for part in [format!(" {:>5}", clock(time)), format!(" {rate_text:>7}")] {
+        if room(&line) >= part.len() {
+            line += &part;
+        }
+    }
     if let Some(total) = total.filter(|&total| total > 0) {
-        line += &format!(" {:>3}%", percent(reading.bytes, total));
+        if room(&line) >= 5 {
+            line += &format!(" {:>3}%", percent(reading.bytes, total));
+        }
         let left = total.saturating_sub(reading.bytes) as f64 / rate;
         if room(&line) >= 12 && left.is_finite() && left < 360_000.0 {
             line += &format!(" ETA {}", clock(Duration::from_secs_f64(left)));
@@ -285,10 +310,12 @@ mod tests {
             of_width(40, Some(3 << 30)),
             "send:  1.5G  0:12  128M/s  50% [###...]"
         );
-        for width in 26..120 {
+        assert_eq!(of_width(30, Some(3 << 30)), "send:  1.5G  0:12  128M/s");
+        assert_eq!(of_width(20, None), "send:  1.5G  0:12");
+        for width in 12..120 {
             for total in [None, Some(1), Some(3 << 30), Some(u64::MAX)] {
                 let line = of_width(width, total);
-                assert!(line.len() < width.max(32), "{width}: {line}");
+                assert!(line.len() < width, "{width}: {line}");
             }
         }
     }

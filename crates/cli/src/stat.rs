@@ -1,6 +1,5 @@
 //! `shmpipe stat`: all that can be seen of one ring, its rate, and who waits for whom.
 
-use std::fmt::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use crate::exit::Failure;
 use crate::json;
 use crate::ls::waits;
 use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, no_file, survey};
-use crate::text::{columns, print, watch, wrapped};
+use crate::text::{columns, hanging, print, watch};
 use crate::units::{age, bar, bytes, percent};
 
 /// How long the ring is looked at.
@@ -20,9 +19,10 @@ const SPAN: Duration = Duration::from_secs(1);
 /// The number of looks at who waits, within that time.
 const LOOKS: u32 = 40;
 
-/// Columns of a fact's name, and the fewest columns of its value.
+/// Columns of a fact's name.
 const NAME: usize = 12;
-const LEAST: usize = 8;
+/// The most columns of the bar.
+const BAR: usize = 22;
 
 /// How often each side was seen to wait.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +50,9 @@ pub(crate) fn run(args: &StatArgs) -> Result<(), Failure> {
     };
     match args.watch {
         // The look takes the time between two screens.
-        Some(interval) => watch(Duration::ZERO, || screen(interval)),
+        Some(interval) => watch(Duration::ZERO, json::between(args.json), || {
+            screen(interval)
+        }),
         None => print(screen(SPAN)?),
     }
 }
@@ -157,13 +159,8 @@ fn in_json((segment, waits): &(Segment, Waits)) -> Value {
 fn in_words((segment, _): &(Segment, Waits), width: Option<usize>) -> String {
     let mut text = String::new();
     let stat = &segment.stat;
-    let room = width.map(|width| width.saturating_sub(NAME + 1).max(LEAST));
     let mut line = |name: &str, value: String| {
-        let mut name = format!("{name}:");
-        for part in wrapped(&value, room).lines() {
-            let _ = writeln!(text, "{name:<NAME$} {part}"); // writing to a string
-            name.clear();
-        }
+        text += &hanging((&format!("{name}:"), None), NAME, &value, width);
     };
     line("path", segment.path());
     line("segment", format!("{}, {} bytes", stat.id, stat.size));
@@ -188,7 +185,10 @@ fn in_words((segment, _): &(Segment, Waits), width: Option<usize>) -> String {
     );
     let (fill, capacity) = (ring.fill as u64, ring.capacity as u64);
     line("capacity", format!("{capacity} ({})", bytes(capacity)));
-    let part = format!("{} {}%", bar(fill, capacity, 22), percent(fill, capacity));
+    // With ` 100%` behind it.
+    let room = width.map_or(BAR, |width| width.saturating_sub(NAME + 1 + 5));
+    let bar = bar(fill, capacity, room.clamp(6, BAR));
+    let part = format!("{bar} {}%", percent(fill, capacity));
     line("fill", format!("{fill} {part}"));
     line(
         "total",

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::text::{Colour, paint};
+use crate::text::{Colour, is_unicode, paint};
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -10,11 +10,19 @@ pub(crate) struct Column {
     pub(crate) head: &'static str,
     /// Numbers are aligned to the right, words to the left.
     pub(crate) is_number: bool,
-    /// Columns with a larger number are left out earlier. 0: never left out.
+    /// Columns with a larger number are left out earlier. 0: left out only if the columns before
+    /// it fill the line.
     pub(crate) order: u8,
-    /// If there is no room, the column is cut down to this width, from the left. 0:
-    /// never cut.
+    /// If there is no room, the column is cut down to this width. 0: cut only after all others.
     pub(crate) least: usize,
+    /// Which part of a cut cell stays.
+    pub(crate) stays: Part,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Start,
+    End,
 }
 
 impl Column {
@@ -24,6 +32,7 @@ impl Column {
             is_number: false,
             order,
             least: 0,
+            stays: Part::Start,
         }
     }
 
@@ -34,8 +43,21 @@ impl Column {
         }
     }
 
-    pub(crate) const fn cut(self, least: usize) -> Column {
-        Column { least, ..self }
+    /// May be cut down to `least` columns, of which `stays` stays.
+    pub(crate) const fn cut(self, least: usize, stays: Part) -> Column {
+        Column {
+            least,
+            stays,
+            ..self
+        }
+    }
+
+    /// `text` in at most `width` columns.
+    pub(crate) fn cut_to(&self, text: &str, width: usize) -> String {
+        match self.stays {
+            Part::Start => cut_end(text, width),
+            Part::End => cut(text, width),
+        }
     }
 }
 
@@ -64,7 +86,7 @@ pub(crate) fn render(columns: &[Column], rows: &[Vec<Cell>], width: Option<usize
         let last = kept.last().copied();
         for &column in &kept {
             let cell = &row[column];
-            let text = cut(&cell.text, widths[column]);
+            let text = columns[column].cut_to(&cell.text, widths[column]);
             let blank = " ".repeat(widths[column] - text.width());
             let text = cell
                 .colour
@@ -96,7 +118,9 @@ pub(crate) fn fitted(
             cells.chain([columns[column].head.len()]).max().unwrap_or(0)
         })
         .collect();
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let mut kept: Vec<usize> = (0..columns.len())
+        .filter(|&column| widths[column] > 0)
+        .collect();
     if let Some(width) = width {
         fit(columns, &mut kept, &mut widths, width);
     }
@@ -125,7 +149,7 @@ fn fit(columns: &[Column], kept: &mut Vec<usize>, widths: &mut [usize], width: u
     }
     // A narrow column may fit where a wide one did not.
     let mut out: Vec<usize> = (0..columns.len())
-        .filter(|column| !kept.contains(column))
+        .filter(|column| !kept.contains(column) && widths[*column] > 0)
         .collect();
     out.sort_by_key(|&column| columns[column].order);
     for column in out {
@@ -136,19 +160,27 @@ fn fit(columns: &[Column], kept: &mut Vec<usize>, widths: &mut [usize], width: u
             *kept = more;
         }
     }
+    // A screen that is narrower than all that must stay gets less of it.
+    kept.truncate(width.div_ceil(2).max(1));
     let line: usize = kept.iter().map(|&column| widths[column]).sum();
     let mut over = (line + kept.len().saturating_sub(1)).saturating_sub(width);
     // The widest first, so that all that may be cut stay readable.
-    while over > 0 {
-        let may = kept
-            .iter()
-            .copied()
-            .filter(|&column| widths[column] > least(column, widths));
-        let Some(widest) = may.max_by_key(|&column| widths[column]) else {
-            break;
-        };
-        widths[widest] -= 1;
-        over -= 1;
+    for is_last_resort in [false, true] {
+        while over > 0 {
+            let may = kept.iter().copied().filter(|&column| {
+                let least = if is_last_resort {
+                    1
+                } else {
+                    least(column, widths)
+                };
+                widths[column] > least
+            });
+            let Some(widest) = may.max_by_key(|&column| widths[column]) else {
+                break;
+            };
+            widths[widest] -= 1;
+            over -= 1;
+        }
     }
 }
 
@@ -167,8 +199,13 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     }
     match width {
         0 => String::new(),
-        _ => format!("…{rest}"),
+        _ => format!("{}{rest}", gap()),
     }
+}
+
+/// Stands for what is cut off.
+fn gap() -> char {
+    if is_unicode() { '…' } else { '+' }
 }
 
 /// The start of `text`.
@@ -178,7 +215,10 @@ pub(crate) fn cut_end(text: &str, width: usize) -> String {
     }
     let mut start = text.to_owned();
     while start.width() + 1 > width && start.pop().is_some() {}
-    start + "…"
+    match width {
+        0 => String::new(),
+        _ => format!("{start}{}", gap()),
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +226,7 @@ mod tests {
     use super::*;
 
     const COLUMNS: [Column; 4] = [
-        Column::new("PATH", 0).cut(6),
+        Column::new("PATH", 0).cut(6, Part::End),
         Column::new("ID", 2).number(),
         Column::new("STATE", 0),
         Column::new("AGE", 1).number(),
@@ -210,30 +250,42 @@ PATH                 ID STATE     AGE
 ";
         assert_eq!(of_width(None), whole);
         assert_eq!(of_width(Some(80)), whole);
-        let narrow = "\
+        let gap = gap();
+        let narrow = format!(
+            "\
 PATH       ID STATE     AGE
-…/path     12 flowing    5s
+{gap}/path     12 flowing    5s
 -      345678 no sender 12m
-";
+"
+        );
         assert_eq!(of_width(Some(27)), narrow);
-        let narrower = "\
+        let narrower = format!(
+            "\
 PATH      STATE     AGE
-…ong/path flowing    5s
+{gap}ong/path flowing    5s
 -         no sender 12m
-";
+"
+        );
         assert_eq!(of_width(Some(23)), narrower);
-        for width in 16..50 {
-            assert!(
-                of_width(Some(width))
-                    .lines()
-                    .all(|line| line.width() <= width)
-            );
+        let narrowest = format!(
+            "\
+PATH   STATE
+{gap}/path flow{gap}
+-      no s{gap}
+"
+        );
+        assert_eq!(of_width(Some(12)), narrowest);
+        for width in 1..50 {
+            let table = of_width(Some(width));
+            assert!(table.lines().all(|line| line.width() <= width), "{table}");
+            assert_eq!(table.lines().count(), 3);
         }
     }
 
     #[test]
     fn wide_characters_count_twice() {
-        assert_eq!(cut("中文字符", 5), "…字符");
-        assert_eq!(cut("abc", 0), "");
+        assert_eq!(cut("中文字符", 5), format!("{}字符", gap()));
+        assert_eq!(cut_end("中文字符", 5), format!("中文{}", gap()));
+        assert_eq!((cut("abc", 0), cut_end("abc", 0)), ("".into(), "".into()));
     }
 }

@@ -36,8 +36,20 @@ pub(crate) enum Colour {
 /// Whether stdout is a terminal that may get colours: see <https://no-color.org>.
 pub(crate) fn has_colours() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb()
+}
+
+/// Whether the terminal understands no control sequences, or does not say what it is.
+pub(crate) fn is_dumb() -> bool {
+    env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
+
+/// Whether the locale shows characters beyond ASCII: see `LC_CTYPE` in locale(7).
+pub(crate) fn is_unicode() -> bool {
+    let mut names = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter();
+    let set = names.find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+    let set = set.unwrap_or_default().to_ascii_lowercase();
+    set.contains("utf-8") || set.contains("utf8")
 }
 
 /// `text` in a colour, if stdout may get colours.
@@ -62,25 +74,32 @@ pub(crate) fn columns() -> Option<usize> {
     }
 }
 
+/// Rows of a terminal that does not tell its size.
+const ROWS: u16 = 24;
+
 /// Shows what `screen` returns, again every `interval`. On a terminal each screen takes the place
-/// of the one before. Ends by SIGINT, like any command.
+/// of the one before. Elsewhere `between` comes between two screens. Ends by SIGINT, like any
+/// command.
 pub(crate) fn watch(
     interval: Duration,
+    between: &str,
     mut screen: impl FnMut() -> Result<String, Failure>,
 ) -> Result<(), Failure> {
+    let mut before = "";
     loop {
         let text = screen()?;
         match tcgetwinsize(io::stdout().as_fd()) {
             // Home, then each line to its end, then the rest of the screen. What is below the
             // screen would scroll it.
-            Ok(size) => {
-                let rows = usize::from(size.ws_row).max(2) - 1;
-                let lines = text.lines().take(rows);
+            Ok(size) if !is_dumb() => {
+                let rows = if size.ws_row > 0 { size.ws_row } else { ROWS };
+                let lines = text.lines().take(usize::from(rows).max(2) - 1);
                 let lines: String = lines.map(|line| format!("{line}\x1b[K\n")).collect();
                 print(format!("\x1b[H{lines}\x1b[J"))?;
             }
-            Err(_) => print(text)?,
+            _ => print(format!("{before}{text}"))?,
         }
+        before = between;
         thread::sleep(interval);
     }
 }
@@ -113,9 +132,58 @@ pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
     lines + "\n"
 }
 
+/// The fewest columns of a text beside its head.
+const LEAST: usize = 8;
+
+/// `head`, in `head_width` columns, and `text` beside it, in lines of at most `width` columns. On a
+/// screen with too little room beside the head, the text is below it.
+pub(crate) fn hanging(
+    (head, colour): (&str, Option<Colour>),
+    head_width: usize,
+    text: &str,
+    width: Option<usize>,
+) -> String {
+    let painted = |head: &str| colour.map_or(head.to_owned(), |colour| paint(colour, head));
+    let mut lines = String::new();
+    let Some(narrow) = width.filter(|&width| width < head_width + 1 + LEAST) else {
+        let room = width.map(|width| width - head_width - 1);
+        let mut before = painted(&format!("{head:<head_width$}"));
+        for line in wrapped(text, room).lines() {
+            lines += &format!("{before} {line}\n");
+            before = " ".repeat(head_width);
+        }
+        return lines;
+    };
+    if !head.is_empty() {
+        let head = wrapped(head, width);
+        lines.extend(head.lines().map(|line| painted(line) + "\n"));
+    }
+    let indent = 2.min(narrow.saturating_sub(1));
+    for line in wrapped(text, Some(narrow - indent)).lines() {
+        lines += &format!("{:indent$}{line}\n", "");
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
-    use super::wrapped;
+    use super::{hanging, wrapped};
+
+    #[test]
+    fn a_text_is_beside_its_head_or_below() {
+        let of = |head: &str, text: &str, width| hanging((head, None), 6, text, width);
+        assert_eq!(of("name:", "a value", None), "name:  a value\n");
+        let beside = "name:  one two\n       three\n";
+        assert_eq!(of("name:", "one two three", Some(16)), beside);
+        let below = "name:\n  one two\n  three\n";
+        assert_eq!(of("name:", "one two three", Some(12)), below);
+        assert_eq!(of("", "one two", Some(12)), "  one two\n");
+        assert_eq!(of("", "one two", Some(20)), "       one two\n");
+        for width in 1..40 {
+            let lines = of("name:", "some words, and one_that_is_long", Some(width));
+            assert!(lines.lines().all(|line| line.len() <= width), "{lines}");
+        }
+    }
 
     #[test]
     fn lines_are_divided_between_words_and_only_then_within() {

@@ -9,7 +9,7 @@ use crate::args::DoctorArgs;
 use crate::exit::Failure;
 use crate::json;
 use crate::rings::survey;
-use crate::text::{Colour, columns, paint, print, wrapped};
+use crate::text::{Colour, columns, hanging, print, wrapped};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
@@ -135,35 +135,30 @@ fn in_json(finding: &Finding) -> Value {
     })
 }
 
+/// Columns of a level's name.
+const LEVEL: usize = 7;
+
 fn in_words(findings: &[Finding], problems: usize, warnings: usize) -> String {
     let mut text = String::new();
-    let width = columns().map(|columns| columns.saturating_sub(8).max(24));
+    let width = columns();
     for finding in findings {
-        let level = format!("{:<7}", finding.level.name());
         let line = format!("{}: {}", finding.subject, finding.found);
         let means = (!finding.means.is_empty()).then(|| format!("means: {}", finding.means));
         let advice = (!finding.advice.is_empty()).then(|| format!("do: {}", finding.advice));
-        for (number, part) in [Some(line), means, advice]
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            for (row, line) in wrapped(&part, width).lines().enumerate() {
-                let head = match number + row {
-                    0 => paint(finding.level.colour(), &level),
-                    _ => " ".repeat(level.len()),
-                };
-                text += &format!("{head} {line}\n");
-            }
+        let mut head = (finding.level.name(), Some(finding.level.colour()));
+        for part in [Some(line), means, advice].into_iter().flatten() {
+            text += &hanging(head, LEVEL, &part, width);
+            head = ("", None);
         }
     }
     let plural = |number: usize, word: &str| match number {
         1 => format!("1 {word}"),
         number => format!("{number} {word}s"),
     };
-    text + &format!(
-        "{}, {}\n",
+    let counts = format!(
+        "{}, {}",
         plural(problems, "problem"),
         plural(warnings, "warning")
-    )
+    );
+    text + &wrapped(&counts, width)
 }

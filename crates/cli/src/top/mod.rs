@@ -112,6 +112,11 @@ fn live(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
             "stdin and stdout must be a terminal (--batch prints text)",
         ));
     }
+    if text::is_dumb() {
+        return Err(Failure::other(
+            "the terminal, by TERM, has no screen (--batch prints text)",
+        ));
+    }
     let mut state = State::new(args);
     state.look()?;
     let stops = Stops::hold()?;

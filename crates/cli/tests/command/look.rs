@@ -173,7 +173,7 @@ fn a_stat_fits() {
     let mut sender = Running::verb("send", &path, &["-p", "-c", "256K"]);
     sender.feed_all(stream(1, 0, 180_000));
     sender.end().with(DONE, "");
-    for columns in [40, 60, 80] {
+    for columns in [20, 30, 40, 80] {
         for verb in ["stat", "ls"] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
             command.arg(verb).env("COLUMNS", columns.to_string());
@@ -187,7 +187,11 @@ fn a_stat_fits() {
                 let whole: String = text.split_whitespace().collect();
                 for words in [
                     format!("path:{}", path.display()),
-                    "fill:180000[##############......]68%".to_owned(),
+                    match columns {
+                        20 => "fill:180000[###.]68%".to_owned(),
+                        30 => "fill:180000[#######...]68%".to_owned(),
+                        _ => "fill:180000[##############......]68%".to_owned(),
+                    },
                     "bottleneck:notbothsidesarethere".to_owned(),
                 ] {
                     assert!(whole.contains(&words), "{words}: {text}");
@@ -197,16 +201,19 @@ fn a_stat_fits() {
             }
         }
     }
-    for columns in [0, 1, 9] {
-        for args in [&["stat", path.to_str().unwrap()][..], &["ls"], &["doctor"]] {
+    let top = ["top", "-b", "-n", "1", "-d", "50ms"];
+    for columns in [0, 1, 2, 9, 13, 20, 25, 30, 35, 40] {
+        for args in [&["ls"][..], &["ls", "-b"], &["doctor"], &top] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
             command.args(args).env("COLUMNS", columns.to_string());
             let shown = command.stdin(Stdio::null()).output().unwrap();
             let said = String::from_utf8_lossy(&shown.stderr);
-            assert!(
-                said.is_empty() && !shown.stdout.is_empty(),
-                "{args:?} {columns}: {said}"
-            );
+            assert!(said.is_empty(), "{args:?} {columns}: {said}");
+            let text = String::from_utf8(shown.stdout).unwrap();
+            assert!(text.lines().count() > 1, "{args:?} {columns}: {text}");
+            // In one column, a character of two is one too wide.
+            let fits = |line: &str| columns == 0 || line.width() <= columns.max(2);
+            assert!(text.lines().all(fits), "{args:?} {columns}:\n{text}");
         }
     }
     drop(path);
@@ -536,6 +543,39 @@ fn a_missing_file_is_said_to_be_missing() {
     Running::new(["rm", "--id", &id.to_string()])
         .end()
         .with(DONE, "");
+}
+
+/// Found in use: the screens ran into each other.
+#[test]
+fn a_watch_as_text_has_a_blank_line_between_two_looks() {
+    use std::io::{BufRead, BufReader};
+    let mut watching = Running::unread(["ls", "--watch=50ms"]);
+    let lines = BufReader::new(watching.child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(|line| line.unwrap());
+    let mut before = lines.next().unwrap();
+    assert!(before.starts_with("PATH "), "{before}");
+    let second = lines.find(|line| {
+        let is_head = line.starts_with("PATH ");
+        if !is_head {
+            before.clone_from(line);
+        }
+        is_head
+    });
+    assert_eq!((before.as_str(), second.is_some()), ("", true));
+}
+
+/// Found in use: on a terminal that does not tell its size, a watch showed one line.
+#[test]
+fn a_watch_shows_all_where_the_size_is_unknown() {
+    let apart = crate::terminal::Apart::default();
+    let args = ["ls", "--watch=50ms"];
+    let mut screen = crate::terminal::Terminal::run((200, 80), args, apart);
+    screen.until_it_shows(&["PATH"]);
+    screen.forget_size();
+    let path = TempPath::new();
+    let (_sender, _receiver, _) = idle(&path);
+    let name = path.to_str().unwrap();
+    screen.until_it_shows(&[&name[name.len() - 5..]]);
 }
 
 /// Again and again: lines of JSON for a program, and one screen for people.

@@ -20,6 +20,8 @@ pub(crate) struct Terminal {
     master: File,
     output: Receiver<Vec<u8>>,
     parser: vt100::Parser,
+    /// All that came so far.
+    came: Vec<u8>,
     pub(crate) child: Child,
 }
 
@@ -28,8 +30,8 @@ pub(crate) struct Terminal {
 pub(crate) struct Apart {
     pub(crate) stdin: Option<Stdio>,
     pub(crate) stdout: Option<Stdio>,
-    /// Whether NO_COLOR is set.
-    pub(crate) no_colour: bool,
+    /// Variables other than those of a colourful terminal that shows Unicode.
+    pub(crate) env: &'static [(&'static str, &'static str)],
 }
 
 impl Terminal {
@@ -67,12 +69,11 @@ impl Terminal {
         let stream = || Stdio::from(OwnedFd::from(slave.try_clone().unwrap()));
         command
             .env("TERM", "xterm-256color")
+            .env("LC_ALL", "C.UTF-8")
             .env_remove("NO_COLOR")
             .env_remove("COLUMNS")
-            .env_remove("LINES");
-        if apart.no_colour {
-            command.env("NO_COLOR", "1");
-        }
+            .env_remove("LINES")
+            .envs(apart.env.iter().copied());
         command.stdin(apart.stdin.unwrap_or_else(stream));
         command
             .stdout(apart.stdout.unwrap_or_else(stream))
@@ -102,6 +103,7 @@ impl Terminal {
             master,
             output,
             parser,
+            came: Vec::new(),
             child,
         }
     }
@@ -119,8 +121,20 @@ impl Terminal {
     pub(crate) fn screen(&mut self) -> String {
         for part in self.output.try_iter() {
             self.parser.process(&part);
+            self.came.extend(part);
         }
         self.parser.screen().contents()
+    }
+
+    /// All that came so far, with its control sequences.
+    pub(crate) fn all(&mut self) -> String {
+        self.screen();
+        String::from_utf8_lossy(&self.came).into_owned()
+    }
+
+    /// Has the terminal not tell its size.
+    pub(crate) fn forget_size(&mut self) {
+        tcsetwinsize(&self.master, size(0, 0)).unwrap();
     }
 
     /// Has keys come by lines, as a shell does before it reads a command.

@@ -65,7 +65,7 @@ fn a_screen_shows_rings_and_follows_its_size() {
     top.resize(24, 80);
     top.until_it_shows(&words);
     top.press("?");
-    top.until_it_shows(&["j, down   next ring", "Any key goes back."]);
+    top.until_it_shows(&["j, down  next ring", "Any key goes back."]);
     top.press("x");
     top.until_it_shows(&["kept"]);
     top.press("s");
@@ -119,12 +119,17 @@ fn a_ring_is_removed_after_a_question() {
     let used = TempPath::new();
     let waiting = Running::verb("send", &used, &["-p"]);
     waiting.ring();
-    let mut second = top((24, 120), &["-f", used.to_str().unwrap()]);
-    second.until_it_shows(&["no receiver"]);
+    let mut second = top((12, 30), &["-f", used.to_str().unwrap()]);
+    second.until_it_shows(&[&end_of(&used), "? help"]);
     second.press("d");
     second.until_it_shows(&["? y/n"]);
     second.press("y");
-    second.until_it_shows(&["in use by the sender"]);
+    // Found on a narrow screen: the message was cut before it named the process.
+    let by = format!("process {} (send)", waiting.pid());
+    until("all of the message is there", || {
+        let screen = second.screen().replace('\n', " ");
+        (screen.contains("in use by the sender,") && screen.contains(&by)).then_some(())
+    });
     assert!(used.leads_to_a_segment());
 }
 
@@ -180,10 +185,83 @@ fn a_stop_that_is_ignored_changes_nothing() {
     let top = child_of(shell.child.id());
     kill_process(top, Signal::TSTP).unwrap();
     shell.press("?");
-    shell.until_it_shows(&["j, down   next ring"]);
+    shell.until_it_shows(&["j, down  next ring"]);
     assert!(shell.is_raw());
     shell.press("qq");
     assert!(shell.end().success());
+}
+
+/// Found in use: a terminal of another character set got what it cannot show.
+#[test]
+fn a_screen_is_ascii_where_the_locale_is() {
+    let path = half_full();
+    let filter = path.to_str().unwrap();
+    let (batch, live) = (
+        ["top", "-b", "-n", "1", "-f", filter],
+        ["top", "-f", filter],
+    );
+    for args in [&batch[..], &live, &["ls"]] {
+        for (env, is_ascii) in [
+            (&[("LC_ALL", "C")][..], true),
+            (
+                &[("LC_ALL", ""), ("LC_CTYPE", "POSIX"), ("LANG", "C.UTF-8")],
+                true,
+            ),
+            (
+                &[("LC_ALL", ""), ("LC_CTYPE", ""), ("LANG", "de_DE.utf8")],
+                false,
+            ),
+        ] {
+            let apart = Apart {
+                env,
+                ..Apart::default()
+            };
+            let mut terminal = Terminal::run((200, 60), args, apart);
+            let row = until("the ring has a row, with a rate in `top`", || {
+                let screen = terminal.screen();
+                let mut rows = screen.lines().filter(|row| row.contains(&end_of(&path)));
+                let row = rows.next_back()?.to_owned(); // the title may have the path, too
+                (row.contains("50%") && (args[0] == "ls" || row.contains("/s"))).then_some(row)
+            });
+            let gap = if is_ascii { "+" } else { "\u{2026}" };
+            assert!(row.starts_with(gap), "{row}");
+            assert_eq!(row.is_ascii(), is_ascii, "{env:?} {row}");
+            if args[0] == "top" {
+                assert_eq!(row.contains('\u{2581}'), !is_ascii, "{row}");
+            }
+        }
+    }
+}
+
+/// Found in use: a terminal without control sequences got some.
+#[test]
+fn a_dumb_terminal_gets_no_control_sequences() {
+    let path = half_full();
+    for env in [&[("TERM", "dumb")][..], &[("TERM", "")]] {
+        let apart = || Apart {
+            env,
+            ..Apart::default()
+        };
+        let mut top = Terminal::run((24, 80), ["top"], apart());
+        assert_eq!(top.end().code(), FAILURE);
+        top.until_it_shows(&["has no screen (--batch prints text)"]);
+        let mut list = Terminal::run((24, 80), ["ls", "--watch=50ms"], apart());
+        until("there are two lists", || {
+            (list.all().matches(&end_of(&path)).count() > 1).then_some(())
+        });
+        let args = ["recv", "-p", "-P", path.to_str().unwrap()];
+        let stdout = Some(std::process::Stdio::null());
+        let apart = Apart { stdout, ..apart() };
+        let mut receiver = Terminal::run((24, 80), args, apart);
+        receiver.until_it_shows(&["recv:   32K"]);
+        for terminal in [&mut top, &mut list, &mut receiver] {
+            let all = terminal.all();
+            assert!(!all.contains('\x1b'), "{all:?}");
+        }
+        let mut sender = Running::verb("send", &path, &["-p"]);
+        sender.feed_all(stream(1, 0, 32768));
+        sender.end().with(DONE, "");
+    }
 }
 
 #[test]
@@ -200,7 +278,7 @@ fn signals_give_the_terminal_back() {
     let mut top = top((24, 80), &[]);
     top.until_it_shows(&["q quit"]);
     top.press("\x1a?"); // ^Z
-    top.until_it_shows(&["^Z        suspend"]);
+    top.until_it_shows(&["^Z       stop"]);
     assert!(top.is_alternate());
 }
 
@@ -244,8 +322,9 @@ fn colours_come_only_where_they_are_wanted() {
         (&["ls"], false),
         (&["ls"], true),
     ] {
+        let env: &[_] = if no_colour { &[("NO_COLOR", "1")] } else { &[] };
         let apart = Apart {
-            no_colour,
+            env,
             ..Apart::default()
         };
         let mut terminal = Terminal::run((24, 80), args, apart);
