@@ -9,7 +9,8 @@ use shmpipe::{Broken, CloseError, NextStreamError, OpenError, RemoveError, WaitE
 
 use crate::start::dies_of_sigpipe;
 
-/// The table of exit codes, as `--help` shows it.
+/// The table of exit codes, as `--help` shows it. What follows the table is one line, which is
+/// divided at the width of the screen.
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0  done
@@ -20,9 +21,10 @@ Exit codes:
   5  timed out
   6  the receiver left
   7  the sender broke the stream off
-After SIGINT, SIGTERM, SIGHUP or SIGQUIT, send, recv and run clean up, and then
-die of that signal: 128 plus its number in a shell. A signal that was ignored at
-the start stays ignored. If nobody reads stdout any more, the command dies of
+
+After SIGINT, SIGTERM, SIGHUP or SIGQUIT, send, recv and run clean up, and then \
+die of that signal: 128 plus its number in a shell. A signal that was ignored at \
+the start stays ignored. If nobody reads stdout any more, the command dies of \
 SIGPIPE (141), as filters do. Stdin and stdout must be open.";
 
 /// The kind of failure, where callers treat it specially.

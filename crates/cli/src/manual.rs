@@ -55,21 +55,41 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
     man.render(&mut page)?;
     for (title, text) in [("EXAMPLES", examples), ("EXIT STATUS", codes)] {
         if !text.is_empty() {
-            writeln!(page, ".SH \"{title}\"\n.nf\n{}\n.fi", plain(text))?;
+            writeln!(page, ".SH \"{title}\"\n{}", plain(text))?;
         }
     }
     Ok(page)
 }
 
-/// Escapes text for roff(7).
+/// Text as roff(7): lines with an indent stay as they are, others are paragraphs.
 fn plain(text: &str) -> String {
-    let text = text
+    let mut page = String::new();
+    let mut is_fixed = false;
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let was_fixed = std::mem::replace(&mut is_fixed, line.starts_with(' '));
+        page += match (was_fixed, is_fixed) {
+            (false, true) => ".nf\n",
+            (true, false) => ".fi\n.PP\n",
+            (true, true) => "",
+            (false, false) => ".PP\n",
+        };
+        page += &escaped(line);
+        page.push('\n');
+    }
+    match is_fixed {
+        true => page + ".fi",
+        false => page.trim_end().to_owned(),
+    }
+}
+
+/// Escapes a line for roff(7).
+fn escaped(line: &str) -> String {
+    let line = line
         .replace('\\', "\\e")
         .replace('-', "\\-")
         .replace('\'', "\\(aq");
-    let lines = text.lines().map(|line| match line.starts_with('.') {
+    match line.starts_with('.') {
         true => format!("\\&{line}"),
-        false => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+        false => line,
+    }
 }

@@ -272,10 +272,10 @@ impl Receiver<'_> {
         let waited = waited.map(|limit| format!(" after {limit:?}"));
         let waited = waited.unwrap_or_default();
         let writer = match self.consumer.peer() {
-            Occupant::Process(0) => "there is a producer".to_owned(), // an unknown id
-            Occupant::Process(pid) => format!("the producer is process {pid}"),
-            Occupant::Left => "the producer has left".to_owned(),
-            _ => "there is no producer".to_owned(),
+            Occupant::Process(0) => "there is a sender".to_owned(), // an unknown id
+            Occupant::Process(pid) => format!("the sender is process {pid}"),
+            Occupant::Left => "the sender has left".to_owned(),
+            _ => "there is no sender".to_owned(),
         };
         let why = format!("timed out{waited}: no byte to read, and {writer}");
         Failure::new(Code::TimedOut, why)

@@ -9,24 +9,24 @@ pub(super) fn long(examples: &str) -> String {
 }
 
 pub(super) const ALL: &str = "\
-  shmpipe recv /tmp/ring > copy &       either side may come first
+  shmpipe recv /tmp/ring > copy &       # either side may come first
   shmpipe send /tmp/ring < original
-  tar c dir | shmpipe send /tmp/ring    progress is shown on a terminal
-  shmpipe run -- tar c dir -- zstd      two commands joined by a ring
-  shmpipe ls                            the rings of this host
-  shmpipe doctor                        what would hinder rings here";
+  tar c dir | shmpipe send /tmp/ring    # progress is shown on a terminal
+  shmpipe run -- tar c dir -- zstd      # two commands joined by a ring
+  shmpipe ls                            # the rings of this host
+  shmpipe doctor                        # what would hinder rings here";
 
 pub(super) const SEND: &str = "\
   shmpipe send /tmp/ring < file
   tar c dir | shmpipe send -c 16M -t 1m /tmp/ring
-  shmpipe send --persist --resume /run/log < log    goes on after a crash
-  shmpipe send -m 660 -o alice /srv/ring/name       for two users of a group
+  shmpipe send --persist --resume /run/log < log    # goes on after a crash
+  shmpipe send -m 660 -o alice /srv/ring/name       # for two users of a group
   ssh host shmpipe recv --framed /tmp/ring | shmpipe send --framed /tmp/ring";
 
 pub(super) const RECV: &str = "\
   shmpipe recv /tmp/ring > file
   shmpipe recv /tmp/ring | tar x
-  shmpipe recv --follow /tmp/ring >> log       one sender after the other
+  shmpipe recv --follow /tmp/ring >> log       # one sender after the other
   shmpipe recv -n /tmp/ring 2>> numbers > file
   shmpipe recv --framed /tmp/ring | ssh host shmpipe send --framed /tmp/ring";
 
@@ -35,8 +35,8 @@ pub(super) const RUN: &str = "\
   shmpipe run -c 64M -- pg_dump db -- psql copy
   shmpipe run -- sh -c 'a | b' -- sh -c 'c > d'
 
-The exit status is that of the reader, if it failed, else that of the writer:
-127 if a command is not found, 126 if it cannot be run, and 128 plus the number
+The exit status is that of the reader, if it failed, else that of the writer: \
+127 if a command is not found, 126 if it cannot be run, and 128 plus the number \
 of the signal that a command died of.";
 
 pub(super) const LS: &str = "\
@@ -53,13 +53,13 @@ pub(super) const STAT: &str = "\
 pub(super) const TOP: &str = "\
   shmpipe top
   shmpipe top -f tar -s fill
-  shmpipe top -b -n 1                   one screen as text, for a log";
+  shmpipe top -b -n 1                   # one screen as text, for a log";
 
 pub(super) const RM: &str = "\
   shmpipe rm /tmp/ring
   shmpipe rm --stale --dry-run
   shmpipe rm --stale --older-than 1h
-  shmpipe rm --owner alice --stale      for root
+  shmpipe rm --owner alice --stale      # for root
   shmpipe rm --id 32768 --force";
 
 pub(super) const DOCTOR: &str = "\

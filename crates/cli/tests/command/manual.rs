@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::common::TempPath;
 use crate::running::{DONE, Ended, FAILURE, Running, TIMED_OUT, USAGE};
@@ -106,6 +107,36 @@ fn help_comes_short_and_long() {
                 "{verb}"
             );
             assert!(long.text().contains("Exit codes:") && !short.text().contains("Exit codes:"));
+        }
+    }
+}
+
+/// Found on a narrow screen: lines were divided twice, and what an example says looked like a
+/// command.
+#[test]
+fn a_long_help_fits_a_narrow_screen() {
+    for verb in [
+        "send", "recv", "run", "ls", "stat", "top", "rm", "doctor", "bench", "demo",
+    ] {
+        let long = run(&[verb, "--help"]).with(DONE, "");
+        let (_, examples) = long.text().split_once("Examples:\n").unwrap();
+        let examples = examples.lines().take_while(|line| !line.is_empty());
+        for (_, says) in examples.filter_map(|line| line.trim().split_once("    ")) {
+            assert!(says.trim().starts_with("# "), "{verb}: {says}");
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shmpipe"));
+        let narrow = command.args([verb, "--help"]).env("COLUMNS", "40").output();
+        let narrow = String::from_utf8(narrow.unwrap().stdout).unwrap();
+        // clap does not divide the usage.
+        let fits = |line: &str| line.len() <= 40 || line.starts_with("Usage: ");
+        assert!(narrow.lines().all(fits), "{narrow}");
+        // Each line of the last paragraph is full.
+        let (_, after) = narrow.split_once("\nAfter SIGINT").unwrap();
+        let lines: Vec<&str> = after.trim_end().lines().collect();
+        assert!(lines.len() > 6, "{after}");
+        for pair in lines.windows(2).skip(1) {
+            let next = pair[1].split(' ').next().unwrap();
+            assert!(pair[0].len() + 1 + next.len() > 40, "{verb}: {pair:?}");
         }
     }
 }
