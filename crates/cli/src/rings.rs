@@ -150,13 +150,19 @@ pub(crate) fn has_no_file(error: &OpenError) -> bool {
     matches!(error, OpenError::Path { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
-/// The failure of a verb that makes no file, if just the file is missing.
-pub(crate) fn no_file(error: &OpenError) -> Option<Failure> {
-    let OpenError::Path { path, source, .. } = error else {
-        return None;
+/// The failure of a verb that makes no file, where the library says less: if just the file is
+/// missing, or if another project id was asked for.
+pub(crate) fn no_ring(error: &OpenError, project: u32) -> Option<Failure> {
+    let why = match error {
+        OpenError::Path { path, source, .. } if source.raw_os_error() == Some(libc::ENOENT) => {
+            format!("no ring at {}: there is no such file", shown(path))
+        }
+        OpenError::NoRing { path, .. } if project != 1 => {
+            format!("no ring at {} with project id {project}", shown(path))
+        }
+        _ => return None,
     };
-    let says = || format!("no ring at {}: there is no such file", shown(path));
-    (source.raw_os_error() == Some(libc::ENOENT)).then(|| Failure::other(says()))
+    Some(Failure::other(why))
 }
 
 impl Segment {

@@ -17,7 +17,7 @@ use shmpipe::{Occupant, OpenError, Options, RemoveError, Snapshot, User};
 
 use crate::args::{RmArgs, RmTarget};
 use crate::exit::Failure;
-use crate::rings::{Segment, has_no_file, holder, is_of_path, no_file, survey, user_name};
+use crate::rings::{Segment, has_no_file, holder, is_of_path, no_ring, survey, user_name};
 
 /// How long only processes without a role may have a ring attached before it counts as in use.
 /// `ls` and `top` attach each ring for a moment.
@@ -237,7 +237,7 @@ fn unfound(name: &str, path: &Path, project: u32, error: &RemoveError) -> Option
     };
     let of_path = |segment: &&Segment| is_of_path(segment, path, project);
     let Some(found) = segments.iter().find(of_path) else {
-        return no_file(error);
+        return no_ring(error, project);
     };
     let users = users_of(found.ring()?);
     let id = found.id();

@@ -10,7 +10,7 @@ use crate::args::StatArgs;
 use crate::exit::Failure;
 use crate::json;
 use crate::ls::waits;
-use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, no_file, survey};
+use crate::rings::{Seen, Segment, add_rates, holder, is_of_path, no_ring, survey};
 use crate::text::{columns, hanging, print, watch};
 use crate::units::{age, bar, bytes, percent};
 
@@ -81,7 +81,7 @@ fn find(args: &StatArgs) -> Result<Vec<Segment>, Failure> {
                 // A named ring has no key any more once both sides are there.
                 segments.retain(|segment| is_of_path(segment, path, args.project));
                 if segments.is_empty() {
-                    return Err(no_file(&error).unwrap_or_else(|| error.into()));
+                    return Err(no_ring(&error, args.project).unwrap_or_else(|| error.into()));
                 }
             }
         }

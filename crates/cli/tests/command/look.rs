@@ -26,7 +26,7 @@ impl Drop for Foreign {
 }
 
 /// A pair that has streamed 5 bytes and waits for more.
-fn idle(path: &TempPath) -> (Running, Running, SegmentId) {
+pub(crate) fn idle(path: &TempPath) -> (Running, Running, SegmentId) {
     let receiver = Running::unread(["recv".as_ref(), path.as_os_str()]);
     let mut sender = Running::verb("send", path, &["--capacity", "4KiB"]);
     sender.feed(b"12345");
@@ -39,7 +39,7 @@ fn idle(path: &TempPath) -> (Running, Running, SegmentId) {
     (sender, receiver, ring)
 }
 
-fn json(args: &[&str]) -> Value {
+pub(crate) fn json(args: &[&str]) -> Value {
     let shown = Running::new(args).end().with(DONE, "");
     assert_eq!(shown.text().lines().count(), 1, "{}", shown.text());
     let value: Value = serde_json::from_str(shown.text()).unwrap();
@@ -50,7 +50,7 @@ fn json(args: &[&str]) -> Value {
     value
 }
 
-fn of_id(list: &Value, id: SegmentId) -> &Value {
+pub(crate) fn of_id(list: &Value, id: SegmentId) -> &Value {
     let rings = list["rings"].as_array().unwrap();
     rings.iter().find(|ring| ring["id"] == id.raw()).unwrap()
 }
@@ -437,177 +437,4 @@ fn stale_rings_are_told_and_the_young_are_spared() {
     Running::new(["rm", "/x", "--older-than", "1h"])
         .end()
         .with(USAGE, "cannot be used with");
-}
-
-/// Found in use: `stat --project 3` showed the ring of project 1, and `ls` had several rows with one
-/// path.
-#[test]
-fn rings_of_one_path_are_told_apart() {
-    let path = TempPath::new();
-    for (project, bytes) in [("1", &b"12345"[..]), ("2", b"123")] {
-        let options = ["-p", "-c", "4K", "--project", project];
-        let mut sender = Running::verb("send", &path, &options);
-        sender.feed_all(bytes.to_vec());
-        sender.end().with(DONE, "");
-    }
-    let second = path.display().to_string() + "#2";
-    for (project, name, total) in [("1", path.to_str().unwrap(), 5), ("2", &second, 3)] {
-        let args = ["stat", path.to_str().unwrap(), "--project", project];
-        let shown = Running::new(args).end().with(DONE, "");
-        for line in [
-            format!("path:        {name}"),
-            format!("total:       {total} ({total})"),
-        ] {
-            let has_line = shown.text().lines().any(|shown| shown == line);
-            assert!(has_line, "{line}: {}", shown.text());
-        }
-        let listed = Running::new(["ls"]).end().with(DONE, "");
-        let is_row = |line: &&str| line.split_whitespace().next() == Some(name);
-        assert_eq!(listed.text().lines().filter(is_row).count(), 1);
-    }
-    let list = json(&["ls", "--json"]);
-    let rings = list["rings"].as_array().unwrap().iter();
-    let of_path = rings.filter(|ring| ring["path"] == path.to_str().unwrap());
-    let mut projects: Vec<u64> = of_path
-        .map(|ring| ring["project"].as_u64().unwrap())
-        .collect();
-    projects.sort();
-    assert_eq!(projects, [1, 2]);
-    let third = ["--project", "3"];
-    for verb in ["stat", "rm"] {
-        let ended = Running::verb(verb, &path, &third).end();
-        ended.with(FAILURE, "no ring at");
-    }
-    // Nor is a pair of another project theirs.
-    let receiver = Running::unread([
-        "recv".as_ref(),
-        path.as_os_str(),
-        "--project".as_ref(),
-        "4".as_ref(),
-    ]);
-    let sender = Running::verb("send", &path, &["--project", "4"]);
-    sender.paired();
-    for verb in ["stat", "rm"] {
-        let ended = Running::verb(verb, &path, &third).end();
-        ended.with(FAILURE, "no ring at");
-        let fourth = Running::verb(verb, &path, &["--project", "4"]).end();
-        match verb {
-            "stat" => fourth.with(DONE, ""),
-            _ => fourth.with(FAILURE, "in use by the sender"),
-        };
-    }
-    drop((receiver, sender));
-    let removed = Running::verb("rm", &path, &["--project", "2"])
-        .end()
-        .with(DONE, "");
-    assert!(
-        removed.text().contains("with project id 2"),
-        "{}",
-        removed.text()
-    );
-}
-
-/// Found in use: who asked for a ring whose file was missing was told to make the file.
-#[test]
-fn a_missing_file_is_said_to_be_missing() {
-    let path = TempPath::new();
-    let mut sender = Running::verb("send", &path, &["-p"]);
-    sender.feed_all(b"kept".to_vec());
-    sender.end().with(DONE, "");
-    let id = path.segment().unwrap();
-    let missing = path.with_extension("missing");
-    path.remove_file_while(|| {
-        for (args, words) in [
-            (&[][..], format!("`shmpipe rm --id {id}` removes it")),
-            (&["-n"], format!("`shmpipe rm --id {id}` removes it")),
-        ] {
-            Running::verb("rm", &path, args).end().with(FAILURE, &words);
-        }
-        let shown = Running::verb("stat", &path, &[]).end().with(DONE, "");
-        assert!(
-            shown.text().contains("total:       4 (4)"),
-            "{}",
-            shown.text()
-        );
-    });
-    for verb in ["stat", "rm"] {
-        let ended = Running::verb(verb, &missing, &[]).end();
-        let ended = ended.with(FAILURE, "there is no such file");
-        assert!(!ended.stderr.contains("make it"), "{}", ended.stderr);
-        let ended = Running::verb(verb, &missing.join("x"), &[]).end();
-        ended.with(FAILURE, "there is no folder");
-    }
-    Running::verb("send", &missing.join("x"), &[])
-        .end()
-        .with(FAILURE, "there is no folder");
-    Running::new(["rm", "--id", &id.to_string()])
-        .end()
-        .with(DONE, "");
-}
-
-/// Found in use: the screens ran into each other.
-#[test]
-fn a_watch_as_text_has_a_blank_line_between_two_looks() {
-    use std::io::{BufRead, BufReader};
-    let mut watching = Running::unread(["ls", "--watch=50ms"]);
-    let lines = BufReader::new(watching.child.stdout.take().unwrap()).lines();
-    let mut lines = lines.map(|line| line.unwrap());
-    let mut before = lines.next().unwrap();
-    assert!(before.starts_with("PATH "), "{before}");
-    let second = lines.find(|line| {
-        let is_head = line.starts_with("PATH ");
-        if !is_head {
-            before.clone_from(line);
-        }
-        is_head
-    });
-    assert_eq!((before.as_str(), second.is_some()), ("", true));
-}
-
-/// Found in use: on a terminal that does not tell its size, a watch showed one line.
-#[test]
-fn a_watch_shows_all_where_the_size_is_unknown() {
-    let apart = crate::terminal::Apart::default();
-    let args = ["ls", "--watch=50ms"];
-    let mut screen = crate::terminal::Terminal::run((200, 80), args, apart);
-    screen.until_it_shows(&["PATH"]);
-    screen.forget_size();
-    let path = TempPath::new();
-    let (_sender, _receiver, _) = idle(&path);
-    let name = path.to_str().unwrap();
-    screen.until_it_shows(&[&name[name.len() - 5..]]);
-}
-
-/// Again and again: lines of JSON for a program, and one screen for people.
-#[test]
-fn a_watch_goes_on() {
-    use std::io::{BufRead, BufReader};
-    let path = TempPath::new();
-    let (mut sender, _receiver, ring) = idle(&path);
-    let id = ring.to_string();
-    for args in [
-        &["ls", "--json", "--watch=100ms"][..],
-        &["stat", "--id", &id, "--json", "--watch=100ms"],
-    ] {
-        let mut watching = Running::unread(args);
-        let lines = BufReader::new(watching.child.stdout.take().unwrap()).lines();
-        let looks = lines
-            .take(3)
-            .map(|line| serde_json::from_str(&line.unwrap()).unwrap());
-        let looks: Vec<Value> = looks.collect();
-        assert!(looks.iter().all(|look| of_id(look, ring)["fill"] == 0));
-        assert!(of_id(&looks[2], ring)["rate"].is_number(), "{}", looks[2]);
-        // Nobody reads on.
-        watching.end().of_sigpipe();
-    }
-    let apart = crate::terminal::Apart::default();
-    let args = ["stat", "--id", &id, "--watch=100ms"];
-    let mut screen = crate::terminal::Terminal::run((30, 80), args, apart);
-    screen.until_it_shows(&["total:       5 (5)", "bottleneck:"]);
-    sender.feed(b"67890");
-    let shown = screen.until_it_shows(&["total:       10 (10)", "bottleneck:"]);
-    assert!(shown.starts_with("path:"), "{shown}");
-    Running::new(["ls", "--watch=1ms"])
-        .end()
-        .with(USAGE, "at least 50ms");
 }
