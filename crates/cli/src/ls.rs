@@ -149,7 +149,7 @@ pub(crate) fn colour(state: State) -> Option<Colour> {
         State::Flowing | State::Full => Some(Colour::Green),
         State::SenderDied | State::ReceiverDied | State::Corrupt => Some(Colour::Red),
         State::Stale | State::HalfMade | State::OtherVersion => Some(Colour::Yellow),
-        State::NotReadable | State::NoRing => Some(Colour::Grey),
+        State::NotReadable | State::NoRing | State::Gone => Some(Colour::Grey),
         _ => None,
     }
 }

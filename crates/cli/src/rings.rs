@@ -25,6 +25,8 @@ pub(crate) struct Segment {
     pub(crate) seen: Seen,
     /// Bytes per second, once it was looked at twice.
     pub(crate) rate: Option<f64>,
+    /// Whether it went while it was looked at.
+    pub(crate) has_gone: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub(crate) enum State {
     Corrupt,
     NotReadable,
     NoRing,
+    Gone,
 }
 
 impl fmt::Display for State {
@@ -83,6 +86,7 @@ impl fmt::Display for State {
             State::Corrupt => "corrupt",
             State::NotReadable => "not readable",
             State::NoRing => "no ring",
+            State::Gone => "gone",
         })
     }
 }
@@ -186,8 +190,12 @@ impl Segment {
             Err(_) if has_size_of_a_ring(&stat) => Seen::Unreadable,
             Err(_) => Seen::Foreign,
         };
-        let rate = None;
-        Ok(Some(Segment { stat, seen, rate }))
+        Ok(Some(Segment {
+            stat,
+            seen,
+            rate: None,
+            has_gone: false,
+        }))
     }
 
     pub(crate) fn id(&self) -> SegmentId {
@@ -208,6 +216,7 @@ impl Segment {
 
     pub(crate) fn state(&self) -> State {
         match &self.seen {
+            _ if self.has_gone => State::Gone,
             Seen::Ring(ring) => state_of(ring),
             Seen::Damaged(Damage::Corrupt) => State::Corrupt,
             Seen::Damaged(Damage::HalfMade) => State::HalfMade,
@@ -294,7 +303,7 @@ impl Segment {
             .is_some_and(|ring| ring.producer == has || ring.consumer == has)
     }
 
-    fn has_same_ring(&self, other: &Segment) -> bool {
+    pub(crate) fn has_same_ring(&self, other: &Segment) -> bool {
         match (self.ring(), other.ring()) {
             (Some(ring), Some(other)) => ring.id == other.id && ring.nonce == other.nonce,
             _ => false,

@@ -102,13 +102,20 @@ fn look(args: &StatArgs, span: Duration) -> Result<Vec<(Segment, Waits)>, Failur
         }
         thread::sleep(span / LOOKS);
     }
-    // Rings that have gone meanwhile stay as they were.
     let mut now = survey()?;
     add_rates(&mut now, &before, start.elapsed());
     let latest = before.into_iter().zip(waits).map(|(earlier, waits)| {
-        let id = earlier.id();
-        let found = now.iter().find(|segment| segment.id() == id);
-        let mut found = found.cloned().unwrap_or(earlier);
+        // One that has become corrupt is no ring any more.
+        let is_it = |segment: &&Segment| {
+            let is_ring = segment.ring().is_some();
+            segment.has_same_ring(&earlier) || segment.id() == earlier.id() && !is_ring
+        };
+        let found = now.iter().find(is_it);
+        // A ring that has gone meanwhile stays as it was.
+        let mut found = found.cloned().unwrap_or(Segment {
+            has_gone: true,
+            ..earlier
+        });
         if let Seen::Ring(ring) = &mut found.seen {
             // A waiting side is awake for a moment now and then, so the majority of
             // looks counts.
@@ -131,6 +138,9 @@ fn bottleneck(segment: &Segment) -> &'static str {
     let Some(ring) = segment.ring() else {
         return "unknown";
     };
+    if segment.has_gone {
+        return "the ring has gone";
+    }
     let both = [ring.producer, ring.consumer];
     if !both.iter().all(|side| matches!(side, Occupant::Process(_))) {
         return "not both sides are there";

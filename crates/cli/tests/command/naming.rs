@@ -109,3 +109,29 @@ fn a_missing_file_is_said_to_be_missing() {
         .end()
         .with(DONE, "");
 }
+
+/// Found in use: a ring that had gone meanwhile was shown as if it were there.
+#[test]
+fn a_ring_that_goes_meanwhile_is_said_to_have_gone() {
+    for args in [&[][..], &["--json"]] {
+        let path = TempPath::new();
+        let mut sender = Running::verb("send", &path, &["-p"]);
+        sender.feed_all(b"kept".to_vec());
+        sender.end().with(DONE, "");
+        let looking = Running::verb("stat", &path, args);
+        looking.task().until_asleep(); // between two looks
+        Running::verb("rm", &path, &[]).end().with(DONE, "");
+        let shown = looking.end().with(DONE, "");
+        let words: &[&str] = match args {
+            [] => &[
+                "state:       gone\n",
+                "total:       4 (4)\n",
+                "bottleneck:  the ring has gone",
+            ],
+            _ => &[r#""state":"gone""#, r#""total":4"#],
+        };
+        for words in words {
+            assert!(shown.text().contains(words), "{words}: {}", shown.text());
+        }
+    }
+}
