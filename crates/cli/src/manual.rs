@@ -37,6 +37,9 @@ pub(crate) fn pages(args: &ManArgs) -> Result<(), Failure> {
     fs::write(folder.join("shmpipe.1"), page(command).map_err(failed)?).map_err(failed)
 }
 
+/// Stands for the date of a page, which the pages do not have.
+const NO_DATE: &str = "NO-DATE";
+
 /// The page of a command: its definitions, its examples, and the exit codes.
 fn page(command: Command) -> io::Result<Vec<u8>> {
     let long = command.get_after_long_help().map(ToString::to_string);
@@ -48,11 +51,14 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
             .after_long_help(None::<&str>)
             .after_help(None::<&str>),
     )
-    .date("")
+    .date(NO_DATE)
     .source(concat!("shmpipe ", env!("CARGO_PKG_VERSION")))
-    .manual("shmpipe");
-    let mut page = Vec::new();
-    man.render(&mut page)?;
+    .manual("User Commands");
+    let mut rendered = Vec::new();
+    man.render(&mut rendered)?;
+    // An empty date would be left out, and the version would come in its place.
+    let rendered = String::from_utf8_lossy(&rendered).replacen(NO_DATE, "\"\"", 1);
+    let mut page = rendered.into_bytes();
     for (title, text) in [("EXAMPLES", examples), ("EXIT STATUS", codes)] {
         if !text.is_empty() {
             writeln!(page, ".SH \"{title}\"\n{}", plain(text))?;

@@ -172,6 +172,14 @@ fn completions_and_man_pages_are_those_that_are_shipped() {
     fs::remove_dir_all(&*folder).unwrap();
     assert!(made.len() > 10);
     for (path, text) in made {
+        // Found in use: without a date, the version stood in its place.
+        if path.extension().is_some_and(|extension| extension == "1") {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let version = env!("CARGO_PKG_VERSION");
+            let title = format!(".TH {name} 1 \"\" \"shmpipe {version}\" \"User Commands\"\n");
+            let text = String::from_utf8_lossy(&text);
+            assert!(text.contains(&title), "{text}");
+        }
         if writes {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &text).unwrap();
