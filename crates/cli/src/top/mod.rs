@@ -8,12 +8,15 @@ mod state;
 mod stop;
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, kill_current_process_group};
+use signal_hook::consts::SIGHUP;
 
 use crate::args::TopArgs;
 use crate::exit::Failure;
@@ -120,6 +123,7 @@ fn live(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
     let mut state = State::new(args);
     state.look()?;
     let stops = Stops::hold()?;
+    end_with_terminal().map_err(|error| Failure::io("the terminal", &error))?;
     let mut screen = Screen::new()?;
     let mut shown = 0;
     let mut next = Instant::now() + FIRST.min(args.delay);
@@ -140,6 +144,21 @@ fn live(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
             next = Instant::now() + args.delay;
         }
     }
+}
+
+/// Has a thread end this process once the terminal has gone. The main thread may see no signal
+/// then: crossterm reads a terminal that has gone again and again.
+fn end_with_terminal() -> io::Result<()> {
+    let terminal = io::stdin().as_fd().try_clone_to_owned()?;
+    let watch = move || {
+        let mut fds = [PollFd::new(&terminal, PollFlags::empty())]; // HUP and ERR come unasked
+        while poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {}
+        thread::sleep(LOOK); // the main thread may end by itself
+        // Returns only for an unknown signal, which this is not.
+        let _ = signal_hook::low_level::emulate_default_handler(SIGHUP);
+    };
+    let thread = thread::Builder::new().name("terminal".to_owned());
+    thread.spawn(watch).map(drop)
 }
 
 /// Waits for a key, another size, or `next`. Returns whether to end.

@@ -26,7 +26,8 @@ pub(super) struct Stops {
 }
 
 impl Stops {
-    /// From here on, SIGTSTP waits for [`stop`](Stops::stop). For a process with one thread.
+    /// From here on, SIGTSTP waits for [`stop`](Stops::stop), which this thread has to call. Threads
+    /// that it starts later block SIGTSTP, too.
     pub(super) fn hold() -> Result<Stops, Failure> {
         let has_continued = Arc::new(AtomicBool::new(false));
         flag::register(SIGCONT, Arc::clone(&has_continued))

@@ -7,9 +7,12 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
@@ -22,6 +25,8 @@ pub(crate) struct Terminal {
     parser: vt100::Parser,
     /// All that came so far.
     came: Vec<u8>,
+    reader: Option<JoinHandle<()>>,
+    is_wanted: Arc<AtomicBool>,
     pub(crate) child: Child,
 }
 
@@ -88,13 +93,24 @@ impl Terminal {
         let child = command.spawn().unwrap();
         let master = File::from(master);
         let (sender, output) = channel();
-        let mut reader = master.try_clone().unwrap();
-        thread::spawn(move || {
+        let is_wanted = Arc::new(AtomicBool::new(true));
+        let mut input = master.try_clone().unwrap();
+        let goes_on = Arc::clone(&is_wanted);
+        let reader = thread::spawn(move || {
             let mut part = [0; 4096];
-            // EIO once nobody has the terminal open.
-            while let Ok(len @ 1..) = reader.read(&mut part) {
-                if sender.send(part[..len].to_vec()).is_err() {
-                    return;
+            while goes_on.load(Ordering::Relaxed) {
+                let moment = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 20_000_000,
+                };
+                let mut fds = [PollFd::new(&input, PollFlags::IN)];
+                if poll(&mut fds, Some(&moment)) == Ok(0) {
+                    continue;
+                }
+                // EIO once nobody has the terminal open.
+                match input.read(&mut part) {
+                    Ok(len @ 1..) if sender.send(part[..len].to_vec()).is_ok() => {}
+                    _ => return,
                 }
             }
         });
@@ -104,6 +120,8 @@ impl Terminal {
             output,
             parser,
             came: Vec::new(),
+            reader: Some(reader),
+            is_wanted,
             child,
         }
     }
@@ -130,6 +148,13 @@ impl Terminal {
     pub(crate) fn all(&mut self) -> String {
         self.screen();
         String::from_utf8_lossy(&self.came).into_owned()
+    }
+
+    /// Closes the terminal, as its window is closed.
+    pub(crate) fn hang_up(&mut self) {
+        self.is_wanted.store(false, Ordering::Relaxed);
+        self.reader.take().unwrap().join().unwrap();
+        self.master = File::open("/dev/null").unwrap();
     }
 
     /// Has the terminal not tell its size.

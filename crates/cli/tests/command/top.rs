@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::common::{TempPath, stream};
 use crate::running::{DONE, ENDING, FAILURE, Running, USAGE, until};
@@ -189,6 +190,27 @@ fn a_stop_that_is_ignored_changes_nothing() {
     assert!(shell.is_raw());
     shell.press("qq");
     assert!(shell.end().success());
+}
+
+/// Found in use: without its terminal, it read that again and again, and saw no signal.
+#[test]
+fn it_ends_with_its_terminal() {
+    for (trap, leader_ends) in [("", true), ("trap '' HUP; ", false)] {
+        let script = format!(r#"{trap}"$0" top -d 100ms; true"#);
+        let mut shell = Terminal::shell((24, 80), &script);
+        shell.until_it_shows(&["q quit"]);
+        let top = child_of(shell.child.id());
+        let top = pidfd_open(top, PidfdFlags::empty()).unwrap();
+        match leader_ends {
+            true => shell.child.kill().unwrap(), // top gets SIGHUP
+            false => shell.hang_up(),            // nobody gets it
+        }
+        until("it has ended", || {
+            let mut fds = [PollFd::new(&top, PollFlags::IN)];
+            let has_ended = poll(&mut fds, Some(&Timespec::default())).unwrap();
+            (has_ended == 1).then_some(())
+        });
+    }
 }
 
 /// Found in use: a terminal of another character set got what it cannot show.
