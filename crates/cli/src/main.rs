@@ -15,6 +15,7 @@ mod framed;
 mod json;
 mod ls;
 mod manual;
+mod pipes;
 mod progress;
 mod recv;
 mod rings;

@@ -155,8 +155,8 @@ impl Receiver<'_> {
                 let moved = self.stdout.drain(self.consumer, most);
                 match self.stdout.moved(moved)? {
                     Some(_) => break,
-                    None => self.stdout.is_ready(PollFlags::OUT)?,
-                };
+                    None => self.stdout.await_room()?,
+                }
             }
         }
         Ok(())
@@ -196,8 +196,8 @@ impl Receiver<'_> {
             }
             match self.stdout.moved(self.stdout.write(bytes))? {
                 Some(len) => return Ok(len),
-                None => self.stdout.is_ready(PollFlags::OUT)?,
-            };
+                None => self.stdout.await_room()?,
+            }
         }
     }
 

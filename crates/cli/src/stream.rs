@@ -31,16 +31,16 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::OFlags;
 use rustix::net::{SendFlags, SocketType, sockopt};
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use shmpipe::{Consumer, WaitPolicy, sysv};
 
 use crate::exit::Failure;
+use crate::pipes::{self, Naps};
 use crate::sockets;
 
 /// The longest wait before signals and the peer are looked at again.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// The most bytes that are moved at once.
-const BLOCK: usize = 256 << 10;
+pub(crate) const BLOCK: usize = 256 << 10;
 /// Bytes that a descriptor takes without blocking when poll(2) calls it writable:
 /// `PIPE_BUF`.
 const SURE: usize = 4096;
@@ -59,6 +59,8 @@ pub(crate) struct Stream {
     /// Whether the next read may come before a poll. Set by the first poll: a FIFO that was
     /// opened before its writer looks as if its writer had gone.
     may_try_first: Cell<bool>,
+    /// Naps before writes into a pipe that was full.
+    naps: Option<Naps>,
 }
 
 /// How a read or a write may wait.
@@ -103,7 +105,7 @@ impl Stream {
         let mut how = File::options();
         let mut input = Stream::of(name, fd, how.read(true), can_be_polled)?;
         input.unit = input.find_unit();
-        widen(&input.file);
+        pipes::widen(&input.file);
         Ok(input)
     }
 
@@ -120,7 +122,8 @@ impl Stream {
                 _ => output.most = SURE,
             }
         }
-        widen(&output.file);
+        let size = pipes::widen(&output.file).filter(|_| output.manner == Manner::NonBlocking);
+        output.naps = size.and_then(Naps::new);
         Ok(output)
     }
 
@@ -140,6 +143,7 @@ impl Stream {
             unit: Unit::Bytes,
             most: BLOCK,
             may_try_first: Cell::new(false),
+            naps: None,
         };
         if may_wait(&stream.file) {
             stream.manner = Manner::Blocking;
@@ -246,6 +250,17 @@ impl Stream {
         }
     }
 
+    /// Waits until a stream that took nothing can be written to, as [`is_ready`](Self::is_ready)
+    /// does. Lets the reader of a pipe read on for a while.
+    pub(crate) fn await_room(&self) -> Result<(), Failure> {
+        if self.is_ready(PollFlags::OUT)?
+            && let Some(naps) = &self.naps
+        {
+            naps.take();
+        }
+        Ok(())
+    }
+
     /// Moves bytes out of the ring, at most `most`. [`moved`](Self::moved) takes the result.
     pub(crate) fn drain(&self, consumer: &mut Consumer, most: usize) -> io::Result<usize> {
         match self.manner {
@@ -339,7 +354,12 @@ impl Stream {
     /// not ready, whatever poll(2) said.
     pub(crate) fn moved(&self, moved: io::Result<usize>) -> Result<Option<usize>, Failure> {
         match moved {
-            Ok(len) => Ok(Some(len)),
+            Ok(len) => {
+                if let Some(naps) = &self.naps {
+                    naps.count(len);
+                }
+                Ok(Some(len))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
             // An error with an errno comes from the descriptor, any other one from the
@@ -359,24 +379,6 @@ impl AsFd for Stream {
 impl io::Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.file.read(bytes)
-    }
-}
-
-/// Lets a pipe hold a block. So a block fits at once, and the other process has something to
-/// do meanwhile. The kernel refuses sizes above `pipe-max-size`, and any growth once the
-/// user's pipes have `pipe-user-pages-soft` pages. Then half as much is tried, and so on.
-/// Other files stay as they are.
-///
-/// <https://man7.org/linux/man-pages/man7/pipe.7.html>
-fn widen(file: &File) {
-    let Ok(size) = fcntl_getpipe_size(file) else {
-        return; // not a pipe
-    };
-    let halves = std::iter::successors(Some(BLOCK), |wider| Some(wider / 2));
-    for wider in halves.take_while(|&wider| wider > size) {
-        if fcntl_setpipe_size(file, wider).is_ok() {
-            return;
-        }
     }
 }
 

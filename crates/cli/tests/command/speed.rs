@@ -17,7 +17,7 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use crate::common::{TempPath, check, stream, unique};
 use crate::running::{DONE, Running, until};
 
-const WIDE: usize = 256 << 10;
+const WIDE: usize = 1 << 20;
 
 #[test]
 fn pipes_at_both_ends_are_widened() {
@@ -102,6 +102,30 @@ fn an_idle_pair_hardly_wakes_up() {
             start.elapsed()
         );
     }
+}
+
+/// The kernel wakes the writer of a full pipe at each page that the reader frees.
+#[test]
+fn the_writer_of_a_full_pipe_does_not_wake_for_each_page() {
+    const PAGE: usize = 4096;
+    let (seed, len) = (unique(), 32 << 20);
+    let path = TempPath::new();
+    let mut sender = Running::verb("send", &path, &[]);
+    let mut receiver = Running::unread(["recv".as_ref(), path.as_os_str()]);
+    sender.feed_all(stream(seed, 0, len));
+    let mut stdout = receiver.child.stdout.take().unwrap();
+    let mut got = vec![0; len];
+    let (most, rest) = got.split_at_mut(len - 8 * WIDE); // more than pipe and ring hold
+    for page in most.chunks_mut(PAGE) {
+        stdout.read_exact(page).unwrap();
+    }
+    let slept = sleeps_of(receiver.pid());
+    let pages = most.len() / PAGE;
+    stdout.read_exact(rest).unwrap();
+    assert!(slept < pages as u64 / 4, "{slept} sleeps for {pages} pages");
+    sender.end().with(DONE, "");
+    receiver.end().with(DONE, "");
+    check(seed, 0, &got);
 }
 
 /// Such a FIFO looks as if its writer had gone.
