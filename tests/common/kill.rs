@@ -11,7 +11,9 @@ use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Snapshot};
 
 use super::random::any;
-use super::{Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace, until};
+use super::{
+    Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace, not_run, until,
+};
 
 /// How many processes the tests kill in all.
 pub(crate) fn kills() -> u64 {
@@ -111,7 +113,9 @@ pub(crate) fn monotonic() -> u64 {
 pub(crate) fn own_namespace() -> bool {
     let moved = move_to_own_ipc_namespace();
     if !moved {
-        println!("no IPC namespace of our own: segments left behind are not counted");
+        not_run(
+            "in part: without an IPC namespace of its own, segments left behind are not counted",
+        );
     }
     moved
 }

@@ -9,6 +9,7 @@ pub(crate) mod forged;
 pub(crate) mod kill;
 pub(crate) mod maps;
 pub(crate) mod memory;
+mod not_run;
 pub(crate) mod offsets;
 pub(crate) mod pin;
 mod process;
@@ -24,11 +25,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shmpipe::sysv::{self, Key, Mode, Project, SegmentId, Stat};
-use shmpipe::{Broken, Consumer, OpenError, Options, Producer};
+use shmpipe::{Broken, Consumer, OpenError, Options, Producer, RemoveError};
 
 #[allow(unused_imports)] // each test binary uses a part
+pub(crate) use not_run::{case_not_run, not_run};
+#[allow(unused_imports)] // each test binary uses a part
 pub(crate) use process::{
-    End, Exec, Fork, alone, exit_now, kill_self, move_to_own_ipc_namespace, part, unshare,
+    End, Exec, Fork, alone, exit_now, is_alone, kill_self, move_to_own_ipc_namespace, part, unshare,
 };
 #[allow(unused_imports)] // each test binary uses a part
 pub(crate) use waiting::{
@@ -182,6 +185,17 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
 #[track_caller]
 pub(crate) fn until_gone(id: SegmentId) {
     until(|| sysv::stat(id).is_err());
+}
+
+/// Removes a ring that nobody uses, as `remove` does. Somebody who looks at all rings has it
+/// attached for a moment.
+#[track_caller]
+pub(crate) fn remove_unused(mut remove: impl FnMut() -> Result<(), RemoveError>) {
+    until(|| match remove() {
+        Ok(()) => true,
+        Err(RemoveError::InUse { .. }) => false,
+        Err(error) => panic!("{error}"),
+    });
 }
 
 /// A segment of the test's own making, which goes with the test.

@@ -7,12 +7,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::asked_for;
 
+/// Names the test that runs [`alone`].
+pub(super) const MARK: &str = "SHMPIPE_TEST_ALONE";
+
+/// Whether the calling test runs [`alone`].
+pub(crate) fn is_alone() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
 /// Runs `body` in a process of its own: this test binary again, told to run
 /// the test `name` only, on its first and only thread. A test that forks runs
 /// like this: a fork elsewhere in the process would copy its attachments, and
 /// its own would copy other threads' locks.
 pub(crate) fn alone(name: &str, body: impl FnOnce()) {
-    const MARK: &str = "SHMPIPE_TEST_ALONE";
     if std::env::var_os(MARK).is_some_and(|value| value == name) {
         // SAFETY: a number. A test that hangs ends by SIGALRM.
         unsafe { libc::alarm(hang_limit()) };

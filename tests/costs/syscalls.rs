@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use shmpipe::{Consumer, Options, Producer, TryReadError, TryWriteError, WaitPolicy, WaitSet};
 
-use crate::common::{End, Fork, TempPath, alone, exit_now, filter, options, page};
+use crate::common::{End, Fork, TempPath, alone, exit_now, filter, not_run, options, page};
 
 /// From here on every system call but exit(2) is SIGSYS. `false` where the
 /// kernel has no filters.
@@ -40,7 +40,7 @@ fn without_system_calls(
     });
     let end = child.wait();
     if end == End::Exit(NO_FILTERS) {
-        println!("skipped: this kernel has no seccomp filters");
+        not_run("this kernel has no seccomp filters");
         return None;
     }
     Some(end)

@@ -10,7 +10,7 @@ use std::io::Write;
 
 use shmpipe::{Options, Producer};
 
-use crate::common::PATIENCE;
+use crate::common::{PATIENCE, not_run};
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -34,7 +34,7 @@ fn idle(mut producer: Producer) {
 fn unshare(flags: libc::c_int) -> bool {
     let moved = crate::common::unshare(flags);
     if !moved {
-        println!("not allowed to make a namespace: nothing was tested");
+        not_run("no namespace of its own can be had");
     }
     moved
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shmpipe::sysv;
 
-use crate::common::{End, Fork, TempPath, alone, asked_for, move_to_own_ipc_namespace};
+use crate::common::{End, Fork, TempPath, alone, asked_for, move_to_own_ipc_namespace, not_run};
 use crate::supervisor::{Fault, Seen, scratch, written};
 use crate::table::{CALLS, PASSING, name_of};
 
@@ -26,7 +26,7 @@ const SHARDS: u64 = 6;
 /// How many faults of a sweep are tried, unless said.
 const TRIED: u64 = 75;
 
-const SKIPPED: &str = "skipped: this kernel has no seccomp listeners";
+const NO_LISTENERS: &str = "this kernel has no seccomp listeners";
 
 /// How often each of the calls is made.
 pub(crate) type Counts = [u64; CALLS.len()];
@@ -220,15 +220,15 @@ pub(crate) fn sweep(test: &str, subjects: fn() -> Option<Vec<Subject>>) {
     alone(test, || {
         let isolated = move_to_own_ipc_namespace();
         if !isolated {
-            println!("no IPC namespace of our own: segments left behind are not counted");
+            not_run(
+                "in part: without an IPC namespace of its own, segments left behind are not counted",
+            );
         }
         let Some(subjects) = subjects() else {
-            println!("{SKIPPED}");
-            return;
+            return not_run(NO_LISTENERS);
         };
         let Some(mut cells) = cells(&subjects, isolated) else {
-            println!("{SKIPPED}");
-            return;
+            return not_run(NO_LISTENERS);
         };
         let all = cells.len();
         if let Ok(one) = std::env::var("SHMPIPE_FAULT") {
@@ -267,8 +267,7 @@ pub(crate) fn try_each(test: &str, names: &[&str], subjects: fn() -> Option<Vec<
     alone(test, || {
         let isolated = move_to_own_ipc_namespace();
         let Some(subjects) = subjects() else {
-            println!("{SKIPPED}");
-            return;
+            return not_run(NO_LISTENERS);
         };
         let mut wrong = vec![];
         for name in names {

@@ -8,7 +8,9 @@ use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{Consumer, OpenError, Options, RemoveError, Role};
 
 use crate::common::kill::{assert_no_segments, open, own_namespace};
-use crate::common::{End, Fork, PATIENCE, Segment, TempPath, alone, page, poke, until};
+use crate::common::{
+    End, Fork, PATIENCE, Segment, TempPath, alone, page, poke, remove_unused, until,
+};
 
 const HUGE: usize = 4 << 30;
 
@@ -75,9 +77,9 @@ fn a_segment_that_nobody_touched_is_reclaimed_within_the_limit() {
                 }
                 let path = TempPath::new();
                 let id = leave(&path, point);
-                shmpipe::remove(id).unwrap();
+                remove_unused(|| shmpipe::remove(id));
                 leave(&path, point);
-                shmpipe::Options::new().remove(&path).unwrap();
+                remove_unused(|| shmpipe::Options::new().remove(&path));
                 if isolated {
                     let id = leave(&path, point);
                     assert_eq!(shmpipe::remove_stale().unwrap(), [id]);

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::common::offsets::REQUIRED;
-use crate::common::{End, Fork, TempPath, alone, bytes_of, exit_now, options, stream, unique};
+use crate::common::{
+    End, Fork, TempPath, alone, bytes_of, exit_now, options, remove_unused, stream, unique,
+};
 use shmpipe::sysv::{self, SegmentId};
 use shmpipe::{OpenError, Snapshot};
 
@@ -135,7 +137,7 @@ fn golden_bytes_of_a_persistent_ring_nobody_holds() {
     options.persistent(true).project(7).capacity(capacity());
     let id = options.open_consumer(&path).unwrap().id().unwrap();
     let bytes = bytes_of(id);
-    shmpipe::Options::new().project(7).remove(&path).unwrap();
+    remove_unused(|| shmpipe::Options::new().project(7).remove(&path));
     let file = fs::metadata(&path).unwrap();
     assert_identity(&bytes, 3, (file.dev(), file.ino(), 7, birth(&file)), 1);
     assert_eq!(u64_at(&bytes, 128), 1 | 1 << 32, "open, consumer came once");

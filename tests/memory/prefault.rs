@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use shmpipe::sysv::SysvErrorKind;
 use shmpipe::{OpenError, Options};
 
-use crate::common::{End, Fork, TempPath, alone, filter, options, page};
+use crate::common::{End, Fork, TempPath, alone, filter, not_run, options, page};
 
 const CAPACITY: usize = 8 << 20;
 /// Of a double view: the header, and the ring twice.
@@ -122,7 +122,7 @@ fn a_kernel_that_cannot_populate_has_pages_touched() {
         "prefault::a_kernel_that_cannot_populate_has_pages_touched",
         || {
             if !refuse_to_populate(libc::EINVAL) {
-                return eprintln!("skipped: no system-call filters");
+                return not_run("no system-call filters");
             }
             let (_producer, _consumer) = prefaulted().create_anonymous().unwrap().split().unwrap();
             assert!(resident() >= MAPPED, "{}", resident());
@@ -136,7 +136,7 @@ fn too_little_memory_is_an_error_and_leaves_nothing() {
         "prefault::too_little_memory_is_an_error_and_leaves_nothing",
         || {
             if !refuse_to_populate(libc::ENOMEM) {
-                return eprintln!("skipped: no system-call filters");
+                return not_run("no system-call filters");
             }
             let no_memory = |error: OpenError| {
                 let OpenError::System(system) = &error else {

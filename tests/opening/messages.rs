@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 use shmpipe::sysv::{self, Mode};
 use shmpipe::{Broken, Consumer, OpenError, Options, RemoveError};
 
-use crate::common::{TempPath, is_root, is_waited_for, options, until};
+use crate::common::{
+    TempPath, alone, is_root, is_waited_for, move_to_own_ipc_namespace, not_run, options,
+    remove_unused, until,
+};
 
 /// `error` names all of `names`, in one line, and nothing made up.
 #[track_caller]
@@ -192,8 +195,7 @@ fn a_segment_that_is_not_trusted() {
         .snapshot(&path)
         .map(|ring| sysv::stat(ring.id).unwrap().uid);
     if !is_root() {
-        println!("skipped: only root can give a segment away");
-        return;
+        return not_run("needs root, to give a segment away");
     }
     let id = path.segment().unwrap();
     let mode = Mode::new(0o600).unwrap();
@@ -217,8 +219,7 @@ fn a_segment_that_is_not_trusted() {
 #[test]
 fn a_segment_that_the_kernel_says_nothing_of() {
     if !is_root() {
-        println!("skipped: only root can be two users");
-        return;
+        return not_run("needs root, to be two users");
     }
     let path = TempPath::new();
     let _there = options().wait_for_peer(false).open_consumer(&path).unwrap();
@@ -263,35 +264,38 @@ fn a_key_of_two_files() {
 
 #[test]
 fn a_ring_that_is_in_use() {
-    let path = TempPath::new();
-    let name = path.display().to_string();
-    let mut persistent = options();
-    persistent.persistent(true);
-    let consumer = persistent.open_consumer(&path).unwrap();
-    let id = path.segment().unwrap();
-    let segment = format!("segment {id} is in use by ");
-    let reader = format!("the consumer ({})", pid());
-    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
-    says(&in_use, &[&name, &segment, &reader, "--force"]);
-    let in_use = shmpipe::remove(id).unwrap_err();
-    says(&in_use, &[&segment, &reader, "--force"]);
-    let producer = persistent.open_producer(&path).unwrap();
-    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
-    says(
-        &in_use,
-        &[&segment, &format!("the producer ({})", pid()), &reader],
-    );
-    drop((consumer, producer));
+    alone("messages::a_ring_that_is_in_use", || {
+        move_to_own_ipc_namespace(); // where nobody else looks at its rings
+        let path = TempPath::new();
+        let name = path.display().to_string();
+        let mut persistent = options();
+        persistent.persistent(true);
+        let consumer = persistent.open_consumer(&path).unwrap();
+        let id = path.segment().unwrap();
+        let segment = format!("segment {id} is in use by ");
+        let reader = format!("the consumer ({})", pid());
+        let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
+        says(&in_use, &[&name, &segment, &reader, "--force"]);
+        let in_use = shmpipe::remove(id).unwrap_err();
+        says(&in_use, &[&segment, &reader, "--force"]);
+        let producer = persistent.open_producer(&path).unwrap();
+        let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
+        says(
+            &in_use,
+            &[&segment, &format!("the producer ({})", pid()), &reader],
+        );
+        drop((consumer, producer));
 
-    let held = options().attach(id).unwrap(); // a ring without a role
-    let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
-    assert!(matches!(in_use, RemoveError::InUse { .. }), "{in_use:?}");
-    says(&in_use, &[&segment, "attached 2 times", "--force"]);
-    drop(held);
-    shmpipe::Options::new().remove(&path).unwrap();
+        let held = options().attach(id).unwrap(); // a ring without a role
+        let in_use = shmpipe::Options::new().remove(&path).unwrap_err();
+        assert!(matches!(in_use, RemoveError::InUse { .. }), "{in_use:?}");
+        says(&in_use, &[&segment, "attached 2 times", "--force"]);
+        drop(held);
+        remove_unused(|| shmpipe::Options::new().remove(&path));
 
-    let none = shmpipe::Options::new().remove(&path).unwrap_err();
-    says(&none, &[&name, "no ring"]);
+        let none = shmpipe::Options::new().remove(&path).unwrap_err();
+        says(&none, &[&name, "no ring"]);
+    });
 }
 
 #[test]

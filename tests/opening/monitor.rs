@@ -10,7 +10,10 @@ use shmpipe::sysv::{self, SysvErrorKind};
 use shmpipe::{LifeCycle, Occupant, OpenError, Options, RemoveError, Snapshot, WaitPolicy};
 
 use crate::common::offsets::{HEAD, TAIL, set_start};
-use crate::common::{Segment, TempPath, bytes_of, options, page, until, until_gone};
+use crate::common::{
+    Segment, TempPath, alone, bytes_of, move_to_own_ipc_namespace, options, page, remove_unused,
+    until, until_gone,
+};
 
 fn persistent() -> Options {
     let mut options = options();
@@ -20,22 +23,28 @@ fn persistent() -> Options {
 
 #[test]
 fn a_look_leaves_every_byte_and_every_count_as_it_was() {
-    let path = TempPath::new();
-    let mut producer = persistent().open_producer(&path).unwrap();
-    let mut consumer = persistent().open_consumer(&path).unwrap();
-    producer.write_all(&[7; 1000]).unwrap();
-    consumer.read_exact(&mut [0; 10]).unwrap();
-    let id = producer.id().unwrap();
-    let (bytes, attached) = (bytes_of(id), sysv::stat(id).unwrap().attached);
-    for _ in 0..1000 {
-        let by_id = Snapshot::of(id).unwrap();
-        let by_path = shmpipe::Options::new().snapshot(&path).unwrap();
-        assert_eq!(by_id, by_path);
-        assert_eq!((by_id.fill, by_id.written), (990, 1000));
-        assert_eq!(by_id.attached, attached);
-    }
-    assert!(bytes_of(id) == bytes, "a byte of the segment has changed");
-    assert_eq!(sysv::stat(id).unwrap().attached, attached);
+    alone(
+        "monitor::a_look_leaves_every_byte_and_every_count_as_it_was",
+        || {
+            move_to_own_ipc_namespace(); // where nobody else looks at its rings
+            let path = TempPath::new();
+            let mut producer = persistent().open_producer(&path).unwrap();
+            let mut consumer = persistent().open_consumer(&path).unwrap();
+            producer.write_all(&[7; 1000]).unwrap();
+            consumer.read_exact(&mut [0; 10]).unwrap();
+            let id = producer.id().unwrap();
+            let (bytes, attached) = (bytes_of(id), sysv::stat(id).unwrap().attached);
+            for _ in 0..1000 {
+                let by_id = Snapshot::of(id).unwrap();
+                let by_path = shmpipe::Options::new().snapshot(&path).unwrap();
+                assert_eq!(by_id, by_path);
+                assert_eq!((by_id.fill, by_id.written), (990, 1000));
+                assert_eq!(by_id.attached, attached);
+            }
+            assert!(bytes_of(id) == bytes, "a byte of the segment has changed");
+            assert_eq!(sysv::stat(id).unwrap().attached, attached);
+        },
+    );
 }
 
 #[test]
@@ -242,7 +251,7 @@ fn a_removed_ring_is_removed() {
     let producer = persistent().open_producer(&path).unwrap();
     let id = producer.id().unwrap();
     drop(producer);
-    shmpipe::Options::new().remove(&path).unwrap();
+    remove_unused(|| shmpipe::Options::new().remove(&path));
     until_gone(id);
     assert_eq!(sysv::stat(id).unwrap_err().kind(), SysvErrorKind::Removed);
     match Snapshot::of(id) {

@@ -1,12 +1,11 @@
 //! The peers as processes, one for each language.
 
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::common::{Exec, TempPath};
+use crate::common::{Exec, TempPath, case_not_run};
 use crate::library::{Crc, PERIOD, table};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +35,9 @@ pub(crate) fn pairs() -> Vec<(Language, Language)> {
     pairs.filter(|&pair| pair != (Rust, Rust)).collect()
 }
 
-/// Says that a peer is left out, also to `.ci/not-run`.
+/// Says that a peer is left out.
 fn not_run(peer: &str, why: &str) {
-    let line = format!("peers in {peer}: {why}\n");
-    print!("not run: {line}");
-    if let Some(list) = std::env::var_os("SHMPIPE_NOT_RUN") {
-        let file = OpenOptions::new().append(true).create(true).open(list);
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes())); // it was said already
-    }
+    case_not_run(&format!("peers in {peer}"), why);
 }
 
 fn source(name: &str) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{alone, asked_for, move_to_own_ipc_namespace};
+use crate::common::{alone, asked_for, move_to_own_ipc_namespace, not_run};
 use crate::languages::{C, Language, Python, languages};
 use crate::probes::Subject;
 
@@ -84,7 +84,7 @@ fn run(test: &str, language: Language, numbers: fn() -> BTreeMap<String, u64>, p
     }
     alone(&format!("mutants::{test}"), || {
         if !move_to_own_ipc_namespace() {
-            return println!("not run: {test}: no IPC namespace of its own can be had");
+            return not_run("no IPC namespace of its own can be had");
         }
         let all = numbers();
         assert!(all.len() > 80, "{}", all.len());

@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use common::kill::{Habits, Opened, Outcome, Pattern, SHARDS, in_shards, options};
-use common::{End, Fork, alone, broken, exit_now};
+use common::{End, Fork, alone, broken, exit_now, not_run};
 use shmpipe::{Broken, Ring, Role};
 
 const ROLES: [Role; 2] = [Role::Producer, Role::Consumer];
@@ -49,7 +49,7 @@ fn stream(mut opened: Opened) {
 }
 
 fn skipped(what: &str) {
-    println!("skipped: {what} could not be had");
+    not_run(&format!("{what} could not be had"));
 }
 
 /// Found by a program written from the documentation: a reader that was told

@@ -12,7 +12,7 @@ mod shmat;
 mod users;
 
 fn skipped(test: &str, what: &str) {
-    eprintln!("skipped: {test}: {what} could not be had");
+    common::case_not_run(test, &format!("{what} could not be had"));
 }
 
 /// Makes this process one of another user, who has no groups but `group`. Says

@@ -67,11 +67,22 @@ impl Drop for Folder {
     }
 }
 
+/// Says that the calling test, or a part of it, is not run, also to `.ci/not-run`.
+fn not_run(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("capi: {}: {why}\n", thread.name().unwrap_or("a test"));
+    print!("not run: {line}");
+    if let Some(list) = std::env::var_os("SHMPIPE_NOT_RUN") {
+        let file = fs::OpenOptions::new().append(true).create(true).open(list);
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes())); // it was said already
+    }
+}
+
 fn has(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output();
     let found = found.is_ok_and(|output| output.status.success());
     if !found {
-        println!("not run: there is no {tool}");
+        not_run(&format!("there is no {tool}"));
         // Without this, a machine that is to have the tool would pass without it.
         assert!(std::env::var_os("SHMPIPE_ALL_TOOLS").is_none(), "{tool}");
     }
@@ -433,8 +444,7 @@ fn a_wrapper_for_cpp_closes_or_aborts() {
 #[test]
 fn go_calls_the_library_by_cgo() {
     if Command::new("go").arg("version").output().is_err() || !has("gcc") {
-        println!("not run: there is no Go toolchain (golang-go)");
-        return;
+        return not_run("there is no Go toolchain (golang-go)");
     }
     let folder = Folder::new();
     let ring = folder.ring();

@@ -5,9 +5,9 @@ use std::io;
 use shmpipe::sysv::{self, DoubleView, SysvErrorKind};
 
 use super::{is_mapped, page, peek, poke, private};
-use crate::common::alone;
 use crate::common::filter::fail_remaps;
 use crate::common::maps::{attachments, mappings};
+use crate::common::{alone, not_run};
 
 #[test]
 fn ring_follows_upon_itself() {
@@ -154,7 +154,7 @@ fn failed_double_view_leaves_nothing() {
 fn double_view_without_second_attach() {
     alone("sysv::double::double_view_without_second_attach", || {
         if !fail_remaps(0, libc::ENOMEM) {
-            return eprintln!("skipped: double_view_without_second_attach: no seccomp");
+            return not_run("no system-call filters");
         }
         let segment = private(2 * page());
         let error = sysv::attach_double(segment.id, page()).unwrap_err();
@@ -169,7 +169,7 @@ fn double_view_without_first_attach() {
     alone("sysv::double::double_view_without_first_attach", || {
         // The second view of 3 MiB begins 1 MiB past a multiple of 2 MiB, the first one at one.
         if !fail_remaps(1 << 20, libc::ENOMEM) {
-            return eprintln!("skipped: double_view_without_first_attach: no seccomp");
+            return not_run("no system-call filters");
         }
         let ring = 3 << 20;
         let segment = private(ring);

@@ -6,7 +6,7 @@ use std::{io, thread};
 use shmpipe::sysv::{self, KernelLimit, Mode, SegmentId, SysvErrorKind};
 
 use super::{keyed, kind, page, poke, private};
-use crate::common::{Segment, alone, unshare};
+use crate::common::{Segment, alone, case_not_run, not_run, unshare};
 
 #[test]
 fn absurd_sizes_are_typed_errors() {
@@ -47,11 +47,11 @@ fn limits_are_named_when_reached() {
     alone("sysv::limits::limits_are_named_when_reached", || {
         if !unshare(libc::CLONE_NEWIPC) {
             let error = io::Error::last_os_error();
-            return eprintln!("skipped: limits_are_named_when_reached: unshare: {error}");
+            return not_run(&format!("unshare: {error}"));
         }
         let set = |limit: KernelLimit, value: u64| fs::write(limit.path(), value.to_string());
         if let Err(error) = set(KernelLimit::Shmmni, 4) {
-            return eprintln!("skipped: limits_are_named_when_reached: shmmni: {error}");
+            return not_run(&format!("shmmni: {error}"));
         }
         // The namespace and all in it go with this process.
         too_many();
@@ -135,7 +135,10 @@ fn other_ipc_namespace_knows_neither_key_nor_id() {
                 scope.spawn(|| {
                     if !unshare(libc::CLONE_NEWIPC) {
                         let error = io::Error::last_os_error();
-                        return eprintln!("skipped: other_ipc_namespace: unshare: {error}");
+                        return case_not_run(
+                            "sysv::limits::other_ipc_namespace",
+                            &format!("unshare: {error}"),
+                        );
                     }
                     assert_eq!(kind(sysv::open(key)), SysvErrorKind::NotFound);
                     assert_eq!(kind(sysv::stat(segment.id)), SysvErrorKind::Removed);
@@ -161,7 +164,7 @@ fn list_is_what_the_kernel_lists() {
 
         let listed = sysv::list().unwrap();
         let Ok(table) = fs::read_to_string("/proc/sysvipc/shm") else {
-            return eprintln!("skipped: no /proc/sysvipc/shm");
+            return not_run("there is no /proc/sysvipc/shm");
         };
         for segment in [&keyed, &attached, &dying] {
             let stat = listed.iter().find(|stat| stat.id == segment.id).unwrap();

@@ -5,7 +5,7 @@ use std::io;
 use shmpipe::sysv::{self, Mode, SysvErrorKind};
 
 use super::{free_address, keyed, kind, mode, page, peek, poke, private};
-use crate::common::{End, Fork, Segment, alone, exit_now, is_root};
+use crate::common::{End, Fork, Segment, alone, exit_now, is_root, not_run};
 
 #[test]
 fn second_create_finds_the_key_taken() {
@@ -153,7 +153,7 @@ fn stranger_is_denied() {
     const NOBODY: u32 = 65534;
     alone("sysv::segments::stranger_is_denied", || {
         if !is_root() {
-            return eprintln!("skipped: stranger_is_denied needs root");
+            return not_run("needs root");
         }
         let segment = private(page());
         // The one child that calls the crate, which allocates when it fails: the C library keeps
@@ -184,7 +184,7 @@ fn stranger_is_denied() {
             exit_now(denied.map_or(0, |position| position as i32 + 1));
         });
         match child.wait() {
-            End::Exit(100) => eprintln!("skipped: stranger_is_denied cannot change user here"),
+            End::Exit(100) => not_run("no other user can be had"),
             end => assert_eq!(end, End::Exit(0), "the call of this number was not denied"),
         }
         assert_eq!(segment.stat().attached, 0);

@@ -10,7 +10,8 @@ use shmpipe::{Occupant, OpenError, Snapshot};
 use super::{is_gone, open_both};
 use crate::common::offsets::TAIL;
 use crate::common::{
-    Fork, TempPath, alone, move_to_own_ipc_namespace, open_each, options, page, poke, until,
+    Fork, TempPath, alone, move_to_own_ipc_namespace, open_each, options, page, poke,
+    remove_unused, until,
 };
 
 #[test]
@@ -77,7 +78,7 @@ fn positions_that_cannot_be_are_refused() {
         assert!(matches!(opened, Err(OpenError::Corrupted(corruption))
             if corruption.rule() == wanted));
     }
-    shmpipe::Options::new().remove(&path).unwrap();
+    remove_unused(|| shmpipe::Options::new().remove(&path));
 }
 
 #[test]

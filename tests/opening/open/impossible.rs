@@ -11,8 +11,8 @@ use shmpipe::sysv::{KernelLimit, KeyError, SysvErrorKind};
 
 use super::open_both;
 use crate::common::{
-    Fork, TempPath, alone, is_root, is_waited_for, move_to_own_ipc_namespace, open_each, options,
-    page, until,
+    Fork, TempPath, alone, is_root, is_waited_for, move_to_own_ipc_namespace, not_run, open_each,
+    options, page, until,
 };
 
 #[test]
@@ -44,7 +44,7 @@ fn a_file_that_cannot_be_read_is_refused() {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
             // SAFETY: an integer; this process runs one test.
             if is_root() && unsafe { libc::seteuid(65_534) } != 0 {
-                return eprintln!("skipped: a_file_that_cannot_be_read_is_refused: no seteuid");
+                return not_run("no other user can be had");
             }
             for opened in open_each(&options(), &path) {
                 assert!(
@@ -106,7 +106,7 @@ fn what_the_kernel_does_not_allow_is_refused_with_its_limit() {
     alone(test, || {
         let limit = "/proc/sys/kernel/shmmax";
         if !move_to_own_ipc_namespace() || fs::write(limit, "1000000").is_err() {
-            return eprintln!("skipped: {test}: no IPC namespace to set limits in");
+            return not_run("no IPC namespace to set limits in");
         }
         let path = TempPath::new();
         let mut options = options();
@@ -137,7 +137,7 @@ fn nothing_persists_where_the_kernel_removes_what_is_detached() {
     alone(test, || {
         let forced = "/proc/sys/kernel/shm_rmid_forced";
         if !move_to_own_ipc_namespace() || fs::write(forced, "1").is_err() {
-            return eprintln!("skipped: {test}: no IPC namespace to set it in");
+            return not_run("no IPC namespace to set it in");
         }
         let path = TempPath::new();
         for opened in open_each(options().persistent(true), &path) {
@@ -165,7 +165,7 @@ fn a_process_that_waits_in_another_ipc_namespace_is_named_as_the_cause() {
         let mut moved = [0];
         note.read_exact(&mut moved).unwrap();
         if moved == [0] {
-            return eprintln!("skipped: {test}: no IPC namespace");
+            return not_run("no IPC namespace of its own can be had");
         }
         until(|| is_waited_for(&path));
         let opened = options().open_consumer(&path).map(drop);

@@ -10,41 +10,47 @@ use crate::common::{Segment, TempPath, alone, move_to_own_ipc_namespace, options
 
 #[test]
 fn a_snapshot_tells_what_the_ring_is() {
-    let me = Occupant::Process(std::process::id());
-    let path = TempPath::new();
-    let mut producer = writer(&path);
-    producer.write_all(&[0; 100]).unwrap();
-    let id = producer.id().unwrap();
-    let ring = Snapshot::of(id).unwrap();
-    assert_eq!((ring.id, ring.key), (id, Some(path.key())));
-    assert_eq!(ring.size, 2 * page());
-    assert_eq!(ring.attached, 2, "before the look");
-    assert_eq!(ring.capacity, page());
-    assert_eq!((ring.fill, ring.written), (100, 100));
-    assert_eq!(ring.life_cycle, LifeCycle::Persistent);
-    assert_eq!((ring.producer, ring.consumer), (me, Occupant::Nobody));
-    assert!(Snapshot::all().unwrap().contains(&ring));
+    alone(
+        "persist::looking::a_snapshot_tells_what_the_ring_is",
+        || {
+            move_to_own_ipc_namespace(); // where nobody else looks at its rings
+            let me = Occupant::Process(std::process::id());
+            let path = TempPath::new();
+            let mut producer = writer(&path);
+            producer.write_all(&[0; 100]).unwrap();
+            let id = producer.id().unwrap();
+            let ring = Snapshot::of(id).unwrap();
+            assert_eq!((ring.id, ring.key), (id, Some(path.key())));
+            assert_eq!(ring.size, 2 * page());
+            assert_eq!(ring.attached, 2, "before the look");
+            assert_eq!(ring.capacity, page());
+            assert_eq!((ring.fill, ring.written), (100, 100));
+            assert_eq!(ring.life_cycle, LifeCycle::Persistent);
+            assert_eq!((ring.producer, ring.consumer), (me, Occupant::Nobody));
+            assert!(Snapshot::all().unwrap().contains(&ring));
 
-    let mut consumer = reader(&path);
-    consumer.read_exact(&mut [0; 40]).unwrap();
-    drop(producer);
-    let ring = Snapshot::of(id).unwrap();
-    assert_eq!((ring.fill, ring.written), (60, 100));
-    assert_eq!((ring.producer, ring.consumer), (Occupant::Nobody, me));
-    assert_eq!(sysv::stat(id).unwrap().attached, 2, "the look is over");
+            let mut consumer = reader(&path);
+            consumer.read_exact(&mut [0; 40]).unwrap();
+            drop(producer);
+            let ring = Snapshot::of(id).unwrap();
+            assert_eq!((ring.fill, ring.written), (60, 100));
+            assert_eq!((ring.producer, ring.consumer), (Occupant::Nobody, me));
+            assert_eq!(sysv::stat(id).unwrap().attached, 2, "the look is over");
 
-    let (mut producer, consumer) = shmpipe::pair().unwrap();
-    producer.close().unwrap();
-    let ring = Snapshot::of(consumer.id().unwrap()).unwrap();
-    assert_eq!((ring.key, ring.life_cycle), (None, LifeCycle::Anonymous));
-    assert_eq!((ring.producer, ring.consumer), (Occupant::Left, me));
+            let (mut producer, consumer) = shmpipe::pair().unwrap();
+            producer.close().unwrap();
+            let ring = Snapshot::of(consumer.id().unwrap()).unwrap();
+            assert_eq!((ring.key, ring.life_cycle), (None, LifeCycle::Anonymous));
+            assert_eq!((ring.producer, ring.consumer), (Occupant::Left, me));
 
-    let named = options()
-        .wait_for_peer(false)
-        .open_consumer(TempPath::new())
-        .unwrap();
-    let ring = Snapshot::of(named.id().unwrap()).unwrap();
-    assert_eq!(ring.life_cycle, LifeCycle::Named);
+            let named = options()
+                .wait_for_peer(false)
+                .open_consumer(TempPath::new())
+                .unwrap();
+            let ring = Snapshot::of(named.id().unwrap()).unwrap();
+            assert_eq!(ring.life_cycle, LifeCycle::Named);
+        },
+    );
 }
 
 #[test]

@@ -7,7 +7,8 @@ use shmpipe::{Occupant, OpenError, RemoveError};
 
 use super::{kill_when, read, read_on, reader, write, writer};
 use crate::common::{
-    End, Fork, Segment, TempPath, alone, move_to_own_ipc_namespace, options, page, until_gone,
+    End, Fork, Segment, TempPath, alone, move_to_own_ipc_namespace, not_run, options, page,
+    remove_unused, until_gone,
 };
 
 #[test]
@@ -15,7 +16,7 @@ fn a_persistent_ring_is_removed_by_its_path() {
     let path = TempPath::new();
     write(&path, b"gone with it");
     let id = path.segment().unwrap();
-    shmpipe::Options::new().remove(&path).unwrap();
+    remove_unused(|| shmpipe::Options::new().remove(&path));
     assert!(!path.leads_to_a_segment());
     until_gone(id);
     let again = shmpipe::Options::new().remove(&path);
@@ -74,7 +75,7 @@ fn only_what_the_dead_left_behind_is_stale() {
         "persist::removing::only_what_the_dead_left_behind_is_stale",
         || {
             if !move_to_own_ipc_namespace() {
-                return eprintln!("skipped: only_what_the_dead_left_behind_is_stale");
+                return not_run("no IPC namespace of its own can be had");
             }
             assert_eq!(shmpipe::remove_stale().unwrap(), []);
             // Left behind: a ring that nobody joined, and two half-made ones.

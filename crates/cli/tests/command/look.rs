@@ -7,7 +7,7 @@ use serde_json::Value;
 use shmpipe::Snapshot;
 use shmpipe::sysv::{self, Mode, SegmentId};
 
-use crate::common::{TempPath, stream, unique};
+use crate::common::{TempPath, not_run, stream, unique};
 use crate::running::{DONE, FAILURE, Running, USAGE, until, until_read};
 
 /// A segment of the tests, removed with the test.
@@ -236,7 +236,7 @@ fn segments_of_others_are_listed() {
         assert!(row(id, &[all]).unwrap().contains(state));
     }
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("not run in part: needs root");
+        return not_run("in part: needs root");
     }
     use std::os::unix::process::CommandExt;
     let binary = TempPath::new();
@@ -383,8 +383,7 @@ fn a_dry_run_tells_of_what_a_creator_left_empty() {
     let mut make = Command::new("ipcmk");
     make.args(["-p", "0600", "-M", &size.to_string()]);
     let Ok(made) = make.output() else {
-        println!("a_dry_run_tells_of_what_a_creator_left_empty: not run: there is no ipcmk");
-        return;
+        return not_run("there is no ipcmk");
     };
     let said = String::from_utf8(made.stdout).unwrap();
     let id = said.rsplit(' ').next().unwrap().trim();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::TempPath;
+use crate::common::{TempPath, not_run};
 use crate::running::{DONE, Running, USAGE};
 
 fn json(args: &[&str]) -> Value {
@@ -63,7 +63,7 @@ fn a_doctor_looks_at_all_that_may_hinder_rings() {
 #[test]
 fn a_doctor_finds_faults() {
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("not run: needs root");
+        return not_run("needs root");
     }
     let unsafe_file = TempPath::new();
     fs::set_permissions(&*unsafe_file, fs::Permissions::from_mode(0o666)).unwrap();

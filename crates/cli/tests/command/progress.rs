@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::common::{TempPath, stream};
+use crate::common::{TempPath, not_run, stream};
 use crate::running::{DONE, Running, USAGE, until, until_read};
 use crate::terminal::{Apart, Terminal};
 
@@ -267,7 +267,7 @@ fn two_users_use_a_ring_together() {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("not run: needs root");
+        return not_run("needs root");
     }
     let (alice, bob, group) = ("54321", "54322", 54320);
     let folder = TempPath::new();

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use shmpipe::sysv::{self, SegmentId};
 
-use crate::common::{Segment, TempPath, bytes_of, is_root, options, poke};
+use crate::common::{Segment, TempPath, bytes_of, is_root, not_run, options, poke};
 use crate::running::{DONE, FAILURE, Running, USAGE, until};
 
 /// The state of a segment, as `ls --json` has it. `None` if the segment has gone.
@@ -175,7 +175,7 @@ fn root_removes_the_rings_of_a_user_that_it_names() {
         .end()
         .with(USAGE, "no such user");
     if !is_root() {
-        return eprintln!("not run: needs root");
+        return not_run("needs root");
     }
     let other = Elsewhere::new(54323);
     let ring = other.ring();
@@ -248,7 +248,7 @@ fn root_removes_the_rings_of_a_user_that_it_names() {
 #[test]
 fn stale_rings_of_others_are_told_apart() {
     if !is_root() {
-        return eprintln!("not run: needs root");
+        return not_run("needs root");
     }
     let other = Elsewhere::new(54325);
     let ring = other.ring();

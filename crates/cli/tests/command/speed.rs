@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
-use crate::common::{TempPath, check, stream, unique};
+use crate::common::{TempPath, check, not_run, stream, unique};
 use crate::running::{DONE, Running, until};
 
 const WIDE: usize = 1 << 20;
@@ -37,12 +37,12 @@ fn pipes_at_both_ends_are_widened() {
 fn a_pipe_that_may_not_grow_is_used_as_it_is() {
     const SOMEBODY: u32 = 54321;
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("not run: needs root");
+        return not_run("needs root");
     }
     let soft = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap();
     let pages: usize = soft.trim().parse().unwrap();
     if pages == 0 || pages > 1 << 16 {
-        return eprintln!("not run: the limit is {pages} pages");
+        return not_run(&format!("the limit is {pages} pages"));
     }
     let mut hold = Vec::new();
     for _ in 0..pages.div_ceil(256) + 1 {
