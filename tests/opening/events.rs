@@ -1,4 +1,8 @@
 //! Events for `tracing`: which calls report what, and how often.
+//!
+//! Each test runs [`alone`]. `tracing` keeps for each place of an event whether anybody wants it.
+//! While there is one subscriber, it asks that of the thread that comes by the place first. A thread
+//! of another test, which has no subscriber, would say no, and this test would get no such event.
 #![cfg(feature = "tracing")]
 
 use std::fmt::{Debug, Write as _};
@@ -10,7 +14,9 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::common::offsets::TAIL;
-use crate::common::{Fork, Segment, TempPath, alone, kill_self, options, page, poke, split};
+use crate::common::{
+    Fork, Segment, TempPath, alone, is_alone, kill_self, options, page, poke, remove_unused, split,
+};
 use shmpipe::{Broken, Consumer};
 
 /// Collects each event as a line: level, text and fields.
@@ -49,10 +55,18 @@ impl Subscriber for Lines {
     fn exit(&self, _: &Id) {}
 }
 
+/// Runs `work` with a subscriber for the events of this thread.
+#[track_caller]
+fn with_subscriber<T>(subscriber: impl Subscriber + Send + Sync, work: impl FnOnce() -> T) -> T {
+    assert!(is_alone(), "events may be lost beside other tests");
+    tracing::subscriber::with_default(subscriber, work)
+}
+
 /// The events of `work`, in this thread.
+#[track_caller]
 fn events(work: impl FnOnce()) -> Vec<String> {
     let lines = Lines::default();
-    tracing::subscriber::with_default(lines.clone(), work);
+    with_subscriber(lines.clone(), work);
     std::mem::take(&mut *lines.0.lock().unwrap())
 }
 
@@ -66,34 +80,39 @@ fn assert_events(found: &[String], expected: &[&[&str]]) {
 
 #[test]
 fn making_and_taking_a_ring_is_reported_and_moving_bytes_is_not() {
-    let mut ends = None;
-    let found = events(|| ends = Some(split(page())));
-    let (mut producer, mut consumer) = ends.unwrap();
-    let segment = format!("segment={}", producer.id().unwrap());
-    assert_events(
-        &found,
-        &[
-            &[
-                "DEBUG",
-                "made a ring",
-                &segment,
-                &format!("capacity={}", page()),
-            ],
-            &["DEBUG", "took a role", &segment, "role=producer"],
-            &["DEBUG", "took a role", &segment, "role=consumer"],
-            &["DEBUG", "both ends are there", &segment],
-        ],
+    alone(
+        "events::making_and_taking_a_ring_is_reported_and_moving_bytes_is_not",
+        || {
+            let mut ends = None;
+            let found = events(|| ends = Some(split(page())));
+            let (mut producer, mut consumer) = ends.unwrap();
+            let segment = format!("segment={}", producer.id().unwrap());
+            assert_events(
+                &found,
+                &[
+                    &[
+                        "DEBUG",
+                        "made a ring",
+                        &segment,
+                        &format!("capacity={}", page()),
+                    ],
+                    &["DEBUG", "took a role", &segment, "role=producer"],
+                    &["DEBUG", "took a role", &segment, "role=consumer"],
+                    &["DEBUG", "both ends are there", &segment],
+                ],
+            );
+            let found = events(|| {
+                for _ in 0..100 {
+                    producer.write_all(&[7; 1000]).unwrap();
+                    consumer.read_exact(&mut [0; 1000]).unwrap();
+                    producer.check_peer().unwrap();
+                }
+                producer.close().unwrap();
+                assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
+            });
+            assert_events(&found, &[]);
+        },
     );
-    let found = events(|| {
-        for _ in 0..100 {
-            producer.write_all(&[7; 1000]).unwrap();
-            consumer.read_exact(&mut [0; 1000]).unwrap();
-            producer.check_peer().unwrap();
-        }
-        producer.close().unwrap();
-        assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
-    });
-    assert_events(&found, &[]);
 }
 
 /// Panics at the event with this text.
@@ -126,7 +145,7 @@ impl Subscriber for Panics {
 /// Runs `work` with a subscriber that panics at the event `text`, and expects the panic.
 #[track_caller]
 fn panics_at<T>(text: &'static str, work: impl FnOnce() -> T) {
-    let work = || drop(tracing::subscriber::with_default(Panics(text), work));
+    let work = || drop(with_subscriber(Panics(text), work));
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     let message = caught.expect_err("no event").downcast::<String>().unwrap();
     assert_eq!(*message, text);
@@ -135,80 +154,89 @@ fn panics_at<T>(text: &'static str, work: impl FnOnce() -> T) {
 /// Found in review: the role stayed taken for as long as the process lived, and no handle had it.
 #[test]
 fn a_role_is_given_up_if_a_subscriber_panics() {
-    for text in ["took a role", "both ends are there", "opened a ring"] {
-        let path = TempPath::new();
-        let mut persistent = options();
-        persistent.persistent(true);
-        let consumer = persistent.open_consumer(&path).unwrap();
-        panics_at(text, || persistent.open_producer(&path).unwrap());
-        let producer = persistent.open_producer(&path).unwrap();
-        drop(consumer);
-        panics_at(text, || persistent.open_consumer(&path).unwrap());
-        persistent.open_consumer(&path).unwrap();
-        drop(producer);
-        persistent.remove(&path).unwrap();
-    }
+    alone("events::a_role_is_given_up_if_a_subscriber_panics", || {
+        for text in ["took a role", "both ends are there", "opened a ring"] {
+            let path = TempPath::new();
+            let mut persistent = options();
+            persistent.persistent(true);
+            let consumer = persistent.open_consumer(&path).unwrap();
+            panics_at(text, || persistent.open_producer(&path).unwrap());
+            let producer = persistent.open_producer(&path).unwrap();
+            drop(consumer);
+            panics_at(text, || persistent.open_consumer(&path).unwrap());
+            persistent.open_consumer(&path).unwrap();
+            drop(producer);
+            remove_unused(|| persistent.remove(&path));
+        }
+    });
 }
 
 /// The same for a ring that goes with its ends: the other side learns of it, and the path is free.
 #[test]
 fn the_other_side_is_told_if_a_subscriber_panics() {
-    for text in ["took a role", "both ends are there"] {
-        let path = TempPath::new();
-        let mut named = options();
-        named.wait_for_peer(false);
-        let mut consumer = named.open_consumer(&path).unwrap();
-        panics_at(text, || named.open_producer(&path).unwrap());
-        let error = consumer.read(&mut [0]).unwrap_err();
-        assert_eq!(Broken::find(&error), Some(&Broken::ProducerAborted));
-        drop(consumer);
-        if text == "took a role" {
-            panics_at(text, || named.open_consumer(&path).unwrap()); // the first to come
-        }
-        drop(named.open_consumer(&path).unwrap());
-    }
-    // A consumer that waits for its producer.
-    let path = TempPath::new();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            panics_at("both ends are there", || {
-                options().open_consumer(&path).unwrap()
-            });
-        });
-        let mut producer = options().open_producer(&path).unwrap();
-        let error = loop {
-            if let Err(error) = producer.write_all(&[7; 100]) {
-                break error;
+    alone(
+        "events::the_other_side_is_told_if_a_subscriber_panics",
+        || {
+            for text in ["took a role", "both ends are there"] {
+                let path = TempPath::new();
+                let mut named = options();
+                named.wait_for_peer(false);
+                let mut consumer = named.open_consumer(&path).unwrap();
+                panics_at(text, || named.open_producer(&path).unwrap());
+                let error = consumer.read(&mut [0]).unwrap_err();
+                assert_eq!(Broken::find(&error), Some(&Broken::ProducerAborted));
+                drop(consumer);
+                if text == "took a role" {
+                    panics_at(text, || named.open_consumer(&path).unwrap()); // the first to come
+                }
+                drop(named.open_consumer(&path).unwrap());
             }
-        };
-        assert_eq!(Broken::find(&error), Some(&Broken::ConsumerClosed));
-    });
+            // A consumer that waits for its producer.
+            let path = TempPath::new();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    panics_at("both ends are there", || {
+                        options().open_consumer(&path).unwrap()
+                    });
+                });
+                let mut producer = options().open_producer(&path).unwrap();
+                let error = loop {
+                    if let Err(error) = producer.write_all(&[7; 100]) {
+                        break error;
+                    }
+                };
+                assert_eq!(Broken::find(&error), Some(&Broken::ConsumerClosed));
+            });
+        },
+    );
 }
 
 #[test]
 fn opening_by_path_is_reported_with_the_path() {
-    let path = TempPath::new();
-    let mut options = options();
-    options.wait_for_peer(false);
-    let found = events(|| {
-        let _producer = options.open_producer(&path).unwrap();
-        drop(options.open_consumer(&path).unwrap());
+    alone("events::opening_by_path_is_reported_with_the_path", || {
+        let path = TempPath::new();
+        let mut options = options();
+        options.wait_for_peer(false);
+        let found = events(|| {
+            let _producer = options.open_producer(&path).unwrap();
+            drop(options.open_consumer(&path).unwrap());
+        });
+        let place = |role: &str| format!("place={} (as {role})", path.display());
+        assert_events(
+            &found,
+            &[
+                &["made a ring"],
+                &["took a role", "role=producer"],
+                &["INFO", "opened a ring", &place("producer")],
+                &["took a role", "role=consumer"],
+                &["both ends are there"],
+                &["INFO", "opened a ring", &place("consumer")],
+            ],
+        );
+        // What fails is an error, not an event.
+        let found = events(|| drop(options.clone().capacity(0).open_producer(&path)));
+        assert_events(&found, &[]);
     });
-    let place = |role: &str| format!("place={} (as {role})", path.display());
-    assert_events(
-        &found,
-        &[
-            &["made a ring"],
-            &["took a role", "role=producer"],
-            &["INFO", "opened a ring", &place("producer")],
-            &["took a role", "role=consumer"],
-            &["both ends are there"],
-            &["INFO", "opened a ring", &place("consumer")],
-        ],
-    );
-    // What fails is an error, not an event.
-    let found = events(|| drop(options.clone().capacity(0).open_producer(&path)));
-    assert_events(&found, &[]);
 }
 
 #[test]
@@ -239,17 +267,19 @@ fn a_death_is_reported_once() {
 
 #[test]
 fn corruption_is_reported_once() {
-    let (producer, mut consumer) = split(page());
-    poke(producer.id().unwrap(), TAIL, &(1_u64 << 40).to_le_bytes());
-    let found = events(|| {
-        for _ in 0..3 {
-            consumer.read(&mut [0]).unwrap_err();
-        }
+    alone("events::corruption_is_reported_once", || {
+        let (producer, mut consumer) = split(page());
+        poke(producer.id().unwrap(), TAIL, &(1_u64 << 40).to_le_bytes());
+        let found = events(|| {
+            for _ in 0..3 {
+                consumer.read(&mut [0]).unwrap_err();
+            }
+        });
+        assert_events(
+            &found,
+            &[&["ERROR", "the ring is corrupt", "role=consumer"]],
+        );
     });
-    assert_events(
-        &found,
-        &[&["ERROR", "the ring is corrupt", "role=consumer"]],
-    );
 }
 
 #[test]
