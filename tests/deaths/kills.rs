@@ -16,7 +16,7 @@ use shmpipe::failpoint::Point;
 use shmpipe::{Ring, Role};
 
 use crate::common::Fork;
-use crate::common::kill::{Opened, kills};
+use crate::common::kill::{Opened, SHARDS, kills};
 
 fn role_of(round: u64) -> Role {
     [Role::Producer, Role::Consumer][(round % 2) as usize]
@@ -110,19 +110,33 @@ fn rounds_at_each_point() -> u64 {
 
 /// Kills at every point of `when`, on both sides, with `round` for one death;
 /// it says whether the victim died there. Prints how often that was.
-fn at_every_point(when: When, mut round: impl FnMut(Point, Role, u64) -> bool) {
+fn at_every_point(when: When, round: impl FnMut(Point, Role, u64) -> bool) {
+    at_some_points(when, 0, 1, round);
+}
+
+/// As [`at_every_point`], for the share `shard` of [`in_shards`](crate::common::kill::in_shards).
+fn at_points_of_shard(shard: u64, when: When, round: impl FnMut(Point, Role, u64) -> bool) {
+    at_some_points(when, shard as usize, SHARDS as usize, round);
+}
+
+fn at_some_points(
+    when: When,
+    first: usize,
+    step: usize,
+    mut round: impl FnMut(Point, Role, u64) -> bool,
+) {
     let mut deaths = 0;
-    for &point in points(when) {
-        for role in [Role::Producer, Role::Consumer] {
-            let died = (0..rounds_at_each_point())
-                .filter(|&number| round(point, role, number))
-                .count();
-            assert!(
-                died > 0 || is_for_the_other(point, role),
-                "no {role} died at {point:?}"
-            );
-            deaths += died;
-        }
+    let both = |&point| [(point, Role::Producer), (point, Role::Consumer)];
+    let victims = points(when).iter().flat_map(both);
+    for (point, role) in victims.skip(first).step_by(step) {
+        let died = (0..rounds_at_each_point())
+            .filter(|&number| round(point, role, number))
+            .count();
+        assert!(
+            died > 0 || is_for_the_other(point, role),
+            "no {role} died at {point:?}"
+        );
+        deaths += died;
     }
     println!("kills at named points, {when:?}: {deaths} processes; 0 segments left");
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use shmpipe::failpoint::{Point, kill_at};
 use shmpipe::{OpenError, Role};
 
-use super::{When, at_every_point, rounds_at_each_point};
+use super::{When, at_every_point, at_points_of_shard, rounds_at_each_point};
 use crate::common::kill::{
-    Habits, Outcome, Pattern, assert_no_segments, open, options, own_namespace,
+    Habits, Outcome, Pattern, assert_no_segments, in_shards, open, options, own_namespace,
 };
 use crate::common::{End, Fork, TempPath, alone, until};
 
@@ -77,47 +77,49 @@ fn kills_while_opening_second_are_survived() {
         "kills::opening::kills_while_opening_second_are_survived",
         || {
             let isolated = own_namespace();
-            let pattern = Pattern::new();
-            at_every_point(When::OpeningSecond, |point, role, number| {
-                let path = TempPath::new();
-                // The victim finds this process waiting, or the other way round.
-                let mut victim = Fork::new(|| {
-                    until(|| path.leads_to_a_segment());
-                    kill_at(point, 0);
-                    let opened = open(&options(65_536), &path, role).unwrap();
-                    opened.play(&pattern, Habits::STREAMING);
-                });
-                // A victim that died before it had joined leaves this process waiting.
-                let gives_up = Arc::new(AtomicBool::new(false));
-                let has_joined = Mutex::new(false);
-                std::thread::scope(|scope| {
-                    scope.spawn(|| {
-                        victim.wait_unreaped();
-                        std::thread::sleep(GRACE);
-                        let has_joined = has_joined.lock().unwrap();
-                        gives_up.store(!*has_joined, Ordering::Relaxed);
+            in_shards(|shard| {
+                let pattern = Pattern::new();
+                at_points_of_shard(shard, When::OpeningSecond, |point, role, number| {
+                    let path = TempPath::new();
+                    // The victim finds this process waiting, or the other way round.
+                    let mut victim = Fork::new(|| {
+                        until(|| path.leads_to_a_segment());
+                        kill_at(point, 0);
+                        let opened = open(&options(65_536), &path, role).unwrap();
+                        opened.play(&pattern, Habits::STREAMING);
                     });
-                    let mut options = options(65_536);
-                    options.cancel_on(gives_up.clone());
-                    match open(&options, &path, role.peer()) {
-                        Ok(mut survivor) => {
-                            *has_joined.lock().unwrap() = true;
-                            gives_up.store(false, Ordering::Relaxed);
-                            let outcome = survivor.outlive(&pattern, Habits::STREAMING);
-                            assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
+                    // A victim that died before it had joined leaves this process waiting.
+                    let gives_up = Arc::new(AtomicBool::new(false));
+                    let has_joined = Mutex::new(false);
+                    std::thread::scope(|scope| {
+                        scope.spawn(|| {
+                            victim.wait_unreaped();
+                            std::thread::sleep(GRACE);
+                            let has_joined = has_joined.lock().unwrap();
+                            gives_up.store(!*has_joined, Ordering::Relaxed);
+                        });
+                        let mut options = options(65_536);
+                        options.cancel_on(gives_up.clone());
+                        match open(&options, &path, role.peer()) {
+                            Ok(mut survivor) => {
+                                *has_joined.lock().unwrap() = true;
+                                gives_up.store(false, Ordering::Relaxed);
+                                let outcome = survivor.outlive(&pattern, Habits::STREAMING);
+                                assert_eq!(outcome, Outcome::Died, "{point:?} {role} {number}");
+                            }
+                            Err(OpenError::Cancelled) => {}
+                            Err(error) => panic!("{point:?} {role} {number}: {error}"),
                         }
-                        Err(OpenError::Cancelled) => {}
-                        Err(error) => panic!("{point:?} {role} {number}: {error}"),
-                    }
+                    });
+                    assert_eq!(
+                        victim.wait(),
+                        End::Signal(libc::SIGKILL),
+                        "{point:?} {role}"
+                    );
+                    assert!(!path.leads_to_a_segment(), "{point:?} {role}");
+                    a_fresh_pair_works(&path, &pattern);
+                    true
                 });
-                assert_eq!(
-                    victim.wait(),
-                    End::Signal(libc::SIGKILL),
-                    "{point:?} {role}"
-                );
-                assert!(!path.leads_to_a_segment(), "{point:?} {role}");
-                a_fresh_pair_works(&path, &pattern);
-                true
             });
             assert_no_segments(isolated);
         },

@@ -9,8 +9,8 @@ use shmpipe::failpoint::{Point, kill_at};
 
 use super::{fork_victim, role_of, take};
 use crate::common::kill::{
-    Habits, Killer, Opened, Outcome, Pattern, assert_no_segments, kills, monotonic, open, options,
-    own_namespace,
+    Habits, Killer, Opened, Outcome, Pattern, SHARDS, assert_no_segments, in_shards, kills,
+    monotonic, open, options, own_namespace,
 };
 use crate::common::random::any;
 use crate::common::{End, Fork, PATIENCE, TempPath, alone};
@@ -70,55 +70,61 @@ fn stream_on(end: &mut Opened, pattern: &Pattern, habits: Habits) {
     }
 }
 
+/// Kills a side of one ring in each round of the shard.
+fn restart_again_and_again(role: Role, shard: u64) {
+    let (pattern, mut killer) = (Pattern::new(), Killer::new());
+    let path = TempPath::new();
+    let mut options = options(65_536);
+    options.persistent(true).resume(true);
+    let mut survivor = open(&options, &path, role.peer()).unwrap();
+    // The victim may die before it comes.
+    survivor.set_timeout(Duration::from_millis(5));
+    let (rounds, mut deaths) = ((kills() / 20).div_ceil(SHARDS), 0);
+    for number in 0..rounds {
+        let round = number * SHARDS + shard;
+        let mut random = Rng::with_seed(round << 8 | 2);
+        let (theirs, ours) = (Habits::any(&mut random), Habits::any(&mut random));
+        // Every other one at a point; one in four of those closes.
+        let point = any(&mut random, Point::ALL);
+        let close_after = any(&mut random, &[u64::MAX, 3]);
+        let mut victim = Fork::new(|| {
+            if number % 2 == 0 {
+                kill_at(point, random.u32(..3));
+            }
+            let habits = Habits {
+                close_after,
+                ..theirs
+            };
+            open(&options, &path, role).unwrap().play(&pattern, habits);
+        });
+        let delay = Duration::from_micros(random.u64(..3_000));
+        killer.order(&victim, libc::SIGKILL, delay);
+        stream_on(&mut survivor, &pattern, ours);
+        killer.killed_at();
+        deaths += u64::from(victim.wait() == End::Signal(libc::SIGKILL));
+        // Goes on where it was, whatever it has been told.
+        stream_on(&mut survivor, &pattern, ours);
+        survivor.assert_drained();
+    }
+    println!(
+        "takeovers of the {role}: {rounds}, {deaths} of them after a kill; {} bytes published",
+        survivor.published()
+    );
+    drop(survivor);
+    shmpipe::Options::new().force_remove(&path).unwrap();
+}
+
 #[test]
 fn a_restarted_side_goes_on_at_the_exact_position() {
     alone(
         "kills::survivors::a_restarted_side_goes_on_at_the_exact_position",
         || {
             let isolated = own_namespace();
-            let (pattern, mut killer) = (Pattern::new(), Killer::new());
-            let mut deaths = 0;
-            for role in [Role::Producer, Role::Consumer] {
-                let path = TempPath::new();
-                let mut options = options(65_536);
-                options.persistent(true).resume(true);
-                let mut survivor = open(&options, &path, role.peer()).unwrap();
-                // The victim may die before it comes.
-                survivor.set_timeout(Duration::from_millis(5));
-                let rounds = kills() / 20;
-                for round in 0..rounds {
-                    let mut random = Rng::with_seed(round << 8 | 2);
-                    let (theirs, ours) = (Habits::any(&mut random), Habits::any(&mut random));
-                    // Every other one at a point; one in four of those closes.
-                    let point = any(&mut random, Point::ALL);
-                    let close_after = any(&mut random, &[u64::MAX, 3]);
-                    let mut victim = Fork::new(|| {
-                        if round % 2 == 0 {
-                            kill_at(point, random.u32(..3));
-                        }
-                        let habits = Habits {
-                            close_after,
-                            ..theirs
-                        };
-                        open(&options, &path, role).unwrap().play(&pattern, habits);
-                    });
-                    let delay = Duration::from_micros(random.u64(..3_000));
-                    killer.order(&victim, libc::SIGKILL, delay);
-                    stream_on(&mut survivor, &pattern, ours);
-                    killer.killed_at();
-                    deaths += u64::from(victim.wait() == End::Signal(libc::SIGKILL));
-                    // Goes on where it was, whatever it has been told.
-                    stream_on(&mut survivor, &pattern, ours);
-                    survivor.assert_drained();
+            in_shards(|shard| {
+                for role in [Role::Producer, Role::Consumer] {
+                    restart_again_and_again(role, shard);
                 }
-                println!(
-                    "takeovers of the {role}: {rounds}; {} bytes published",
-                    survivor.published()
-                );
-                drop(survivor);
-                shmpipe::Options::new().force_remove(&path).unwrap();
-            }
-            println!("of these, {deaths} after a kill");
+            });
             assert_no_segments(isolated);
         },
     );

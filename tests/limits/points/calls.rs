@@ -7,7 +7,7 @@ use shmpipe::Role;
 use shmpipe::failpoint::{Point, stop_at};
 
 use super::{CLOSING, ROLES, STREAMING, Worst, take, time_all, until_stopped};
-use crate::common::kill::{Opened, assert_no_segments, own_namespace};
+use crate::common::kill::{Opened, SHARDS, assert_no_segments, in_shards, own_namespace};
 use crate::common::{Fork, PATIENCE, alone};
 
 /// Moves a little, so that the peer comes by its point.
@@ -45,40 +45,46 @@ const CLAIMING: [Point; 5] = [
     Point::RoleHeld,
 ];
 
+/// Makes each call against a peer that stopped at `point` in `role`. Says whether it did stop.
+fn time_calls(worst: &Worst, point: Point, role: Role) -> bool {
+    let mut ring = Some(crate::small().create_anonymous().unwrap());
+    let mut peer = Fork::new(|| {
+        stop_at(point);
+        let opened = take(ring.take().unwrap(), role);
+        stream_on(opened, CLOSING.contains(&point));
+    });
+    let mut own = take(ring.take().unwrap(), role.peer());
+    let start = Instant::now();
+    let passes_by = matches!(
+        (point, role),
+        (Point::CopiedIn | Point::TailStored, Role::Consumer)
+            | (Point::CopiedOut | Point::HeadStored, Role::Producer)
+    );
+    let has_stopped = !passes_by
+        && until_stopped(&mut peer, || {
+            assert!(start.elapsed() < PATIENCE, "{point:?} {role}");
+            nudge(&mut own);
+        });
+    time_all(worst, point, own);
+    has_stopped
+}
+
 #[test]
 fn calls_against_a_peer_that_stopped_while_claiming_streaming_or_closing() {
     alone(
         "points::calls::calls_against_a_peer_that_stopped_while_claiming_streaming_or_closing",
         || {
             let isolated = own_namespace();
-            let worst = Worst::new();
-            for point in CLAIMING.into_iter().chain(STREAMING).chain(CLOSING) {
-                let mut stopped = 0;
-                for role in ROLES {
-                    let mut ring = Some(crate::small().create_anonymous().unwrap());
-                    let mut peer = Fork::new(|| {
-                        stop_at(point);
-                        let opened = take(ring.take().unwrap(), role);
-                        stream_on(opened, CLOSING.contains(&point));
-                    });
-                    let mut own = take(ring.take().unwrap(), role.peer());
-                    let start = Instant::now();
-                    let passes_by = matches!(
-                        (point, role),
-                        (Point::CopiedIn | Point::TailStored, Role::Consumer)
-                            | (Point::CopiedOut | Point::HeadStored, Role::Producer)
-                    );
-                    let has_stopped = !passes_by
-                        && until_stopped(&mut peer, || {
-                            assert!(start.elapsed() < PATIENCE, "{point:?} {role}");
-                            nudge(&mut own);
-                        });
-                    stopped += u32::from(has_stopped);
-                    time_all(&worst, point, own);
+            let points = CLAIMING.into_iter().chain(STREAMING).chain(CLOSING);
+            let points: Vec<Point> = points.collect();
+            in_shards(|shard| {
+                let worst = Worst::new();
+                for &point in points.iter().skip(shard as usize).step_by(SHARDS as usize) {
+                    let stopped = ROLES.map(|role| time_calls(&worst, point, role));
+                    assert!(stopped.contains(&true), "nobody stopped at {point:?}");
                 }
-                assert!(stopped > 0, "nobody stopped at {point:?}");
-            }
-            worst.report("claiming, streaming and closing");
+                worst.report("claiming, streaming and closing");
+            });
             assert_no_segments(isolated);
         },
     );

@@ -9,7 +9,7 @@ use shmpipe::{Options, Role, Snapshot};
 use super::{
     ELSEWHERE, LIMIT, OPENING, ROLES, Worst, time_all, time_consumer, time_producer, until_stopped,
 };
-use crate::common::kill::{assert_no_segments, open, own_namespace};
+use crate::common::kill::{SHARDS, assert_no_segments, in_shards, open, own_namespace};
 use crate::common::{Fork, TempPath, alone, until};
 
 fn limited() -> Options {
@@ -55,47 +55,49 @@ fn opening_against_a_peer_that_stopped_while_opening() {
     alone(
         "points::opening::opening_against_a_peer_that_stopped_while_opening",
         || {
-            let isolated = own_namespace();
-            let worst = Worst::new();
-            for point in OPENING {
-                // Only who joins a ring that does not persist passes this one.
-                let joins = point == Point::KeyRemoved;
-                for persistent in [false, true] {
-                    if joins && persistent {
-                        continue;
-                    }
-                    let path = TempPath::new();
-                    let mut options = crate::small();
-                    options.persistent(persistent);
-                    let mut peer = Fork::new(|| {
-                        stop_at(point);
-                        if joins {
-                            loop {
-                                until(|| path.leads_to_a_segment());
-                                drop(open(&limited(), &path, Role::Producer));
+            in_shards(|shard| {
+                let isolated = own_namespace();
+                let worst = Worst::new();
+                for &point in OPENING.iter().skip(shard as usize).step_by(SHARDS as usize) {
+                    // Only who joins a ring that does not persist passes this one.
+                    let joins = point == Point::KeyRemoved;
+                    for persistent in [false, true] {
+                        if joins && persistent {
+                            continue;
+                        }
+                        let path = TempPath::new();
+                        let mut options = crate::small();
+                        options.persistent(persistent);
+                        let mut peer = Fork::new(|| {
+                            stop_at(point);
+                            if joins {
+                                loop {
+                                    until(|| path.leads_to_a_segment());
+                                    drop(open(&limited(), &path, Role::Producer));
+                                }
                             }
-                        }
-                        drop(open(&options, &path, Role::Producer));
-                        let _ = options.open_consumer(&path);
-                    });
-                    // Now the one is first, and now the other.
-                    let stopped = until_stopped(&mut peer, || {
-                        if joins {
-                            drop(open(&limited(), &path, Role::Consumer));
-                        }
-                        std::thread::sleep(Duration::from_millis(1));
-                    });
-                    assert!(stopped || persistent, "nobody stopped at {point:?}");
-                    time_openings(&worst, point, &path, isolated);
-                    drop(peer);
-                    let _ = shmpipe::Options::new().force_remove(&path);
+                            drop(open(&options, &path, Role::Producer));
+                            let _ = options.open_consumer(&path);
+                        });
+                        // Now the one is first, and now the other.
+                        let stopped = until_stopped(&mut peer, || {
+                            if joins {
+                                drop(open(&limited(), &path, Role::Consumer));
+                            }
+                            std::thread::sleep(Duration::from_millis(1));
+                        });
+                        assert!(stopped || persistent, "nobody stopped at {point:?}");
+                        time_openings(&worst, point, &path, isolated);
+                        drop(peer);
+                        let _ = shmpipe::Options::new().force_remove(&path);
+                    }
                 }
-            }
-            worst.report("opening");
-            if isolated {
-                shmpipe::remove_stale().unwrap(); // of those whose key was gone
-            }
-            assert_no_segments(isolated);
+                worst.report("opening");
+                if isolated {
+                    shmpipe::remove_stale().unwrap(); // of those whose key was gone
+                }
+                assert_no_segments(isolated);
+            });
         },
     );
 }
@@ -105,57 +107,63 @@ fn opening_against_a_peer_that_stopped_elsewhere() {
     alone(
         "points::opening::opening_against_a_peer_that_stopped_elsewhere",
         || {
-            let isolated = own_namespace();
-            let worst = Worst::new();
-            for point in ELSEWHERE {
-                let path = TempPath::new();
-                if point == Point::OrphanTaken {
-                    let mut dead = Fork::new(|| {
-                        kill_at(Point::Announced, 0);
-                        drop(open(&crate::small(), &path, Role::Producer));
+            in_shards(|shard| {
+                let isolated = own_namespace();
+                let worst = Worst::new();
+                for &point in ELSEWHERE
+                    .iter()
+                    .skip(shard as usize)
+                    .step_by(SHARDS as usize)
+                {
+                    let path = TempPath::new();
+                    if point == Point::OrphanTaken {
+                        let mut dead = Fork::new(|| {
+                            kill_at(Point::Announced, 0);
+                            drop(open(&crate::small(), &path, Role::Producer));
+                        });
+                        dead.wait();
+                    }
+                    let mut persistent = crate::small();
+                    persistent.persistent(true);
+                    let mut peer = Fork::new(|| {
+                        stop_at(point);
+                        match point {
+                            Point::Unkeyed => drop(crate::small().create_anonymous()),
+                            Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
+                                drop(persistent.open_producer(&path));
+                            }
+                            Point::Acknowledged => {
+                                drop(persistent.open_producer(&path));
+                                let mut consumer = persistent.open_consumer(&path).unwrap();
+                                assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
+                            }
+                            _ => drop(open(&crate::small(), &path, Role::Producer)),
+                        }
                     });
-                    dead.wait();
-                }
-                let mut persistent = crate::small();
-                persistent.persistent(true);
-                let mut peer = Fork::new(|| {
-                    stop_at(point);
+                    assert!(until_stopped(&mut peer, || {}), "{point:?}");
+                    let mut options = persistent.clone();
+                    options.timeout(Some(LIMIT));
                     match point {
-                        Point::Unkeyed => drop(crate::small().create_anonymous()),
                         Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
-                            drop(persistent.open_producer(&path));
+                            let consumer = options.open_consumer(&path).unwrap();
+                            time_consumer(&worst, point, consumer);
                         }
                         Point::Acknowledged => {
-                            drop(persistent.open_producer(&path));
-                            let mut consumer = persistent.open_consumer(&path).unwrap();
-                            assert_eq!(consumer.read(&mut [0]).unwrap(), 0);
+                            let producer = options.open_producer(&path).unwrap();
+                            time_producer(&worst, point, producer);
                         }
-                        _ => drop(open(&crate::small(), &path, Role::Producer)),
+                        _ => {}
                     }
-                });
-                assert!(until_stopped(&mut peer, || {}), "{point:?}");
-                let mut options = persistent.clone();
-                options.timeout(Some(LIMIT));
-                match point {
-                    Point::OwnerFreed | Point::MarkWritten | Point::MarkCounted => {
-                        let consumer = options.open_consumer(&path).unwrap();
-                        time_consumer(&worst, point, consumer);
-                    }
-                    Point::Acknowledged => {
-                        let producer = options.open_producer(&path).unwrap();
-                        time_producer(&worst, point, producer);
-                    }
-                    _ => {}
+                    time_openings(&worst, point, &path, isolated);
+                    drop(peer);
+                    let _ = shmpipe::Options::new().force_remove(&path);
                 }
-                time_openings(&worst, point, &path, isolated);
-                drop(peer);
-                let _ = shmpipe::Options::new().force_remove(&path);
-            }
-            worst.report("elsewhere");
-            if isolated {
-                shmpipe::remove_stale().unwrap();
-            }
-            assert_no_segments(isolated);
+                worst.report("elsewhere");
+                if isolated {
+                    shmpipe::remove_stale().unwrap();
+                }
+                assert_no_segments(isolated);
+            });
         },
     );
 }
