@@ -20,23 +20,25 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-use crate::sys::fork::Epoch;
+use super::{Epoch, STATE};
 
 /// An open in progress.
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     /// The thread that opens; 0 means that the entry is free.
     thread: AtomicUsize,
     /// The descriptor plus one; 0 means none.
     file: AtomicI32,
 }
 
-static ENTRIES: [Entry; 64] = [const {
-    Entry {
-        thread: AtomicUsize::new(0),
-        file: AtomicI32::new(0),
+impl Entry {
+    pub(super) const fn free() -> Entry {
+        Entry {
+            thread: AtomicUsize::new(0),
+            file: AtomicI32::new(0),
+        }
     }
-}; 64];
+}
 
 /// Makes a forked child close a file. Dropped before the file is.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Held {
     pub(crate) fn new(file: &File) -> Held {
         Epoch::current(); // registers the handler
         let thread = this_thread();
-        let entry = ENTRIES.iter().find(|entry| {
+        let entry = STATE.held.iter().find(|entry| {
             let free = &entry.thread;
             // Acquire: pairs with the drop of the entry's last user.
             let taken = free.compare_exchange(0, thread, Ordering::Acquire, Ordering::Relaxed);
@@ -72,7 +74,7 @@ impl Drop for Held {
 /// else of this crate. Async-signal-safe.
 pub(crate) fn close_in_child() {
     let thread = this_thread();
-    for entry in &ENTRIES {
+    for entry in &STATE.held {
         // Relaxed: this thread is alone.
         let (owner, file) = (&entry.thread, entry.file.load(Ordering::Relaxed));
         // Relaxed: this thread is alone.

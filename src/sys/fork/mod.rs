@@ -11,16 +11,19 @@
 //! child (`MADV_WIPEONFORK`, madvise(2)). A handler in the child (`pthread_atfork(3)`) stores zero
 //! as well. The page fails where the advice is refused or ignored, as in user-mode emulation. The
 //! handler misses a raw `clone(2)` and `_Fork(3)`. Both are prepared before the first token is
-//! stored. A child inherits both, and prepares them again if the fork came in between. No lock is
-//! held meanwhile, so a fork leaves no lock held in the child.
+//! stored. A child inherits both, and prepares them again if the fork came in between. No lock of
+//! ours is held meanwhile, so a fork leaves none held in the child.
 //!
 //! The page is a static variable without an initial value, since the kernel accepts the advice for
 //! anonymous private memory alone. The loader maps such variables so. With a word behind a pointer,
-//! records of 64 bytes in place came to 0.71 and 0.91 (interleaved, Zen 3).
+//! records of 64 bytes in place came to 0.71 and 0.91 of the speed (interleaved, Zen 3).
 //!
-//! Invariant 3: tokens come from [`NEXT`], which lies in ordinary memory, so a fork copies it. A
-//! child runs only the thread that forked. Each epoch that this thread holds was taken before the
-//! fork, so `NEXT` is past its token. Siblings may take equal tokens, since no sibling inherits
+//! All is one variable. Where two shared objects embed this crate, the loader may let them share a
+//! variable. With several variables, they could share some and not others.
+//!
+//! Invariant 3: tokens are counted in ordinary memory, so a fork copies the count. A child runs only
+//! the thread that forked. Each epoch that this thread holds was taken before the fork, so the count
+//! is at or past its token. Siblings may take equal tokens, since no sibling inherits
 //! from the other.
 //!
 //! Limits:
@@ -28,8 +31,9 @@
 //!   child must not touch handles.
 //! * A child handler that was registered before ours runs before ours. An epoch that it takes is no
 //!   longer current once ours has run.
-//! * Without the page, a child of a raw `clone(2)` is taken for its parent. Without the handler too
-//!   (no memory for it), no fork is detected.
+//! * Without the page, a child of a raw `clone(2)` is taken for its parent. A linker script can cause
+//!   that, by a place for such variables that is not anonymous. Without the handler too (no memory
+//!   for it), no fork is detected.
 
 // The advice and the handler are given by C calls.
 #![allow(unsafe_code)]
@@ -50,8 +54,8 @@ pub(crate) struct Epoch {
     token: u64,
 }
 
-/// Whole pages, so that nothing else is wiped. On x86-64 a page has 4 KiB. Elsewhere it has up to
-/// 64 KiB, and executables are aligned to that.
+/// Whole pages, so that nothing else is wiped. On x86-64 a page has 4 KiB, elsewhere up to 64 KiB. An
+/// old loader may align to the system's pages alone, which is enough for madvise(2).
 #[cfg_attr(target_arch = "x86_64", repr(C, align(4096)))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C, align(65536)))]
 struct Page {
@@ -59,32 +63,43 @@ struct Page {
     token: AtomicU64,
 }
 
-static PAGE: Page = Page {
-    token: AtomicU64::new(0),
+/// All that this module knows.
+#[repr(C)] // the page first, and the rest behind it
+struct State {
+    page: Page,
+    /// Whether the page and the handler are prepared.
+    prepared: AtomicBool,
+    /// The last token that was given out. A `u64` does not run out.
+    last: AtomicU64,
+    held: [held::Entry; 64],
+}
+
+static STATE: State = State {
+    page: Page {
+        token: AtomicU64::new(0),
+    },
+    prepared: AtomicBool::new(false),
+    last: AtomicU64::new(0),
+    held: [const { held::Entry::free() }; 64],
 };
 
-/// Whether the page and the handler are prepared.
-static PREPARED: AtomicBool = AtomicBool::new(false);
-
-/// The next token. A `u64` does not run out.
-static NEXT: AtomicU64 = AtomicU64::new(1);
-
 impl Epoch {
-    /// The epoch of this process. The first call in a process makes two system calls, later calls
-    /// make none.
+    /// The epoch of this process. The first call in a process prepares, by a system call; later
+    /// calls make none.
     pub(crate) fn current() -> Epoch {
-        let token = PAGE.token.load(Relaxed); // publishes nothing but itself
+        let word = &STATE.page.token;
+        let token = word.load(Relaxed); // publishes nothing but itself
         if token != 0 {
             return Epoch { token };
         }
         // Acquire pairs with the Release below: the preparation comes before the first token.
-        if !PREPARED.load(Acquire) {
+        if !STATE.prepared.load(Acquire) {
             prepare();
-            PREPARED.store(true, Release); // pairs with the Acquire above
+            STATE.prepared.store(true, Release); // pairs with the Acquire above
         }
-        let fresh = NEXT.fetch_add(1, Relaxed); // only needs to be unique
+        let fresh = 1 + STATE.last.fetch_add(1, Relaxed); // only needs to be unique
         // Relaxed: the token publishes nothing but itself.
-        let exchange = PAGE.token.compare_exchange(0, fresh, Relaxed, Relaxed);
+        let exchange = word.compare_exchange(0, fresh, Relaxed, Relaxed);
         Epoch {
             token: exchange.map_or_else(|token| token, |_| fresh), // another thread was first
         }
@@ -98,7 +113,7 @@ impl Epoch {
     /// Whether this process took the epoch. False in a child made by fork, at any depth.
     #[inline]
     pub(crate) fn is_current(self) -> bool {
-        PAGE.token.load(Relaxed) == self.token // publishes nothing but itself
+        STATE.page.token.load(Relaxed) == self.token // publishes nothing but itself
     }
 }
 
@@ -106,7 +121,7 @@ impl Epoch {
 /// do so, which does no harm. Where either fails, the other does the work.
 #[cold]
 fn prepare() {
-    let page = (&raw const PAGE).cast_mut().cast();
+    let page = (&raw const STATE.page).cast_mut().cast();
     // SAFETY: the advice changes only what a child sees. It reaches whole pages, which have this
     // one variable. A child finds a zero there, which is valid.
     unsafe { libc::madvise(page, size_of::<Page>(), libc::MADV_WIPEONFORK) };
@@ -119,5 +134,5 @@ fn prepare() {
 /// Runs in the child of fork(3). Async-signal-safe: uses only atomics and close(2).
 extern "C" fn clear() {
     held::close_in_child();
-    PAGE.token.store(0, Relaxed); // publishes nothing but itself
+    STATE.page.token.store(0, Relaxed); // publishes nothing but itself
 }

@@ -196,7 +196,7 @@ fn without_the_page_the_handler_alone_detects_a_fork() {
         return alone("without_the_page_the_handler_alone_detects_a_fork");
     }
     let epoch = Epoch::current();
-    let page = (&raw const PAGE).cast_mut().cast();
+    let page = (&raw const STATE.page).cast_mut().cast();
     // SAFETY: the advice changes only what a child sees, which then is the page as it is.
     let kept = unsafe { libc::madvise(page, size_of::<Page>(), libc::MADV_KEEPONFORK) };
     assert_eq!(kept, 0);
