@@ -169,18 +169,21 @@ pub(crate) const NEAR_LOAD: Duration = Duration::from_nanos(35);
 /// some 20 ns. With 75 or 120 ns here: no better, interleaved.
 pub(crate) const FAR: Duration = Duration::from_nanos(95);
 
-/// One look at a position in this many is timed, by reading the clock twice. A larger number costs
+/// One look of a reader in this many is timed, by reading the clock twice. A larger number costs
 /// less, and notices later that a processor has moved. Chosen.
 pub(crate) const LOOKS_PER_SAMPLE: u32 = 16;
+
+/// The same for a writer, which looks only once in a quarter of a lap to a whole one. Chosen.
+pub(crate) const WRITER_LOOKS_PER_SAMPLE: u32 = 2;
 
 /// The least number of samples that decide about the distance. A larger number is misled less, and
 /// notices later that the host has moved a processor. Chosen.
 pub(crate) const SAMPLES: u32 = 6;
 
 /// The most bytes that a commit or a consume in place prefetches. More would fill the buffers of
-/// outstanding loads; fewer hide less of the next access. Chosen. A writer on AMD prefetches so much
-/// only for a far reader. For a near one, blocks of 1 KiB came to 0.73 of the limit with it, and to
-/// 0.98 without (interleaved, Zen 3).
+/// outstanding loads; fewer hide less of the next access. Chosen. After more than 64 bytes, a writer
+/// on AMD prefetches only for a far reader. For a near one, blocks of 1 KiB came to 0.73 of the limit
+/// with it, and to 0.98 without (interleaved, Zen 3).
 pub(crate) const MOST_PREFETCHED: usize = 1 << 10;
 
 /// Bytes of the shortest read whose lines are returned. With 4 KiB, a ring of 64 KiB came to 0.44

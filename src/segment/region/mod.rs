@@ -101,7 +101,7 @@ pub(crate) unsafe trait Region {
         let _ = (position, len);
     }
 
-    /// Whether it pays that a writer in place [prefetches](Self::prefetch_next) more than a line.
+    /// Where it pays that a writer in place [prefetches](Self::prefetch_next) after a long access.
     fn prefetching(&self) -> Pays {
         Pays::Never
     }
@@ -116,7 +116,7 @@ pub(crate) unsafe trait Region {
     /// Bytes of the shortest read whose lines are returned.
     const SHORTEST_RETURNED: u64 = u64::MAX;
 
-    /// Whether it pays that the reader [returns lines](Self::return_lines).
+    /// Where it pays that the reader [returns lines](Self::return_lines).
     fn returning(&self) -> Pays {
         Pays::Never
     }

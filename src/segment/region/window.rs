@@ -94,8 +94,8 @@ impl<R: Region> Window<R> {
     }
 
     /// Advances by `len` bytes if the window has that many. Otherwise returns `false` and does
-    /// nothing. For bytes that `role` has accessed in place. Prefetches a line for the next access,
-    /// and more lines where `prefetches_many`.
+    /// nothing. For bytes that `role` has accessed in place. Prefetches for the next access, after a
+    /// long one only where `prefetches_many`.
     #[inline(always)]
     pub(crate) fn skip(&mut self, role: Role, len: usize, prefetches_many: bool) -> bool {
         let Some(left) = self.left_after(len) else {
