@@ -105,7 +105,7 @@ impl Stream {
         let mut how = File::options();
         let mut input = Stream::of(name, fd, how.read(true), can_be_polled)?;
         input.unit = input.find_unit();
-        pipes::widen(&input.file);
+        pipes::widen(&input.file, pipes::WIDE_STDIN);
         Ok(input)
     }
 
@@ -122,7 +122,8 @@ impl Stream {
                 _ => output.most = SURE,
             }
         }
-        let size = pipes::widen(&output.file).filter(|_| output.manner == Manner::NonBlocking);
+        let size = pipes::widen(&output.file, pipes::WIDE_STDOUT)
+            .filter(|_| output.manner == Manner::NonBlocking);
         output.naps = size.and_then(Naps::new);
         Ok(output)
     }

@@ -163,10 +163,10 @@ impl Setting<'_> {
         self.meet();
     }
 
-    /// Runs longer and longer legs, until all of the channel was used and its pace is known: from a
-    /// leg that took a good part of the measured one. In the first laps, the kernel provides the
-    /// memory, and a side that waited for that sleeps. Returns the number of blocks for the
-    /// measured leg.
+    /// Runs longer and longer legs, until all of the channel was used and its pace is known. The pace
+    /// is that of a leg that took a good part of the measured one. In the first laps, the kernel
+    /// provides the memory, and a side that waited for that sleeps. Returns the number of blocks for
+    /// the measured leg.
     fn warm_up(&self, block: usize, mut leg: impl FnMut(u64)) -> u64 {
         const ENOUGH: Duration = Duration::from_millis(60);
         let start = Instant::now();

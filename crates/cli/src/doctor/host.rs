@@ -231,11 +231,11 @@ pub(super) fn processors() -> Finding {
 pub(super) fn pipes() -> Finding {
     let most = kernel("/proc/sys/fs/pipe-max-size").and_then(|text| text.parse().ok());
     match most {
-        Some(most) if most < crate::pipes::PIPE as u64 => Finding::new(
+        Some(most) if most < crate::pipes::WIDE_STDOUT as u64 => Finding::new(
             Level::Note,
             "pipe-max-size",
             bytes(most),
-            "send and recv widen pipes to 1M, and may not here",
+            "recv widens the pipe of stdout to 1M, and may not here",
             "`sysctl fs.pipe-max-size=1048576`",
         ),
         most => Finding::ok("pipe-max-size", most.map_or("unknown".to_owned(), bytes)),

@@ -63,7 +63,7 @@ fn a_file_has_a_bar_and_a_time() {
             ..Apart::default()
         },
     );
-    terminal.until_it_shows(&["send:", "%", "ring 100%", "[###...", "..]"]);
+    terminal.until_it_shows(&["send:", "%", "ring 100%", "[###", "..]"]);
     let mut receiver = receiver;
     receiver.stdout = receiver.child.stdout.take().map(crate::running::collect);
     assert!(terminal.end().success());
