@@ -210,6 +210,38 @@ fn header_and_exported_symbols_agree() {
     assert_eq!(declared, exported);
 }
 
+/// With functions bound at home (`-Bsymbolic-functions`, as Debian builds), the loader still lets
+/// the two copies share variables. One that the copies shared told the fork, and one that they did
+/// not share counted the tokens: the child's first use of one made the other's handles usable.
+#[test]
+fn two_copies_in_one_process_both_tell_a_fork() {
+    if !has("gcc") {
+        return;
+    }
+    let folder = Folder::new();
+    let built = |output: &Output| assert!(output.status.success(), "{}", text(&output.stderr));
+    for copy in ["a", "b"] {
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-shared", "-fPIC", "-Wl,-Bsymbolic-functions"]);
+        gcc.arg(format!("-DCOPY={copy}"));
+        gcc.arg("-I").arg(package().join("include"));
+        gcc.arg(package().join("tests/c/embedded.c"));
+        gcc.arg(libraries().join("libshmpipe.a"));
+        gcc.args(["-pthread", "-ldl", "-lm", "-lgcc_s", "-o"]);
+        gcc.arg(folder.0.join(format!("lib{copy}.so")));
+        built(&gcc.output().unwrap());
+    }
+    let program = folder.0.join("two-copies");
+    let mut gcc = Command::new("gcc");
+    gcc.arg("-I").arg(package().join("include"));
+    gcc.arg(package().join("tests/c/two_copies.c"));
+    gcc.arg("-L").arg(&folder.0).args(["-la", "-lb"]);
+    gcc.arg(format!("-Wl,-rpath,{}", folder.0.display()));
+    gcc.arg("-o").arg(&program);
+    built(&gcc.output().unwrap());
+    run(&program, &[]);
+}
+
 #[test]
 fn the_shared_object_has_its_name_and_stays_loaded() {
     if !has("readelf") {
