@@ -11,8 +11,19 @@ impl Segment {
         Segment(sysv::create(None, len, Mode::OWNER_ONLY).unwrap())
     }
 
-    fn attached(&self) -> u64 {
-        sysv::stat(self.0).unwrap().attached
+    /// Waits until the segment is attached that often. A child of another test inherits what is
+    /// attached here, and is counted until the child ends.
+    #[track_caller]
+    fn is_attached(&self, times: u64) {
+        let start = std::time::Instant::now();
+        loop {
+            let attached = sysv::stat(self.0).unwrap().attached;
+            if attached == times {
+                return;
+            }
+            assert!(start.elapsed().as_secs() < 60, "{attached}, not {times}");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 }
 
@@ -54,7 +65,7 @@ fn an_own_view_is_a_double_view() {
                 .align_offset(alignment(header + capacity, page_size())),
             0
         );
-        assert_eq!(segment.attached(), DoubleView::VIEWS);
+        segment.is_attached(DoubleView::VIEWS);
         let at = |offset: usize| view.as_ptr().wrapping_add(offset);
         // SAFETY: called for bytes of the two views, of which nobody else knows.
         let put = |offset, byte| unsafe { at(offset).write_volatile(byte) };
@@ -67,7 +78,7 @@ fn an_own_view_is_a_double_view() {
         assert_eq!(get(header + capacity), 2);
         assert_eq!(get(header + 2 * capacity - 1), 3);
         drop(view);
-        assert_eq!(segment.attached(), 0);
+        segment.is_attached(0);
     }
 }
 
@@ -88,7 +99,7 @@ fn another_segment_is_refused_and_left() {
             in_the_way || error.kind() == SysvErrorKind::Removed,
             "{error}"
         );
-        assert_eq!(segment.attached(), 0);
+        segment.is_attached(0);
     }
     let gone = Segment::new(len);
     sysv::remove(gone.0).unwrap();
