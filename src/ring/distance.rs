@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use crate::segment::region::Pays;
 use crate::sync::now;
-use crate::tuning::{FAR, NEAR_LOAD, SAMPLES};
+use crate::tuning::{FAR, LOOKS_PER_SAMPLE, NEAR_LOAD, SAMPLES};
 
 /// What a side knows about the distance.
 #[derive(Debug)]
 pub(crate) struct Distance {
     /// Looks until the next sample.
     looks: u32,
-    /// Looks from one sample to the next.
-    interval: u32,
     /// Far samples less near ones, from 0 to [`SAMPLES`].
     score: u32,
     /// Whether a measure pays that moves cache lines sooner.
@@ -26,12 +24,11 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
-    /// A peer that is near until samples say otherwise. One look in `interval` is a sample.
-    pub(crate) fn new(pays: Pays, interval: u32) -> Distance {
+    /// A peer that is near until samples say otherwise.
+    pub(crate) fn new(pays: Pays) -> Distance {
         let matters = pays == Pays::WhenFar;
         Distance {
-            looks: interval,
-            interval,
+            looks: LOOKS_PER_SAMPLE,
             score: 0,
             pays: pays == Pays::Always,
             measures: matters && (0..4).any(|_| clock_cost() < NEAR_LOAD),
@@ -56,7 +53,7 @@ impl Distance {
 
     #[cold]
     fn sample_now(&mut self, known: u64, load: impl Fn() -> u64) -> u64 {
-        self.looks = self.interval;
+        self.looks = LOOKS_PER_SAMPLE;
         let start = now();
         let position = load();
         let took = now().saturating_duration_since(start);
@@ -94,11 +91,10 @@ fn clock_cost() -> Duration {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::tuning::LOOKS_PER_SAMPLE;
 
     /// A distance after these samples.
     fn after(samples: &[Duration]) -> Distance {
-        let mut distance = Distance::new(Pays::WhenFar, LOOKS_PER_SAMPLE);
+        let mut distance = Distance::new(Pays::WhenFar);
         for &sample in samples {
             distance.note(sample);
         }
@@ -136,7 +132,7 @@ mod tests {
     #[test]
     fn where_the_distance_does_not_matter_nothing_is_timed() {
         for (pays, is_paid) in [(Pays::Never, false), (Pays::Always, true)] {
-            let mut distance = Distance::new(pays, LOOKS_PER_SAMPLE);
+            let mut distance = Distance::new(pays);
             for known in 0..u64::from(LOOKS_PER_SAMPLE * SAMPLES * 2) {
                 distance.sample(known, || known + 1);
             }
@@ -146,7 +142,7 @@ mod tests {
 
     #[test]
     fn each_load_is_made_once() {
-        let mut distance = Distance::new(Pays::WhenFar, LOOKS_PER_SAMPLE);
+        let mut distance = Distance::new(Pays::WhenFar);
         let loads = std::cell::Cell::new(0);
         for known in 0..3 * u64::from(LOOKS_PER_SAMPLE) {
             let load = || {

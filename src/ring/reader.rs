@@ -17,7 +17,7 @@ use crate::segment::region::Region;
 use crate::segment::region::window::Window;
 use crate::sync::failpoint::failpoint;
 use crate::sync::{Ordering, spin_loop};
-use crate::tuning::{DEMOTED, LOOKS_PER_SAMPLE, MESSAGE_POLLS, MESSAGES};
+use crate::tuning::{DEMOTED, MESSAGE_POLLS, MESSAGES};
 
 /// What the reader finds in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl<R: Region> Reader<R> {
         let (head, tail) = adopt(&region, Role::Consumer);
         let marks = persists.then(|| Acknowledged::adopt(region.header()));
         let mut reader = Reader {
-            distance: Distance::new(region.returning(), LOOKS_PER_SAMPLE),
+            distance: Distance::new(region.returning()),
             window: Window::new(region, head),
             capacity,
             known_tail: head,

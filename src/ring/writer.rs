@@ -13,7 +13,7 @@ use crate::segment::region::Region;
 use crate::segment::region::window::Window;
 use crate::sync::Ordering;
 use crate::sync::failpoint::failpoint;
-use crate::tuning::{DEMOTED, WRITER_LOOKS_PER_SAMPLE};
+use crate::tuning::DEMOTED;
 
 /// The writing side.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl<R: Region> Writer<R> {
         // The last writer may have died between an inline message and its publication.
         own.inline.clear(tail); // P7
         let marks = persists.then(|| own.signals.marks.load(Ordering::Relaxed)); // P6
-        let distance = Distance::new(region.prefetching(), WRITER_LOOKS_PER_SAMPLE);
+        let distance = Distance::new(region.prefetching());
         let mut window = Window::new(region, tail);
         window.open(capacity - occupied);
         Ok(Writer {
