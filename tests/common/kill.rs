@@ -12,7 +12,7 @@ use shmpipe::{Broken, Consumer, OpenError, Options, Producer, Role, Snapshot};
 
 use super::random::any;
 use super::{
-    Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace, not_run, until,
+    Fork, PATIENCE, asked_for, byte_at, exit_now, move_to_own_ipc_namespace, not_run, until_gone,
 };
 
 /// How many processes the tests kill in all.
@@ -298,7 +298,7 @@ pub(crate) enum Outcome {
 
 #[track_caller]
 pub(crate) fn assert_gone(id: SegmentId) {
-    until(|| sysv::stat(id).is_err());
+    until_gone(id);
 }
 
 /// Runs `shard` with the numbers 0 to 7 in as many processes at a time: the

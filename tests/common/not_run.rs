@@ -4,7 +4,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use super::process::MARK;
+/// Names the test that runs in a process of its own.
+pub(crate) const MARK: &str = "SHMPIPE_TEST_ALONE";
 
 /// Says that the calling test, or a part of it, is not run, also to `.ci/not-run`.
 pub(crate) fn not_run(why: &str) {

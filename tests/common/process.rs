@@ -6,9 +6,7 @@ use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::asked_for;
-
-/// Names the test that runs [`alone`].
-pub(super) const MARK: &str = "SHMPIPE_TEST_ALONE";
+use super::not_run::MARK;
 
 /// Whether the calling test runs [`alone`].
 pub(crate) fn is_alone() -> bool {

@@ -13,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Exec, PATIENCE, check, once_asleep, options, page, part, sleeps, stream, until,
+    Exec, PATIENCE, check, once_asleep, options, page, part, sleeps, stream, until, until_gone,
 };
-use shmpipe::sysv::{self, SegmentId};
+use shmpipe::sysv::SegmentId;
 use shmpipe::{Broken, CloseError, Consumer, OpenError, Options, Producer, Ring, Role, WaitError};
 
 const SEED: u64 = 0x5eed;
@@ -62,7 +62,7 @@ fn send(mut producer: Producer, len: usize) {
 #[track_caller]
 fn assert_gone(id: SegmentId) {
     // A process that another test forks has all attachments until it execs.
-    until(|| sysv::stat(id).is_err());
+    until_gone(id);
 }
 
 /// The segment that the parent has handed to this process.

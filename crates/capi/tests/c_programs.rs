@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use ring::{Broken, Options};
 
+#[path = "../../../tests/common/not_run.rs"]
+mod not_run;
+
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -67,15 +70,11 @@ impl Drop for Folder {
     }
 }
 
-/// Says that the calling test, or a part of it, is not run, also to `.ci/not-run`.
+/// Says so as the library's tests do, with the name of this package.
 fn not_run(why: &str) {
     let thread = std::thread::current();
-    let line = format!("capi: {}: {why}\n", thread.name().unwrap_or("a test"));
-    print!("not run: {line}");
-    if let Some(list) = std::env::var_os("SHMPIPE_NOT_RUN") {
-        let file = fs::OpenOptions::new().append(true).create(true).open(list);
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes())); // it was said already
-    }
+    let test = thread.name().unwrap_or("a test");
+    not_run::case_not_run(&format!("capi: {test}"), why);
 }
 
 fn has(tool: &str) -> bool {
@@ -127,6 +126,28 @@ fn compile(folder: &Folder, tool: &str, standard: &str, source: &str, more: &[&s
     let output = compiler.output().unwrap();
     assert!(output.status.success(), "{tool}: {}", text(&output.stderr));
     program
+}
+
+/// Compiles a source as gcc does by itself, with `more` arguments.
+fn plain_gcc(source: &str, made: &Path, more: &[&str]) {
+    let mut gcc = Command::new("gcc");
+    gcc.arg("-I").arg(package().join("include"));
+    gcc.arg(package().join(source)).args(more);
+    let output = gcc.arg("-o").arg(made).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Compiles a source with the archive in it.
+fn with_archive(source: &str, made: &Path, more: &[&str]) {
+    let archive = libraries().join("libshmpipe.a");
+    let linked = [
+        archive.to_str().unwrap(),
+        "-pthread",
+        "-ldl",
+        "-lm",
+        "-lgcc_s",
+    ];
+    plain_gcc(source, made, &[more, &linked].concat());
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -219,26 +240,17 @@ fn two_copies_in_one_process_both_tell_a_fork() {
         return;
     }
     let folder = Folder::new();
-    let built = |output: &Output| assert!(output.status.success(), "{}", text(&output.stderr));
     for copy in ["a", "b"] {
-        let mut gcc = Command::new("gcc");
-        gcc.args(["-shared", "-fPIC", "-Wl,-Bsymbolic-functions"]);
-        gcc.arg(format!("-DCOPY={copy}"));
-        gcc.arg("-I").arg(package().join("include"));
-        gcc.arg(package().join("tests/c/embedded.c"));
-        gcc.arg(libraries().join("libshmpipe.a"));
-        gcc.args(["-pthread", "-ldl", "-lm", "-lgcc_s", "-o"]);
-        gcc.arg(folder.0.join(format!("lib{copy}.so")));
-        built(&gcc.output().unwrap());
+        let object = folder.0.join(format!("lib{copy}.so"));
+        let define = format!("-DCOPY={copy}");
+        let shared = ["-shared", "-fPIC", "-Wl,-Bsymbolic-functions", &define];
+        with_archive("tests/c/embedded.c", &object, &shared);
     }
     let program = folder.0.join("two-copies");
-    let mut gcc = Command::new("gcc");
-    gcc.arg("-I").arg(package().join("include"));
-    gcc.arg(package().join("tests/c/two_copies.c"));
-    gcc.arg("-L").arg(&folder.0).args(["-la", "-lb"]);
-    gcc.arg(format!("-Wl,-rpath,{}", folder.0.display()));
-    gcc.arg("-o").arg(&program);
-    built(&gcc.output().unwrap());
+    let there = format!("-L{}", folder.0.display());
+    let at_run_time = format!("-Wl,-rpath,{}", folder.0.display());
+    let more = [&there, &at_run_time, "-la", "-lb"];
+    plain_gcc("tests/c/two_copies.c", &program, &more);
     run(&program, &[]);
 }
 
@@ -268,15 +280,8 @@ fn the_archive_serves_a_program_alone() {
     }
     let folder = Folder::new();
     let ring = folder.ring();
-    let archive = libraries().join("libshmpipe.a");
     let program = folder.0.join("static");
-    let mut gcc = Command::new("gcc");
-    gcc.arg("-I").arg(package().join("include"));
-    gcc.arg(package().join("tests/c/checks.c")).arg(archive);
-    gcc.args(["-pthread", "-ldl", "-lm", "-lgcc_s", "-o"])
-        .arg(&program);
-    let output = gcc.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    with_archive("tests/c/checks.c", &program, &[]);
     run(&program, &[ring.to_str().unwrap()]);
 }
 

@@ -302,8 +302,7 @@ impl Stream {
         let (has_started, started) = mpsc::channel::<()>();
         let watch = move || {
             drop(has_started);
-            let mut fds = [PollFd::new(&file, PollFlags::empty())]; // ERR and HUP come unasked
-            while poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {}
+            until_gone(&file);
             flag.store(true, Ordering::Relaxed); // no other memory depends on the flag
         };
         let thread = thread::Builder::new().name("stdout".to_owned());
@@ -381,6 +380,12 @@ impl io::Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.file.read(bytes)
     }
+}
+
+/// Sleeps until the other end of a pipe, a socket or a terminal has gone.
+pub(crate) fn until_gone(file: impl AsFd) {
+    let mut fds = [PollFd::new(&file, PollFlags::empty())]; // ERR and HUP come unasked
+    while poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {}
 }
 
 /// Refuses a descriptor that is open only for the `other` direction, or for none. Opening

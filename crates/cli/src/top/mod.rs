@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts::SIGHUP;
 
 use crate::args::TopArgs;
 use crate::exit::Failure;
 use crate::signals::Signals;
+use crate::stream::until_gone;
 use crate::text;
 use state::{Mode, State};
 use stop::Stops;
@@ -151,8 +151,7 @@ fn live(args: &TopArgs, signals: &Signals) -> Result<(), Failure> {
 fn end_with_terminal() -> io::Result<()> {
     let terminal = io::stdin().as_fd().try_clone_to_owned()?;
     let watch = move || {
-        let mut fds = [PollFd::new(&terminal, PollFlags::empty())]; // HUP and ERR come unasked
-        while poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {}
+        until_gone(&terminal);
         thread::sleep(LOOK); // the main thread may end by itself
         // Returns only for an unknown signal, which this is not.
         let _ = signal_hook::low_level::emulate_default_handler(SIGHUP);
